@@ -1,1 +1,1 @@
-"""The only place that knows Dagster: definitions, resources, assets, jobs and the command line. No arithmetic."""
+"""The only place that knows Dagster: definitions, resources, assets, jobs, the command line. No arithmetic."""

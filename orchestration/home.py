@@ -1,0 +1,100 @@
+"""Prepare a home and the project: folders, Dagster's instance, databases, dbt's manifest. Safe to repeat."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestration.fingerprints import code_fingerprint
+from orchestration.resources import DBT_PROJECT
+from orchestration.settings import PROJECT_FOLDER, Settings
+
+MANIFEST = DBT_PROJECT / "target" / "manifest.json"
+_PARSED = DBT_PROJECT / "target" / "parsed"
+
+# A pool without a limit lets two runs write at once; a cancelled run keeps its place unless it is freed.
+_DAGSTER_YAML = """\
+telemetry:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 1
+  pools:
+    default_limit: 1
+    granularity: op
+run_monitoring:
+  enabled: true
+  free_slots_after_run_end_seconds: 30
+run_retries:
+  enabled: true
+  max_retries: 0
+"""
+
+
+class HomeError(Exception):
+    """A home that cannot be used; the message names place, cause and remedy."""
+
+
+def prepare_project() -> None:
+    """Parse the dbt project when its files have changed since the last time; a fresh clone has no manifest."""
+    fingerprint = code_fingerprint("dbt_project")
+    if MANIFEST.exists() and _PARSED.exists() and _PARSED.read_text() == fingerprint:
+        return
+    command = [str(Path(sys.executable).parent / "dbt"), "--quiet", "parse", "--no-partial-parse"]
+    folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
+    result = subprocess.run([*command, *folders], cwd=PROJECT_FOLDER, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise HomeError(f"dbt cannot parse {DBT_PROJECT}:\n{result.stdout}{result.stderr}")
+    _PARSED.write_text(fingerprint)
+
+
+def prepare_home(settings: Settings) -> None:
+    """Create the folders and databases of a home.
+
+    Raises:
+        HomeError: the home is not writable.
+    """
+    from ml.tracking import Tracking
+    from serving.store import Store
+
+    try:
+        for folder in (settings.raw, settings.exports, settings.predictions, settings.archive, settings.published):
+            folder.mkdir(parents=True, exist_ok=True)
+        settings.dagster_home.mkdir(parents=True, exist_ok=True)
+        (settings.dagster_home / "dagster.yaml").write_text(_DAGSTER_YAML)
+        probe = settings.home / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise HomeError(
+            f"the home {settings.home} cannot be written ({error.strerror}: {error.filename}): "
+            "give it to your user or set INVENTORYBOT_HOME to a folder that you may write"
+        ) from error
+    Store.migrate(settings.store_url)
+    Tracking(settings.tracking_uri, settings.artifact_root)
+
+
+@contextmanager
+def claimed(settings: Settings) -> Iterator[None]:
+    """Hold the home for one run; the operating system lets go of it when the process ends, however it ends.
+
+    Raises:
+        HomeError: another process holds it; the message names that process.
+    """
+    path = settings.home / "run.lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise HomeError(
+                f"another run is working on {settings.home} ({file.read().strip() or 'unknown process'}): "
+                "wait for it to end, or stop it, and run again"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield

@@ -1,0 +1,135 @@
+"""Pictures of what the assets hold, for the Dagster UI: Parquet in, figure out."""
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+from dagster import MarkdownMetadataValue, MetadataValue
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INK, _ACCENT, _PALE = "#1f2d3d", "#1f6f8b", "#c9d6df"
+
+
+def as_metadata(figure: "Figure") -> MarkdownMetadataValue:
+    """Return a figure as Dagster metadata."""
+    return MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(as_png(figure)).decode()})")
+
+
+def as_png(figure: "Figure") -> bytes:
+    """Return a figure as PNG bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def _figure(title: str, unit: str) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3))
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=10, color=_INK)
+    axes.set_ylabel(unit, fontsize=8)
+    axes.tick_params(labelsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def daily_demand(parquet: Path) -> "Figure":
+    """Units demanded per day over all items, by location."""
+    query = f"""
+        select day, location_id, sum(demand_units)::double as demand_units
+        from read_parquet('{parquet}') group by all order by day
+    """
+    return _lines_by_location(query, "demand_units", "Demand by location, 7-day mean", "units a day", window=7)
+
+
+def daily_stock(parquet: Path) -> "Figure":
+    """Share of items out of stock per day, by location."""
+    query = f"""
+        select day, location_id, 100 * avg(is_stocked_out::int)::double as out_of_stock
+        from read_parquet('{parquet}') group by all order by day
+    """
+    return _lines_by_location(query, "out_of_stock", "Items out of stock, 7-day mean", "% of items", window=7)
+
+
+def lead_times(parquet: Path) -> "Figure":
+    """Distribution of measured lead times."""
+    with duckdb.connect() as connection:
+        days = connection.sql(f"select lead_time_days::double as d from read_parquet('{parquet}')").fetchnumpy()["d"]
+    figure = _figure("Measured lead times", "order lines")
+    axes = figure.axes[0]
+    axes.hist(days, bins=40, color=_ACCENT)
+    axes.set_xlabel("days from order to shelf", fontsize=8)
+    return figure
+
+
+def demand_classes(parquet: Path) -> "Figure":
+    """Items by demand class and by ABC class."""
+    with duckdb.connect() as connection:
+        frame = connection.sql(
+            f"select demand_class, abc_class, count(*) as items from read_parquet('{parquet}') group by all order by all"
+        ).df()
+    table = frame.pivot_table(index="demand_class", columns="abc_class", values="items", fill_value=0)
+    figure = _figure("Items by demand class", "items")
+    bottom = 0.0
+    for abc, shade in zip(table.columns, (_INK, _ACCENT, _PALE, "#e8e8e8"), strict=False):
+        figure.axes[0].bar(table.index, table[abc], bottom=bottom, color=shade, label=str(abc))
+        bottom = bottom + table[abc]
+    figure.axes[0].legend(fontsize=8, frameon=False, title="ABC", title_fontsize=8)
+    return figure
+
+
+def forecast_total(parquet: Path) -> "Figure":
+    """Forecast of all items per day: mean, and the sums of the 10 % and 90 % quantiles as a band."""
+    with duckdb.connect() as connection:
+        total = connection.sql(
+            f"""select day, sum(mean_units)::double as mean, sum(q10_units)::double as low, sum(q90_units)::double as high
+            from read_parquet('{parquet}') group by day order by day"""
+        ).df()
+    figure = _figure("Forecast of all items", "units a day")
+    axes = figure.axes[0]
+    axes.fill_between(total["day"], total["low"], total["high"], color=_PALE, label="sum of the items' 10-90 % bands")
+    axes.plot(total["day"], total["mean"], color=_ACCENT, label="mean")
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def recommended_money(parquet: Path) -> "Figure":
+    """Money recommended to be ordered, by supplier."""
+    with duckdb.connect() as connection:
+        frame = connection.sql(
+            f"""select supplier_id, sum(order_value)::double as money from read_parquet('{parquet}')
+            where order_units > 0 group by supplier_id order by money desc"""
+        ).df()
+    figure = _figure("Recommended orders by supplier", "money")
+    figure.axes[0].bar(frame["supplier_id"].astype(str), frame["money"], color=_ACCENT)
+    figure.axes[0].tick_params(axis="x", rotation=45)
+    return figure
+
+
+def _lines_by_location(query: str, value: str, title: str, unit: str, *, window: int) -> "Figure":
+    with duckdb.connect() as connection:
+        frame = connection.sql(query).df()
+    wide = frame.pivot_table(index="day", columns="location_id", values=value).rolling(window, min_periods=1).mean()
+    figure = _figure(title, unit)
+    for location in wide.columns:
+        figure.axes[0].plot(wide.index, wide[location], linewidth=1.2, label=location)
+    if len(wide.columns):
+        figure.axes[0].legend(fontsize=8, frameon=False)
+    return figure
+
+
+OF_RELATION: dict[str, Callable[[Path], "Figure"]] = {
+    "fct_daily_demand": daily_demand,
+    "fct_daily_stock": daily_stock,
+    "fct_supplier_lead_times": lead_times,
+    "dim_item_locations": demand_classes,
+    "fct_demand_forecasts": forecast_total,
+    "restock_recommendations": recommended_money,
+}

@@ -1,0 +1,274 @@
+"""Generations: the checked tables of one run, assembled aside, then made current in one step.
+
+Belongs here: assembling, hashing, switching, keeping. Does not: deciding what is right (checks of the layers before).
+
+A generation is `wh_<generation>.duckdb` with its manifest `wh_<generation>.json`. Small tables are stored inside;
+a large one is a view over an immutable Parquet file that generations share. `current.duckdb` is a link. The row in
+the online store decides which generation is current; the link follows it and is repaired from it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+if TYPE_CHECKING:
+    from serving.store import Store
+
+EPOCH = "generation"
+LARGE_TABLE_ROWS = 200_000
+_LINK = "current.duckdb"
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """One table of a generation: its rows, the hash of its content, the shared file of a large one."""
+
+    relation: str
+    rows: int
+    hash: str
+    file: str | None
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What publishing came to.
+
+    Attributes:
+        generation: name of the generation that is current now.
+        content_hash: hash over every table, the as-of day and the model versions.
+        is_new: False when the content equals that of the generation that was already current.
+        tables: tables of the generation.
+    """
+
+    generation: str
+    content_hash: str
+    is_new: bool
+    tables: list[PublishedTable]
+
+
+def content_hash(parquet: Path) -> tuple[int, str]:
+    """Return rows and content hash of a Parquet file; the order of rows does not matter, every column counts.
+
+    The hash is the sum of 64-bit row hashes beside the row count and the column names and types.
+    """
+    with duckdb.connect() as connection:
+        relation = f"read_parquet({_quoted(parquet)})"
+        columns = connection.sql(f"describe select * from {relation}").fetchall()
+        names = ", ".join(f'"{name}"' for name, *_ in columns)
+        rows, total = connection.sql(
+            f"select count(*), coalesce(sum(hash({names})::hugeint), 0) from {relation}"
+        ).fetchall()[0]
+        shape = connection.execute("select md5(?)", [repr([column[:2] for column in columns])]).fetchall()[0][0]
+    return rows, f"{shape[:8]}{total % (1 << 96):024x}"
+
+
+def publish(
+    *,
+    exports: Path,
+    relations: list[str],
+    published: Path,
+    store: "Store",
+    fence: int,
+    run_id: str,
+    as_of: date,
+    models: Mapping[str, Mapping[str, str]],
+    code_version: str,
+    descriptions: Mapping[str, tuple[str, Mapping[str, str]]],
+    keep: int,
+) -> Publication:
+    """Publish the exported relations as the current generation, unless their content is current already.
+
+    Args:
+        exports: folder with `<schema>/<table>.parquet`.
+        relations: names such as `marts.fct_daily_demand`.
+        published: folder that readers open.
+        store: online store; its epoch row decides which generation is current.
+        fence: token the run claimed when it began; a later claim makes this run too old to publish.
+        run_id: Dagster run.
+        as_of: business day of the run.
+        models: per model the pinned version, run and folder hash.
+        code_version: version of the code that made the tables.
+        descriptions: per relation its description and those of its columns; they become SQL comments.
+        keep: generations left on disk, the current one included.
+
+    Returns:
+        The publication; a failure before the switch leaves the previous generation current.
+
+    Raises:
+        serving.store.Fenced: a later run has begun.
+        OSError: the disk is full or not writable; nothing half-written stays.
+    """
+    published.mkdir(parents=True, exist_ok=True)
+    hashed = {relation: content_hash(exports / f"{relation.replace('.', '/')}.parquet") for relation in relations}
+    total = _hash_of({"tables": hashed, "as_of": as_of.isoformat(), "models": models})
+    current = repair_link(published, store)
+    if current is not None and current["content_hash"] == total:
+        return Publication(current["generation"], total, False, _tables_of(current))
+
+    generation = f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{total[:8]}"
+    database, manifest_file = published / f"wh_{generation}.duckdb", published / f"wh_{generation}.json"
+    try:
+        tables = [_share_large(exports, published, relation, *hashed[relation]) for relation in relations]
+        _assemble(database, exports, published, tables, descriptions)
+        sequence, head = store.head()
+        manifest = {
+            "generation": generation,
+            "as_of": as_of.isoformat(),
+            "run_id": run_id,
+            "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "ledger": {"sequence": sequence, "hash": head},
+            "models": models,
+            "code_version": code_version,
+            "content_hash": total,
+            "tables": {
+                table.relation: {"rows": table.rows, "hash": table.hash, "file": table.file} for table in tables
+            },
+        }
+        _write_durably(manifest_file, json.dumps(manifest, indent=2).encode())
+        store.advance(EPOCH, fence, generation, {"content_hash": total, "as_of": as_of.isoformat(), "run_id": run_id})
+    except BaseException:
+        database.unlink(missing_ok=True)
+        manifest_file.unlink(missing_ok=True)
+        raise
+    _switch_link(published, database.name)
+    _forget_old(published, keep)
+    return Publication(generation, total, True, tables)
+
+
+def repair_link(published: Path, store: "Store") -> dict[str, Any] | None:
+    """Make the link agree with the epoch row and return the current manifest; None when nothing was ever published."""
+    epoch = store.epoch(EPOCH)
+    if epoch is None:
+        return None
+    database = published / f"wh_{epoch.value}.duckdb"
+    if not database.exists():
+        return None
+    link = published / _LINK
+    if not link.is_symlink() or link.readlink() != Path(database.name):
+        _switch_link(published, database.name)
+    manifest: dict[str, Any] = json.loads((published / f"wh_{epoch.value}.json").read_text())
+    return manifest
+
+
+def current_manifest(published: Path) -> dict[str, Any] | None:
+    """Return the manifest of the generation the link names; None when nothing is published."""
+    link = published / _LINK
+    if not link.exists():
+        return None
+    manifest: dict[str, Any] = json.loads(link.resolve().with_suffix(".json").read_text())
+    return manifest
+
+
+def _share_large(exports: Path, published: Path, relation: str, rows: int, digest: str) -> PublishedTable:
+    if rows < LARGE_TABLE_ROWS:
+        return PublishedTable(relation, rows, digest, None)
+    shared = published / "facts" / f"{relation}_{digest}.parquet"
+    if not shared.exists():
+        shared.parent.mkdir(exist_ok=True)
+        beside = shared.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            shutil.copyfile(exports / f"{relation.replace('.', '/')}.parquet", beside)
+            _sync(beside)
+            beside.replace(shared)
+        finally:
+            beside.unlink(missing_ok=True)
+    return PublishedTable(relation, rows, digest, f"facts/{shared.name}")
+
+
+def _assemble(
+    database: Path,
+    exports: Path,
+    published: Path,
+    tables: list[PublishedTable],
+    descriptions: Mapping[str, tuple[str, Mapping[str, str]]],
+) -> None:
+    beside = database.with_suffix(".tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        with duckdb.connect(str(beside)) as connection:
+            for schema in sorted({table.relation.split(".")[0] for table in tables}):
+                connection.execute(f"create schema {schema}")
+            for table in tables:
+                kind = "table" if table.file is None else "view"
+                source = (
+                    published / table.file if table.file else exports / f"{table.relation.replace('.', '/')}.parquet"
+                )
+                connection.execute(f"create {kind} {table.relation} as select * from read_parquet({_quoted(source)})")
+                description, columns = descriptions.get(table.relation, ("", {}))
+                connection.execute(f"comment on {kind} {table.relation} is {_quoted(description)}")
+                for column, text in columns.items():
+                    connection.execute(f'comment on column {table.relation}."{column}" is {_quoted(text)}')
+            connection.execute("checkpoint")
+        _sync(beside)
+        beside.chmod(0o444)
+        beside.replace(database)
+        _sync(database.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+        Path(f"{beside}.wal").unlink(missing_ok=True)
+
+
+def _switch_link(published: Path, name: str) -> None:
+    beside = published / f".{_LINK}.{os.getpid()}"
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(name)
+    beside.replace(published / _LINK)
+    _sync(published)
+
+
+def _forget_old(published: Path, keep: int) -> None:
+    current = (published / _LINK).resolve()
+    databases = sorted(published.glob("wh_*.duckdb"), reverse=True)
+    kept = {current, *databases[:keep]}
+    for database in databases:
+        if database not in kept:
+            database.unlink()
+            database.with_suffix(".json").unlink(missing_ok=True)
+    used = {
+        table["file"]
+        for manifest in published.glob("wh_*.json")
+        for table in json.loads(manifest.read_text())["tables"].values()
+    }
+    for fact in (published / "facts").glob("*.parquet"):
+        if f"facts/{fact.name}" not in used:
+            fact.unlink()
+
+
+def _tables_of(manifest: Mapping[str, Any]) -> list[PublishedTable]:
+    return [PublishedTable(relation, **facts) for relation, facts in manifest["tables"].items()]
+
+
+def _hash_of(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _quoted(value: object) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    beside = path.with_suffix(path.suffix + ".tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,132 @@
+"""Dagster resources: thin shells that hand out plain Python objects. The only place that reads the environment."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagster import ConfigurableResource
+from dagster_dbt import DbtCliResource
+
+from orchestration.settings import PROJECT_FOLDER, Settings
+
+if TYPE_CHECKING:
+    from ml.tracking import Tracking
+    from serving.store import Store
+
+DBT_PROJECT = PROJECT_FOLDER / "dbt_project"
+
+
+def read_settings() -> Settings:
+    """Read the settings of the home from the environment.
+
+    Raises:
+        ValueError: a variable holds a value that cannot be read; the message names variable, value and remedy.
+    """
+    home = Path(os.environ.get("INVENTORYBOT_HOME") or PROJECT_FOLDER / "data").expanduser().resolve()
+    return Settings(
+        home=home,
+        landing=Path(os.environ.get("INVENTORYBOT_LANDING") or home / "landing").expanduser().resolve(),
+        store_url=os.environ.get("INVENTORYBOT_STORE_URL") or f"sqlite:///{home / 'online_store.sqlite'}",
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+        artifact_root=os.environ.get("INVENTORYBOT_ARTIFACTS") or str(home / "mlflow" / "artifacts"),
+        as_of=_read_day("INVENTORYBOT_AS_OF"),
+        cycle_service_level=_read_number("INVENTORYBOT_CYCLE_SERVICE_LEVEL", 0.95, above=0.5, below=1.0),
+        holding_cost_rate=_read_number("INVENTORYBOT_HOLDING_COST_RATE", 0.25, above=0.0, below=10.0),
+        generations_kept=int(_read_number("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000)),
+    )
+
+
+def _read_day(name: str) -> date | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r} is not a day; write it as 2011-12-08") from None
+
+
+def _read_number(name: str, default: float, *, above: float, below: float) -> float:
+    text = os.environ.get(name)
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r} is not a number; write one between {above:g} and {below:g}") from None
+    if not above < number < below:
+        raise ValueError(f"{name}={text!r} is out of range; write a number between {above:g} and {below:g}")
+    return number
+
+
+class HomeResource(ConfigurableResource):
+    """The home and its settings."""
+
+    def settings(self) -> Settings:
+        """Return the settings of this process."""
+        return read_settings()
+
+
+class StoreResource(ConfigurableResource):
+    """The online store: event ledger, quarantine, epochs."""
+
+    url: str
+
+    def open(self) -> "Store":
+        """Return the store, schema checked."""
+        from serving.store import Store
+
+        return Store.open(self.url)
+
+
+class TrackingResource(ConfigurableResource):
+    """MLflow: experiments, registered models, champions."""
+
+    tracking_uri: str
+    artifact_root: str
+
+    def open(self) -> "Tracking":
+        """Return the tracking client of this home."""
+        from ml.tracking import Tracking
+
+        return Tracking(self.tracking_uri, self.artifact_root)
+
+
+def dbt_resource(settings: Settings) -> DbtCliResource:
+    """Return dbt's command line bound to the home: dbt reads its paths from the environment set here."""
+    os.environ.update(
+        INVENTORYBOT_WAREHOUSE=str(settings.warehouse_file),
+        INVENTORYBOT_RAW=str(settings.raw),
+        INVENTORYBOT_PREDICTIONS=str(settings.predictions),
+        DBT_SEND_ANONYMOUS_USAGE_STATS="false",
+    )
+    return DbtCliResource(
+        project_dir=str(DBT_PROJECT),
+        profiles_dir=str(DBT_PROJECT),
+        dbt_executable=str(Path(sys.executable).parent / "dbt"),
+    )
+
+
+@contextmanager
+def exporting_to(folder: Path) -> Iterator[None]:
+    """Name to dbt the folder it exports marts and reporting tables into."""
+    os.environ["INVENTORYBOT_EXPORTS"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["INVENTORYBOT_EXPORTS"]
+
+
+def default_resources() -> dict[str, object]:
+    """Return the resources of a home that the environment describes; nothing is opened yet."""
+    settings = read_settings()
+    return {
+        "home": HomeResource(),
+        "store": StoreResource(url=settings.store_url),
+        "tracking": TrackingResource(tracking_uri=settings.tracking_uri, artifact_root=settings.artifact_root),
+        "dbt": dbt_resource(settings),
+    }

@@ -1,0 +1,87 @@
+"""Where state lives and the numbers a home may change: one object, every field with its unit and default.
+
+Belongs here: plain values and the paths made from them. Does not: reading the environment (resources.py).
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one home.
+
+    Attributes:
+        home: folder that holds all state (INVENTORYBOT_HOME, default `data` of the checkout).
+        landing: folder of arriving files, never modified (INVENTORYBOT_LANDING, default `<home>/landing`).
+        as_of: business day to run for (INVENTORYBOT_AS_OF, default the last complete local day in the data).
+        store_url: SQLAlchemy address of the online store (INVENTORYBOT_STORE_URL, default SQLite in the home).
+        tracking_uri: MLflow tracking address (MLFLOW_TRACKING_URI, default SQLite in the home).
+        artifact_root: where MLflow keeps artifacts (INVENTORYBOT_ARTIFACTS, default a folder in the home).
+        cycle_service_level: probability of no stock-out in a replenishment cycle that orders aim at
+            (INVENTORYBOT_CYCLE_SERVICE_LEVEL, default 0.95).
+        holding_cost_rate: yearly cost of holding stock as a share of its value (INVENTORYBOT_HOLDING_COST_RATE,
+            default 0.25).
+        path_count: demand paths per item and location (default 500).
+        generations_kept: published generations that stay on disk (INVENTORYBOT_GENERATIONS_KEPT, default 5).
+        seed: seed of every random draw (default 0).
+    """
+
+    home: Path
+    landing: Path
+    store_url: str
+    tracking_uri: str
+    artifact_root: str
+    as_of: date | None = None
+    cycle_service_level: float = 0.95
+    holding_cost_rate: float = 0.25
+    path_count: int = 500
+    generations_kept: int = 5
+    seed: int = 0
+
+    @property
+    def raw(self) -> Path:
+        """Arrival batches, one folder per table."""
+        return self.home / "raw"
+
+    @property
+    def warehouse_file(self) -> Path:
+        """The database that dbt alone opens."""
+        return self.home / "warehouse" / "build.duckdb"
+
+    @property
+    def exports(self) -> Path:
+        """Marts and reporting tables as Parquet, `<schema>/<table>.parquet`, of the latest build."""
+        return self.home / "warehouse" / "exports"
+
+    @property
+    def predictions(self) -> Path:
+        """What models and the restock engine handed to dbt's second pass, `<table>.parquet`."""
+        return self.home / "warehouse" / "predictions"
+
+    @property
+    def archive(self) -> Path:
+        """Every published forecast and decision with its inputs; only ever added to."""
+        return self.home / "archive"
+
+    @property
+    def published(self) -> Path:
+        """Generations that readers open."""
+        return self.home / "published"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance: runs, events, schedules."""
+        return self.home / "dagster"
+
+
+def export_path(settings: Settings, relation: str) -> Path:
+    """Return the Parquet file of a relation such as `marts.fct_daily_demand`; say how to make it when it is missing."""
+    schema, table = relation.split(".")
+    path = settings.exports / schema / f"{table}.parquet"
+    if not path.exists():
+        raise FileNotFoundError(f"{relation} has not been built in {settings.home}: run the job daily_restock first")
+    return path

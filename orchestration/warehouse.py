@@ -1,0 +1,90 @@
+"""One build of the warehouse: its clock, its fence, dbt's arguments and the files it exports.
+
+Belongs here: what surrounds dbt. Does not: SQL (dbt_project/), Dagster (assets/warehouse.py).
+"""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from orchestration.fingerprints import code_fingerprint
+from orchestration.settings import Settings
+
+_BUILD = "build.json"
+
+
+@dataclass(frozen=True)
+class Build:
+    """A build of the marts, as the steps after it read it.
+
+    Attributes:
+        run_id: run that built it.
+        as_of: business day, ISO.
+        ingested_until: instant up to which arrivals count, ISO, UTC.
+        fence: token under which this run may publish.
+        code: fingerprint of the dbt project.
+    """
+
+    run_id: str
+    as_of: str
+    ingested_until: str
+    fence: int
+    code: str
+
+    @property
+    def as_of_date(self) -> date:
+        """The business day."""
+        return date.fromisoformat(self.as_of)
+
+    @property
+    def dbt_vars(self) -> str:
+        """The variables of dbt, as its command line takes them."""
+        return json.dumps({"as_of": self.as_of, "ingested_until": self.ingested_until})
+
+
+def begin_build(*, run_id: str, as_of: date, fence: int) -> Build:
+    """Return a build that counts everything that has arrived by now."""
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    return Build(run_id, as_of.isoformat(), now, fence, code_fingerprint("dbt_project"))
+
+
+def needs_full_refresh(settings: Settings, build: Build) -> bool:
+    """Tell whether the incremental marts must be made anew: other SQL, an earlier day, or none yet."""
+    if not settings.warehouse_file.exists() or not (settings.exports / _BUILD).exists():
+        return True
+    before = read_build(settings)
+    return before.code != build.code or before.as_of > build.as_of
+
+
+def building_folder(settings: Settings) -> Path:
+    """Return the folder dbt exports into while it runs, empty."""
+    folder = settings.exports.parent / "exporting"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def accept_exports(settings: Settings, building: Path, build: Build) -> list[str]:
+    """Move what dbt exported to where the next steps read it; return the relations."""
+    relations = []
+    for made in sorted(building.glob("*/*.parquet")):
+        target = settings.exports / made.parent.name / made.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        made.replace(target)
+        relations.append(f"{made.parent.name}.{made.stem}")
+    (settings.exports / _BUILD).write_text(json.dumps(asdict(build), indent=2))
+    return relations
+
+
+def read_build(settings: Settings) -> Build:
+    """Return the build that the exported marts belong to.
+
+    Raises:
+        FileNotFoundError: nothing has been built in this home.
+    """
+    path = settings.exports / _BUILD
+    if not path.exists():
+        raise FileNotFoundError(f"no marts have been built in {settings.home}: run the job daily_restock first")
+    return Build(**json.loads(path.read_text()))
