@@ -1,0 +1,52 @@
+"""The registered model demand_forecast: demand history in, forecast of every series out.
+
+MLflow copies this file into the registered model and runs it when the model is loaded; `ml` is installed beside it.
+"""
+
+from typing import Any
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+KEYS = ["sku", "location_id", "period_start"]
+
+
+class DemandForecast(PythonModel):
+    """A saved DemandForecaster behind rows of history."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the saved folder."""
+        from ml.forecast import DemandForecaster
+
+        self.forecaster = DemandForecaster.load(context.artifacts["saved_model"])
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Forecast every series of the history.
+
+        Args:
+            context: unused; MLflow passes it.
+            model_input: sku, location_id, period_start, demand_units, and optionally is_in_stock and covariates that
+                are known ahead.
+            params: horizon: periods to answer, 0 for all the model has. history_until: ISO date of the last period of
+                history; later rows give the covariates of the periods to come; empty: every row is history.
+
+        Returns:
+            sku, location_id, period_start, mean_units and the quantile columns, for periods 1 … horizon.
+        """
+        wanted = {"horizon": 0, "history_until": "", **(params or {})}
+        history, future = model_input, None
+        if wanted["history_until"]:
+            is_future = model_input["period_start"] > pd.Timestamp(wanted["history_until"])
+            history = model_input[~is_future]
+            future = model_input[is_future].drop(columns=["demand_units", "is_in_stock"], errors="ignore")
+        forecast = self.forecaster.predict(history, None if future is None or future.empty else future)
+        if wanted["horizon"] > 0:
+            forecast = forecast.sort_values(KEYS)
+            forecast = forecast[forecast.groupby(KEYS[:2], sort=False).cumcount() < wanted["horizon"]]
+        return forecast.reset_index(drop=True)
+
+
+set_model(DemandForecast())

@@ -1,0 +1,293 @@
+import json
+import multiprocessing
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.tracking import (
+    MODEL_NAMES,
+    FolderHashError,
+    GateNotPassedError,
+    Tracking,
+    Version,
+    folder_sha256,
+    training_fingerprint,
+)
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
+
+HISTORY = pd.DataFrame(
+    {
+        "sku": ["A", "A"],
+        "location_id": ["north", "north"],
+        "period_start": pd.to_datetime(["2011-11-01", "2011-11-02"]),
+        "demand_units": [3, 0],
+        "is_in_stock": [True, False],
+        "unit_price": [2.5, 2.5],
+    }
+)
+FORECAST = pd.DataFrame(
+    {"sku": ["A"], "location_id": ["north"], "period_start": pd.to_datetime(["2011-11-03"]), "mean_units": [1.5]}
+)
+PASSED = pd.DataFrame(
+    {"criterion": ["mean pinball, ratio to seasonal naive"], "measured": [0.81], "limit": [1.0], "passed": [True]}
+)
+FAILED = PASSED.assign(measured=np.nan, passed=False)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(scope="module")
+def tracking(home):
+    return Tracking(f"sqlite:///{home}/mlflow.db", home / "artifacts")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    folder = tmp_path / "saved"
+    (folder / "trees").mkdir(parents=True)
+    (folder / "model.json").write_text('{"horizon": 1}')
+    np.savez(folder / "trees" / "levels.npz", levels=np.array([1.0, 2.0]))
+    return folder
+
+
+def log(
+    tracking: Tracking, saved: Path, name: str = "demand_forecast", verdict: pd.DataFrame = PASSED, **changes
+) -> Version:
+    arguments = {
+        "saved_model_folder": saved,
+        "input_example": HISTORY,
+        "output_example": FORECAST,
+        "verdict": verdict,
+        "metrics": {"mean_pinball_units": 0.8},
+        "parameters": {"seed": 0},
+        "fingerprint": "f0",
+        "data_fingerprint": "d0",
+        "code_fingerprint": "c0",
+        "model_card": "# Card",
+    } | changes
+    return tracking.log_training(name, **arguments)
+
+
+def test_a_logged_training_is_a_version_with_its_metrics_and_gate(tracking, saved):
+    version = log(tracking, saved, metrics={"wape_ratio": 0.25, "loss": [3.0, 2.0, 1.0]})
+    assert (version.passed, version.metrics) == (True, {"wape_ratio": 0.25, "loss": 1.0})
+    assert tracking.version("demand_forecast", version.version) == version
+
+
+def test_the_run_holds_card_figures_tables_parameters_and_verdict(tracking, saved, home):
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure()
+    figure.subplots().plot([0, 1])
+    version = log(
+        tracking,
+        saved,
+        figures={"bytes": b"\x89PNG", "figure": figure},
+        tables={"by_class": pd.DataFrame({"demand_class": ["lumpy"], "wape_ratio": [0.5]})},
+        parameters={"seed": 0, "columns": ["price"] * 200},
+    )
+    files = home / "artifacts" / "demand_forecast" / version.run_id / "artifacts"
+    assert sorted(path.relative_to(files).as_posix() for path in files.rglob("*.*")) == [
+        "figures/bytes.png",
+        "figures/figure.png",
+        "model_card.md",
+        "parameters.json",
+        "tables/by_class.csv",
+        "verdict.json",
+    ]
+    assert json.loads((files / "parameters.json").read_text())["columns"] == ["price"] * 200
+
+
+def test_the_verdict_names_the_folder_it_judged(tracking, saved):
+    version = log(tracking, saved)
+    assert tracking.verdict(version) == {
+        "passed": True,
+        "folder_sha256": version.folder_sha256,
+        "criteria": PASSED.to_dict("records"),
+    }
+
+
+def test_the_champion_loads_from_the_folder_that_was_saved(tracking, saved):
+    version = log(tracking, saved)
+    folder = tracking.load_folder(tracking.promote("demand_forecast", version.version))
+    assert folder_sha256(folder) == folder_sha256(saved)
+
+
+def test_the_signature_declares_doubles_and_requires_only_the_raw_rows(tracking, saved):
+    import mlflow
+
+    version = log(tracking, saved)
+    package = tracking.load_folder(version).parent.parent
+    columns = {column.name: column for column in mlflow.models.Model.load(str(package)).signature.inputs}
+    assert columns["demand_units"].type.name == "double"
+    assert [name for name, column in columns.items() if column.required] == [
+        "sku",
+        "location_id",
+        "period_start",
+        "demand_units",
+    ]
+
+
+def test_a_failed_gate_registers_the_version_and_leaves_the_champion(tracking, saved):
+    champion = tracking.promote("stock_anomalies", log_anomalies(tracking, saved).version)
+    refused = log_anomalies(tracking, saved, verdict=FAILED)
+    with pytest.raises(GateNotPassedError, match=f"version {refused.version} failed its gate"):
+        tracking.promote("stock_anomalies", refused.version)
+    assert tracking.champion("stock_anomalies") == champion
+
+
+def log_anomalies(tracking, saved, **changes):
+    example = pd.DataFrame(
+        {"sku": ["A"], "location_id": ["n"], "day": pd.to_datetime(["2011-11-01"]), "closing_units": [4]}
+    )
+    return log(tracking, saved, "stock_anomalies", input_example=example, output_example=None, **changes)
+
+
+def test_a_model_without_promotion_has_no_champion(tracking):
+    assert tracking.champion("product_photos") is None
+
+
+def test_rollback_brings_the_champion_before_the_present_one_back(tracking, saved):
+    first, second = log(tracking, saved), log(tracking, saved)
+    tracking.promote("demand_forecast", first.version)
+    tracking.promote("demand_forecast", second.version)
+    tracking.promote("demand_forecast", second.version)
+    assert tracking.rollback("demand_forecast") == first
+    assert tracking.champion("demand_forecast") == first
+
+
+def test_demote_leaves_no_champion(tracking, saved):
+    tracking.promote("demand_forecast", log(tracking, saved).version)
+    tracking.demote("demand_forecast")
+    assert tracking.champion("demand_forecast") is None
+
+
+@pytest.mark.parametrize("damage", ["change", "add", "rename", "code"])
+def test_a_folder_that_differs_from_the_judged_one_is_refused(tracking, saved, damage):
+    version = log(tracking, saved)
+    folder = tracking.load_folder(version)
+    if damage == "change":
+        (folder / "model.json").write_text('{"horizon": 2}')
+    elif damage == "add":
+        (folder / "more.json").write_text("{}")
+    elif damage == "rename":
+        (folder / "model.json").rename(folder / "other.json")
+    else:
+        (folder.parent.parent / "pyfunc_demand_forecast.py").write_text("print('hello')")
+    with pytest.raises(FolderHashError, match="restore the folder from a backup"):
+        tracking.load_folder(version)
+    with pytest.raises(FolderHashError):
+        tracking.promote("demand_forecast", version.version)
+
+
+def test_bytecode_beside_a_models_code_does_not_change_its_hash(saved):
+    before = folder_sha256(saved)
+    (saved / "__pycache__").mkdir()
+    (saved / "__pycache__" / "model.pyc").write_bytes(b"0")
+    assert folder_sha256(saved) == before
+
+
+def test_a_folder_with_a_link_has_no_hash(saved):
+    (saved / "link.json").symlink_to(saved / "model.json")
+    with pytest.raises(ValueError, match="symbolic link"):
+        folder_sha256(saved)
+
+
+@pytest.mark.parametrize("file", ["model.pkl", "model.joblib", "code.py", "model.h5"])
+def test_a_format_that_can_carry_code_is_refused_before_anything_is_logged(tracking, saved, file):
+    (saved / file).write_bytes(b"0")
+    runs = tracking.training_runs()
+    with pytest.raises(ValueError, match=file):
+        log(tracking, saved)
+    assert tracking.training_runs() == runs
+
+
+def test_an_empty_verdict_is_refused(tracking, saved):
+    with pytest.raises(ValueError, match="needs `passed`"):
+        log(tracking, saved, verdict=PASSED.head(0))
+
+
+def test_an_input_example_without_a_required_column_is_refused(tracking, saved):
+    with pytest.raises(ValueError, match=r"lacks \['demand_units'\]"):
+        log(tracking, saved, input_example=HISTORY.drop(columns="demand_units"))
+
+
+def test_a_fingerprint_is_seen_only_once_it_was_trained(tracking, saved):
+    fingerprint = training_fingerprint("data", "code", {"seed": 1})
+    assert tracking.training_fingerprint_seen("demand_forecast", fingerprint) is None
+    version = log(tracking, saved, fingerprint=fingerprint)
+    assert tracking.training_fingerprint_seen("demand_forecast", fingerprint) == version
+    assert tracking.training_fingerprint_seen("stock_anomalies", fingerprint) is None
+
+
+def test_the_fingerprint_changes_with_data_code_and_parameters_but_not_with_their_order():
+    same = training_fingerprint("d", "c", {"a": 1, "b": 2})
+    assert same == training_fingerprint("d", "c", {"b": 2, "a": 1})
+    others = [training_fingerprint("D", "c", {"a": 1, "b": 2}), training_fingerprint("d", "C", {"a": 1, "b": 2})]
+    assert same not in [*others, training_fingerprint("d", "c", {"a": 1, "b": 3})]
+
+
+def test_training_runs_are_counted_per_model_and_since_an_instant(tracking, saved):
+    before, photos = tracking.training_runs("demand_forecast"), tracking.training_runs("product_photos")
+    now = datetime.now(UTC)
+    log(tracking, saved)
+    assert tracking.training_runs("demand_forecast") == before + 1
+    assert tracking.training_runs("product_photos") == photos
+    assert (tracking.training_runs(since=now), tracking.training_runs(since=now + timedelta(hours=1))) == (1, 0)
+
+
+def test_a_training_that_breaks_while_logging_ends_as_a_failed_run_without_version(tracking, saved):
+    versions = tracking.versions("demand_forecast")
+    with pytest.raises(AttributeError):
+        log(tracking, saved, figures={"not a figure": object()})
+    assert tracking.versions("demand_forecast") == versions
+
+
+def test_an_unknown_version_names_those_there_are(tracking, saved):
+    version = log(tracking, saved)
+    with pytest.raises(ValueError, match=rf"no version 9999; it has \[.*{version.version}\]"):
+        tracking.promote("demand_forecast", 9999)
+
+
+def test_an_unknown_model_names_those_there_are(tracking):
+    with pytest.raises(ValueError, match="demand_forecast, stock_anomalies, product_photos"):
+        tracking.champion("weather")
+
+
+def test_a_folder_as_tracking_address_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="sqlite:"):
+        Tracking(str(tmp_path), tmp_path)
+
+
+def test_four_processes_may_open_a_fresh_registry_at_once(tmp_path, tracking):
+    fork = multiprocessing.get_context("fork")
+    arguments = (f"sqlite:///{tmp_path}/m/mlflow.db", tmp_path / "a")
+    started = [fork.Process(target=Tracking, args=arguments) for _ in range(4)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0, 0, 0, 0]
+
+
+def test_a_registry_leaves_nothing_in_the_current_directory(tmp_path, saved, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    log(Tracking(f"sqlite:///{tmp_path}/home/mlflow.db", tmp_path / "home" / "artifacts"), saved)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "saved"]
+
+
+def test_importing_tracking_does_not_import_mlflow():
+    code = f"import sys, ml.tracking; assert 'mlflow' not in sys.modules; print({MODEL_NAMES!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
