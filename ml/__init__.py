@@ -1,1 +1,1 @@
-"""Models and decisions: frames in, frames out. Knows no Dagster, no paths of ours, no environment, no HTTP."""
+"""Models and decisions, frames in, frames out: no Dagster, no paths of ours, no environment, no HTTP."""

@@ -73,7 +73,8 @@ def demand_classes(parquet: Path) -> "Figure":
     """Items by demand class and by ABC class."""
     with duckdb.connect() as connection:
         frame = connection.sql(
-            f"select demand_class, abc_class, count(*) as items from read_parquet('{parquet}') group by all order by all"
+            f"""select demand_class, abc_class, count(*) as items
+            from read_parquet('{parquet}') group by all order by all"""
         ).df()
     table = frame.pivot_table(index="demand_class", columns="abc_class", values="items", fill_value=0)
     figure = _figure("Items by demand class", "items")
@@ -89,7 +90,8 @@ def forecast_total(parquet: Path) -> "Figure":
     """Forecast of all items per day: mean, and the sums of the 10 % and 90 % quantiles as a band."""
     with duckdb.connect() as connection:
         total = connection.sql(
-            f"""select day, sum(mean_units)::double as mean, sum(q10_units)::double as low, sum(q90_units)::double as high
+            f"""select day, sum(mean_units)::double as mean,
+                sum(q10_units)::double as low, sum(q90_units)::double as high
             from read_parquet('{parquet}') group by day order by day"""
         ).df()
     figure = _figure("Forecast of all items", "units a day")

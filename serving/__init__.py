@@ -1,1 +1,1 @@
-"""The online plane: the store and the endpoint. Imports nothing of orchestration or ml; registered models carry what they need."""
+"""The online plane: store and endpoint. Registered models carry what they need, so nothing of ours is imported."""

@@ -1,0 +1,65 @@
+"""The archive: every published forecast and decision beside the inputs it was made from; only ever added to.
+
+A folder `archive/<as-of>_<hash>/` holds what the models and the restock engine said, the tables they read (the demand
+history by its content hash; raw and `ingested_until` make it again) and `archive.json` with versions and seeds.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from orchestration.fingerprints import code_version
+from orchestration.publication import content_hash
+from orchestration.settings import Settings, export_path
+from orchestration.warehouse import Build
+
+DECISION_INPUTS = ("marts.fct_stock_position", "marts.fct_open_orders", "marts.fct_replenishment_terms")
+_HISTORY = "marts.fct_daily_demand"
+
+
+def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Mapping[str, str]]) -> str:
+    """Keep this run's predictions and decisions with their inputs; return the name of the archive folder.
+
+    The same content has the same name and is kept once.
+
+    Raises:
+        OSError: the disk is full or not writable; nothing half-written stays.
+    """
+    predictions = sorted(settings.predictions.glob("*.parquet"))
+    inputs = [export_path(settings, relation) for relation in DECISION_INPUTS]
+    hashes = {path.stem: content_hash(path)[1] for path in [*predictions, *inputs, export_path(settings, _HISTORY)]}
+    known = {"as_of": build.as_of, "models": models, "content": hashes, "code_version": code_version()}
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+    folder = settings.archive / f"{build.as_of}_{digest}"
+    if folder.exists():
+        return folder.name
+    beside = settings.archive / f".{folder.name}.tmp"
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        for path in predictions:
+            shutil.copyfile(path, beside / path.name)
+        for path in inputs:
+            shutil.copyfile(path, beside / path.name)
+        details = {**known, "build": asdict(build), "seed": settings.seed, "path_count": settings.path_count}
+        (beside / "archive.json").write_text(json.dumps(details, indent=2))
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder.name
+
+
+def archived(settings: Settings, name: str) -> Path:
+    """Return an archive folder by its name.
+
+    Raises:
+        FileNotFoundError: there is none; the message lists the latest.
+    """
+    folder = settings.archive / name
+    if not folder.is_dir():
+        latest = ", ".join(sorted(path.name for path in settings.archive.glob("[!.]*"))[-5:]) or "none"
+        raise FileNotFoundError(f"the archive of {settings.home} has no {name}; the latest are: {latest}")
+    return folder

@@ -1,0 +1,74 @@
+"""The published generation: what analysts, ERPs and the endpoint read."""
+
+import json
+
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, asset
+
+from orchestration.archive import archive_generation
+from orchestration.fingerprints import code_version
+from orchestration.home import MANIFEST
+from orchestration.publication import publish
+from orchestration.resources import HomeResource, StoreResource, TrackingResource
+from orchestration.training import MODELS, pinned_models
+from orchestration.warehouse import read_build
+
+_PUBLISHED_SCHEMAS = ("marts", "reporting")
+
+
+def _published_relations() -> dict[str, tuple[str, dict[str, str]]]:
+    nodes = json.loads(MANIFEST.read_text())["nodes"].values()
+    return {
+        f"{node['schema']}.{node['name']}": (
+            node["description"],
+            {column["name"]: column["description"] for column in node["columns"].values()},
+        )
+        for node in nodes
+        if node["resource_type"] == "model" and node["schema"] in _PUBLISHED_SCHEMAS
+    }
+
+
+RELATIONS = _published_relations()
+
+
+@asset(
+    key=["publish", "generation"],
+    group_name="publish",
+    deps=[*(AssetKey(name.split(".")) for name in sorted(RELATIONS)), *(AssetKey(["models", name]) for name in MODELS)],
+    pool="publish",
+    kinds={"duckdb"},
+    description=(
+        "The checked tables of one run as one immutable database with a manifest, current from one moment to the next."
+        " One generation per changed content."
+    ),
+)
+def generation(
+    context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
+) -> MaterializeResult:
+    """Publish marts and reporting, unless their content is current already."""
+    settings, ledger = home.settings(), store.open()
+    build = read_build(settings)
+    models = pinned_models(tracking.open())
+    publication = publish(
+        exports=settings.exports,
+        relations=sorted(RELATIONS),
+        published=settings.published,
+        store=ledger,
+        fence=build.fence,
+        run_id=context.run_id,
+        as_of=build.as_of_date,
+        models=models,
+        code_version=code_version(),
+        descriptions=RELATIONS,
+        keep=settings.generations_kept,
+    )
+    archive_generation(settings, publication, build, models)
+    rows = "\n".join(f"| {table.relation} | {table.rows:,} | `{table.hash}` |" for table in publication.tables)
+    note = "published" if publication.is_new else "unchanged, nothing published"
+    return MaterializeResult(
+        metadata={
+            "note": f"{note}: generation {publication.generation}, content {publication.content_hash[:16]}",
+            "content_hash": publication.content_hash,
+            "is_new": publication.is_new,
+            "tables": MetadataValue.md(f"| table | rows | content |\n|---|---|---|\n{rows}"),
+        }
+    )

@@ -1,0 +1,189 @@
+"""The command `inventorybot`: what the Makefile calls and what a person types. Heavy libraries are imported on use."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from orchestration.resources import read_settings
+from orchestration.settings import PROJECT_FOLDER, Settings
+
+_FAILED = 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="inventorybot")
+def cli() -> None:
+    """Inventory intelligence: raw inventory in, restock recommendations out.
+
+    \b
+    State lives in INVENTORYBOT_HOME (default: data/ of the checkout).
+    Files arrive in INVENTORYBOT_LANDING (default: <home>/landing).
+
+    \b
+    Start with your own data:
+      inventorybot init my_home                      templates to fill in
+      INVENTORYBOT_HOME=my_home inventorybot run     everything, once
+      INVENTORYBOT_HOME=my_home inventorybot ui      look at it in Dagster
+    """  # noqa: D301
+
+
+def _settings() -> Settings:
+    try:
+        return read_settings()
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _prepared(settings: Settings) -> Settings:
+    from orchestration.home import HomeError, prepare_home, prepare_project
+
+    try:
+        prepare_project()
+        prepare_home(settings)
+    except HomeError as error:
+        raise click.ClickException(str(error)) from error
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+    return settings
+
+
+@cli.command()
+@click.option("--project-only", is_flag=True, help="Only dbt's manifest, no home.")
+def prepare(project_only: bool) -> None:
+    """Prepare the project and the home: dbt manifest, databases, Dagster instance. Safe to repeat."""
+    from orchestration.home import HomeError, prepare_project
+
+    try:
+        prepare_project()
+    except HomeError as error:
+        raise click.ClickException(str(error)) from error
+    if not project_only:
+        _prepared(_settings())
+
+
+@cli.command()
+@click.option("--as-of", metavar="DAY", help="Business day, as in 2011-12-08; default: last complete day in the data.")
+def run(as_of: str | None) -> None:
+    """Run the job daily_restock: files in, recommendations out. A second run on the same input changes nothing."""
+    _run_job("daily_restock", as_of)
+
+
+@cli.command()
+def train() -> None:
+    """Run the job train_models: evaluate and gate every model whose data or code has changed."""
+    _run_job("train_models", None)
+
+
+def _run_job(job: str, as_of: str | None) -> None:
+    settings = _settings()
+    from orchestration.home import HomeError, claimed
+
+    _prepared(settings)
+    try:
+        with claimed(settings):
+            from orchestration.runs import execute
+
+            succeeded = execute(job, as_of=as_of)
+    except HomeError as error:
+        raise click.ClickException(str(error)) from error
+    from orchestration.summary import summarise
+
+    click.echo(summarise(settings))
+    if not succeeded:
+        click.echo("The run FAILED; the generation published before is still the current one.", err=True)
+        sys.exit(_FAILED)
+
+
+@cli.command()
+def status() -> None:
+    """Show what is published, which models are champions and what is quarantined."""
+    settings = _settings()
+    from orchestration.summary import summarise
+
+    click.echo(summarise(settings))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def init(folder: Path) -> None:
+    """Make a home at FOLDER: one template per table in landing/, ready to be filled in."""
+    from orchestration.ingest.contracts import load_contract, template_csv
+
+    landing = folder / "landing"
+    made = []
+    for table in load_contract():
+        target = landing / table.name / f"{table.name}.csv.template"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(template_csv(table))
+            made.append(f"  {target}  {'required' if table.required else 'optional'}")
+    click.echo("\n".join(made) or f"{landing} has all its templates already")
+    click.echo(f"\nFill in the required ones, save them as .csv, then:  INVENTORYBOT_HOME={folder} inventorybot run")
+
+
+@cli.command()
+@click.option("--port", default=3000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+def ui(port: int, host: str) -> None:
+    """Open Dagster's web interface and its daemon (schedules, sensors)."""
+    _prepared(_settings())
+    click.echo(f"Dagster: http://{host}:{port}")
+    _become(["dagster", "dev", "-w", str(PROJECT_FOLDER / "workspace.yaml"), "-h", host, "-p", str(port)])
+
+
+@cli.command()
+@click.option("--port", default=5000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+def mlflow(port: int, host: str) -> None:
+    """Open MLflow's web interface: experiments, models, gate verdicts."""
+    settings = _prepared(_settings())
+    click.echo(f"MLflow: http://{host}:{port}")
+    store = ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifact_root]
+    _become(["mlflow", "server", *store, "--host", host, "--port", str(port), "--workers", "1"])
+
+
+@cli.command()
+@click.option("--port", default=8000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+def serve(port: int, host: str) -> None:
+    """Serve the published generation and its models over HTTP."""
+    settings = _prepared(_settings())
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    click.echo(f"endpoint: http://{host}:{port}/docs")
+    os.execv(
+        sys.executable,
+        [
+            *(sys.executable, "-m", "serving"),
+            *("--published", str(settings.published), "--tracking-uri", settings.tracking_uri),
+            *("--host", host, "--port", str(port)),
+        ],
+    )
+
+
+@cli.command()
+@click.option("--format", "form", type=click.Choice(["markdown", "json-schema"]), default="markdown", show_default=True)
+def schema(form: str) -> None:
+    """Print the input contract: every table and column, or the JSON Schema of a stock movement."""
+    import json
+
+    from orchestration.ingest.contracts import contract_markdown, load_contract, movement_json_schema
+
+    contract = load_contract()
+    click.echo(
+        contract_markdown(contract) if form == "markdown" else json.dumps(movement_json_schema(contract), indent=2)
+    )
+
+
+def _become(command: list[str]) -> None:
+    program = Path(sys.executable).parent / command[0]
+    os.execv(str(program), [str(program), *command[1:]])
+
+
+def main() -> None:
+    """Entry point of the command."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Exported marts as the frames that `ml` takes: renamed to its vocabulary, periods are days. No arithmetic."""
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from orchestration.settings import Settings, export_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Numeric covariates that are known ahead for the days to come.
+COVARIATES = ("is_open", "is_promotion", "is_event")
+
+
+def demand_history(settings: Settings) -> "pd.DataFrame":
+    """Return sku, location_id, period_start, demand_units, is_in_stock and covariates, one row per series and day."""
+    return _frame(
+        f"""
+        select sku, location_id, day::timestamp as period_start, demand_units::double as demand_units, is_in_stock,
+            is_open::double as is_open, is_promotion::double as is_promotion,
+            (event_name is not null and is_open)::double as is_event
+        from read_parquet('{export_path(settings, "marts.fct_daily_demand")}')
+        order by sku, location_id, day
+        """
+    )
+
+
+def planned_days(settings: Settings, horizon: int) -> "pd.DataFrame":
+    """Return the covariates of the days to come, `horizon` days per series: sku, location_id, period_start, covariates."""
+    return _frame(
+        f"""
+        select sku, location_id, day::timestamp as period_start,
+            is_open::double as is_open, is_promotion::double as is_promotion,
+            (event_name is not null and is_open)::double as is_event
+        from read_parquet('{export_path(settings, "marts.fct_planned_days")}')
+        where days_ahead <= {horizon}
+        order by sku, location_id, day
+        """
+    )
+
+
+def items(settings: Settings) -> "pd.DataFrame":
+    """Return the static attributes of each sku and location: category, unit_cost, unit_price."""
+    return _frame(
+        f"""
+        select sku, location_id, category, unit_cost::double as unit_cost, unit_price::double as unit_price
+        from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
+        order by sku, location_id
+        """
+    )
+
+
+def item_segments(settings: Settings) -> "pd.DataFrame":
+    """Return the classes of each sku and location: demand_class, abc_class, xyz_class."""
+    return _frame(
+        f"""
+        select sku, location_id, demand_class, abc_class, xyz_class
+        from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
+        order by sku, location_id
+        """
+    )
+
+
+def protection_horizon(settings: Settings) -> int:
+    """Return the days that forecasts must reach: P99 of lead time plus review period over all items, in whole days."""
+    frame = _frame(
+        f"""
+        select coalesce(ceil(quantile_cont(lead_time_days + review_period_days, 0.99)), 28)::integer as days
+        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+        """
+    )
+    return max(int(frame["days"].iloc[0]), 7)
+
+
+def stock_series(settings: Settings) -> "pd.DataFrame":
+    """Return daily stock beside daily demand, one row per sku, location and day, as the anomaly detector reads it."""
+    return _frame(
+        f"""
+        select stock.sku, stock.location_id, stock.day::timestamp as day,
+            stock.opening_units::double as opening_units, stock.receipt_units::double as receipt_units,
+            stock.sales_units::double as sales_units, stock.other_units::double as other_units,
+            stock.closing_units::double as closing_units, demand.demand_units::double as demand_units,
+            demand.is_in_stock, demand.is_open, demand.unit_price::double as unit_price
+        from read_parquet('{export_path(settings, "marts.fct_daily_stock")}') as stock
+        inner join read_parquet('{export_path(settings, "marts.fct_daily_demand")}') as demand
+            using (sku, location_id, day)
+        order by stock.sku, stock.location_id, stock.day
+        """
+    )
+
+
+def restock_terms(settings: Settings) -> "pd.DataFrame":
+    """Return the terms of each sku and location with a supplier, times in periods of a day."""
+    return _frame(
+        f"""
+        select sku, location_id, supplier_id,
+            lead_time_days::integer as lead_time_periods, lead_time_days_mean::double as lead_time_mean_periods,
+            lead_time_days_sd::double as lead_time_sd_periods, review_period_days::integer as review_periods,
+            next_order_in_days::integer as next_order_in_periods, moq_units::double as moq_units,
+            order_multiple_units::double as order_multiple_units, shelf_life_days::integer as shelf_life_periods,
+            unit_cost::double as unit_cost, unit_price::double as unit_price
+        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+        order by sku, location_id
+        """
+    )
+
+
+def stock_position(settings: Settings) -> "pd.DataFrame":
+    """Return on_hand_units, reserved_units and backordered_units of each sku and location."""
+    return _frame(
+        f"""
+        select sku, location_id, on_hand_units::double as on_hand_units, reserved_units::double as reserved_units,
+            backordered_units::double as backordered_units
+        from read_parquet('{export_path(settings, "marts.fct_stock_position")}')
+        order by sku, location_id
+        """
+    )
+
+
+def open_orders(settings: Settings) -> "pd.DataFrame":
+    """Return periods_ahead and units of each open purchase order line."""
+    return _frame(
+        f"""
+        select sku, location_id, periods_ahead::integer as periods_ahead, open_units::double as units
+        from read_parquet('{export_path(settings, "marts.fct_open_orders")}')
+        order by sku, location_id, periods_ahead, purchase_order_id, line
+        """
+    )
+
+
+def photos(settings: Settings, as_of: date) -> "pd.DataFrame":
+    """Return photo_path and label of every accepted photo taken until the end of the business day."""
+    return _frame(
+        f"""
+        select photo_path, label, sku
+        from read_parquet('{settings.raw}/product_photos/*/accepted.parquet')
+        where taken_at is null or taken_at < '{as_of}'::date + interval 1 day
+        qualify row_number() over (partition by photo_path order by batch_id desc) = 1
+        order by photo_path
+        """
+    )
+
+
+def _frame(query: str) -> "pd.DataFrame":
+    with duckdb.connect() as connection:
+        return connection.execute(query).df()

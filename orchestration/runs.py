@@ -1,0 +1,46 @@
+"""Execute a job in this process, with progress on the terminal and the run recorded in Dagster's instance."""
+
+from datetime import date
+from typing import Any
+
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+from orchestration.definitions import build_defs
+
+_LAUNCHED_BY = {"inventorybot/launched_by": "command"}
+
+
+def execute(job: str, *, as_of: str | None = None) -> bool:
+    """Execute a job of the definitions; return whether it succeeded.
+
+    The caller holds the home (`orchestration.home.claimed`), so a run that a command left unfinished is dead: it is
+    recorded as failed and gives its pool slots back.
+
+    Args:
+        job: name of the job, `daily_restock` or `train_models`.
+        as_of: business day, ISO; None = last complete day in the data.
+    """
+    with DagsterInstance.get() as instance:
+        _bury_dead_runs(instance)
+        result = (
+            build_defs()
+            .resolve_job_def(job)
+            .execute_in_process(
+                run_config=_run_config(as_of), instance=instance, raise_on_error=False, tags=_LAUNCHED_BY
+            )
+        )
+    return result.success
+
+
+def _run_config(as_of: str | None) -> dict[str, Any]:
+    config: dict[str, Any] = {"loggers": {"progress": {}}}
+    if as_of:
+        config["ops"] = {"marts": {"config": {"as_of": date.fromisoformat(as_of).isoformat()}}}
+    return config
+
+
+def _bury_dead_runs(instance: DagsterInstance) -> None:
+    unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
+    for run in instance.get_runs(RunsFilter(statuses=unfinished, tags=_LAUNCHED_BY)):
+        instance.report_run_failed(run, message="The process that ran it has ended.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

@@ -1,0 +1,111 @@
+"""What a run came to, as text a planner and an engineer read at a terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from orchestration.publication import current_manifest
+from orchestration.settings import PROJECT_FOLDER, Settings
+from orchestration.training import headlines
+
+_TOP = """
+    select
+        product_name, sku, location_id, order_units, order_packs, supplier_id, order_by_date,
+        stockout_date_50, order_value
+    from reporting.restock_recommendations
+    where order_units > 0
+    order by stockout_date_50 nulls last, order_value desc
+    limit 12
+"""
+_TOTALS = """
+    select count(*) filter (where order_units > 0), coalesce(sum(order_value), 0), count(*),
+        count(*) filter (where status = 'exception')
+    from reporting.restock_recommendations
+"""
+_QUARANTINED = """
+    select table_name, rule, count(*) as rows, min(reason) as example
+    from marts.fct_quarantined_rows group by all order by rows desc, all
+"""
+
+
+def summarise(settings: Settings) -> str:
+    """Return the summary of what is published in a home: orders, champions, quarantine, where to look further."""
+    manifest = current_manifest(settings.published)
+    if manifest is None:
+        return (
+            f"Nothing is published in {settings.home} yet: put files in {settings.landing} and run `inventorybot run`."
+        )
+    database = (settings.published / "current.duckdb").resolve()
+    with duckdb.connect(str(database), read_only=True) as connection:
+        orders, money, items, exceptions = connection.sql(_TOTALS).fetchall()[0]
+        top = connection.sql(_TOP).fetchall()
+        quarantined = connection.sql(_QUARANTINED).fetchall()
+    return "\n".join(
+        [
+            "",
+            f"Restock recommendations at the end of {manifest['as_of']}: {orders:,} orders for {money:,.2f} "
+            f"among {items:,} items, {exceptions:,} exceptions. The most urgent:",
+            "",
+            _table(
+                ["product", "sku", "at", "order", "packs", "supplier", "order by", "stock-out likely", "money"],
+                [
+                    [
+                        row[0][:34],
+                        *row[1:3],
+                        f"{row[3]:,.0f}",
+                        f"{row[4]:,.0f}",
+                        row[5],
+                        row[6],
+                        row[7] or "-",
+                        f"{row[8]:,.2f}",
+                    ]
+                    for row in top
+                ],
+                right={3, 4, 8},
+            ),
+            "",
+            "Champions:",
+            _table(
+                ["model", "version", "metric", "champion", "baseline", "baseline is"], headlines(settings), right={3, 4}
+            ),
+            "",
+            "Quarantined rows:" if quarantined else "Quarantined rows: none",
+            *(
+                [
+                    _table(
+                        ["table", "rule", "rows", "for example"],
+                        [[*row[:2], f"{row[2]:,}", row[3][:70]] for row in quarantined],
+                        right={2},
+                    )
+                ]
+                if quarantined
+                else []
+            ),
+            "",
+            f"Generation {manifest['generation']}, content hash {manifest['content_hash']}",
+            "",
+            "Look further:",
+            f"  make ui       Dagster: assets, checks, runs          duckdb -readonly {_short(settings.published / 'current.duckdb')}",
+            "  make mlflow   MLflow: experiments, models, verdicts   .venv/bin/inventorybot status",
+            "  make serve    HTTP: stock, forecasts, orders, models  .venv/bin/inventorybot --help",
+        ]
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: set[int] = frozenset()) -> str:
+    texts = [list(header), *([str(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
+    lines = [
+        "  "
+        + "  ".join(
+            text.rjust(width) if column in right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in texts
+    ]
+    return "\n".join([lines[0], "  " + "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(PROJECT_FOLDER)) if path.is_relative_to(PROJECT_FOLDER) else str(path)

@@ -1,0 +1,187 @@
+"""The life cycle that every model shares: is training needed, train, judge, register, promote.
+
+Belongs here: fingerprints, registration, epochs. Does not: what a model learns (ml/) or reads (assets/models.py).
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from orchestration.fingerprints import code_fingerprint, library_fingerprint, text_fingerprint
+from orchestration.publication import content_hash
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.tracking import Tracking, Version
+    from serving.store import Store
+
+MODELS = ("demand_forecast", "stock_anomalies", "product_photos")
+
+When = Literal["missing", "changed", "always"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one figure a reader of the summary sees.
+
+    Attributes:
+        metric: its name and unit, and whether less or more is better.
+        champion: its value for the registered model.
+        baseline: its value for the baseline on the same data.
+        baseline_name: what the baseline is.
+    """
+
+    metric: str
+    champion: float
+    baseline: float
+    baseline_name: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training made.
+
+    Attributes:
+        verdict: one row per criterion of the gate, with the column `passed`.
+        metrics: all figures, by name.
+        headline: the one for the summary.
+        model_card: Markdown.
+        input_example: raw rows as an invocation sends them.
+        output_example: rows of the answer.
+        figures: name -> matplotlib figure or PNG bytes.
+        tables: name -> frame.
+    """
+
+    verdict: "pd.DataFrame"
+    metrics: Mapping[str, float | Sequence[float]]
+    headline: Headline
+    model_card: str
+    input_example: "pd.DataFrame"
+    output_example: "pd.DataFrame"
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, "pd.DataFrame"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a model in this run: the champion now, the version trained (None = none), why."""
+
+    champion: "Version | None"
+    trained: "Version | None"
+    verdict: "pd.DataFrame | None"
+    figures: Mapping[str, Any]
+    note: str
+
+
+def epoch_name(model: str) -> str:
+    """Return the name of the epoch row that decides which version of a model is champion."""
+    return f"champion/{model}"
+
+
+def bring_up_to_date(
+    model: str,
+    *,
+    when: When,
+    data: Sequence[Path],
+    code: Sequence[str],
+    libraries: Sequence[str],
+    parameters: Mapping[str, Any],
+    fit: Callable[[Path], Trained],
+    tracking: "Tracking",
+    store: "Store",
+    run_id: str,
+) -> Outcome:
+    """Train a model if it is needed and promote it if it passes its gate.
+
+    Args:
+        model: experiment, registered model and asset name.
+        when: `missing` trains only a model without champion, `changed` when data, code, libraries or parameters have
+            not been trained on before, `always` in any case.
+        data: Parquet files it learns from; their content is the data fingerprint.
+        code: folders or files of the project that make it.
+        libraries: packages whose version changes what it learns.
+        parameters: of the training.
+        fit: trains, writes the model into the given empty folder, evaluates and judges.
+        tracking: MLflow.
+        store: online store; its epoch row decides the champion, the alias follows.
+        run_id: Dagster run.
+    """
+    from ml.tracking import training_fingerprint
+
+    champion = repair_champion(model, tracking, store)
+    if when == "missing" and champion is not None:
+        return Outcome(champion, None, None, {}, f"champion is version {champion.version}, nothing trained")
+    data_fingerprint = text_fingerprint(*(content_hash(path) for path in data))
+    code_print = text_fingerprint(code_fingerprint(*code), library_fingerprint(libraries))
+    fingerprint = training_fingerprint(data_fingerprint, code_print, parameters)
+    seen = tracking.training_fingerprint_seen(model, fingerprint)
+    if when == "changed" and seen is not None:
+        note = f"data, code and parameters are those of version {seen.version}, nothing trained"
+        return Outcome(champion, None, None, {}, note)
+
+    fence, began = store.claim(epoch_name(model), run_id, {}), datetime.now(UTC)
+    with tempfile.TemporaryDirectory(prefix="inventorybot_") as scratch:
+        folder = Path(scratch) / "model"
+        folder.mkdir()
+        trained = fit(folder)
+        version = tracking.log_training(
+            model,
+            saved_model_folder=folder,
+            input_example=trained.input_example,
+            output_example=trained.output_example,
+            verdict=trained.verdict,
+            metrics=trained.metrics,
+            parameters=parameters,
+            fingerprint=fingerprint,
+            data_fingerprint=data_fingerprint,
+            code_fingerprint=code_print,
+            model_card=trained.model_card,
+            figures=trained.figures,
+            tables=trained.tables,
+            tags={"dagster_run_id": run_id},
+            started_at=began,
+        )
+    if not version.passed:
+        note = f"version {version.version} failed its gate; champion stays {champion.version if champion else 'none'}"
+        return Outcome(champion, version, trained.verdict, trained.figures, note)
+    store.advance(epoch_name(model), fence, version.version, asdict(trained.headline))
+    promoted = tracking.promote(model, version.version)
+    return Outcome(promoted, version, trained.verdict, trained.figures, f"version {version.version} is champion")
+
+
+def repair_champion(model: str, tracking: "Tracking", store: "Store") -> "Version | None":
+    """Make the alias agree with the epoch row, which decides, and return the champion."""
+    champion, epoch = tracking.champion(model), store.epoch(epoch_name(model))
+    if epoch is not None and (champion is None or champion.version != epoch.value):
+        champion = tracking.promote(model, epoch.value)
+    return champion
+
+
+def pinned_models(tracking: "Tracking") -> dict[str, dict[str, str]]:
+    """Return what a generation's manifest says of each champion: version, run, hash of its folder."""
+    champions = {model: tracking.champion(model) for model in MODELS}
+    return {
+        model: {"version": version.version, "run_id": version.run_id, "folder_sha256": version.folder_sha256}
+        for model, version in champions.items()
+        if version is not None
+    }
+
+
+def headlines(settings: Settings) -> list[list[str]]:
+    """Return one row per champion for the summary: model, version, metric, its value, the baseline's, what that is."""
+    from serving.store import Store
+
+    store = Store.open(settings.store_url)
+    rows = []
+    for model in MODELS:
+        epoch = store.epoch(epoch_name(model))
+        if epoch is not None:
+            headline = Headline(**epoch.detail)
+            figures = [f"{headline.champion:.3f}", f"{headline.baseline:.3f}", headline.baseline_name]
+            rows.append([model, epoch.value, headline.metric, *figures])
+    return rows

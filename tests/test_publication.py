@@ -1,0 +1,146 @@
+"""Publication: one step from one generation to the next, or nothing."""
+
+import json
+import os
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from orchestration import publication
+from orchestration.publication import Publication, content_hash, current_manifest, publish, repair_link
+from serving.store import Fenced, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    Store.migrate(url)
+    return Store.open(url)
+
+
+def export(folder: Path, relation: str, query: str) -> None:
+    path = folder / f"{relation.replace('.', '/')}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    duckdb.sql(f"copy ({query}) to '{path}' (format parquet)")
+
+
+def publish_one(tmp_path: Path, store: Store, query: str, *, fence: int | None = None, keep: int = 5) -> Publication:
+    export(tmp_path / "exports", "marts.dim_products", query)
+    return publish(
+        exports=tmp_path / "exports",
+        relations=["marts.dim_products"],
+        published=tmp_path / "published",
+        store=store,
+        fence=store.claim(publication.EPOCH, "run", {}) if fence is None else fence,
+        run_id="run",
+        as_of=date(2011, 12, 8),
+        models={},
+        code_version="1",
+        descriptions={"marts.dim_products": ("What is sold. One row per sku.", {"sku": "Stock keeping unit"})},
+        keep=keep,
+    )
+
+
+def read(tmp_path: Path, query: str) -> list[tuple[object, ...]]:
+    database = (tmp_path / "published" / "current.duckdb").resolve()
+    with duckdb.connect(str(database), read_only=True) as connection:
+        return connection.sql(query).fetchall()
+
+
+def test_readers_see_what_was_published(tmp_path: Path, store: Store) -> None:
+    publish_one(tmp_path, store, "select 'a' as sku")
+    assert read(tmp_path, "select sku from marts.dim_products") == [("a",)]
+
+
+def test_unchanged_content_is_not_published_again(tmp_path: Path, store: Store) -> None:
+    first = publish_one(tmp_path, store, "select 'a' as sku union all select 'b'")
+    second = publish_one(tmp_path, store, "select 'b' as sku union all select 'a'")
+    assert (second.is_new, second.generation) == (False, first.generation)
+    assert len(list((tmp_path / "published").glob("wh_*.duckdb"))) == 1
+
+
+def test_changed_content_becomes_the_current_generation(tmp_path: Path, store: Store) -> None:
+    publish_one(tmp_path, store, "select 'a' as sku")
+    publish_one(tmp_path, store, "select 'c' as sku")
+    assert read(tmp_path, "select sku from marts.dim_products") == [("c",)]
+
+
+def test_a_run_that_a_later_one_fenced_cannot_publish(tmp_path: Path, store: Store) -> None:
+    publish_one(tmp_path, store, "select 'a' as sku")
+    old = store.claim(publication.EPOCH, "old", {})
+    store.claim(publication.EPOCH, "later", {})
+    with pytest.raises(Fenced):
+        publish_one(tmp_path, store, "select 'b' as sku", fence=old)
+    assert read(tmp_path, "select sku from marts.dim_products") == [("a",)]
+    assert len(list((tmp_path / "published").glob("wh_*"))) == 2
+
+
+def test_a_full_disk_leaves_the_previous_generation_and_nothing_half_written(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_one(tmp_path, store, "select 'a' as sku")
+    before = sorted(path.name for path in (tmp_path / "published").rglob("*"))
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        publish_one(tmp_path, store, "select 'b' as sku")
+    monkeypatch.undo()
+    assert sorted(path.name for path in (tmp_path / "published").rglob("*")) == before
+    assert read(tmp_path, "select sku from marts.dim_products") == [("a",)]
+
+
+def test_the_link_is_repaired_from_the_store(tmp_path: Path, store: Store) -> None:
+    first = publish_one(tmp_path, store, "select 'a' as sku")
+    publish_one(tmp_path, store, "select 'b' as sku")
+    publication._switch_link(tmp_path / "published", f"wh_{first.generation}.duckdb")
+    repair_link(tmp_path / "published", store)
+    assert read(tmp_path, "select sku from marts.dim_products") == [("b",)]
+
+
+def test_only_the_last_generations_stay(tmp_path: Path, store: Store) -> None:
+    for letter in "abcd":
+        publish_one(tmp_path, store, f"select '{letter}' as sku", keep=2)
+    assert len(list((tmp_path / "published").glob("wh_*.duckdb"))) == 2
+    assert len(list((tmp_path / "published").glob("wh_*.json"))) == 2
+
+
+def test_large_tables_are_files_that_generations_share(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "LARGE_TABLE_ROWS", 2)
+    publish_one(tmp_path, store, "select range::varchar as sku from range(3)")
+    assert len(list((tmp_path / "published" / "facts").glob("*.parquet"))) == 1
+    assert read(tmp_path, "select count(*) from marts.dim_products") == [(3,)]
+
+
+def test_descriptions_become_comments(tmp_path: Path, store: Store) -> None:
+    publish_one(tmp_path, store, "select 'a' as sku")
+    assert read(tmp_path, "select comment from duckdb_tables()") == [("What is sold. One row per sku.",)]
+    assert read(
+        tmp_path, "select comment from duckdb_columns() where column_name = 'sku' and schema_name = 'marts'"
+    ) == [("Stock keeping unit",)]
+
+
+def test_the_manifest_pins_counts_and_hashes(tmp_path: Path, store: Store) -> None:
+    publish_one(tmp_path, store, "select 'a' as sku")
+    manifest = current_manifest(tmp_path / "published")
+    assert manifest is not None
+    assert manifest["tables"]["marts.dim_products"]["rows"] == 1
+    assert json.loads(json.dumps(manifest)) == manifest
+
+
+def test_the_content_hash_sees_one_changed_value(tmp_path: Path) -> None:
+    export(tmp_path, "marts.a", "select range as n from range(1000)")
+    export(tmp_path, "marts.b", "select case when range = 500 then 501 else range end as n from range(1000)")
+    assert content_hash(tmp_path / "marts/a.parquet") != content_hash(tmp_path / "marts/b.parquet")
+
+
+def test_the_content_hash_ignores_the_order_of_rows(tmp_path: Path) -> None:
+    export(tmp_path, "marts.a", "select range as n from range(1000)")
+    export(tmp_path, "marts.b", "select range as n from range(1000) order by n desc")
+    assert content_hash(tmp_path / "marts/a.parquet") == content_hash(tmp_path / "marts/b.parquet")

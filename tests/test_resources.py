@@ -1,0 +1,52 @@
+"""Resources: the environment is read in one place, and read well."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from orchestration.resources import read_settings
+from orchestration.settings import PROJECT_FOLDER, export_path
+
+
+def test_the_home_is_the_data_folder_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INVENTORYBOT_HOME", raising=False)
+    assert read_settings().home == PROJECT_FOLDER / "data"
+
+
+def test_every_path_is_inside_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
+    monkeypatch.delenv("INVENTORYBOT_LANDING", raising=False)
+    settings = read_settings()
+    paths = [settings.landing, settings.raw, settings.warehouse_file, settings.exports, settings.predictions]
+    paths += [settings.archive, settings.published, settings.dagster_home, Path(settings.artifact_root)]
+    assert all(path.is_relative_to(tmp_path) for path in paths)
+    assert str(tmp_path) in settings.store_url
+    assert str(tmp_path) in settings.tracking_uri
+
+
+def test_the_business_day_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVENTORYBOT_AS_OF", "2011-11-30")
+    assert read_settings().as_of == date(2011, 11, 30)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("INVENTORYBOT_AS_OF", "30.11.2011", "INVENTORYBOT_AS_OF='30.11.2011' is not a day; write it as 2011-12-08"),
+        ("INVENTORYBOT_CYCLE_SERVICE_LEVEL", "95", "out of range; write a number between 0.5 and 1"),
+        ("INVENTORYBOT_HOLDING_COST_RATE", "a lot", "is not a number"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=told):
+        read_settings()
+
+
+def test_a_relation_that_was_never_built_says_how_to_build_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"marts\.fct_daily_demand .* run the job daily_restock"):
+        export_path(read_settings(), "marts.fct_daily_demand")
