@@ -1,0 +1,852 @@
+"""What to order: every item-location's restock line under its whole demand distribution, term by term.
+
+Here belongs the decision of one moment: target, position, packs, limits, transfers and shared budgets. The simulated
+levels are in `ml.restock_levels`, lead times in `ml.restock_lead_times`, the test of a policy over time in `ml.replay`.
+
+Periods: state is read at the end of period 0; column j of a path is the demand of period j; an open order with
+`periods_ahead` j can be sold from the start of period j; an order placed now with lead time l from the start of l + 1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import ndtri
+
+from ml.restock_lead_times import draw_lead_times
+from ml.restock_levels import (
+    SMALLEST_UNITS,
+    Doubles,
+    Flags,
+    Floats,
+    Pipeline,
+    expected_cycle_cost,
+    fill_rate_quantity,
+    sample_quantile,
+    simulate_pipeline,
+    weighted_quantity,
+)
+
+Thousandths = npt.NDArray[np.int64]
+Texts = npt.NDArray[np.object_]
+
+KEYS = ["sku", "location_id"]
+TARGET_TYPES = ("cost", "cycle_service_level", "fill_rate", "do_not_stock", "make_to_order")
+ORDER_RULES = ("order_up_to", "reorder_point_order_up_to", "reorder_point_quantity", "min_max")
+DEMAND_MODELS = ("simulated", "normal", "poisson", "negative_binomial")
+LINE_COLUMNS = [
+    "sku", "location_id", "supplier_id", "target_type", "target_value", "protection_periods", "expected_demand_units",
+    "safety_stock_units", "order_up_to_units", "on_hand_units", "on_order_units", "on_order_not_counted_units",
+    "reserved_units", "backordered_units", "inventory_position_units", "shortfall_units", "moq_added_units",
+    "multiple_added_units", "reduced_units", "order_units", "order_packs", "arrival_period", "stockout_period_50",
+    "stockout_period_10", "stockout_probability_without_order", "stockout_probability_with_order",
+    "days_of_cover_before", "days_of_cover_after", "status", "exception",
+]  # fmt: skip
+TERM_NAMES = (
+    "expected_demand", "uncertainty", "expiring_lots", "on_hand", "on_order", "reserved", "backordered", "surplus",
+    "not_stocked", "above_reorder_point", "lost_before_arrival", "order_up_to_max", "shelf_life", "dampened", "moq",
+    "packs", "not_worth_it", "max_order", "max_stock", "below_moq",
+)  # fmt: skip
+
+# Paths of so many draws are simulated at once: a period of them (1 MB) stays in the processor's cache.
+_DRAWS_AT_ONCE = 262_144
+_LARGEST_UNITS = 1e12
+_UNLIMITED = 10**15  # the largest units, in thousandths
+_BENEFIT_PACKS = 8
+
+
+@dataclass
+class _Inputs:
+    """What `recommend` knows of its items, as arrays aligned with the keys."""
+
+    keys: pd.DataFrame
+    terms: pd.DataFrame
+    policy: pd.DataFrame
+    on_hand: Thousandths
+    reserved: Thousandths
+    backordered: Thousandths
+    exception: Texts
+
+
+def recommend(
+    keys: pd.DataFrame,
+    paths: Floats,
+    position: pd.DataFrame,
+    open_orders: pd.DataFrame,
+    terms: pd.DataFrame,
+    policy: pd.DataFrame,
+    *,
+    lots: pd.DataFrame | None = None,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Decide what to order of every item-location, from joint demand paths and the pipeline.
+
+    The order covers the protection interval: the wait for the next order day, the lead time and the review period.
+    The level it orders up to is set by the target under all paths and, where the lead time has a spread, under
+    sampled lead times:
+
+    - cycle_service_level: that quantile of the demand of the protection interval.
+    - fill_rate: the least level whose cycle serves that share of its demand from stock.
+    - cost: the level with the least expected holding and shortage cost of the cycle.
+
+    Where unmet demand is lost, what will be lost before the order can arrive need not be bought: that is the term
+    lost_before_arrival.
+
+    Args:
+        keys: sku, location_id; row i belongs to paths[i].
+        paths: joint demand draws, units [items, n, horizon].
+        position: sku, location_id, on_hand_units, reserved_units, backordered_units; a missing row is an empty shelf.
+        open_orders: sku, location_id, periods_ahead (≥ 1), units.
+        terms: sku, location_id, supplier_id, lead_time_periods (planning, whole, ≥ 1), review_periods (≥ 1) and
+            optionally lead_time_mean_periods, lead_time_sd_periods, lead_time_samples (a list per row),
+            next_order_in_periods (0 = now), moq_units, order_multiple_units, order_up_to_max_units (may be passed by
+            less than one pack), max_order_units and max_stock_units (hard), shelf_life_periods, unit_cost.
+        policy: sku, location_id, target_type (cost, cycle_service_level, fill_rate, do_not_stock, make_to_order),
+            target_value, unmet_demand (lost_sales or backorders), holding_cost (money per unit left at the end of a
+            period), shortage_cost (money per unit lost, or per unit and period that waits) and optionally order_rule
+            (order_up_to, reorder_point_order_up_to, reorder_point_quantity, min_max), order_quantity_units,
+            min_units, max_units, demand_model (simulated, normal, poisson, negative_binomial), dampener_units.
+        lots: sku, location_id, units, expires_in_periods (the last period in which they can be sold).
+        seed: base of the lead-time draws, keyed by (seed, sku, location_id): one more item changes no other's line.
+
+    Returns:
+        lines: one row per key, `LINE_COLUMNS`; units to 3 decimals, with
+            safety_stock = order_up_to − expected_demand, inventory_position = on_hand + on_order − backordered −
+            reserved, shortfall = max(order_up_to − inventory_position, 0) and
+            order = shortfall + moq_added + multiple_added − reduced, all exact. Stock-out probabilities are those of
+            the cycle that the order covers; the stock-out periods are the first ones by whose end a stock-out without
+            the order has at least that percentage.
+        terms: sku, location_id, term (`TERM_NAMES`), step, units: the signed terms that sum to order_units.
+        benefit: sku, location_id, supplier_id, block, units, order_cost, benefit: what each further block of whole
+            packs saves in expected holding and shortage cost, never rising from block to block, the order's own blocks
+            first (in_order is true), then what may be added to reach a supplier's minimum.
+
+    Raises:
+        ValueError: the shapes of keys and paths differ, or a frame lacks a required column.
+    """
+    _check_shapes(keys, paths)
+    inputs = _align(keys.reset_index(drop=True), position, terms, policy)
+    schedule = _schedule(inputs, open_orders, paths.shape[2])
+    expiring = _lots_by_key(inputs.keys, lots)
+    step = max(_DRAWS_AT_ONCE // max(paths.shape[1], 1), 1)
+    parts = [
+        _recommend_part(inputs, schedule, expiring, slice(start, min(start + step, len(keys))), paths, seed)
+        for start in range(0, len(keys), step)
+    ]
+    if not parts:
+        parts = [_recommend_part(inputs, schedule, expiring, slice(0, 0), paths, seed)]
+    lines, steps, benefit = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
+    return lines, steps, benefit
+
+
+def _check_shapes(keys: pd.DataFrame, paths: Floats) -> None:
+    if paths.ndim != 3 or len(keys) != paths.shape[0]:
+        raise ValueError(
+            f"paths have shape {paths.shape} for {len(keys)} keys: give one row of [items, n, horizon] per key"
+        )
+    if paths.shape[1] == 0 or paths.shape[2] == 0:
+        raise ValueError(f"paths have shape {paths.shape}: give at least one path and one period")
+    _require(keys, KEYS, "keys")
+    if keys.duplicated(KEYS).any():
+        row = keys[keys.duplicated(KEYS)].iloc[0]
+        raise ValueError(f"keys name sku {row['sku']} at {row['location_id']} twice: give each item-location once")
+
+
+def _require(frame: pd.DataFrame, columns: list[str], name: str) -> None:
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"{name} lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}"
+        )
+
+
+def _thousandths(values: pd.Series | Doubles, missing: float = 0.0) -> Thousandths:
+    number = np.nan_to_num(
+        np.asarray(values, dtype=np.float64), nan=missing, posinf=_LARGEST_UNITS, neginf=-_LARGEST_UNITS
+    )
+    return np.rint(np.clip(number, -_LARGEST_UNITS, _LARGEST_UNITS) * 1000).astype(np.int64)
+
+
+def _units(values: Thousandths) -> Doubles:
+    return values / 1000.0
+
+
+def _column(frame: pd.DataFrame, name: str, default: float) -> Doubles:
+    if name not in frame.columns:
+        return np.full(len(frame), default)
+    values = pd.to_numeric(frame[name]).to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isnan(values), default, values)
+
+
+def _texts(frame: pd.DataFrame, name: str, default: str) -> Texts:
+    if name not in frame.columns:
+        return np.full(len(frame), default, dtype=object)
+    return frame[name].where(frame[name].notna(), default).to_numpy(dtype=object)
+
+
+def _align(keys: pd.DataFrame, position: pd.DataFrame, terms: pd.DataFrame, policy: pd.DataFrame) -> _Inputs:
+    _require(position, [*KEYS, "on_hand_units"], "position")
+    _require(terms, [*KEYS, "supplier_id", "lead_time_periods", "review_periods"], "terms")
+    _require(policy, [*KEYS, "target_type", "target_value"], "policy")
+    index = keys[KEYS]
+    exception = np.full(len(keys), "", dtype=object)
+
+    def aligned(frame: pd.DataFrame, name: str, remedy: str) -> pd.DataFrame:
+        known = frame.merge(index, on=KEYS, how="inner") if len(frame) > len(index) else frame
+        twice = known.duplicated(KEYS, keep=False)
+        if twice.any():
+            doubled = index.merge(known.loc[twice, KEYS].drop_duplicates(), on=KEYS, how="left", indicator=True)
+            _note(exception, (doubled["_merge"] == "both").to_numpy(), f"{name} has two rows for this item: {remedy}")
+        return index.merge(known.drop_duplicates(KEYS), on=KEYS, how="left", indicator=True)
+
+    stock = aligned(position, "the stock position", "keep one")
+    supply = aligned(terms, "the supplier terms", "keep the one with the first priority")
+    rule = aligned(policy, "the restock policy", "contradictory overrides; end one of them or narrow its dates")
+    _note(
+        exception,
+        (supply["_merge"] != "both").to_numpy(),
+        "no supplier terms: add a supplier_terms row for this sku and location",
+    )
+    _note(exception, (rule["_merge"] != "both").to_numpy(), "no restock policy: add a policy row or a default")
+    _check_terms(exception, supply)
+    _check_policy(exception, rule)
+    on_hand = _column(stock, "on_hand_units", 0.0)
+    _note(
+        exception,
+        on_hand < 0,
+        [f"on hand is {value:g} units: count the shelf and book the count" for value in on_hand],
+    )
+    return _Inputs(
+        keys=index,
+        terms=supply,
+        policy=rule,
+        on_hand=_thousandths(on_hand),
+        reserved=_thousandths(_column(stock, "reserved_units", 0.0)),
+        backordered=_thousandths(_column(stock, "backordered_units", 0.0)),
+        exception=exception,
+    )
+
+
+def _note(exception: Texts, wrong: Flags, text: str | list[str]) -> None:
+    """Write a text where something is wrong and nothing was noted before: the first cause is the one to mend."""
+    for row in np.flatnonzero(wrong & (exception == "")):
+        exception[row] = text if isinstance(text, str) else text[row]
+
+
+def _check_terms(exception: Texts, terms: pd.DataFrame) -> None:
+    lead = _column(terms, "lead_time_periods", np.nan)
+    review = _column(terms, "review_periods", np.nan)
+    wait = _column(terms, "next_order_in_periods", 0.0)
+    moq = _column(terms, "moq_units", 0.0)
+    multiple = _column(terms, "order_multiple_units", 1.0)
+    largest = np.minimum(_column(terms, "max_order_units", np.inf), _column(terms, "max_stock_units", np.inf))
+    level = _column(terms, "order_up_to_max_units", np.inf)
+    _note(exception, np.isnan(lead), "lead time is missing: give lead_time_days in supplier_terms")
+    _note(
+        exception,
+        (lead < 1) | (lead != np.floor(lead)),
+        [f"lead time is {value:g} periods: give whole periods from order to shelf, at least 1" for value in lead],
+    )
+    _note(exception, np.isnan(review), "review period is missing: give review_period_days of the supplier")
+    _note(
+        exception,
+        (review < 1) | (review != np.floor(review)),
+        [f"review period is {value:g} periods: give whole periods between two orders, at least 1" for value in review],
+    )
+    _note(
+        exception,
+        (wait < 0) | (wait != np.floor(wait)),
+        [f"next order day is {value:g} periods ahead: give whole periods, 0 = now" for value in wait],
+    )
+    _note(
+        exception,
+        ~(multiple > 0) | ~np.isfinite(multiple),
+        [f"order multiple is {value:g} units: give the pack size, above 0, or leave it empty" for value in multiple],
+    )
+    _note(
+        exception,
+        ~np.isfinite(moq) | (moq < 0),
+        [f"minimum order is {value:g} units: give 0 or more" for value in moq],
+    )
+    _note(
+        exception,
+        moq > largest,
+        [
+            f"minimum order {least:g} is above the maximum order or stock {most:g}: lower it or raise the maximum"
+            for least, most in zip(moq, largest, strict=True)
+        ],
+    )
+    _note(
+        exception,
+        moq >= level + np.nan_to_num(multiple, nan=1.0),
+        [
+            f"minimum order {least:g} is above the order-up-to maximum {most:g}: lower it or raise the maximum"
+            for least, most in zip(moq, level, strict=True)
+        ],
+    )
+
+
+def _check_policy(exception: Texts, policy: pd.DataFrame) -> None:
+    target = _texts(policy, "target_type", "")
+    value = _column(policy, "target_value", np.nan)
+    unmet = _texts(policy, "unmet_demand", "lost_sales")
+    rule = _texts(policy, "order_rule", "order_up_to")
+    model = _texts(policy, "demand_model", "simulated")
+    holding = _column(policy, "holding_cost", np.nan)
+    shortage = _column(policy, "shortage_cost", np.nan)
+    for found, allowed, name in (
+        (target, TARGET_TYPES, "target_type"),
+        (unmet, ("lost_sales", "backorders"), "unmet_demand"),
+        (rule, ORDER_RULES, "order_rule"),
+        (model, DEMAND_MODELS, "demand_model"),
+    ):
+        _note(
+            exception,
+            ~np.isin(found.astype(str), allowed),
+            [f"policy {name} is {text!r}: use one of {', '.join(allowed)}" for text in found],
+        )
+    service = np.isin(target.astype(str), ("cycle_service_level", "fill_rate")) & (rule != "min_max")
+    _note(
+        exception,
+        service & ~((value > 0) & (value < 1)),
+        [f"policy target_value is {number:g}: give a service level between 0 and 1, both left out" for number in value],
+    )
+    _note(
+        exception,
+        (target == "cost") & ~((holding > 0) & (shortage > 0)),
+        [
+            f"policy holding_cost is {held:g} and shortage_cost {short:g}: a cost target needs both above 0"
+            for held, short in zip(holding, shortage, strict=True)
+        ],
+    )
+    quantity = _column(policy, "order_quantity_units", np.nan)
+    _note(
+        exception,
+        np.isin(rule.astype(str), ("reorder_point_order_up_to", "reorder_point_quantity")) & ~(quantity > 0),
+        [f"policy order_quantity_units is {number:g}: this order rule needs it above 0" for number in quantity],
+    )
+    least, most = _column(policy, "min_units", np.nan), _column(policy, "max_units", np.nan)
+    _note(
+        exception,
+        (rule == "min_max") & ~(most > least),
+        [
+            f"policy min_units is {a:g} and max_units {b:g}: give max above min"
+            for a, b in zip(least, most, strict=True)
+        ],
+    )
+
+
+@dataclass
+class _Schedule:
+    """When orders arrive: whole periods and the cumulated supply of every item."""
+
+    wait: npt.NDArray[np.int32]
+    lead: npt.NDArray[np.int32]
+    review: npt.NDArray[np.int32]
+    receipts: Thousandths
+    on_order: Thousandths
+    not_counted: Thousandths
+
+    @property
+    def protection(self) -> npt.NDArray[np.int32]:
+        return self.wait + self.lead + self.review
+
+
+def _schedule(inputs: _Inputs, open_orders: pd.DataFrame, horizon: int) -> _Schedule:
+    _require(open_orders, [*KEYS, "periods_ahead", "units"], "open_orders")
+    usable = inputs.exception == ""
+    whole = {
+        name: np.where(usable, np.nan_to_num(_column(inputs.terms, name, default)), fallback).astype(np.int32)
+        for name, default, fallback in (
+            ("next_order_in_periods", 0.0, 0),
+            ("lead_time_periods", 1.0, 1),
+            ("review_periods", 1.0, 1),
+        )
+    }
+    wait, lead, review = whole.values()
+    protection = wait + lead + review
+    short = protection > horizon
+    _note(
+        inputs.exception,
+        short,
+        [
+            f"the forecast reaches {horizon} periods and the order must cover {needed}: "
+            "forecast further or shorten lead time, review period or the wait for the order day"
+            for needed in protection
+        ],
+    )
+    wait, lead, review = (np.where(short, fallback, values) for values, fallback in ((wait, 0), (lead, 1), (review, 1)))
+    rows = inputs.keys.assign(row=np.arange(len(inputs.keys)))
+    due = open_orders[[*KEYS, "periods_ahead", "units"]].merge(rows, on=KEYS, how="inner")
+    row = due["row"].to_numpy(dtype=np.int64)
+    ahead = np.maximum(pd.to_numeric(due["periods_ahead"]).to_numpy(dtype=np.float64), 1)
+    units = _thousandths(due["units"])
+    receipts = np.zeros((len(rows), horizon), np.int64)
+    seen = ahead <= horizon
+    np.add.at(receipts, (row[seen], ahead[seen].astype(np.int64) - 1), units[seen])
+    counted = ahead <= (wait + lead + review)[row]
+    on_order = np.zeros(len(rows), np.int64)
+    not_counted = np.zeros(len(rows), np.int64)
+    np.add.at(on_order, row[counted], units[counted])
+    np.add.at(not_counted, row[~counted], units[~counted])
+    return _Schedule(wait, lead, review, receipts, on_order, not_counted)
+
+
+def _lots_by_key(keys: pd.DataFrame, lots: pd.DataFrame | None) -> pd.DataFrame:
+    if lots is None or lots.empty:
+        return pd.DataFrame({"row": np.array([], np.int64), "expires": np.array([], np.int64), "units": np.array([])})
+    _require(lots, [*KEYS, "units", "expires_in_periods"], "lots")
+    found = lots.merge(keys.assign(row=np.arange(len(keys))), on=KEYS, how="inner")
+    return pd.DataFrame(
+        {
+            "row": found["row"].to_numpy(dtype=np.int64),
+            "expires": np.maximum(found["expires_in_periods"].to_numpy(dtype=np.float64), 0).astype(np.int64),
+            "units": found["units"].to_numpy(dtype=np.float64),
+        }
+    ).sort_values(["row", "expires"], ignore_index=True)
+
+
+def _expiring_units(
+    lots: pd.DataFrame, rows: slice, mean_demand: Doubles, protection: npt.NDArray[np.int32]
+) -> tuple[Thousandths, Thousandths]:
+    """Return what is expected to expire within the protection interval [m], and cumulated by period [m, horizon].
+
+    Lots are sold by expiry date; what all lots up to a date hold beyond the demand expected until it is lost by then.
+    """
+    m, horizon = mean_demand.shape
+    by_period = np.zeros((m, horizon), np.int64)
+    part = lots[(lots["row"] >= rows.start) & (lots["row"] < rows.stop)]
+    if part.empty:
+        return np.zeros(m, np.int64), by_period
+    row = part["row"].to_numpy() - rows.start
+    until = np.concatenate([np.zeros((m, 1)), np.cumsum(mean_demand, axis=1)], axis=1)
+    expires = np.minimum(part["expires"].to_numpy(), horizon)
+    held = part.groupby("row")["units"].cumsum().to_numpy()
+    wasted = np.where(part["expires"].to_numpy() >= horizon, 0.0, np.maximum(held - until[row, expires], 0))
+    total = pd.Series(wasted).groupby(row).cummax().to_numpy()
+    fresh = np.diff(total, prepend=0.0)
+    first = np.diff(row, prepend=-1) > 0
+    fresh = np.where(first, total, fresh)
+    inside = expires < horizon
+    np.add.at(by_period, (row[inside], expires[inside]), _thousandths(fresh[inside]))
+    by_period = np.cumsum(by_period, axis=1)
+    within = np.take_along_axis(by_period, (protection - 1)[:, None], axis=1)[:, 0]
+    return within, by_period
+
+
+@dataclass
+class _Part:
+    """A slice of the items while it is decided: all arrays aligned, units in thousandths."""
+
+    keys: pd.DataFrame
+    usable: Flags
+    target: Texts
+    value: Doubles
+    rule: Texts
+    model: Texts
+    lost_sales: Flags
+    holding: Doubles
+    shortage: Doubles
+    position: Thousandths
+    expiring: Thousandths
+    mean_demand: Doubles
+    pipeline: Pipeline
+
+
+def _recommend_part(
+    inputs: _Inputs, schedule: _Schedule, lots: pd.DataFrame, rows: slice, paths: Floats, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    keys = inputs.keys.iloc[rows].reset_index(drop=True)
+    terms = inputs.terms.iloc[rows].reset_index(drop=True)
+    policy = inputs.policy.iloc[rows].reset_index(drop=True)
+    exception = inputs.exception[rows]
+    wait, lead, review = schedule.wait[rows], schedule.lead[rows], schedule.review[rows]
+    protection = wait + lead + review
+    drawn = np.asarray(paths[rows], dtype=np.float32)
+    broken = ~np.isfinite(drawn.sum(axis=(1, 2)))
+    negative = drawn.min(axis=(1, 2), initial=0.0) < 0
+    _note(exception, broken, "the demand paths hold NaN or infinite values: forecast this item again")
+    _note(exception, negative, "the demand paths hold negative demand: forecast this item again")
+    if (broken | negative).any():
+        drawn = np.where((broken | negative)[:, None, None], np.float32(0), drawn)
+    usable = exception == ""
+    mean_demand = drawn.mean(axis=1, dtype=np.float64)
+
+    expiring, expired_by = _expiring_units(lots, rows, mean_demand, protection)
+    owed = inputs.reserved[rows] + inputs.backordered[rows]
+    supply = (inputs.on_hand[rows] - owed)[:, None] + np.cumsum(schedule.receipts[rows], axis=1) - expired_by
+    leads = draw_lead_times(
+        keys,
+        lead.astype(np.float64),
+        _column(terms, "lead_time_mean_periods", np.nan),
+        np.where(usable, _column(terms, "lead_time_sd_periods", 0.0), 0.0),
+        drawn.shape[1],
+        samples=_lead_time_samples(terms),
+        seed=seed,
+    )
+    unmet_lost = _texts(policy, "unmet_demand", "lost_sales") == "lost_sales"
+    target = np.where(usable, _texts(policy, "target_type", "do_not_stock"), "do_not_stock")
+    pipeline = simulate_pipeline(
+        drawn,
+        _units(supply).astype(np.float32),
+        leads + wait[:, None],
+        review,
+        unmet_lost,
+        keep_cycle=bool((target == "cost").any()),
+    )
+    value = np.where(usable, _column(policy, "target_value", np.nan), np.nan)
+    holding = np.nan_to_num(_column(policy, "holding_cost", 0.0))
+    part = _Part(
+        keys=keys,
+        usable=usable,
+        target=target,
+        value=value,
+        rule=_texts(policy, "order_rule", "order_up_to"),
+        model=_texts(policy, "demand_model", "simulated"),
+        lost_sales=unmet_lost,
+        holding=holding,
+        shortage=_implied_shortage_cost(_column(policy, "shortage_cost", np.nan), holding, review, target, value),
+        position=inputs.on_hand[rows] + schedule.on_order[rows] - owed,
+        expiring=expiring,
+        mean_demand=mean_demand,
+        pipeline=pipeline,
+    )
+    level, wanted = _levels(part, policy)
+    expected = _thousandths(np.where(np.arange(drawn.shape[2]) < protection[:, None], mean_demand, 0).sum(axis=1))
+    steps = _steps(part, terms, policy, level, wanted, wait + lead, schedule.not_counted[rows])
+    order = np.where(usable, steps["order"], 0)
+    shortfall = np.maximum(level - part.position, 0)
+    multiple = np.maximum(_thousandths(_column(terms, "order_multiple_units", 1.0)), 1)
+
+    def known(values: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> Doubles:
+        return np.where(usable, values, np.nan)
+
+    rate = known(np.where(protection > 0, _units(expected) / np.maximum(protection, 1), np.nan))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cover = [
+            np.where(rate > 0, np.maximum(_units(part.position + extra), 0) / rate, np.nan) for extra in (0, order)
+        ]
+    stockout = [
+        np.count_nonzero(pipeline.worst_need > _units(extra)[:, None] + SMALLEST_UNITS / 2, axis=1) / drawn.shape[1]
+        for extra in (np.zeros_like(order), order)
+    ]
+    lines = pd.DataFrame(
+        {
+            **{name: keys[name] for name in KEYS},
+            "supplier_id": terms["supplier_id"],
+            "target_type": policy["target_type"],
+            "target_value": pd.to_numeric(policy["target_value"]),
+            "protection_periods": _whole(protection, usable),
+            "expected_demand_units": known(_units(expected)),
+            "safety_stock_units": known(_units(level - expected)),
+            "order_up_to_units": known(_units(level)),
+            "on_hand_units": _units(inputs.on_hand[rows]),
+            "on_order_units": _units(schedule.on_order[rows]),
+            "on_order_not_counted_units": _units(schedule.not_counted[rows]),
+            "reserved_units": _units(inputs.reserved[rows]),
+            "backordered_units": _units(inputs.backordered[rows]),
+            "inventory_position_units": _units(part.position),
+            "shortfall_units": known(_units(shortfall)),
+            "moq_added_units": known(_units(steps["moq"])),
+            "multiple_added_units": known(_units(steps["packs"])),
+            "reduced_units": known(_units(shortfall + steps["moq"] + steps["packs"] - order)),
+            "order_units": _units(order),
+            "order_packs": order / multiple,
+            "arrival_period": _whole(wait + lead + 1, usable),
+            "stockout_period_50": _first_period(pipeline.stockout_by, 0.5, usable),
+            "stockout_period_10": _first_period(pipeline.stockout_by, 0.1, usable),
+            "stockout_probability_without_order": known(stockout[0]),
+            "stockout_probability_with_order": known(stockout[1]),
+            "days_of_cover_before": np.round(cover[0], 3),
+            "days_of_cover_after": np.round(cover[1], 3),
+            "status": np.where(~usable, "exception", np.where(order > 0, "order", "no_order")),
+            "exception": [None if fine else text for fine, text in zip(usable, exception, strict=True)],
+        }
+    )
+    long_terms = _term_rows(part, expected, level, order, steps, inputs, schedule, rows)
+    return lines[LINE_COLUMNS], long_terms, _benefit_rows(part, terms, order, multiple, steps["most"])
+
+
+def _whole(values: npt.NDArray[np.int32], known: Flags) -> pd.Series:
+    return pd.Series(values, dtype="Int64").where(pd.Series(known))
+
+
+def _first_period(probability_by: Doubles, level: float, known: Flags) -> pd.Series:
+    reached = probability_by >= level
+    return pd.Series(reached.argmax(axis=1) + 1, dtype="Int64").where(pd.Series(known & reached.any(axis=1)))
+
+
+def _lead_time_samples(terms: pd.DataFrame) -> list[npt.NDArray[np.float64] | None] | None:
+    if "lead_time_samples" not in terms.columns:
+        return None
+    return [
+        np.asarray(values, dtype=np.float64) if isinstance(values, list | tuple | np.ndarray) else None
+        for values in terms["lead_time_samples"]
+    ]
+
+
+def _implied_shortage_cost(
+    given: Doubles, holding: Doubles, review: npt.NDArray[np.int32], target: Texts, value: Doubles
+) -> Doubles:
+    """Fill a missing shortage cost with the one that a service target implies: critical ratio = target value."""
+    service = np.isin(target.astype(str), ("cycle_service_level", "fill_rate")) & (value > 0) & (value < 1)
+    ratio = np.where(service, value, 0.5)
+    return np.where(np.isnan(given), holding * review * ratio / (1 - ratio), given)
+
+
+def _levels(part: _Part, policy: pd.DataFrame) -> tuple[Thousandths, Thousandths]:
+    """Return the order-up-to level if nothing were lost, and the units wanted now that some demand is lost [m]."""
+    pipeline, position = part.pipeline, _units(part.position)
+    m = len(position)
+    level, wanted = np.zeros(m), np.full(m, np.inf)
+    by_cycle = part.target == "cycle_service_level"
+    if by_cycle.any():
+        rows = np.flatnonzero(by_cycle)
+        level[rows] = sample_quantile(pipeline.interval_demand[rows], part.value[rows])
+        for row in rows[part.model[rows] != "simulated"]:
+            level[row] = _named_quantile(part.model[row], pipeline.interval_demand[row], part.value[row])
+        losing = rows[part.lost_sales[rows]]
+        if losing.size:
+            wanted[losing] = sample_quantile(pipeline.worst_need[losing], part.value[losing])
+        level[rows] += _units(part.expiring[rows])
+    by_fill = part.target == "fill_rate"
+    if by_fill.any():
+        rows = np.flatnonzero(by_fill)
+        rate, interval, start = part.value[rows], pipeline.interval_demand[rows], pipeline.start_demand[rows]
+        level[rows] = fill_rate_quantity(interval, start, interval - start, rate) + _units(part.expiring[rows])
+        losing = rows[part.lost_sales[rows]]
+        if losing.size:
+            cycle_demand = pipeline.interval_demand[losing] - pipeline.start_demand[losing]
+            wanted[losing] = fill_rate_quantity(pipeline.worst_need[losing], None, cycle_demand, part.value[losing])
+    by_cost = part.target == "cost"
+    if by_cost.any():
+        rows = np.flatnonzero(by_cost)
+        unlost = _cost_quantity(part, rows, pipeline.demand_to[:, rows], pipeline.interval_demand[rows])
+        dated = _cost_quantity(part, rows, pipeline.need[:, rows], pipeline.worst_need[rows])
+        # Receipts due inside the cycle may come too late for its first periods: then more than the level is worth it.
+        level[rows] = unlost + _units(part.expiring[rows])
+        level[rows] = np.where(dated > 0, np.maximum(level[rows], position[rows] + dated), level[rows])
+        wanted[rows] = dated
+    rule = part.rule
+    stocked = np.isin(part.target.astype(str), ("cycle_service_level", "fill_rate", "cost"))
+    fixed = stocked & (rule == "min_max")
+    level = np.where(fixed, _column(policy, "max_units", 0.0), level)
+    wanted = np.where(fixed | ~part.lost_sales | ~stocked, np.inf, wanted)
+    raised = stocked & (rule == "reorder_point_order_up_to")
+    extra = np.where(raised, np.nan_to_num(_column(policy, "order_quantity_units", 0.0)), 0.0)
+    return _thousandths(level + extra), _thousandths(wanted + extra)
+
+
+def _cost_quantity(part: _Part, rows: npt.NDArray[np.int64], values: Floats, last: Floats) -> Doubles:
+    """Solve b·P(last > q) = h·Σ P(value ≤ q) where demand is lost, Σ [(h + b)·P(value ≤ q) − b] = 0 where it waits."""
+    n = last.shape[1]
+    lost = part.lost_sales[rows]
+    holding, shortage = part.holding[rows], part.shortage[rows]
+    periods = np.isfinite(values).sum(axis=(0, 2)) / n
+    return weighted_quantity(
+        values,
+        np.where(lost, holding, holding + shortage),
+        last,
+        np.where(lost, shortage, 0.0),
+        np.where(lost, shortage, shortage * periods) * n,
+    )
+
+
+def _named_quantile(model: str, demand: Floats, level: float) -> float:
+    """Return the quantile of a named distribution with the mean and variance of the draws."""
+    from scipy import stats
+
+    mean = float(demand.mean(dtype=np.float64))
+    variance = float(demand.var(dtype=np.float64, ddof=1)) if demand.size > 1 else 0.0
+    if mean <= 0:
+        return 0.0
+    if model == "normal":
+        return max(mean + float(ndtri(level)) * math.sqrt(variance), 0.0)
+    if model == "negative_binomial" and variance > mean:
+        return float(stats.nbinom.ppf(level, mean**2 / (variance - mean), mean / variance))
+    return float(stats.poisson.ppf(level, mean))
+
+
+def _steps(
+    part: _Part,
+    terms: pd.DataFrame,
+    policy: pd.DataFrame,
+    level: Thousandths,
+    wanted: Thousandths,
+    arrival: npt.NDArray[np.int32],
+    not_counted: Thousandths,
+) -> dict[str, Thousandths]:
+    """Walk from the shortfall to the order; every step's signed change is kept under its term's name."""
+    position = part.position
+    steps: dict[str, Thousandths] = {}
+    quantity = np.maximum(level - position, 0)
+
+    def change(name: str, to: Thousandths) -> None:
+        nonlocal quantity
+        steps[name] = steps.get(name, 0) + to - quantity
+        quantity = to
+
+    multiple = np.maximum(_thousandths(_column(terms, "order_multiple_units", 1.0)), 1)
+    moq = _thousandths(_column(terms, "moq_units", 0.0))
+    change("not_stocked", np.where(part.target == "do_not_stock", 0, quantity))
+
+    fixed_quantity = part.rule == "reorder_point_quantity"
+    lot = _thousandths(_column(policy, "order_quantity_units", 0.0))
+    stocked = np.isin(part.target.astype(str), ("cycle_service_level", "fill_rate", "cost"))
+    trigger = np.where(part.rule == "min_max", _thousandths(_column(policy, "min_units", 0.0)), level)
+    trigger = np.where(part.rule == "reorder_point_order_up_to", level - lot, trigger)
+    triggered = (position <= trigger) | ~stocked | (part.rule == "order_up_to")
+    change("above_reorder_point", np.where(triggered, quantity, 0))
+    change("lost_before_arrival", np.minimum(quantity, np.maximum(wanted, 0)))
+    within = _thousandths(_column(terms, "order_up_to_max_units", np.inf))
+    change("order_up_to_max", np.minimum(quantity, np.maximum(within - position, 0)))
+    change("shelf_life", np.minimum(quantity, _sellable_in_shelf_life(part, terms, arrival)))
+    change("dampened", np.where(quantity < _thousandths(_column(policy, "dampener_units", 0.0)), 0, quantity))
+
+    least = np.where(fixed_quantity & stocked, np.maximum(moq, lot), moq)
+    opened = (quantity > 0) | (fixed_quantity & stocked & triggered & (position == level))
+    change("moq", np.where(opened, np.maximum(quantity, least), 0))
+    by_lot = np.where(fixed_quantity & stocked & (lot > 0), -(-quantity // np.maximum(lot, 1)) * lot, quantity)
+    change("packs", -(-by_lot // multiple) * multiple)
+
+    room = np.where(within < _UNLIMITED, within - position + multiple - 1, quantity)
+    change("order_up_to_max", np.minimum(quantity, np.maximum(room, 0) // multiple * multiple))
+    change("not_worth_it", _worthwhile(part, quantity, multiple, least))
+    most_order = _thousandths(_column(terms, "max_order_units", np.inf))
+    most_stock = _thousandths(_column(terms, "max_stock_units", np.inf)) - position - not_counted
+    change("max_order", np.minimum(quantity, most_order // multiple * multiple))
+    change("max_stock", np.minimum(quantity, np.maximum(most_stock, 0) // multiple * multiple))
+    change("below_moq", np.where(quantity < least, 0, quantity))
+    steps["order"] = quantity
+    steps["most"] = np.maximum(np.minimum(np.minimum(most_order, most_stock), np.maximum(room, quantity)), 0)
+    return steps
+
+
+def _sellable_in_shelf_life(part: _Part, terms: pd.DataFrame, arrival: npt.NDArray[np.int32]) -> Thousandths:
+    """Return how much can come and still be sold, on average, before it expires on the shelf [m]."""
+    life = _column(terms, "shelf_life_periods", np.inf)
+    m, horizon = part.mean_demand.shape
+    until = np.concatenate([np.zeros((m, 1)), np.cumsum(part.mean_demand, axis=1)], axis=1)
+    last = arrival + np.where(np.isfinite(life), life, 0)
+    inside = np.minimum(last, horizon).astype(int)
+    sold = np.take_along_axis(until, inside[:, None], axis=1)[:, 0]
+    sold = sold + np.maximum(last - horizon, 0) * part.mean_demand.mean(axis=1)
+    sellable = np.maximum(_thousandths(sold) - part.position, 0)
+    return np.asarray(np.where(np.isfinite(life), sellable, _UNLIMITED), dtype=np.int64)
+
+
+def _worthwhile(part: _Part, quantity: Thousandths, multiple: Thousandths, least: Thousandths) -> Thousandths:
+    """For a cost target return the cheaper of the whole packs above and below, or nothing where that is cheapest."""
+    rows = np.flatnonzero((part.target == "cost") & (quantity > 0) & (part.rule == "order_up_to"))
+    if not rows.size:
+        return quantity
+    candidates = [quantity[rows], np.maximum(quantity - multiple, 0)[rows], np.zeros(rows.size, np.int64)]
+    candidates[1] = np.where(candidates[1] < least[rows], 0, candidates[1])
+    costs = [
+        expected_cycle_cost(
+            part.pipeline.need[:, rows],
+            part.pipeline.worst_need[rows],
+            _units(candidate),
+            part.holding[rows],
+            part.shortage[rows],
+            part.lost_sales[rows],
+        )
+        for candidate in candidates
+    ]
+    best = np.argmin(np.round(costs, 9), axis=0)
+    result: Thousandths = quantity.copy()
+    result[rows] = np.choose(best, candidates)
+    return result
+
+
+def _term_rows(
+    part: _Part,
+    expected: Thousandths,
+    level: Thousandths,
+    order: Thousandths,
+    steps: dict[str, Thousandths],
+    inputs: _Inputs,
+    schedule: _Schedule,
+    rows: slice,
+) -> pd.DataFrame:
+    values = {
+        "expected_demand": expected,
+        "uncertainty": level - expected - part.expiring,
+        "expiring_lots": part.expiring,
+        "on_hand": -inputs.on_hand[rows],
+        "on_order": -schedule.on_order[rows],
+        "reserved": inputs.reserved[rows],
+        "backordered": inputs.backordered[rows],
+        "surplus": np.maximum(part.position - level, 0),
+        **{name: steps[name] for name in TERM_NAMES if name in steps},
+    }
+    table = np.stack([np.where(part.usable, values[name], 0) for name in TERM_NAMES], axis=1)
+    item, step = np.nonzero(table)
+    return pd.DataFrame(
+        {
+            **{name: part.keys[name].to_numpy()[item] for name in KEYS},
+            "term": np.array(TERM_NAMES, dtype=object)[step],
+            "step": step + 1,
+            "units": _units(table[item, step]),
+        }
+    )
+
+
+def _benefit_rows(
+    part: _Part, terms: pd.DataFrame, order: Thousandths, multiple: Thousandths, most: Thousandths
+) -> pd.DataFrame:
+    """Split each order into blocks of whole packs, add a few further ones, and price each by the cost it saves."""
+    rows = np.flatnonzero(part.usable & (order > 0))
+    unit_cost = _column(terms, "unit_cost", 0.0)
+    moq = np.maximum(_thousandths(_column(terms, "moq_units", 0.0)), 1)
+    first = np.minimum(-(-moq // multiple) * multiple, order)[rows]
+    pack = multiple[rows]
+    rest = (order[rows] - first) // pack
+    inside = _BENEFIT_PACKS - 1
+    # Equal shares of the packs beyond the first block, then as many further blocks of the same size.
+    size = np.maximum(-(-rest // inside), 1)
+    edges = [np.zeros(rows.size, np.int64), first]
+    edges += [np.minimum(first + size * pack * k, order[rows]) for k in range(1, inside + 1)]
+    ceiling = np.maximum(most[rows] // pack * pack, order[rows])
+    edges += [np.minimum(order[rows] + size * pack * k, ceiling) for k in range(1, _BENEFIT_PACKS // 2 + 1)]
+    every = np.stack(edges, axis=1)
+    by_cost = part.target[rows] == "cost"
+    cost = np.stack([_cost_at(part, rows, by_cost, _units(edge)) for edge in edges], axis=1)
+    units = np.diff(every, axis=1)
+    item, block = np.nonzero(units > 0)
+    saved = (cost[:, :-1] - cost[:, 1:])[item, block]
+    bought = _units(units[item, block])
+    return pd.DataFrame(
+        {
+            **{name: part.keys[name].to_numpy()[rows[item]] for name in KEYS},
+            "supplier_id": terms["supplier_id"].to_numpy()[rows[item]],
+            "block": pd.Series(block).groupby(item).cumcount().to_numpy() + 1,
+            "units": bought,
+            "order_cost": np.round(bought * unit_cost[rows[item]], 4),
+            "benefit": np.round(saved, 6),
+            "in_order": every[item, block + 1] <= order[rows[item]],
+        }
+    )
+
+
+def _cost_at(part: _Part, rows: npt.NDArray[np.int64], by_cost: Flags, quantity: Doubles) -> Doubles:
+    """Return the cycle's expected cost [rows]; a service target prices what is left at the end of the cycle alone."""
+    cost = np.zeros(rows.size)
+    pipeline = part.pipeline
+    for chosen, each_period in ((by_cost, True), (~by_cost, False)):
+        at = rows[chosen]
+        if at.size:
+            need = pipeline.need[:, at] if each_period else pipeline.worst_need[None, at]
+            cost[chosen] = expected_cycle_cost(
+                need,
+                pipeline.worst_need[at],
+                quantity[chosen],
+                part.holding[at],
+                part.shortage[at],
+                part.lost_sales[at],
+            )
+    return cost

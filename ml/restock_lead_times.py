@@ -1,0 +1,142 @@
+"""Lead times as distributions: draws for a simulation, and measured ones shrunk towards their supplier.
+
+Here belongs how long an order takes. What to order because of it is in `ml.restock`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import ndtri
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def keyed_ranks(keys: pd.DataFrame, n: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return a random permutation of 0 … n−1 per key; one more key changes no other's.
+
+    Args:
+        keys: sku, location_id; one row per item-location.
+        n: draws per key.
+        seed: base seed; the generator is keyed by (seed, sku, location_id).
+
+    Returns:
+        Integers [keys, n]; every row is a permutation. The bits are those of SplitMix64 (Steele, Lea and Flood, 2014).
+    """
+    text = keys["sku"].astype(str) + "\x1f" + keys["location_id"].astype(str)
+    start = pd.util.hash_array(text.to_numpy(dtype=object), hash_key="inventorybot-key", categorize=False)
+    with np.errstate(over="ignore"):
+        start = start ^ (np.uint64(seed % 2**63) * _MIX_1 + _GOLDEN)
+        state = start[:, None] + np.arange(1, n + 1, dtype=np.uint64)[None, :] * _GOLDEN
+        state = (state ^ (state >> np.uint64(30))) * _MIX_1
+        state = (state ^ (state >> np.uint64(27))) * _MIX_2
+        state = state ^ (state >> np.uint64(31))
+    return np.argsort(state, axis=1, kind="stable")
+
+
+def draw_lead_times(
+    keys: pd.DataFrame,
+    planned: npt.NDArray[np.float64],
+    mean: npt.NDArray[np.float64],
+    sd: npt.NDArray[np.float64],
+    n: int,
+    *,
+    samples: list[npt.NDArray[np.float64] | None] | None = None,
+    seed: int = 0,
+) -> npt.NDArray[np.int32]:
+    """Draw n whole lead times per key, stratified, so that the draws hold the distribution itself.
+
+    With samples the draws are their empirical quantiles; else, with a positive sd, a log-normal with that mean and sd
+    (lead times are positive and skewed to the right), rounded to whole periods; else the planned lead time.
+
+    Args:
+        keys: sku, location_id.
+        planned: whole planning lead time, periods [keys].
+        mean: mean lead time, periods [keys]; NaN = the planned one.
+        sd: standard deviation, periods [keys]; NaN or 0 = certain.
+        n: draws per key.
+        samples: measured lead times per key, periods, or None where there are none.
+        seed: base seed, see `keyed_ranks`.
+
+    Returns:
+        Lead times in periods [keys, n], at least 1 where the planned one is.
+    """
+    draws = np.repeat(planned.astype(np.int32)[:, None], n, axis=1)
+    has_samples = np.array(
+        [s is not None and len(s) > 0 for s in samples] if samples is not None else [False] * len(keys)
+    )
+    uncertain = has_samples | (np.nan_to_num(sd) > 0)
+    if not uncertain.any():
+        return draws
+    level = (np.arange(n) + 0.5) / n
+    rows = np.flatnonzero(uncertain & ~has_samples)
+    if rows.size:
+        centre = np.where(np.isfinite(mean[rows]) & (mean[rows] > 0), mean[rows], planned[rows])
+        variance = np.log1p((sd[rows] / centre) ** 2)
+        log_value = (np.log(centre) - variance / 2)[:, None] + np.sqrt(variance)[:, None] * ndtri(level)[None, :]
+        draws[rows] = np.clip(np.rint(np.exp(log_value)), 1, 10_000).astype(np.int32)
+    for row in np.flatnonzero(has_samples):
+        measured = np.sort(np.asarray(samples[row], dtype=np.float64))  # type: ignore[index]
+        draws[row] = np.maximum(
+            np.rint(measured[np.minimum((level * measured.size).astype(int), measured.size - 1)]), 1
+        )
+    rows = np.flatnonzero(uncertain)
+    ranks = keyed_ranks(keys.iloc[rows], n, seed)
+    draws[rows] = np.take_along_axis(draws[rows], ranks, axis=1)
+    return draws
+
+
+def shrink_lead_times(receipts: pd.DataFrame, contract: pd.DataFrame, *, prior_receipts: float = 5.0) -> pd.DataFrame:
+    """Estimate each item's lead-time mean and sd: few receipts lean on the supplier, no receipts on the contract.
+
+    The item's ratio of measured to agreed lead time is averaged with its supplier's ratio as if the supplier had
+    brought `prior_receipts` receipts of it (a normal-normal empirical Bayes estimate with that prior strength); the
+    variance of the ratio likewise.
+
+    Args:
+        receipts: supplier_id, sku, location_id, lead_time_days of fully received order lines.
+        contract: supplier_id, sku, location_id, lead_time_days as agreed (above 0).
+        prior_receipts: how many receipts the supplier's average counts for.
+
+    Returns:
+        One row per contract row: supplier_id, sku, location_id, lead_time_days_mean, lead_time_days_sd,
+        receipts_count, lead_time_source (contract or measured).
+
+    Raises:
+        ValueError: an agreed lead time is missing or not above 0.
+    """
+    agreed = contract["lead_time_days"].to_numpy(dtype=np.float64)
+    wrong = ~(agreed > 0)
+    if wrong.any():
+        row = contract.iloc[int(np.argmax(wrong))]
+        raise ValueError(
+            f"lead_time_days is {row['lead_time_days']} for sku {row['sku']} at {row['location_id']}: "
+            "give the agreed days from order to shelf, above 0"
+        )
+    keys = ["supplier_id", "sku", "location_id"]
+    joined = receipts[[*keys, "lead_time_days"]].merge(
+        contract[[*keys, "lead_time_days"]].rename(columns={"lead_time_days": "agreed_days"}), on=keys, how="inner"
+    )
+    joined["ratio"] = joined["lead_time_days"].astype(float) / joined["agreed_days"].astype(float)
+    supplier = joined.groupby("supplier_id")["ratio"].agg(["mean", "var", "count"])
+    item = joined.groupby(keys)["ratio"].agg(["mean", "var", "count"])
+    out = contract[keys].copy()
+    by_supplier = supplier.reindex(out["supplier_id"])
+    by_item = item.reindex(pd.MultiIndex.from_frame(out[keys]))
+    supplier_count = by_supplier["count"].fillna(0).to_numpy()
+    # The contract itself stands in for the supplier's ratio until the supplier has receipts of its own.
+    weight = supplier_count / (supplier_count + prior_receipts)
+    prior_mean = weight * by_supplier["mean"].fillna(1.0).to_numpy() + (1 - weight) * 1.0
+    prior_variance = weight * by_supplier["var"].fillna(0.0).to_numpy()
+    count = by_item["count"].fillna(0).to_numpy()
+    share = count / (count + prior_receipts)
+    mean = share * by_item["mean"].fillna(1.0).to_numpy() + (1 - share) * prior_mean
+    variance = share * by_item["var"].fillna(0.0).to_numpy() + (1 - share) * prior_variance
+    out["lead_time_days_mean"] = mean * agreed
+    out["lead_time_days_sd"] = np.sqrt(variance) * agreed
+    out["receipts_count"] = count.astype(int)
+    out["lead_time_source"] = np.where(supplier_count > 0, "measured", "contract")
+    return out.reset_index(drop=True)
