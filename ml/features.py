@@ -1,0 +1,756 @@
+"""Demand panels and scale-free features, built from dense matrices with prefix sums.
+
+Here: checking a demand frame, laying it out as one matrix of series by periods, the calendar, and the features of
+(series, origin, horizon) rows. Not here: models, distributions, metrics.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+KEYS = ["sku", "location_id"]
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+RESERVED = {"sku", "location_id", "period_start", "demand_units", "is_in_stock"}
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frequency:
+    """How periods of one length are counted, and which spans matter on them.
+
+    Attributes:
+        name: "D", "W-MON" ... "W-SUN" or "MS".
+        season: periods of the short season (7 for days; 1 = none).
+        year: periods of the long season (364 days keep the weekday; 52 weeks; 12 months).
+        windows: trailing windows whose means become features, periods.
+        level_window: trailing window that sets the scale of a series, periods.
+        lags: how many last values become features.
+    """
+
+    name: str
+    season: int
+    year: int
+    windows: tuple[int, ...]
+    level_window: int
+    lags: int
+
+    @classmethod
+    def of(cls, freq: str, season_length: int | None = None) -> Frequency:
+        """Return the frequency a pandas alias names.
+
+        Args:
+            freq: "D", "W", "W-MON" ... "W-SUN" or "MS".
+            season_length: periods of the season that matters most; None takes 7 days, 52 weeks or 12 months.
+
+        Raises:
+            ValueError: for any other alias, or a season that is no positive whole number.
+        """
+        if season_length is not None and (int(season_length) != season_length or season_length < 1):
+            raise ValueError(f"season_length is {season_length!r}: give a whole number of periods, 1 or more, or None")
+        alias = str(freq)
+        if alias == "D":
+            short = season_length is not None and season_length <= 31
+            season = int(season_length) if season_length is not None and short else 7
+            year = int(season_length) if season_length is not None and not short else 364
+            return cls("D", season, year, (7, 14, 28, 56, 91, 182, 364), 56, 7)
+        if alias == "W" or (alias.startswith("W-") and alias[2:] in WEEKDAYS):
+            name = "W-SUN" if alias == "W" else alias
+            year = int(season_length) if season_length is not None and season_length > 1 else 52
+            return cls(name, 1, year, (2, 4, 8, 13, 26, 52), 13, 6)
+        if alias == "MS":
+            year = int(season_length) if season_length is not None and season_length > 1 else 12
+            return cls("MS", 1, year, (2, 3, 6, 12, 24), 6, 6)
+        raise ValueError(f"freq is {freq!r}: use 'D', 'W-MON' ... 'W-SUN' or 'MS' (the start of each month)")
+
+    def ordinals(self, periods: pd.Series | pd.DatetimeIndex) -> Integers:
+        """Return whole numbers that grow by one from period to period.
+
+        Raises:
+            ValueError: for a missing period or one that is not the start of a period of this frequency.
+        """
+        stamps = pd.DatetimeIndex(pd.to_datetime(periods))
+        if stamps.hasnans:
+            raise ValueError(
+                f"period_start is missing in row {int(np.argmax(stamps.isna()))}: give every row its period"
+            )
+        if stamps.tz is not None:
+            raise ValueError("period_start carries a time zone: pass local calendar dates without one")
+        values = stamps.to_numpy().astype("datetime64[s]")
+        days = values.astype("datetime64[D]")
+        whole = values == days.astype("datetime64[s]")
+        if self.name == "D":
+            result, starts = days.astype(np.int64), whole
+        elif self.name == "MS":
+            months = days.astype("datetime64[M]")
+            result, starts = months.astype(np.int64), whole & (months.astype("datetime64[D]") == days)
+        else:
+            # 1970-01-01 was a Thursday; a period is named by the weekday in its alias.
+            shifted = days.astype(np.int64) + 3 - WEEKDAYS.index(self.name[2:])
+            result, starts = shifted // 7, whole & (shifted % 7 == 0)
+        if not starts.all():
+            row = int(np.argmin(starts))
+            raise ValueError(
+                f"period_start {stamps[row]} in row {row} does not start a period of freq {self.name!r}: "
+                "align the dates or pass the freq they have"
+            )
+        return np.asarray(result, dtype=np.int64)
+
+    def periods(self, ordinals: Integers) -> pd.DatetimeIndex:
+        """Return the period starts behind `ordinals`; the inverse of `ordinals`."""
+        if self.name == "D":
+            return pd.DatetimeIndex(ordinals.astype("datetime64[D]").astype("datetime64[ns]"))
+        if self.name == "MS":
+            return pd.DatetimeIndex(ordinals.astype("datetime64[M]").astype("datetime64[ns]"))
+        days = ordinals * 7 - 3 + WEEKDAYS.index(self.name[2:])
+        return pd.DatetimeIndex(days.astype("datetime64[D]").astype("datetime64[ns]"))
+
+
+@dataclasses.dataclass
+class Panel:
+    """Demand of many series on one common grid of periods.
+
+    Attributes:
+        keys: sku and location_id, one row per series, sorted.
+        frequency: how the periods are counted.
+        first: ordinal of the first period.
+        demand: units, float32 [series, periods]; NaN = not observed (or closed).
+        bound: True where the demand is only a lower bound because the shelf was empty [series, periods].
+        closed: True where the calendar forbids demand [series, periods + ahead].
+        covariates: name -> float32 [series, periods + ahead]; NaN = unknown.
+        ahead: periods after the last observed one that covariates and closed reach.
+    """
+
+    keys: pd.DataFrame
+    frequency: Frequency
+    first: int
+    demand: Floats
+    bound: Flags
+    closed: Flags
+    covariates: dict[str, Floats]
+    ahead: int
+
+    @property
+    def length(self) -> int:
+        """Periods on the grid, the known future left out."""
+        return int(self.demand.shape[1])
+
+    @property
+    def series(self) -> int:
+        """How many series."""
+        return int(self.demand.shape[0])
+
+    def future_periods(self, horizon: int) -> pd.DatetimeIndex:
+        """Return the `horizon` period starts that follow the last one of the grid."""
+        last = self.first + self.length - 1
+        return self.frequency.periods(np.arange(last + 1, last + 1 + horizon))
+
+
+def check_demand(demand: pd.DataFrame, name: str = "demand") -> None:
+    """Refuse a demand frame that cannot be right.
+
+    Raises:
+        ValueError: for missing columns, negative or infinite demand, missing keys; the message names the value, its
+            row and what to do.
+    """
+    missing = [column for column in (*KEYS, "period_start", "demand_units") if column not in demand.columns]
+    if missing:
+        raise ValueError(f"{name} lacks the columns {missing}: it has {list(demand.columns)}")
+    for key in KEYS:
+        absent = demand[key].isna().to_numpy()
+        if absent.any():
+            raise ValueError(f"{name}.{key} is missing in row {int(np.argmax(absent))}: every row needs its key")
+    units = _numbers(demand["demand_units"], f"{name}.demand_units")
+    for wrong, what, remedy in (
+        (np.isinf(units), "infinite", "repair it, or leave it NaN if it was not observed"),
+        (units < 0, "negative", "demand is sales less cancellations, never below zero: net or drop it first"),
+    ):
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            place = f"sku {demand['sku'].iloc[row]!r}, location {demand['location_id'].iloc[row]!r}"
+            raise ValueError(
+                f"{name}.demand_units is {what} ({units[row]}) in row {row} ({place}, "
+                f"{demand['period_start'].iloc[row]}): {remedy}"
+            )
+
+
+def _numbers(column: pd.Series, name: str) -> Doubles:
+    try:
+        return np.asarray(pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} holds values that are no numbers ({error}): pass numbers only") from error
+
+
+def covariate_names(demand: pd.DataFrame) -> list[str]:
+    """Return the columns of `demand` that are numeric or boolean and not part of the vocabulary."""
+    return [
+        str(column)
+        for column in demand.columns
+        if column not in RESERVED
+        and (pd.api.types.is_numeric_dtype(demand[column]) or pd.api.types.is_bool_dtype(demand[column]))
+    ]
+
+
+def _key_codes(frame: pd.DataFrame, keys: pd.DataFrame | None) -> tuple[Integers, pd.DataFrame]:
+    """Return the series number of each row (-1 = not in `keys`) and the sorted keys."""
+    sku_codes, skus = pd.factorize(frame["sku"], sort=True)
+    location_codes, locations = pd.factorize(frame["location_id"], sort=True)
+    pair = sku_codes.astype(np.int64) * len(locations) + location_codes
+    present, inverse = np.unique(pair, return_inverse=True)
+    found = pd.DataFrame(
+        {"sku": skus[present // max(len(locations), 1)], "location_id": locations[present % max(len(locations), 1)]}
+    )
+    if keys is None:
+        return inverse.astype(np.int64), found
+    position = pd.MultiIndex.from_frame(keys[KEYS]).get_indexer(pd.MultiIndex.from_frame(found))
+    return np.asarray(position, dtype=np.int64)[inverse], keys
+
+
+def build_panel(
+    demand: pd.DataFrame,
+    frequency: Frequency,
+    *,
+    covariates: Sequence[str] | None = None,
+    future: pd.DataFrame | None = None,
+    ahead: int = 0,
+    extra_keys: pd.DataFrame | None = None,
+) -> Panel:
+    """Lay a demand frame out on one grid of periods.
+
+    Args:
+        demand: sku, location_id, period_start, demand_units [, is_in_stock] [, numeric covariates]. A period without a
+            row is not observed. A covariate `is_open` that is False makes the period closed: zero demand by calendar.
+        frequency: period length.
+        covariates: names to keep; None keeps every numeric column.
+        future: sku, location_id, period_start and covariates of the periods that follow.
+        ahead: periods of known future to lay out.
+        extra_keys: sku and location_id that need a row although they have no demand.
+
+    Raises:
+        ValueError: for what `check_demand` refuses, duplicate keys, misaligned periods, text covariates.
+    """
+    check_demand(demand)
+    names = covariate_names(demand) if covariates is None else list(covariates)
+    ordinals = frequency.ordinals(demand["period_start"])
+    codes, keys = _key_codes(demand, None)
+    if extra_keys is not None and len(extra_keys):
+        both = pd.concat([keys, extra_keys[KEYS].astype({key: keys[key].dtype for key in KEYS} if len(keys) else {})])
+        both = both.drop_duplicates().sort_values(KEYS, kind="stable").reset_index(drop=True)
+        if len(both) > len(keys):
+            codes, keys = _key_codes(demand, both)
+    if not len(ordinals):
+        raise ValueError("demand has no rows: give at least one observed period, so that the calendar has an end")
+    first, last = int(ordinals.min()), int(ordinals.max())
+    length = last - first + 1
+    cells = codes * length + (ordinals - first)
+    shape = (len(keys), length)
+    seen = np.zeros(shape[0] * shape[1], dtype=bool)
+    seen[cells] = True
+    if int(seen.sum()) != len(cells):
+        order = np.argsort(cells, kind="stable")
+        row = int(order[1:][np.diff(cells[order]) == 0][0])
+        raise ValueError(
+            f"demand has sku {demand['sku'].iloc[row]!r}, location {demand['location_id'].iloc[row]!r}, period "
+            f"{demand['period_start'].iloc[row]} twice (again in row {row}): add the rows up or drop one"
+        )
+    units = np.full(shape, np.nan, dtype=np.float32)
+    units.reshape(-1)[cells] = _numbers(demand["demand_units"], "demand.demand_units")
+    bound = np.zeros(shape, dtype=bool)
+    if "is_in_stock" in demand.columns:
+        in_stock = demand["is_in_stock"]
+        bound.reshape(-1)[cells] = ~in_stock.astype("boolean").fillna(True).to_numpy(dtype=bool)
+    wide = (len(keys), length + ahead)
+    values: dict[str, Floats] = {}
+    for name in names:
+        matrix = np.full(wide, np.nan, dtype=np.float32)
+        if name in demand.columns:
+            matrix[codes, ordinals - first] = _numbers(demand[name], f"demand.{name}")
+        values[name] = matrix
+    if ahead:
+        if future is not None and len(future):
+            _lay_out_future(values, future, keys, frequency, first, length, ahead)
+        for name in names:
+            _fill_ahead(values[name], length, frequency.season)
+    closed = np.zeros(wide, dtype=bool)
+    if "is_open" in values:
+        closed = values.pop("is_open") == 0
+    units[closed[:, :length]] = np.nan
+    return Panel(keys, frequency, first, units, bound & np.isfinite(units), closed, values, ahead)
+
+
+def _lay_out_future(
+    values: Mapping[str, Floats],
+    future: pd.DataFrame,
+    keys: pd.DataFrame,
+    frequency: Frequency,
+    first: int,
+    length: int,
+    ahead: int,
+) -> None:
+    missing = [column for column in (*KEYS, "period_start") if column not in future.columns]
+    if missing:
+        raise ValueError(f"future lacks the columns {missing}: it has {list(future.columns)}")
+    columns = frequency.ordinals(future["period_start"]) - first
+    rows, _ = _key_codes(future, keys)
+    use = (rows >= 0) & (columns >= length) & (columns < length + ahead)
+    cells = rows[use] * ahead + columns[use] - length
+    if len(np.unique(cells)) != len(cells):
+        order = np.argsort(cells, kind="stable")
+        row = int(np.flatnonzero(use)[order[1:][np.diff(cells[order]) == 0][0]])
+        raise ValueError(
+            f"future has sku {future['sku'].iloc[row]!r}, location {future['location_id'].iloc[row]!r}, period "
+            f"{future['period_start'].iloc[row]} twice: drop one"
+        )
+    for name, matrix in values.items():
+        if name in future.columns:
+            matrix[rows[use], columns[use]] = _numbers(future[name], f"future.{name}")[use]
+
+
+def _fill_ahead(matrix: Floats, length: int, season: int) -> None:
+    """Fill what is unknown ahead: a flag repeats the last season it was known for, a number carries its last value."""
+    ahead = matrix.shape[1] - length
+    unknown = np.isnan(matrix[:, length:])
+    if not unknown.any():
+        return
+    known = matrix[:, :length]
+    finite = known[np.isfinite(known)]
+    flag = bool(np.isin(finite, (0.0, 1.0)).all())
+    back = min(length, 8 * season)
+    for step in range(ahead):
+        rows = np.flatnonzero(unknown[:, step])
+        if not len(rows):
+            continue
+        if flag:
+            # The usual value of the same day of the season: a shop closed on Saturdays stays closed on Saturdays.
+            phase = np.arange(length - back, length)
+            phase = phase[(length + step - phase) % season == 0]
+            recent = known[rows][:, phase]
+            count = np.isfinite(recent).sum(axis=1)
+            usual = np.nansum(recent, axis=1) / np.maximum(count, 1)
+            matrix[rows, length + step] = np.where(count > 0, (usual > 0.5).astype(np.float32), np.nan)
+        else:
+            matrix[rows, length + step] = matrix[rows, length + step - 1]
+
+
+class History:
+    """Prefix sums over a panel, from which every trailing statistic is two look-ups.
+
+    Prefix position j holds the sum of columns 0 ... j - 1, so the window of w periods that ends with column t is
+    prefix[t + 1] - prefix[t + 1 - w]. No look-up at an origin t ever reaches a column after t.
+    """
+
+    def __init__(self, panel: Panel, usable: Flags | None = None) -> None:
+        """Build the sums.
+
+        Args:
+            panel: the demand.
+            usable: cells whose demand may enter a statistic [series, periods]; None takes all observed ones.
+        """
+        self.panel = panel
+        observed = np.isfinite(panel.demand) if usable is None else np.isfinite(panel.demand) & usable
+        self.observed = observed
+        self.values = np.where(observed, panel.demand, np.float32(0.0))
+        self.width = panel.length + 1
+        self.total = self._prefix(self.values.astype(np.float64))
+        self.square = self._prefix(self.values.astype(np.float64) ** 2)
+        self.count = self._prefix(observed.astype(np.int32))
+        self.sold = self._prefix((self.values > 0).astype(np.int32))
+        columns = np.arange(panel.length, dtype=np.int32)
+        self.last_sale = np.maximum.accumulate(np.where(self.values > 0, columns, -1), axis=1).astype(np.int32)
+        self.first_seen = np.where(observed.any(axis=1), observed.argmax(axis=1), panel.length).astype(np.int32)
+        season = panel.frequency.season
+        if season > 1:
+            self.phase_total = self._phase_prefix(self.values.astype(np.float64), season)
+            self.phase_count = self._phase_prefix(observed.astype(np.int32), season)
+
+    @staticmethod
+    def _prefix(matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+        result = np.zeros((matrix.shape[0], matrix.shape[1] + 1), dtype=matrix.dtype)
+        np.cumsum(matrix, axis=1, out=result[:, 1:])
+        return result
+
+    @staticmethod
+    def _phase_prefix(matrix: npt.NDArray[np.generic], season: int) -> npt.NDArray[np.float64]:
+        """Return sums over columns c, c - season, c - 2 season ..., shifted right by `season` zero columns."""
+        rows, length = matrix.shape
+        cycles = -(-length // season)
+        padded = np.zeros((rows, cycles * season), dtype=matrix.dtype)
+        padded[:, :length] = matrix
+        summed = np.cumsum(padded.reshape(rows, cycles, season), axis=1).reshape(rows, -1)
+        result = np.zeros((rows, length + season), dtype=matrix.dtype)
+        result[:, season:] = summed[:, :length]
+        return result
+
+    def window(self, sums: npt.NDArray[np.float64], rows: Integers, ends: Integers, width: int) -> Doubles:
+        """Return the sums of `width` columns that end with column `ends` (clipped to the grid)."""
+        high = np.clip(ends + 1, 0, self.width - 1)
+        low = np.clip(ends + 1 - width, 0, self.width - 1)
+        return np.asarray(sums[rows, high] - sums[rows, low], dtype=np.float64)
+
+    def mean(self, rows: Integers, ends: Integers, width: int) -> Doubles:
+        """Return mean observed demand in a window, NaN where nothing was observed."""
+        count = self.window(self.count, rows, ends, width)
+        total = self.window(self.total, rows, ends, width)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    def phase(self, rows: Integers, columns: Integers, cycles: int) -> tuple[Doubles, Doubles]:
+        """Return sum and count of `cycles` observations one season apart, the last at `columns`."""
+        season = self.panel.frequency.season
+        limit = self.phase_total.shape[1] - 1
+        high = np.clip(columns + season, 0, limit)
+        low = columns + season - cycles * season
+        # Left of the grid the sums are zero, and column `low` must keep its phase.
+        low_total = np.where(low >= 0, self.phase_total[rows, np.clip(low, 0, limit)], 0.0)
+        low_count = np.where(low >= 0, self.phase_count[rows, np.clip(low, 0, limit)], 0)
+        valid = columns >= 0
+        return (
+            np.where(valid, self.phase_total[rows, high] - low_total, 0.0),
+            np.where(valid, self.phase_count[rows, high] - low_count, 0),
+        )
+
+    def at(self, rows: Integers, columns: Integers) -> Doubles:
+        """Return the demand in single cells, NaN where it was not observed or lies outside the grid."""
+        inside = (columns >= 0) & (columns < self.panel.length)
+        clipped = np.clip(columns, 0, self.panel.length - 1)
+        return np.where(inside & self.observed[rows, clipped], self.values[rows, clipped], np.nan)
+
+
+@dataclasses.dataclass
+class FeaturePlan:
+    """Which features a model uses: everything needed to build the same columns again.
+
+    Attributes:
+        frequency: period length and windows.
+        horizon: periods ahead.
+        covariates: names of the known-ahead covariates, in order.
+        flags: those of them that are only ever 0 or 1.
+        yearly: whether at least two years were seen, so that yearly features mean something.
+        statics: names of the static columns, in order.
+        codes: static text column -> {value: code}.
+    """
+
+    frequency: Frequency
+    horizon: int
+    covariates: list[str]
+    flags: list[str]
+    yearly: bool
+    statics: list[str]
+    codes: dict[str, dict[str, int]]
+
+    def names(self) -> list[str]:
+        """Return the feature names in column order."""
+        f = self.frequency
+        names = ["horizon"]
+        names += [f"mean_{w}" for w in f.windows]
+        names += [f"sold_{w}" for w in (f.windows[2], f.windows[4])]
+        names += ["size", "variation", "since_sale", "age", "scale"]
+        names += [f"lag_{k}" for k in range(f.lags)]
+        if f.season > 1:
+            names += [f"season_{k}" for k in range(4)] + ["season_mean_4", "season_mean_13", "season_index"]
+            names += ["phase"]
+        if f.name == "D":
+            names += ["weekday", "day_of_month"]
+        if self.yearly:
+            names += ["year_level", "year_value", "year_date", "year2_level", "time_of_year"]
+        for name in self.covariates:
+            names.append(f"covariate_{name}")
+            names += [f"until_{name}", f"after_{name}", f"effect_{name}"] if name in self.flags else [f"change_{name}"]
+        return names + [f"static_{name}" for name in self.statics]
+
+
+@dataclasses.dataclass
+class Rows:
+    """Features of a block of (series, origin) pairs and their horizons.
+
+    Attributes:
+        features: float32 [pairs * horizons, features], NaN = unknown.
+        scale: units a period that the row's target is divided by, > 0 [pairs * horizons].
+        baseline: seasonal level the booster starts from, units a period, > 0 [pairs * horizons].
+    """
+
+    features: Floats
+    scale: Doubles
+    baseline: Doubles
+
+
+class FeatureBuilder:
+    """Builds rows of features from a history."""
+
+    def __init__(self, history: History, plan: FeaturePlan, statics: Floats, prior: Doubles) -> None:
+        """Prepare the covariate sums.
+
+        Args:
+            history: prefix sums.
+            plan: what to build.
+            statics: static features [series, statics].
+            prior: level expected of a series nothing is known about but its attributes, units a period, > 0 [series].
+        """
+        self.history = history
+        self.plan = plan
+        self.statics = statics
+        self.prior = prior
+        panel = history.panel
+        length = panel.length
+        self._until: dict[str, Floats] = {}
+        self._after: dict[str, Floats] = {}
+        self._flag_total: dict[str, Doubles] = {}
+        self._flag_count: dict[str, Doubles] = {}
+        self._level_total: dict[str, Doubles] = {}
+        self._level_count: dict[str, Doubles] = {}
+        for name in plan.covariates:
+            values = panel.covariates[name]
+            if name in plan.flags:
+                self._until[name], self._after[name] = _distances(values == 1)
+                on = (values[:, :length] == 1) & history.observed
+                self._flag_total[name] = History._prefix(np.where(on, history.values, 0.0).astype(np.float64))
+                self._flag_count[name] = History._prefix(on.astype(np.int32))
+            else:
+                known = np.isfinite(values[:, :length])
+                self._level_total[name] = History._prefix(np.where(known, values[:, :length], 0.0).astype(np.float64))
+                self._level_count[name] = History._prefix(known.astype(np.int32))
+
+    def build(self, rows: Integers, origins: Integers, horizons: Integers, cold: Flags | None = None) -> Rows:
+        """Return the features of every (row, origin) pair at each of its horizons.
+
+        Args:
+            rows: series numbers [pairs].
+            origins: column of the last period that may be seen [pairs]; -1 = nothing.
+            horizons: periods ahead, >= 1 [pairs, horizons].
+            cold: pairs to be built as if the series were brand new [pairs].
+        """
+        plan, f, history = self.plan, self.plan.frequency, self.history
+        steps = horizons.shape[1]
+        prior = self.prior[rows]
+        seen_total = history.total[rows, np.clip(origins + 1, 0, history.width - 1)]
+        seen_count = history.count[rows, np.clip(origins + 1, 0, history.width - 1)].astype(np.float64)
+        recent_total = history.window(history.total, rows, origins, f.level_window)
+        recent_count = history.window(history.count, rows, origins, f.level_window)
+        if cold is not None:
+            for known in (seen_total, seen_count, recent_total, recent_count):
+                known[cold] = 0.0
+        # Two shrinkages: the recent level towards the long one, the long one towards items that look alike.
+        strength = 2.0 if f.season == 1 else 0.5 * f.season
+        long_level = (seen_total + strength * prior) / (seen_count + strength)
+        scale = np.maximum((recent_total + strength * long_level) / (recent_count + strength), 1e-4)
+        origin_columns = self._origin_features(rows, origins, scale)
+        pair = np.repeat(np.arange(len(rows)), steps)
+        row_of, origin_of, scale_of = rows[pair], origins[pair], scale[pair]
+        ahead = horizons.reshape(-1).astype(np.int64)
+        target = origin_of + ahead
+        columns: list[npt.NDArray[np.floating]] = [ahead.astype(np.float32)]
+        columns += [column[pair] for column in origin_columns]
+        baseline = scale_of.copy()
+        if f.season > 1:
+            latest = target - f.season * (-(-ahead // f.season))
+            for k in range(4):
+                columns.append(history.at(row_of, latest - k * f.season) / scale_of)
+            for cycles in (4, 13):
+                total, count = history.phase(row_of, latest, cycles)
+                columns.append(np.where(count > 0, total / np.maximum(count, 1), np.nan) / scale_of)
+            cycles = f.level_window // f.season
+            total, count = history.phase(row_of, latest, cycles)
+            if cold is not None:
+                hidden = cold[pair]
+                total, count = np.where(hidden, 0.0, total), np.where(hidden, 0, count)
+            baseline = (total + 2.0 * scale_of) / (count + 2.0)
+            columns.append(baseline / scale_of)
+            columns.append(((target + history.panel.first) % f.season).astype(np.float32))
+        if f.name == "D":
+            dates = (target + history.panel.first).astype("datetime64[D]")
+            columns.append(((dates.astype(np.int64) + 3) % 7).astype(np.float32))
+            columns.append((dates - dates.astype("datetime64[M]").astype("datetime64[D]")).astype(np.float32) + 1)
+        if plan.yearly:
+            columns += self._yearly_features(row_of, origin_of, target, ahead, scale_of)
+        first_covariate = len(columns)
+        columns += self._covariate_features(row_of, origin_of, target)
+        if cold is not None:
+            hidden = cold[pair]
+            kept = {"horizon", "phase", "weekday", "day_of_month", "time_of_year"}
+            for place, name in enumerate(plan.names()[:first_covariate]):
+                if name not in kept:
+                    columns[place] = np.where(hidden, np.nan, columns[place])
+        features = np.empty((len(ahead), len(columns) + self.statics.shape[1]), dtype=np.float32)
+        for place, column in enumerate(columns):
+            features[:, place] = column
+        features[:, len(columns) :] = self.statics[row_of]
+        return Rows(features, scale_of, baseline)
+
+    def _origin_features(self, rows: Integers, origins: Integers, scale: Doubles) -> list[npt.NDArray[np.floating]]:
+        f, history = self.plan.frequency, self.history
+        columns: list[npt.NDArray[np.floating]] = [history.mean(rows, origins, w) / scale for w in f.windows]
+        for width in (f.windows[2], f.windows[4]):
+            count = history.window(history.count, rows, origins, width)
+            sold = history.window(history.sold, rows, origins, width)
+            columns.append(np.where(count > 0, sold / np.maximum(count, 1), np.nan))
+        width = f.windows[4]
+        count = history.window(history.count, rows, origins, width)
+        sold = history.window(history.sold, rows, origins, width)
+        total = history.window(history.total, rows, origins, width)
+        square = history.window(history.square, rows, origins, width)
+        mean = total / np.maximum(count, 1)
+        variance = np.maximum(square / np.maximum(count, 1) - mean**2, 0.0)
+        columns.append(np.where(sold > 0, total / np.maximum(sold, 1), np.nan) / scale)
+        columns.append(np.where(total > 0, np.sqrt(variance) / np.maximum(mean, 1e-9), np.nan))
+        inside = np.clip(origins, 0, history.panel.length - 1)
+        last = history.last_sale[rows, inside]
+        columns.append(np.where((last >= 0) & (origins >= 0), origins - last, np.nan))
+        columns.append(np.minimum(np.maximum(origins + 1 - history.first_seen[rows], 0), 2 * f.year))
+        columns.append(np.log(scale))
+        columns += [history.at(rows, origins - k) / scale for k in range(f.lags)]
+        return columns
+
+    def _yearly_features(
+        self, rows: Integers, origins: Integers, target: Integers, ahead: Integers, scale: Doubles
+    ) -> list[npt.NDArray[np.floating]]:
+        """Return last year's level around the target against last year's level before the origin, and single days."""
+        f, history = self.plan.frequency, self.history
+        half = 7 if f.name == "D" else 1
+        back = f.year * (-(-ahead // f.year))
+        columns: list[npt.NDArray[np.floating]] = []
+        for years in (1, 2):
+            shift = back + (years - 1) * f.year
+            before = history.mean(rows, origins - shift, f.level_window)
+            end = np.minimum(target - shift + half, origins)
+            around = history.mean(rows, end, 2 * half + 1)
+            level = np.where(before > 0, around / np.maximum(before, 1e-9), np.nan)
+            columns.append(level)
+            if years == 1:
+                columns.append(
+                    np.where(before > 0, history.at(rows, target - shift) / np.maximum(before, 1e-9), np.nan)
+                )
+                if f.name == "D":
+                    # The same calendar date: fixed holidays move through the week.
+                    dates = (target + history.panel.first).astype("datetime64[D]")
+                    months = dates.astype("datetime64[M]")
+                    past = (months - 12).astype("datetime64[D]") + (dates - months.astype("datetime64[D]"))
+                    position = past.astype(np.int64) - history.panel.first
+                    position = np.where(position <= origins, position, -1)
+                    columns.append(np.where(before > 0, history.at(rows, position) / np.maximum(before, 1e-9), np.nan))
+                else:
+                    columns.append(history.at(rows, target - shift) / scale)
+        stamps = target + history.panel.first
+        if f.name == "D":
+            dates = stamps.astype("datetime64[D]")
+            columns.append((dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.float32))
+        else:
+            columns.append((stamps % f.year).astype(np.float32))
+        return columns
+
+    def _covariate_features(
+        self, rows: Integers, origins: Integers, target: Integers
+    ) -> list[npt.NDArray[np.floating]]:
+        f, history = self.plan.frequency, self.history
+        columns: list[npt.NDArray[np.floating]] = []
+        for name in self.plan.covariates:
+            values = history.panel.covariates[name]
+            place = np.clip(target, 0, values.shape[1] - 1)
+            at_target = np.where(target < values.shape[1], values[rows, place], np.nan)
+            columns.append(at_target)
+            if name in self.plan.flags:
+                columns.append(self._until[name][rows, place])
+                columns.append(self._after[name][rows, place])
+                width = f.year
+                total = history.window(history.total, rows, origins, width)
+                count = history.window(history.count, rows, origins, width)
+                on_total = history.window(self._flag_total[name], rows, origins, width)
+                on_count = history.window(self._flag_count[name], rows, origins, width)
+                same_total = np.where(at_target == 1, on_total, total - on_total)
+                same_count = np.where(at_target == 1, on_count, count - on_count)
+                known = (same_count > 0) & (total > 0)
+                ratio = (same_total / np.maximum(same_count, 1)) / np.maximum(total / np.maximum(count, 1), 1e-9)
+                columns.append(np.where(known, ratio, np.nan))
+            else:
+                total = history.window(self._level_total[name], rows, origins, f.level_window)
+                count = history.window(self._level_count[name], rows, origins, f.level_window)
+                usual = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+                columns.append(np.where(np.abs(usual) > 1e-9, at_target / np.where(usual == 0, 1.0, usual), np.nan))
+        return columns
+
+
+def _distances(on: Flags, cap: int = 15) -> tuple[Floats, Floats]:
+    """Return periods until the next and since the last True, both capped; 0 on it."""
+    length = on.shape[1]
+    columns = np.arange(length)
+    before = np.maximum.accumulate(np.where(on, columns, -cap - 1), axis=1)
+    after = np.minimum.accumulate(np.where(on, columns, length + cap + 1)[:, ::-1], axis=1)[:, ::-1]
+    return (
+        np.minimum(after - columns, cap).astype(np.float32),
+        np.minimum(columns - before, cap).astype(np.float32),
+    )
+
+
+def static_features(
+    keys: pd.DataFrame, items: pd.DataFrame | None, codes: dict[str, dict[str, int]] | None = None, *, few: int = 60
+) -> tuple[Floats, list[str], dict[str, dict[str, int]]]:
+    """Return the static attributes of each series as numbers.
+
+    Text becomes the rank of its value among those seen in training; a value never seen is unknown (NaN), because
+    XGBoost refuses new categories. The keys themselves are attributes when they have at most `few` values.
+
+    Args:
+        keys: sku and location_id of each series.
+        items: sku, location_id and attributes, or None.
+        codes: codes learnt in training; None learns them.
+        few: most values a key may have to be used as an attribute.
+
+    Returns:
+        float32 [series, columns], the column names, and the codes of the text columns.
+
+    Raises:
+        ValueError: if `items` names a key twice or lacks one of its columns.
+    """
+    table = keys[KEYS].reset_index(drop=True)
+    if items is not None:
+        check_items(items)
+        table = table.merge(items, on=KEYS, how="left", validate="many_to_one")
+    learn = codes is None
+    learnt: dict[str, dict[str, int]] = {} if codes is None else codes
+    columns: list[Floats] = []
+    names: list[str] = []
+    for name in [str(column) for column in table.columns]:
+        column = table[name]
+        if name in KEYS or not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)):
+            if pd.api.types.is_datetime64_any_dtype(column):
+                continue
+            text = column.astype("string")
+            if learn:
+                values = sorted(text.dropna().unique().tolist())
+                if name in KEYS and not 1 < len(values) <= few:
+                    continue
+                learnt[name] = {value: rank for rank, value in enumerate(values)}
+            if name not in learnt:
+                continue
+            columns.append(
+                np.asarray(text.map(learnt[name]).to_numpy(dtype=np.float32, na_value=np.nan), dtype=np.float32)
+            )
+        else:
+            numbers = pd.to_numeric(column).astype("Float64").to_numpy(dtype=np.float32, na_value=np.nan)
+            columns.append(np.where(np.isfinite(numbers), numbers, np.float32(np.nan)))
+        names.append(name)
+    matrix = np.column_stack(columns).astype(np.float32) if columns else np.zeros((len(table), 0), dtype=np.float32)
+    return matrix, names, learnt
+
+
+def check_items(items: pd.DataFrame) -> None:
+    """Refuse an items frame without keys or with a key twice.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    missing = [column for column in KEYS if column not in items.columns]
+    if missing:
+        raise ValueError(f"items lacks the columns {missing}: it has {list(items.columns)}")
+    twice = items.duplicated(KEYS)
+    if twice.any():
+        row = items[twice].iloc[0]
+        raise ValueError(
+            f"items has sku {row['sku']!r}, location {row['location_id']!r} twice: keep one row per sku and location"
+        )

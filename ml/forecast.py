@@ -1,0 +1,696 @@
+"""The demand forecaster: a global gradient-boosted model with a whole distribution per series and period.
+
+Here: training, predicting, sample paths, saving and loading. Not here: features (`ml.features`), the distribution and
+its dependence over time (`ml.forecast_distribution`), baselines (`ml.forecast_baselines`), evaluation (`ml.backtest`).
+
+How it works. A row is (series, origin, periods ahead). Its target is divided by the recent level of the series, so one
+model serves a slow mover and a fast one. A Tweedie booster starts from the seasonal level and learns the mean. A second
+booster learns the quantiles of actual / mean on periods that the first had not seen. Both become one quantile function
+whose mean is the forecast; a Gaussian copula over the horizon joins the periods.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml.features import (
+    KEYS,
+    Doubles,
+    FeatureBuilder,
+    FeaturePlan,
+    Flags,
+    Floats,
+    Frequency,
+    History,
+    Integers,
+    Panel,
+    build_panel,
+    check_items,
+    covariate_names,
+    static_features,
+)
+from ml.forecast_distribution import (
+    COUNTED_BELOW,
+    KNOTS,
+    QUANTILE_COLUMNS,
+    STANDARD_PATHS,
+    Dependence,
+    grid_quantiles,
+    quantile_grid,
+    shuffle_grid,
+)
+from ml.metrics import randomised_pit
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Parameters of the training, all in one place.
+
+    Attributes:
+        mean_rows: most rows the mean booster is trained on; drawn evenly by the seed.
+        spread_rows: most rows the quantile booster is trained on.
+        rounds: most boosting rounds of the mean; the number is chosen on unseen periods.
+        learning_rate: of the mean booster.
+        depth: of its trees.
+        tweedie_power: variance power of the mean objective, between 1 (Poisson) and 2 (gamma).
+        volume_power: a row weighs scale ** volume_power; 0 = every series alike, 1 = every unit alike.
+        spread_rounds: boosting rounds of each quantile.
+        spread_rate: learning rate of the quantiles.
+        spread_depth: depth of the quantile trees.
+        cold_share: share of rows built as if the series were brand new.
+        holdout_share: last share of the periods that teaches the spread and the number of rounds.
+    """
+
+    mean_rows: int = 240_000
+    spread_rows: int = 80_000
+    rounds: int = 300
+    learning_rate: float = 0.08
+    depth: int = 6
+    tweedie_power: float = 1.3
+    volume_power: float = 0.5
+    spread_rounds: int = 50
+    spread_rate: float = 0.15
+    spread_depth: int = 4
+    cold_share: float = 0.04
+    holdout_share: float = 0.35
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Training rows: features, scaled target, weight, where the booster starts."""
+
+    features: Floats
+    actual: Doubles
+    scale: Doubles
+    baseline: Doubles
+    weight: Doubles
+
+
+def train(
+    demand: pd.DataFrame,
+    *,
+    freq: str,
+    horizon: int,
+    items: pd.DataFrame | None = None,
+    season_length: int | None = None,
+    seed: int = 0,
+    settings: Settings | None = None,
+) -> DemandForecaster:
+    """Fit a forecaster on a panel of demand.
+
+    Args:
+        demand: sku, location_id, period_start, demand_units (units a period; NaN or no row = not observed)
+            [, is_in_stock: False = demand_units is a lower bound] [, numeric covariates known ahead]
+            [, is_open: False = no demand by calendar].
+        freq: "D", "W-MON" ... "W-SUN" or "MS".
+        horizon: periods to forecast, >= 1.
+        items: sku, location_id and static attributes (text or number); a key without demand is a brand-new item.
+        season_length: periods of the season; None = 7 days, 52 weeks, 12 months.
+        seed: decides every random choice.
+        settings: other parameters than the standard ones.
+
+    Returns:
+        The fitted forecaster.
+
+    Raises:
+        ValueError: for impossible input; the message names the value, its place and the remedy.
+    """
+    if int(horizon) != horizon or horizon < 1:
+        raise ValueError(f"horizon is {horizon!r}: give a whole number of periods, 1 or more")
+    chosen = settings if settings is not None else Settings()
+    frequency = Frequency.of(freq, season_length)
+    if items is not None:
+        check_items(items)
+    panel = build_panel(demand, frequency, extra_keys=items)
+    return _Training(panel, items, int(horizon), seed, chosen).run()
+
+
+class _Training:
+    """The steps of one training, in order."""
+
+    def __init__(self, panel: Panel, items: pd.DataFrame | None, horizon: int, seed: int, settings: Settings) -> None:
+        self.panel, self.horizon, self.seed, self.settings = panel, horizon, seed, settings
+        self.statics, names, codes = static_features(panel.keys, items)
+        flags = []
+        for name, values in panel.covariates.items():
+            finite = values[np.isfinite(values)]
+            if np.isin(finite, (0.0, 1.0)).all():
+                flags.append(name)
+        yearly = panel.length >= 2 * panel.frequency.year
+        self.plan = FeaturePlan(panel.frequency, horizon, list(panel.covariates), flags, yearly, names, codes)
+        self.history = History(panel, ~panel.bound)
+        self.usable = self.history.observed
+
+    def run(self) -> DemandForecaster:
+        panel, settings = self.panel, self.settings
+        whole = panel.demand[np.isfinite(panel.demand)]
+        counted = bool(len(whole)) and bool((np.abs(whole - np.rint(whole)) < 1e-6).all())
+        split = self._split()
+        dependence = Dependence(0.1, 0.1, 0.5, 0.0)
+        spread: Any = None
+        rounds = 0
+        if split is not None:
+            prior, _ = prior_levels(self.history, self.statics, split, self.seed)
+            builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
+            learn = self._block(builder, self._cells(split), settings.mean_rows, 1)
+            pairs = self._holdout_pairs(split)
+            judge, judged = self._pair_block(builder, *pairs)
+            first, rounds = fit_mean(learn, settings, self.seed, judge=judge)
+            mean = predict_mean(first, judge.features, judge.scale, judge.baseline)
+            features = spread_features(self.plan, judge.features, mean, judge.scale)
+            spread = fit_spread(features, judge.actual, mean, settings, self.seed)
+            dependence = self._dependence(spread, features, mean, judge, judged, pairs, counted)
+        prior, prior_model = prior_levels(self.history, self.statics, panel.length, self.seed)
+        builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
+        mean_model: Any = None
+        if rounds:
+            block = self._block(builder, self._cells(panel.length), settings.mean_rows, 2)
+            mean_model, _ = fit_mean(block, settings, self.seed, rounds=rounds)
+        return DemandForecaster(
+            plan=self.plan,
+            seed=self.seed,
+            counted=counted,
+            dependence=dependence,
+            mean_model=mean_model,
+            spread_model=spread,
+            prior_model=prior_model,
+            keys=panel.keys,
+            statics=self.statics,
+            has_demand=np.asarray(np.isfinite(panel.demand).any(axis=1)),
+        )
+
+    def _split(self) -> int | None:
+        """Return the column where the unseen periods begin; None = too little history to hold any out."""
+        length = self.panel.length
+        held = max(int(self.settings.holdout_share * length), 1)
+        split = length - held
+        if split < 4 or int(self.usable[:, split:].sum()) < 40 or int(self.usable[:, :split].sum()) < 40:
+            return None
+        return split
+
+    def _cells(self, end: int) -> Integers:
+        """Return the flat numbers of the cells before column `end` that can be targets."""
+        return np.flatnonzero(self.usable[:, :end].reshape(-1)) if end == self.panel.length else self._flat(end)
+
+    def _flat(self, end: int) -> Integers:
+        rows, columns = np.nonzero(self.usable[:, :end])
+        return np.asarray(rows * self.panel.length + columns, dtype=np.int64)
+
+    def _block(self, builder: FeatureBuilder, cells: Integers, most: int, stream: int) -> Block:
+        """Draw target cells evenly and a horizon for each, and build their rows."""
+        generator = np.random.default_rng([self.seed, stream])
+        repeats = min(4, max(1, most // max(len(cells), 1)))
+        if len(cells) > most:
+            cells = cells[np.sort(generator.choice(len(cells), size=most, replace=False, shuffle=False))]
+        elif repeats > 1:
+            cells = np.repeat(cells, repeats)
+        rows, targets = np.divmod(cells, self.panel.length)
+        ahead = generator.integers(1, self.horizon + 1, size=len(cells))
+        ahead = np.minimum(ahead, targets + 1)
+        cold = generator.random(len(cells)) < self.settings.cold_share
+        built = builder.build(rows, targets - ahead, ahead[:, None], cold)
+        actual = self.panel.demand[rows, targets].astype(np.float64)
+        return Block(built.features, actual, built.scale, built.baseline, built.scale**self.settings.volume_power)
+
+    def _holdout_pairs(self, split: int) -> tuple[Integers, Integers, Integers, Integers, Flags]:
+        """Choose unseen (series, origin) pairs; the pairs of one origin share their horizons."""
+        generator = np.random.default_rng([self.seed, 3])
+        length = self.panel.length
+        steps = min(self.horizon, 16)
+        last = max(split - 1, length - 1 - self.horizon)
+        origins = np.unique(np.linspace(split - 1, last, num=min(16, last - split + 2)).round().astype(np.int64))
+        per_origin = max(1, self.settings.spread_rows // (len(origins) * steps))
+        alive = np.flatnonzero(self.usable.any(axis=1))
+        rows, starts, ahead, groups = [], [], [], []
+        for number, origin in enumerate(origins):
+            chosen = alive if len(alive) <= per_origin else np.sort(generator.choice(alive, per_origin, replace=False))
+            horizons = np.sort(generator.choice(np.arange(1, self.horizon + 1), size=steps, replace=False))
+            rows.append(chosen)
+            starts.append(np.full(len(chosen), origin))
+            ahead.append(np.tile(horizons, (len(chosen), 1)))
+            groups.append(np.full(len(chosen), number))
+        cold = generator.random(sum(len(r) for r in rows)) < self.settings.cold_share
+        return np.concatenate(rows), np.concatenate(starts), np.concatenate(ahead), np.concatenate(groups), cold
+
+    def _pair_block(
+        self,
+        builder: FeatureBuilder,
+        rows: Integers,
+        origins: Integers,
+        ahead: Integers,
+        groups: Integers,
+        cold: Flags,
+    ) -> tuple[Block, Flags]:
+        """Build the observed rows of the pairs; the mask says which of pairs x horizons they are."""
+        built = builder.build(rows, origins, ahead, cold)
+        targets = origins[:, None] + ahead
+        inside = targets < self.panel.length
+        place = np.minimum(targets, self.panel.length - 1)
+        known = (inside & self.usable[rows[:, None], place]).reshape(-1)
+        actual = self.panel.demand[rows[:, None], place].reshape(-1)[known].astype(np.float64)
+        scale = built.scale[known]
+        block = Block(built.features[known], actual, scale, built.baseline[known], scale**self.settings.volume_power)
+        return block, known
+
+    def _dependence(
+        self,
+        spread: Any,
+        features: Floats,
+        mean: Doubles,
+        judge: Block,
+        judged: Flags,
+        pairs: tuple[Integers, Integers, Integers, Integers, Flags],
+        counted: bool,
+    ) -> Dependence:
+        from scipy.special import ndtri
+
+        generator = np.random.default_rng([self.seed, 4])
+        ranks = np.empty(len(mean))
+        for start in range(0, len(mean), 20_000):
+            part = slice(start, start + 20_000)
+            knots = predict_spread(spread, features[part], mean[part])
+            grid = quantile_grid(knots, mean[part], 200, np.full(len(knots), counted))
+            ranks[part] = randomised_pit(judge.actual[part], grid, generator.random(len(knots)))
+        scattered = np.full(len(judged), np.nan)
+        scattered[judged] = ndtri(np.clip(ranks, 0.002, 0.998))
+        _, _, ahead, groups, cold = pairs
+        scores = scattered.reshape(ahead.shape)
+        return Dependence.fit(scores[~cold], ahead[~cold], groups[~cold])
+
+
+def prior_levels(history: History, statics: Floats, end: int, seed: int) -> tuple[Doubles, Any]:
+    """Return the level that the attributes of each series suggest, and the model that says so.
+
+    Each series is judged by a model that did not see it (three folds), so that training meets the same error that a
+    brand-new item will.
+
+    Args:
+        history: prefix sums.
+        statics: static features [series, columns].
+        end: columns before it may be seen.
+        seed: decides the folds.
+
+    Returns:
+        units a period, > 0 [series]; and a booster of log level, or the log level itself where there is nothing to
+        learn from.
+    """
+    import xgboost
+
+    count = history.count[:, end].astype(np.float64)
+    level = history.total[:, end] / np.maximum(count, 1)
+    known = (count > 0) & (level > 0)
+    usual = float(np.median(level[known])) if known.any() else 1.0
+    logs = np.log(np.maximum(level, 0.02 * usual))
+    usable = count > 0
+    if statics.shape[1] == 0 or int(usable.sum()) < 30:
+        centre = float(logs[usable].mean()) if usable.any() else 0.0
+        return np.full(len(level), np.exp(centre)), centre
+    parameters = {"objective": "reg:squarederror", "max_depth": 4, "eta": 0.15, "lambda": 3.0, "seed": seed}
+    rounds = 40
+    folds = np.random.default_rng([seed, 5]).integers(0, 3, size=len(level))
+    result = np.empty(len(level))
+    weight = np.minimum(count, 60.0)
+    for fold in range(3):
+        learn = usable & (folds != fold)
+        matrix = xgboost.DMatrix(statics[learn], logs[learn], weight=weight[learn])
+        model = xgboost.train(parameters, matrix, rounds)
+        result[folds == fold] = model.inplace_predict(statics[folds == fold])
+    whole = xgboost.train(parameters, xgboost.DMatrix(statics[usable], logs[usable], weight=weight[usable]), rounds)
+    result[~usable] = whole.inplace_predict(statics[~usable]) if (~usable).any() else 0.0
+    return np.exp(result), whole
+
+
+def fit_mean(
+    block: Block, settings: Settings, seed: int, *, judge: Block | None = None, rounds: int = 0
+) -> tuple[Any, int]:
+    """Fit the booster of the mean; with `judge` the number of rounds is the best on those unseen rows."""
+    import xgboost
+
+    parameters = {
+        "objective": "reg:tweedie",
+        "tweedie_variance_power": settings.tweedie_power,
+        "eval_metric": f"tweedie-nloglik@{settings.tweedie_power}",
+        "eta": settings.learning_rate,
+        "max_depth": settings.depth,
+        "min_child_weight": 20.0,
+        "subsample": 0.8,
+        "colsample_bynode": 0.6,
+        "lambda": 2.0,
+        "max_bin": 128,
+        "tree_method": "hist",
+        "base_score": 1.0,
+        "seed": seed,
+    }
+    matrix = _matrix(block, settings.depth)
+    if judge is None:
+        return xgboost.train(parameters, matrix, rounds), rounds
+    unseen = _matrix(judge, settings.depth, reference=matrix)
+    booster = xgboost.train(
+        parameters,
+        matrix,
+        settings.rounds,
+        evals=[(unseen, "unseen")],
+        early_stopping_rounds=25,
+        verbose_eval=False,
+    )
+    best = max(int(booster.best_iteration) + 1, 10)
+    return booster[:best], best
+
+
+def _matrix(block: Block, depth: int, reference: Any = None) -> Any:
+    import xgboost
+
+    weight = block.weight / block.weight.mean()
+    return xgboost.QuantileDMatrix(
+        block.features,
+        label=block.actual / block.scale,
+        weight=weight,
+        base_margin=np.log(block.baseline / block.scale),
+        max_bin=128,
+        ref=reference,
+    )
+
+
+def predict_mean(model: Any, features: Floats, scale: Doubles, baseline: Doubles) -> Doubles:
+    """Return the expected units a period [rows]."""
+    if model is None:
+        return baseline
+    margin = np.log(baseline / scale).astype(np.float32)
+    return np.asarray(model.inplace_predict(features, base_margin=margin), dtype=np.float64) * scale
+
+
+SPREAD_COLUMNS = (
+    "horizon",
+    "size",
+    "variation",
+    "since_sale",
+    "age",
+    "weekday",
+    "phase",
+    "season_index",
+    "time_of_year",
+)
+
+
+def spread_features(plan: FeaturePlan, features: Floats, mean: Doubles, scale: Doubles) -> Floats:
+    """Return the columns that decide the shape of the distribution, with the mean in units among them."""
+    names = plan.names()
+    f = plan.frequency
+    wanted = {*SPREAD_COLUMNS, f"sold_{f.windows[2]}", f"sold_{f.windows[4]}", f"mean_{f.windows[1]}"}
+    wanted |= {f"covariate_{name}" for name in plan.covariates}
+    kept = [place for place, name in enumerate(names) if name in wanted or name.startswith("static_")]
+    logs = np.log(np.maximum(mean, 1e-6))
+    return np.column_stack([features[:, kept], logs, logs - np.log(scale)]).astype(np.float32)
+
+
+def fit_spread(features: Floats, actual: Doubles, mean: Doubles, settings: Settings, seed: int) -> Any:
+    """Fit the quantiles of actual / mean at KNOTS on rows that the model of the mean had not seen."""
+    import xgboost
+
+    weight = np.sqrt(np.maximum(mean, 1e-6))
+    matrix = xgboost.QuantileDMatrix(
+        features, label=actual / np.maximum(mean, 1e-6), weight=weight / weight.mean(), max_bin=64
+    )
+    parameters = {
+        "objective": "reg:quantileerror",
+        "quantile_alpha": np.asarray(KNOTS),
+        "eta": settings.spread_rate,
+        "max_depth": settings.spread_depth,
+        "min_child_weight": 30.0,
+        "lambda": 1.0,
+        "max_bin": 64,
+        "tree_method": "hist",
+        "seed": seed,
+    }
+    return xgboost.train(parameters, matrix, settings.spread_rounds)
+
+
+def predict_spread(model: Any, features: Floats, mean: Doubles) -> Floats:
+    """Return quantiles at KNOTS, units a period [rows, knots]."""
+    if model is not None:
+        ratios = np.asarray(model.inplace_predict(features), dtype=np.float32)
+        return np.asarray(ratios * mean[:, None].astype(np.float32))
+    from scipy.stats import gamma
+
+    # Nothing to learn from: a gamma as wide as a Poisson count plus half the mean.
+    safe = np.maximum(mean, 1e-6)[:, None]
+    variance = safe + (0.5 * safe) ** 2
+    return np.asarray(gamma.ppf(np.asarray(KNOTS), a=safe**2 / variance, scale=variance / safe), dtype=np.float32)
+
+
+@dataclasses.dataclass
+class DemandForecaster:
+    """A fitted forecaster. `train` makes it; `save` and `load` keep it.
+
+    Attributes:
+        plan: the features.
+        seed: of the training.
+        counted: whether demand comes in whole units.
+        dependence: how periods hang together.
+        mean_model: booster of the mean, or None (the seasonal level itself).
+        spread_model: booster of the quantiles of actual / mean, or None.
+        prior_model: booster of the log level by attributes, or that log level.
+        keys: sku and location_id of the series known in training.
+        statics: their static features [series, columns].
+        has_demand: which of them had any demand row; the others are brand-new items.
+    """
+
+    plan: FeaturePlan
+    seed: int
+    counted: bool
+    dependence: Dependence
+    mean_model: Any
+    spread_model: Any
+    prior_model: Any
+    keys: pd.DataFrame
+    statics: Floats
+    has_demand: Flags
+
+    @property
+    def horizon(self) -> int:
+        """Periods that are forecast."""
+        return self.plan.horizon
+
+    def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Forecast the periods after the last one of `history`, without refitting.
+
+        Args:
+            history: as the training demand; may be newer.
+            future: sku, location_id, period_start and covariates of the coming periods. A covariate not given repeats
+                its last season (flags) or its last value (numbers).
+
+        Returns:
+            sku, location_id, period_start, mean_units, q05_units ... q95_units: one row per series and period, sorted;
+            every series of `history` and every brand-new item of the training. All >= 0; quantiles never cross; the
+            mean is that of the 500-point distribution from which paths are drawn.
+
+        Raises:
+            ValueError: as `train`.
+        """
+        scene = _Scene(self, history, future)
+        horizon = self.horizon
+        means = np.empty((scene.panel.series, horizon), dtype=np.float64)
+        quantiles = np.empty((scene.panel.series, horizon, len(QUANTILE_COLUMNS)), dtype=np.float32)
+        for rows in scene.chunks(np.arange(scene.panel.series), 20_000):
+            grid = scene.grid(rows, STANDARD_PATHS)
+            means[rows] = grid.mean(axis=2, dtype=np.float64)
+            quantiles[rows] = grid_quantiles(grid)
+        keys = scene.panel.keys
+        frame = pd.DataFrame(
+            {
+                "sku": np.repeat(keys["sku"].to_numpy(), horizon),
+                "location_id": np.repeat(keys["location_id"].to_numpy(), horizon),
+                "period_start": np.tile(scene.panel.future_periods(horizon), len(keys)),
+                "mean_units": means.reshape(-1),
+            }
+        )
+        for place, name in enumerate(QUANTILE_COLUMNS):
+            frame[name] = quantiles[:, :, place].reshape(-1).astype(np.float64)
+        return frame
+
+    def sample_paths(
+        self,
+        history: pd.DataFrame,
+        n: int,
+        future: pd.DataFrame | None = None,
+        keys: pd.DataFrame | None = None,
+        seed: int = 0,
+    ) -> Iterator[tuple[pd.DataFrame, Floats]]:
+        """Draw joint paths of demand, in chunks of series.
+
+        The n values of a series in a period are its quantile function at (i + 0.5) / n, so their mean is the forecast
+        exactly; only their order is random. The generator is keyed by (seed, sku, location_id).
+
+        Args:
+            history: as `predict`.
+            n: paths, >= 1.
+            future: as `predict`.
+            keys: sku and location_id wanted; None = all.
+            seed: decides the order.
+
+        Yields:
+            keys (sku, location_id) and float32 [series, n, horizon], units a period. Path i of every series belongs to
+            the same future, so sums over series are sums of paths.
+
+        Raises:
+            ValueError: as `train`, or for keys without history.
+        """
+        if int(n) != n or n < 1:
+            raise ValueError(f"n is {n!r}: give a whole number of paths, 1 or more")
+        scene = _Scene(self, history, future)
+        rows = np.arange(scene.panel.series)
+        if keys is not None:
+            rows = pd.MultiIndex.from_frame(scene.panel.keys).get_indexer(pd.MultiIndex.from_frame(keys[KEYS]))
+            if (rows < 0).any():
+                absent = keys.iloc[int(np.argmax(rows < 0))]
+                raise ValueError(
+                    f"keys has sku {absent['sku']!r}, location {absent['location_id']!r}, which is neither in history "
+                    "nor a brand-new item of the training: add its history or leave it out"
+                )
+        return self._paths(scene, np.asarray(rows, dtype=np.int64), int(n), seed)
+
+    def _paths(self, scene: _Scene, rows: Integers, n: int, seed: int) -> Iterator[tuple[pd.DataFrame, Floats]]:
+        for part in scene.chunks(rows, max(1, 8_000_000 // n)):
+            grid = scene.grid(part, n)
+            chunk = scene.panel.keys.iloc[part].reset_index(drop=True)
+            pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
+            yield chunk, shuffle_grid(grid, pairs, self.dependence, seed)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the forecaster into a folder, as .ubj, .npz and .json files."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        for name, model in (("mean", self.mean_model), ("spread", self.spread_model), ("prior", self.prior_model)):
+            if model is not None and not isinstance(model, float):
+                model.save_model(target / f"{name}.ubj")
+        np.savez_compressed(
+            target / "series.npz",
+            sku=self.keys["sku"].astype(str).to_numpy(dtype=str),
+            location_id=self.keys["location_id"].astype(str).to_numpy(dtype=str),
+            statics=self.statics,
+            has_demand=self.has_demand,
+        )
+        plan = dataclasses.asdict(self.plan)
+        document = {
+            "format": FORMAT,
+            "seed": self.seed,
+            "counted": self.counted,
+            "dependence": dataclasses.asdict(self.dependence),
+            "prior": self.prior_model if isinstance(self.prior_model, float) else None,
+            "whole_number_keys": [key for key in KEYS if pd.api.types.is_integer_dtype(self.keys[key])],
+            "plan": plan,
+        }
+        (target / "forecaster.json").write_text(json.dumps(document, indent=1, sort_keys=True))
+
+
+def load(folder: str | Path) -> DemandForecaster:
+    """Read a forecaster that `DemandForecaster.save` wrote.
+
+    Raises:
+        ValueError: if the folder holds none, or one of another format.
+    """
+    import xgboost
+
+    source = Path(folder)
+    path = source / "forecaster.json"
+    if not path.is_file():
+        raise ValueError(f"{source} holds no forecaster.json: pass the folder that DemandForecaster.save wrote")
+    document = json.loads(path.read_text())
+    if document.get("format") != FORMAT:
+        raise ValueError(f"{path} has format {document.get('format')!r}, this code reads {FORMAT}: train again")
+
+    def booster(name: str) -> Any:
+        file = source / f"{name}.ubj"
+        if not file.is_file():
+            return None
+        model = xgboost.Booster()
+        model.load_model(file)
+        return model
+
+    plan = dict(document["plan"])
+    plan["frequency"] = Frequency(**{**plan["frequency"], "windows": tuple(plan["frequency"]["windows"])})
+    with np.load(source / "series.npz", allow_pickle=False) as arrays:
+        keys = pd.DataFrame({key: arrays[key].astype(object) for key in KEYS})
+        for key in document["whole_number_keys"]:
+            keys[key] = keys[key].astype(np.int64)
+        statics, has_demand = arrays["statics"], arrays["has_demand"]
+    return DemandForecaster(
+        plan=FeaturePlan(**plan),
+        seed=document["seed"],
+        counted=document["counted"],
+        dependence=Dependence(**document["dependence"]),
+        mean_model=booster("mean"),
+        spread_model=booster("spread"),
+        prior_model=document["prior"] if document["prior"] is not None else booster("prior"),
+        keys=keys,
+        statics=statics,
+        has_demand=has_demand,
+    )
+
+
+class _Scene:
+    """A history laid out for forecasting from its last period."""
+
+    def __init__(self, forecaster: DemandForecaster, history: pd.DataFrame, future: pd.DataFrame | None) -> None:
+        self.forecaster = forecaster
+        plan = forecaster.plan
+        names = [*plan.covariates, *(["is_open"] if "is_open" in covariate_names(history) else [])]
+        fresh = forecaster.keys[~forecaster.has_demand]
+        self.panel = build_panel(
+            history, plan.frequency, covariates=names, future=future, ahead=plan.horizon, extra_keys=fresh
+        )
+        self.history = History(self.panel, ~self.panel.bound)
+        statics = self._statics()
+        prior = forecaster.prior_model
+        levels = (
+            np.full(self.panel.series, np.exp(prior))
+            if isinstance(prior, float)
+            else np.exp(np.asarray(prior.inplace_predict(statics), dtype=np.float64))
+        )
+        self.builder = FeatureBuilder(self.history, plan, statics, levels)
+
+    def _statics(self) -> Floats:
+        """Return the static features of the series: those of the training, else what the key itself says."""
+        forecaster, plan = self.forecaster, self.forecaster.plan
+        keys = self.panel.keys
+        known = pd.MultiIndex.from_frame(forecaster.keys.astype(str)).get_indexer(
+            pd.MultiIndex.from_frame(keys.astype(str))
+        )
+        result = np.full((len(keys), len(plan.statics)), np.nan, dtype=np.float32)
+        result[known >= 0] = forecaster.statics[known[known >= 0]]
+        for place, name in enumerate(plan.statics):
+            if name in KEYS:
+                codes = keys[name].astype("string").map(plan.codes[name])
+                result[:, place] = codes.to_numpy(dtype=np.float32, na_value=np.nan)
+        return result
+
+    def chunks(self, rows: Integers, most: int) -> Iterator[Integers]:
+        """Split series so that a chunk has at most `most` forecast rows."""
+        size = max(1, most // self.forecaster.horizon)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+    def grid(self, rows: Integers, n: int) -> Floats:
+        """Return the quantile functions of some series [series, horizon, n]."""
+        forecaster, plan = self.forecaster, self.forecaster.plan
+        horizon = plan.horizon
+        origins = np.full(len(rows), self.panel.length - 1)
+        ahead = np.tile(np.arange(1, horizon + 1), (len(rows), 1))
+        built = self.builder.build(rows, origins, ahead)
+        mean = predict_mean(forecaster.mean_model, built.features, built.scale, built.baseline)
+        closed = self.panel.closed[rows, self.panel.length :].reshape(-1)
+        mean = np.where(closed, 0.0, np.maximum(mean, 0.0))
+        features = spread_features(plan, built.features, np.maximum(mean, 1e-6), built.scale)
+        knots = predict_spread(forecaster.spread_model, features, mean)
+        knots[closed] = 0.0
+        counted = np.full(len(mean), forecaster.counted) & (mean < COUNTED_BELOW)
+        return quantile_grid(knots, mean, n, counted).reshape(len(rows), horizon, n)

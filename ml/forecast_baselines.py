@@ -1,0 +1,181 @@
+"""Forecasters that every model must beat, with the interface of `ml.forecast.DemandForecaster`.
+
+Here: the seasonal naive and the recent-distribution baseline, fast enough for every series. Not here: the gate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ml.features import KEYS, Doubles, Floats, Frequency, Integers, Panel, build_panel, covariate_names
+from ml.forecast_distribution import (
+    QUANTILE_COLUMNS,
+    STANDARD_PATHS,
+    Dependence,
+    grid_quantiles,
+    shuffle_grid,
+)
+
+INDEPENDENT = Dependence(0.0, 0.0, 0.0, 0.0)
+Kind = Literal["seasonal_naive", "recent"]
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineForecaster:
+    """A baseline: nothing is fitted, everything is read off the history.
+
+    Attributes:
+        kind: "seasonal_naive" repeats the last season, its spread is that of past seasonal differences; "recent" is
+            the distribution of the last periods, all alike.
+        frequency: period length.
+        horizon: periods ahead.
+        seed: kept for the record; nothing is random but the order of paths.
+    """
+
+    kind: Kind
+    frequency: Frequency
+    horizon: int
+    seed: int = 0
+
+    def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Forecast as `DemandForecaster.predict`; of the covariates only `is_open` matters."""
+        panel = self._panel(history, future)
+        keys = panel.keys
+        mean = np.empty((panel.series, self.horizon))
+        quantiles = np.empty((panel.series, self.horizon, len(QUANTILE_COLUMNS)))
+        for rows in _blocks(np.arange(panel.series), 500):
+            point, grid = self._grid(panel, rows, STANDARD_PATHS)
+            mean[rows], quantiles[rows] = point, grid_quantiles(grid)
+        frame = pd.DataFrame(
+            {
+                "sku": np.repeat(keys["sku"].to_numpy(), self.horizon),
+                "location_id": np.repeat(keys["location_id"].to_numpy(), self.horizon),
+                "period_start": np.tile(panel.future_periods(self.horizon), len(keys)),
+                "mean_units": mean.reshape(-1),
+            }
+        )
+        for place, name in enumerate(QUANTILE_COLUMNS):
+            frame[name] = quantiles[:, :, place].reshape(-1)
+        return frame
+
+    def sample_paths(
+        self,
+        history: pd.DataFrame,
+        n: int,
+        future: pd.DataFrame | None = None,
+        keys: pd.DataFrame | None = None,
+        seed: int = 0,
+    ) -> Iterator[tuple[pd.DataFrame, Floats]]:
+        """Draw paths as `DemandForecaster.sample_paths`; the periods of a path are independent."""
+        panel = self._panel(history, future)
+        rows = np.arange(panel.series)
+        if keys is not None:
+            rows = pd.MultiIndex.from_frame(panel.keys).get_indexer(pd.MultiIndex.from_frame(keys[KEYS]))
+            if (rows < 0).any():
+                absent = keys.iloc[int(np.argmax(rows < 0))]
+                raise ValueError(
+                    f"keys has sku {absent['sku']!r}, location {absent['location_id']!r}, which is not in history: "
+                    "add its history or leave it out"
+                )
+        for part in _blocks(np.asarray(rows, dtype=np.int64), 200):
+            _, grid = self._grid(panel, part, n)
+            chunk = panel.keys.iloc[part].reset_index(drop=True)
+            pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
+            yield chunk, shuffle_grid(grid, pairs, INDEPENDENT, seed)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the baseline into a folder, as JSON."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        document = {"kind": self.kind, "frequency": dataclasses.asdict(self.frequency), "horizon": self.horizon}
+        (target / "baseline.json").write_text(json.dumps({**document, "seed": self.seed}, indent=1, sort_keys=True))
+
+    def _panel(self, history: pd.DataFrame, future: pd.DataFrame | None) -> Panel:
+        names = ["is_open"] if "is_open" in covariate_names(history) else []
+        return build_panel(history, self.frequency, covariates=names, future=future, ahead=self.horizon)
+
+    def _grid(self, panel: Panel, rows: Integers, n: int) -> tuple[Doubles, Floats]:
+        """Return point forecasts [series, horizon] and quantile functions [series, horizon, n]."""
+        values = panel.demand[rows].astype(np.float64)
+        levels = (np.arange(n) + 0.5) / n
+        season = self.frequency.season if self.frequency.season > 1 else self.frequency.year
+        if panel.length <= season:
+            season = 1
+        if self.kind == "recent":
+            recent = values[:, -self.frequency.windows[3] :]
+            one = _quantiles(np.where(np.isfinite(recent), recent, np.nan), levels)
+            grid = np.repeat(one[:, None, :], self.horizon, axis=1)
+            point = grid.mean(axis=2)
+        else:
+            last = _last_season(values, season)
+            # `last` starts at the phase of the first forecast period.
+            point = np.tile(last, (1, -(-self.horizon // season)))[:, : self.horizon]
+            steps = values[:, season:] - values[:, :-season]
+            spread = _quantiles(steps[:, -26 * self.frequency.windows[0] :], levels)
+            spread -= np.median(spread, axis=1, keepdims=True)
+            grid = np.maximum(point[:, :, None] + spread[:, None, :], 0.0)
+        closed = panel.closed[rows, panel.length :]
+        point[closed] = 0.0
+        grid[closed] = 0.0
+        return point, grid.astype(np.float32)
+
+
+def train_seasonal_naive(
+    demand: pd.DataFrame,
+    *,
+    freq: str,
+    horizon: int,
+    items: pd.DataFrame | None = None,
+    season_length: int | None = None,
+    seed: int = 0,
+) -> BaselineForecaster:
+    """Return the forecaster that repeats the last season; arguments as `ml.forecast.train`."""
+    return BaselineForecaster("seasonal_naive", Frequency.of(freq, season_length), horizon, seed)
+
+
+def train_recent(
+    demand: pd.DataFrame,
+    *,
+    freq: str,
+    horizon: int,
+    items: pd.DataFrame | None = None,
+    season_length: int | None = None,
+    seed: int = 0,
+) -> BaselineForecaster:
+    """Return the forecaster that takes the recent distribution for the future one; arguments as `ml.forecast.train`."""
+    return BaselineForecaster("recent", Frequency.of(freq, season_length), horizon, seed)
+
+
+def _blocks(rows: Integers, size: int) -> Iterator[Integers]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _quantiles(values: Doubles, levels: Doubles) -> Doubles:
+    """Return empirical quantiles of each row, NaN left out, 0 for an empty row [rows, levels]."""
+    if values.shape[1] == 0:
+        return np.zeros((len(values), len(levels)))
+    ordered = np.sort(values, axis=1)
+    count = np.isfinite(ordered).sum(axis=1)
+    place = np.minimum((levels[None, :] * count[:, None]).astype(np.int64), np.maximum(count[:, None] - 1, 0))
+    return np.asarray(np.nan_to_num(np.take_along_axis(ordered, place, axis=1)), dtype=np.float64)
+
+
+def _last_season(values: Doubles, season: int) -> Doubles:
+    """Return the latest observed value of each phase, the phase of the first coming period first; 0 if none."""
+    rows, length = values.shape
+    cycles = -(-length // season)
+    padded = np.full((rows, cycles * season), np.nan)
+    padded[:, cycles * season - length :] = values
+    table = padded.reshape(rows, cycles, season)[:, ::-1, :]
+    known = np.isfinite(table)
+    first = known.argmax(axis=1)
+    latest = np.take_along_axis(table, first[:, None, :], axis=1)[:, 0, :]
+    return np.asarray(np.nan_to_num(latest), dtype=np.float64)

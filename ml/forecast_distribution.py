@@ -1,0 +1,212 @@
+"""Predictive distributions: quantile functions on a fixed grid, their dependence over time, and sample paths.
+
+Here: turning a mean and a few quantiles into a whole quantile function with that mean, where an observation falls in
+it, how ranks hang together over the horizon, and paths with exact (Latin hypercube) marginals. Not here: models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ml.features import Doubles, Flags, Floats, Integers
+
+STANDARD_PATHS = 500
+QUANTILE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+QUANTILE_COLUMNS = tuple(f"q{round(level * 100):02d}_units" for level in QUANTILE_LEVELS)
+KNOTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99)
+COUNTED_BELOW = 60.0
+
+
+def grid_weights(levels: Sequence[float], n: int) -> Floats:
+    """Return the matrix that turns quantiles at `levels` into quantiles at (i + 0.5) / n.
+
+    Linear between levels, linear below the lowest, exponential above the highest: the tail keeps the slope in
+    log(1 - u) of the last two levels.
+
+    Args:
+        levels: rising probabilities.
+        n: points of the grid.
+
+    Returns:
+        float32 [levels, n]; quantiles [rows, levels] @ weights = grid [rows, n].
+    """
+    knots = np.asarray(levels, dtype=np.float64)
+    u = (np.arange(n) + 0.5) / n
+    right = np.clip(np.searchsorted(knots, u), 1, len(knots) - 1)
+    share = (u - knots[right - 1]) / (knots[right] - knots[right - 1])
+    beyond = u > knots[-1]
+    slope = np.log((1 - knots[-2]) / (1 - knots[-1]))
+    share[beyond] = 1.0 + np.log((1 - knots[-1]) / (1 - u[beyond])) / slope
+    weights = np.zeros((len(knots), n))
+    columns = np.arange(n)
+    weights[right - 1, columns] = 1.0 - share
+    weights[right, columns] += share
+    return weights.astype(np.float32)
+
+
+def quantile_grid(knots: Floats, mean: Doubles, n: int, counted: Flags) -> Floats:
+    """Return a quantile function on n equal steps whose mean is `mean`.
+
+    The quantiles are scaled by at most a fifth towards the mean; what is left goes to the upper fortieth of the grid,
+    which the levels published as quantiles do not reach.
+
+    Args:
+        knots: quantiles at KNOTS, units [rows, knots]; need not be sorted.
+        mean: expected units, >= 0 [rows].
+        n: points.
+        counted: rows whose demand comes in whole units [rows].
+
+    Returns:
+        float32 [rows, n], rising along each row, >= 0; column i is the quantile at (i + 0.5) / n.
+    """
+    grid = np.sort(knots, axis=1) @ grid_weights(KNOTS, n)
+    np.maximum(grid, 0.0, out=grid)
+    target = mean.astype(np.float32)
+    centre = grid.mean(axis=1)
+    factor = np.clip(target / np.maximum(centre, 1e-9), 0.8, 1.25).astype(np.float32)
+    grid *= factor[:, None]
+    whole = counted & (mean < COUNTED_BELOW)
+    if whole.any():
+        grid[whole] = np.rint(grid[whole])
+    top = max(1, n // 40)
+    rest = (target.astype(np.float64) - grid.mean(axis=1, dtype=np.float64)) * n
+    more = rest > 0
+    ramp = np.arange(1, top + 1, dtype=np.float64)
+    ramp /= ramp.sum()
+    grid[more, n - top :] += (rest[more, None] * ramp).astype(np.float32)
+    less = np.flatnonzero(rest < 0)
+    if len(less):
+        base = grid[less, n - top - 1 : n - top]
+        excess = grid[less, n - top :] - base
+        room = excess.sum(axis=1, dtype=np.float64)
+        keep = 1.0 - np.minimum(1.0, -rest[less] / np.maximum(room, 1e-9))
+        grid[less, n - top :] = base + excess * keep[:, None].astype(np.float32)
+        now = grid[less].mean(axis=1, dtype=np.float64)
+        shrink = np.minimum(1.0, target[less] / np.maximum(now, 1e-9))
+        grid[less] *= shrink[:, None].astype(np.float32)
+    return grid
+
+
+def grid_quantiles(grid: Floats, levels: Sequence[float] = QUANTILE_LEVELS) -> Floats:
+    """Return the smallest grid value that at least a share `level` of the grid does not exceed [rows, levels]."""
+    n = grid.shape[-1]
+    places = [max(0, int(np.ceil(round(level * n, 6))) - 1) for level in levels]
+    return grid[..., places]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dependence:
+    """Gaussian copula of a series over its horizon: correlation = level + wave * decay ** lag; and between series.
+
+    Attributes:
+        level: share of variance common to the whole horizon, in [0, 1).
+        wave: share that fades with the lag.
+        decay: how fast, per period, in [0, 1).
+        shared: share common to all series in the same period, in [0, 1).
+    """
+
+    level: float
+    wave: float
+    decay: float
+    shared: float
+
+    @classmethod
+    def fit(cls, scores: Doubles, horizons: Integers, groups: Integers) -> Dependence:
+        """Estimate from normal scores of observations in their predictive distributions.
+
+        Args:
+            scores: normal scores, NaN = not observed [pairs, horizons].
+            horizons: periods ahead of each column [pairs, horizons].
+            groups: number of the origin; pairs of one group share origin and horizons [pairs].
+        """
+        known = np.isfinite(scores)
+        if known.sum() < 50:
+            return cls(0.1, 0.1, 0.5, 0.0)
+        spread = float(np.nanstd(scores))
+        z = np.where(known, (scores - np.nanmean(scores)) / max(spread, 1e-6), 0.0)
+        longest = int(horizons.max())
+        product, weight = np.zeros(longest + 1), np.zeros(longest + 1)
+        for a in range(scores.shape[1]):
+            for b in range(a + 1, scores.shape[1]):
+                both = known[:, a] & known[:, b]
+                lag = np.abs(horizons[:, a] - horizons[:, b])[both]
+                np.add.at(product, lag, (z[:, a] * z[:, b])[both])
+                np.add.at(weight, lag, 1.0)
+        lags = np.flatnonzero(weight > 0)
+        level, wave, decay = 0.1, 0.1, 0.5
+        if len(lags) > 2:
+            correlation, importance = product[lags] / weight[lags], weight[lags]
+            best = np.inf
+            for candidate in (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
+                shape = np.column_stack([np.ones(len(lags)), candidate**lags]) * np.sqrt(importance)[:, None]
+                solution = np.linalg.lstsq(shape, correlation * np.sqrt(importance), rcond=None)[0]
+                pair = np.clip(solution, 0.0, 0.95)
+                loss = float((((shape @ pair) - correlation * np.sqrt(importance)) ** 2).sum())
+                if loss < best and pair.sum() < 0.98:
+                    best, level, wave, decay = loss, float(pair[0]), float(pair[1]), candidate
+        total, count = 0.0, 0.0
+        for group in np.unique(groups):
+            inside = groups == group
+            m = known[inside].sum(axis=0).astype(np.float64)
+            s = z[inside].sum(axis=0)
+            squares = (z[inside] ** 2).sum(axis=0)
+            enough = m > 4
+            total += float((s**2 - squares)[enough].sum())
+            count += float((m * (m - 1))[enough].sum())
+        shared = float(np.clip(total / count, 0.0, 0.9)) if count else 0.0
+        return cls(level, wave, decay, shared if shared > 0.01 else 0.0)
+
+    def scores(self, generator: np.random.Generator, n: int, horizon: int) -> Floats:
+        """Return standard normal scores with this dependence over time [n, horizon]."""
+        noise = generator.standard_normal((horizon + 2, n), dtype=np.float32)
+        carry = np.float32(self.decay)
+        innovation = np.float32(np.sqrt(1.0 - self.decay**2))
+        wave = np.empty((horizon, n), dtype=np.float32)
+        state = noise[1]
+        for step in range(horizon):
+            wave[step] = state
+            if step + 1 < horizon:
+                state = carry * state + innovation * noise[step + 2]
+        rest = max(0.0, 1.0 - self.level - self.wave)
+        result = np.float32(np.sqrt(self.level)) * noise[0] + np.float32(np.sqrt(self.wave)) * wave
+        if rest > 0:
+            result += np.float32(np.sqrt(rest)) * generator.standard_normal((horizon, n), dtype=np.float32)
+        return np.ascontiguousarray(result)
+
+
+def series_generator(seed: int, sku: object, location_id: object) -> np.random.Generator:
+    """Return the random generator of one series: the same whatever other series there are."""
+    text = f"{seed}\x1f{sku}\x1f{location_id}".encode()
+    return np.random.Generator(np.random.SFC64(int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")))
+
+
+def shuffle_grid(grid: Floats, keys: Sequence[tuple[object, object]], dependence: Dependence, seed: int) -> Floats:
+    """Return paths whose values at every period are exactly the grid's, permuted jointly.
+
+    Args:
+        grid: quantile functions [series, horizon, n].
+        keys: sku and location_id of each series.
+        dependence: copula over the horizon and between series.
+        seed: seed of the run.
+
+    Returns:
+        float32 [series, n, horizon].
+    """
+    series, horizon, n = grid.shape
+    common = dependence.scores(series_generator(seed, "", "all series"), n, horizon) if dependence.shared else None
+    paths = np.empty((series, n, horizon), dtype=np.float32)
+    own = np.float32(np.sqrt(1.0 - dependence.shared))
+    joint = np.float32(np.sqrt(dependence.shared))
+    for number, (sku, location_id) in enumerate(keys):
+        scores = dependence.scores(series_generator(seed, sku, location_id), n, horizon)
+        if common is not None:
+            scores = own * scores + joint * common
+        order = np.argsort(scores, axis=1)
+        block = np.empty((horizon, n), dtype=np.float32)
+        np.put_along_axis(block, order, grid[number], axis=1)
+        paths[number] = block.T
+    return paths

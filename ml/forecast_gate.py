@@ -1,0 +1,101 @@
+"""The gate: may this recipe replace that one?
+
+Here: one verdict per criterion from an evaluation. Not here: promotion, which is its own step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ml.backtest import SEGMENTS, Evaluation
+from ml.features import Doubles
+
+
+def verdict(
+    evaluation: Evaluation,
+    challenger: str,
+    rivals: Sequence[str],
+    *,
+    champion: str | None = None,
+    segment_limit: float = 1.02,
+    calibration_limit: float = 0.02,
+    draws: int = 400,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Judge a recipe against others on the windows of an evaluation.
+
+    Overall it may be no worse than any rival or the champion on weighted RMSSE and on pinball loss. In a segment it
+    fails only when it is surely worse: the 90 % interval of the ratio, from a paired bootstrap over series, lies
+    wholly above `segment_limit`. Its quantiles must be calibrated at every level.
+
+    Args:
+        evaluation: from `ml.backtest.evaluate`, with all recipes named here.
+        challenger: recipe to judge.
+        rivals: baselines.
+        champion: recipe in use, if any.
+        segment_limit: ratio to a rival that no segment may surely exceed.
+        calibration_limit: share by which a level may lie outside P(y < q) ... P(y <= q).
+        draws: bootstrap samples.
+        seed: of the bootstrap.
+
+    Returns:
+        criterion, value, threshold, passed: one row per criterion; it passes when value <= threshold. The whole gate
+        passes when every row does.
+
+    Raises:
+        ValueError: for a recipe the evaluation lacks.
+    """
+    known = set(evaluation.series["recipe"])
+    others = [*rivals, *([champion] if champion is not None and champion not in rivals else [])]
+    for name in (challenger, *others):
+        if name not in known:
+            raise ValueError(
+                f"recipe {name!r} is not in the evaluation, which has {sorted(known)}: evaluate it as well"
+            )
+    rows: list[tuple[str, float, float]] = []
+    keys = ["window", "sku", "location_id"]
+    mine = evaluation.series[evaluation.series["recipe"] == challenger]
+    generator = np.random.default_rng(seed)
+    for rival in others:
+        theirs = evaluation.series.loc[evaluation.series["recipe"] == rival, [*keys, "rmsse", "pinball"]]
+        pairs = mine.merge(theirs, on=keys, suffixes=("", "_rival"), validate="one_to_one")
+        measures = {
+            "wrmsse": (pairs["rmsse"] * pairs["weight"], pairs["rmsse_rival"] * pairs["weight"]),
+            "pinball": (pairs["pinball"] * pairs["periods"], pairs["pinball_rival"] * pairs["periods"]),
+        }
+        item, _ = pd.factorize(pd.MultiIndex.from_frame(pairs[["sku", "location_id"]]))
+        for measure, (own, other) in measures.items():
+            ours, peers = own.fillna(0.0).to_numpy(), other.fillna(0.0).to_numpy()
+            rows.append((f"{measure} over {rival}, all", _ratio(ours.sum(), peers.sum()), 1.0))
+            for kind in SEGMENTS:
+                for segment, inside in pairs.groupby(kind).indices.items():
+                    low = _lower_ratio(ours[inside], peers[inside], item[inside], draws, generator)
+                    rows.append((f"{measure} over {rival}, {kind} {segment}, surely", low, segment_limit))
+    shares = evaluation.calibration
+    mine_shares = shares[(shares["recipe"] == challenger) & (shares["segment_kind"] == "all")]
+    for level, gap in zip(mine_shares["level"], mine_shares["gap"], strict=True):
+        rows.append((f"calibration at {level:.2f}", abs(float(gap)), calibration_limit))
+    table = pd.DataFrame(rows, columns=["criterion", "value", "threshold"])
+    table["passed"] = table["value"] <= table["threshold"] + 1e-12
+    return table
+
+
+def _ratio(own: float, other: float) -> float:
+    if other > 0:
+        return float(own / other)
+    return 1.0 if own <= 0 else float("inf")
+
+
+def _lower_ratio(own: Doubles, other: Doubles, item: np.ndarray, draws: int, generator: np.random.Generator) -> float:
+    """Return the 5 % point of the ratio of sums when series are drawn again with replacement."""
+    number, place = np.unique(item, return_inverse=True)
+    mine = np.bincount(place, weights=own, minlength=len(number))
+    theirs = np.bincount(place, weights=other, minlength=len(number))
+    if len(number) < 3:
+        return 1.0
+    chosen = generator.integers(0, len(number), size=(draws, len(number)))
+    top, bottom = mine[chosen].sum(axis=1), theirs[chosen].sum(axis=1)
+    return float(np.quantile(np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1.0), 1.0), 0.05))
