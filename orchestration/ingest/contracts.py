@@ -1,0 +1,228 @@
+"""The input contract: tables and columns as the dbt sources file declares them, and the texts made from it.
+
+Belongs here: reading `dbt_project/models/sources.yml`, and the README table, CSV templates and JSON Schema generated
+from it. Does not: which values are allowed (rules), how values are read (split).
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import yaml
+
+from orchestration.ingest.errors import ContractError
+from orchestration.settings import PROJECT_FOLDER
+
+CONTRACT_FILE = PROJECT_FOLDER / "dbt_project" / "models" / "sources.yml"
+
+Arrival = Literal["facts", "versions", "snapshot"]
+
+LINEAGE_COLUMNS = (
+    ("batch_id", "varchar"),
+    ("ingested_at", "timestamp with time zone"),
+    ("source_file", "varchar"),
+    ("source_row", "integer"),
+)
+"""Columns that every accepted row carries beside those of the contract, with their types."""
+
+_DATA_TYPE = re.compile(r"varchar|integer|boolean|date|timestamp with time zone|decimal\(\d+,\d+\)")
+_ARRIVALS = {
+    "facts": "Rows are facts: each stays for ever; the same identity with the same content is a duplicate.",
+    "versions": "Rows are versions: the latest arrival of a key counts.",
+    "snapshot": "The files present are the whole table: what is no longer in them no longer holds.",
+}
+_TYPE_WORDS = {"varchar": "text", "timestamp with time zone": "instant (ISO 8601, UTC where no offset is given)"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a raw table.
+
+    Attributes:
+        name: name, with the unit in it.
+        data_type: SQL type in lower case, such as `decimal(18,3)`.
+        description: what it means.
+        required: whether a null is refused.
+        default: text of the value that stands for an absent column or a null, or the name of another column; None
+            when there is none.
+    """
+
+    name: str
+    data_type: str
+    description: str
+    required: bool
+    default: str | None
+
+    @property
+    def must_be_present(self) -> bool:
+        """Whether a file without this column is refused."""
+        return self.required and self.default is None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One raw table.
+
+    Attributes:
+        name: name of the table, of its landing folder and of its suite.
+        description: what a row is; ends with the grain.
+        required: whether a run stops when there has never been a row.
+        arrival: facts, versions or snapshot.
+        key: identity columns.
+        columns: every column, in order.
+    """
+
+    name: str
+    description: str
+    required: bool
+    arrival: Arrival
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """Return the column of that name."""
+        return next(column for column in self.columns if column.name == name)
+
+
+@lru_cache(maxsize=8)
+def load_contract(path: Path = CONTRACT_FILE) -> tuple[Table, ...]:
+    """Read the raw tables from a dbt sources file.
+
+    Raises:
+        ContractError: the file declares something that ingest does not know; the message names table and column.
+    """
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    (source,) = [source for source in document["sources"] if source["name"] == "raw"]
+    return tuple(_read_table(declared, path) for declared in source["tables"])
+
+
+def table_named(name: str, contract: Iterable[Table] | None = None) -> Table:
+    """Return one table of the contract.
+
+    Raises:
+        ContractError: there is no table of that name; the message lists those there are.
+    """
+    tables = tuple(load_contract() if contract is None else contract)
+    for table in tables:
+        if table.name == name:
+            return table
+    raise ContractError(f"no raw table is called {name!r}; there are {', '.join(table.name for table in tables)}")
+
+
+def _read_table(declared: dict[str, Any], path: Path) -> Table:
+    name, meta = declared["name"], declared.get("config", {}).get("meta", {})
+    columns = tuple(_read_column(column, f"{path.name}: {name}") for column in declared["columns"])
+    arrival = meta.get("arrival")
+    if arrival not in _ARRIVALS:
+        raise ContractError(f"{path.name}: {name} has arrival {arrival!r}; write one of {', '.join(_ARRIVALS)}")
+    table = Table(
+        name=name,
+        description=declared["description"].strip(),
+        required=bool(meta.get("required")),
+        arrival=cast(Arrival, arrival),
+        key=tuple(meta.get("key", ())),
+        columns=columns,
+    )
+    unknown = [key for key in table.key if key not in table.column_names]
+    if unknown or not table.key:
+        raise ContractError(f"{path.name}: the key of {name} names {unknown or 'no column'}")
+    return table
+
+
+def _read_column(declared: dict[str, Any], place: str) -> Column:
+    data_type = declared["data_type"].lower().replace(", ", ",")
+    if not _DATA_TYPE.fullmatch(data_type):
+        raise ContractError(f"{place}.{declared['name']} has data_type {data_type!r}, which ingest cannot read")
+    meta = declared.get("config", {}).get("meta", {})
+    default = meta.get("default")
+    return Column(
+        name=declared["name"],
+        data_type=data_type,
+        description=declared["description"].strip(),
+        required=bool(meta.get("required")),
+        default=None if default is None else str(default),
+    )
+
+
+def contract_markdown(contract: Iterable[Table]) -> str:
+    """Return the contract as Markdown, one table of columns per raw table."""
+    return "\n".join(_table_markdown(table) for table in contract)
+
+
+def _table_markdown(table: Table) -> str:
+    lines = [
+        f"### `{table.name}` ({'required' if table.required else 'optional'})",
+        "",
+        f"{table.description} {_ARRIVALS[table.arrival]}",
+        "",
+        "| Column | Type | Needed | Meaning |",
+        "|---|---|---|---|",
+    ]
+    for column in table.columns:
+        name = f"**{column.name}**" if column.name in table.key else column.name
+        kind = _TYPE_WORDS.get(column.data_type, column.data_type)
+        lines.append(f"| {name} | {kind} | {_needed(column)} | {column.description} |")
+    return "\n".join([*lines, ""])
+
+
+def _needed(column: Column) -> str:
+    if column.default is not None:
+        return f"no: `{column.default}`"
+    return "yes" if column.required else "no"
+
+
+def template_csv(table: Table) -> str:
+    """Return the header line of a CSV file of the table; every column of the contract, none filled in."""
+    return ",".join(table.column_names) + "\n"
+
+
+def movement_json_schema(contract: Iterable[Table]) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of one stock movement, as the stream and the HTTP interface take it.
+
+    Types and presence come from the contract; the allowed values of `movement_type` and the sign of a quantity from
+    the suite of the table.
+    """
+    from orchestration.ingest.rules import load_suite
+
+    table = table_named("stock_movements", contract)
+    suite = load_suite(table)
+    properties = {column.name: _json_property(column) for column in table.columns}
+    properties["movement_type"] = {
+        "type": "string",
+        "enum": suite.allowed_values("movement_type"),
+        "description": table.column("movement_type").description,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "stock movement",
+        "description": table.description,
+        "type": "object",
+        "properties": properties,
+        "required": [column.name for column in table.columns if column.must_be_present],
+        "additionalProperties": False,
+    }
+
+
+def _json_property(column: Column) -> dict[str, Any]:
+    empty = [] if column.must_be_present else ["null"]
+    described: dict[str, Any] = {"description": column.description}
+    if column.data_type == "varchar":
+        shortest = {"minLength": 1} if column.must_be_present else {}
+        return {"type": ["string", *empty] if empty else "string", **shortest, "maxLength": 1000, **described}
+    if column.data_type == "integer":
+        whole = {"minimum": 0, "maximum": 2**31 - 1}
+        return {"type": ["integer", *empty] if empty else "integer", **whole, **described}
+    if column.data_type == "timestamp with time zone":
+        return {"type": ["string", *empty] if empty else "string", "format": "date-time", **described}
+    digits = column.data_type.removeprefix("decimal(").removesuffix(")").split(",")
+    whole_digits, decimals = int(digits[0]) - int(digits[1]), int(digits[1])
+    pattern = rf"^[+-]?\d{{1,{whole_digits}}}(\.\d{{1,{decimals}}})?$"
+    return {"type": ["number", "string", *empty], "pattern": pattern, **described}

@@ -1,0 +1,17 @@
+"""What can stop an ingest, one class per remedy. Messages name the value, the place and what to do."""
+
+
+class IngestError(Exception):
+    """Nothing was committed; the message says why and what to do."""
+
+
+class ContractError(IngestError):
+    """The contract or a suite cannot be used: the project itself is wrong, not the data."""
+
+
+class FileRejected(IngestError):
+    """A file as a whole cannot be read; its rows stay where they are."""
+
+
+class IngestBusy(IngestError):
+    """Another process is ingesting the same table."""
