@@ -1,0 +1,253 @@
+{#
+    Invalidation of the incremental tables. Each table keeps, row by row, the fingerprint of what the row was made from. Before
+    a model appends, the macro below it compares those fingerprints with what the upstream says now and deletes every pair of
+    sku and location from its first differing day on; the model then appends whatever follows the last row kept. So late
+    arrivals, corrections, released rows, recounts and a moved as_of all end in what a full refresh gives, and a day on which
+    nothing of the past changed touches the new day only.
+
+    A change of SQL, of a var other than as_of and ingested_until, or of an engine's fingerprint function needs --full-refresh.
+#}
+
+{# Batches that are no longer visible, because ingested_until moved back. #}
+{% macro forget_unseen_batches() %}
+    {% if is_incremental() %}
+        delete from {{ this }} where batch_id not in (select batch_id from {{ ref('stg_stock_movements') }})
+    {% endif %}
+{% endmacro %}
+
+
+{% macro forget_changed_movements() %}
+    {% if is_incremental() %}
+        delete from {{ this }} as kept
+        using (
+            with built_to as (
+                select max(day) as day from {{ this }}
+            ),
+
+            clocks as (
+                select
+                    location_id, {{ start_of_local_day(dbt.dateadd('day', 1, 'built_to.day'), 'time_zone') }} as built_to_ends_at
+                from {{ ref('int_location_clocks') }}
+                cross join built_to
+            ),
+
+            upstream as (
+                select movements.*
+                from {{ ref('int_effective_movements') }} as movements
+                inner join clocks on movements.location_id = clocks.location_id
+                where movements.occurred_at < clocks.built_to_ends_at
+            ),
+
+            upstream_pairs as (
+                select sku, location_id, sum(content_fingerprint) as total from upstream group by sku, location_id
+            ),
+
+            own_pairs as (
+                select sku, location_id, sum(content_fingerprint) as total from {{ this }} group by sku, location_id
+            ),
+
+            changed_pairs as (
+                select sku, location_id
+                from own_pairs
+                full join upstream_pairs using (sku, location_id)
+                where own_pairs.total is distinct from upstream_pairs.total
+            ),
+
+            upstream_days as (
+                select
+                    sku, location_id, {{ local_day('occurred_at', 'time_zone') }} as day, sum(content_fingerprint) as total
+                from upstream
+                inner join changed_pairs using (sku, location_id)
+                group by sku, location_id, {{ local_day('occurred_at', 'time_zone') }}
+            ),
+
+            own_days as (
+                select sku, location_id, day, sum(content_fingerprint) as total
+                from {{ this }}
+                inner join changed_pairs using (sku, location_id)
+                group by sku, location_id, day
+            )
+
+            select sku, location_id, min(day) as first_day
+            from own_days
+            full join upstream_days using (sku, location_id, day)
+            where own_days.total is distinct from upstream_days.total
+            group by sku, location_id
+        ) as changed
+        where
+            kept.sku = changed.sku
+            and kept.location_id = changed.location_id
+            and kept.day >= changed.first_day
+    {% endif %}
+{% endmacro %}
+
+
+{# For a daily table: `upstream` is a query of sku, location_id, day, fingerprint; the table keeps it as inputs_fingerprint. #}
+{% macro forget_changed_days(upstream) %}
+        delete from {{ this }} as kept
+        using (
+            with upstream as (
+                {{ upstream }}
+            ),
+
+            own_pairs as (
+                select sku, location_id, max(day) as built_to, sum(inputs_fingerprint) as total
+                from {{ this }}
+                group by sku, location_id
+            ),
+
+            upstream_pairs as (
+                select upstream.sku, upstream.location_id, sum(upstream.fingerprint) as total
+                from upstream
+                inner join own_pairs using (sku, location_id)
+                where upstream.day <= own_pairs.built_to
+                group by upstream.sku, upstream.location_id
+            ),
+
+            changed_pairs as (
+                select sku, location_id, own_pairs.built_to
+                from own_pairs
+                left join upstream_pairs using (sku, location_id)
+                where own_pairs.total <> coalesce(upstream_pairs.total, 0)
+            ),
+
+            upstream_days as (
+                select upstream.sku, upstream.location_id, upstream.day, sum(upstream.fingerprint) as total
+                from upstream
+                inner join changed_pairs using (sku, location_id)
+                where upstream.day <= changed_pairs.built_to
+                group by upstream.sku, upstream.location_id, upstream.day
+            ),
+
+            own_days as (
+                select sku, location_id, day, inputs_fingerprint as total
+                from {{ this }}
+                inner join changed_pairs using (sku, location_id)
+            )
+
+            select sku, location_id, min(day) as first_day
+            from own_days
+            full join upstream_days using (sku, location_id, day)
+            where coalesce(own_days.total, 0) <> coalesce(upstream_days.total, 0)
+            group by sku, location_id
+        ) as changed
+        where
+            kept.sku = changed.sku
+            and kept.location_id = changed.location_id
+            and kept.day >= changed.first_day
+{% endmacro %}
+
+
+{# Days outside the life of the series: as_of moved back, the series ended, or its first movement went. #}
+{% macro forget_days_outside_spans() %}
+        delete from {{ this }} as kept
+        where not exists (
+            select 1 from {{ ref('int_item_location_spans') }} as spans
+            where
+                kept.sku = spans.sku
+                and kept.location_id = spans.location_id
+                and kept.day between spans.active_from and spans.last_day
+        )
+{% endmacro %}
+
+
+{% macro forget_changed_stock() %}
+    {% if is_incremental() %}
+        {% set upstream %}
+            select sku, location_id, day, content_fingerprint as fingerprint from {{ ref('fct_stock_movements') }}
+        {% endset %}
+        {{ forget_days_outside_spans() }};
+        {{ forget_changed_days(upstream) }}
+    {% endif %}
+{% endmacro %}
+
+
+{% macro forget_changed_demand() %}
+    {% if is_incremental() %}
+        {% set upstream %}
+            select sku, location_id, day, inputs_fingerprint as fingerprint from {{ ref('fct_daily_stock') }}
+            union all
+            select sku, location_id, day, cancellations_fingerprint as fingerprint from {{ ref('int_sale_cancellations') }}
+        {% endset %}
+        {{ forget_days_outside_spans() }};
+        {{ forget_changed_days(upstream) }};
+
+        {# Prices and calendar, as far as the rows built so far could see them. #}
+        delete from {{ this }} as kept
+        using (
+            with last_rows as (
+                select sku, location_id, max(day) as until_day
+                from {{ this }}
+                group by sku, location_id
+            ),
+
+            remembered as (
+                select last_rows.*, built.context_fingerprint
+                from last_rows
+                inner join {{ this }} as built
+                    on
+                        last_rows.sku = built.sku
+                        and last_rows.location_id = built.location_id
+                        and last_rows.until_day = built.day
+            ),
+
+            {{ demand_context('last_rows') }}
+
+            select remembered.sku, remembered.location_id
+            from remembered
+            left join contexts using (sku, location_id)
+            where remembered.context_fingerprint is distinct from contexts.context_fingerprint
+        ) as changed
+        where kept.sku = changed.sku and kept.location_id = changed.location_id
+    {% endif %}
+{% endmacro %}
+
+
+{#
+    CTEs ending in `contexts`: the fingerprint of everything but movements that shapes the demand rows of a series up to its
+    `until_day`: list price, prices and promotions, events of the country. What lies after that day does not enter, so planned
+    promotions change nothing that is past.
+#}
+{% macro demand_context(spans) %}
+            price_contexts as (
+                select
+                    spans.sku,
+                    spans.location_id,
+                    sum({{ fingerprint([
+                        'prices.location_id is null', 'prices.from_date', 'least(prices.to_date, spans.until_day)',
+                        'prices.unit_price', 'prices.is_promotion'
+                    ]) }}) as total
+                from {{ spans }} as spans
+                inner join {{ ref('stg_prices') }} as prices
+                    on
+                        spans.sku = prices.sku
+                        and spans.until_day >= prices.from_date
+                        and (prices.location_id is null or prices.location_id = spans.location_id)
+                group by spans.sku, spans.location_id
+            ),
+
+            event_contexts as (
+                select
+                    until_days.location_id,
+                    until_days.until_day,
+                    sum({{ fingerprint(['events.date', 'events.event_name', 'events.event_type']) }}) as total
+                from (select distinct location_id, until_day from {{ spans }}) as until_days
+                inner join {{ ref('stg_locations') }} as locations on until_days.location_id = locations.location_id
+                inner join {{ ref('stg_calendar_events') }} as events
+                    on locations.country = events.country and until_days.until_day >= events.date
+                group by until_days.location_id, until_days.until_day
+            ),
+
+            contexts as (
+                select
+                    spans.sku,
+                    spans.location_id,
+                    {{ fingerprint(['products.unit_price', 'price_contexts.total', 'event_contexts.total']) }} as context_fingerprint
+                from {{ spans }} as spans
+                inner join {{ ref('stg_products') }} as products on spans.sku = products.sku
+                left join price_contexts
+                    on spans.sku = price_contexts.sku and spans.location_id = price_contexts.location_id
+                left join event_contexts
+                    on spans.location_id = event_contexts.location_id and spans.until_day = event_contexts.until_day
+            )
+{% endmacro %}

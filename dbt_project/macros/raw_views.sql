@@ -1,0 +1,134 @@
+{#
+    The raw tables and the predictions are Parquet files outside the warehouse. These macros, run before every invocation,
+    show them as views: raw.<table>, raw.quarantined_rows and predictions.<table>. Where there is no file the view is
+    typed and empty, so that a fresh clone compiles and a home without the optional tables builds.
+#}
+
+{% macro create_raw_views() %}
+    {% if execute %}
+        {% set folder = env_var('INVENTORYBOT_RAW', '') %}
+        {% set until = latest_batch_allowed() %}
+        {% set statements = ['create schema if not exists raw'] %}
+        {% set quarantined = [] %}
+        {% for table in source_tables('raw') if table.name != 'quarantined_rows' %}
+            {% set batches = arrived_batches(folder, table.name, 'accepted', until) %}
+            {% if batches and table.config.meta.get('arrival') == 'snapshot' %}
+                {# The latest arrival is the whole table, also when it holds no row. #}
+                {% set files = "'" ~ folder ~ "/" ~ table.name ~ "/" ~ (batches | max) ~ "/accepted.parquet'" %}
+            {% elif batches %}
+                {% set files = "'" ~ folder ~ "/" ~ table.name ~ "/*/accepted.parquet'" %}
+            {% else %}
+                {% set files = none %}
+            {% endif %}
+            {% set lineage = {
+                'batch_id': 'varchar', 'ingested_at': 'timestamp with time zone', 'source_file': 'varchar', 'source_row': 'integer'
+            } %}
+            {% do statements.append(file_view('raw', table, files, lineage, until)) %}
+            {% if arrived_batches(folder, table.name, 'quarantined', until) %}
+                {% do quarantined.append(table.name) %}
+            {% endif %}
+        {% endfor %}
+        {% do statements.append(quarantine_view(folder, quarantined, until)) %}
+        {{ return(statements | join(';\n')) }}
+    {% endif %}
+{% endmacro %}
+
+
+{% macro create_prediction_views() %}
+    {% if execute %}
+        {% set folder = env_var('INVENTORYBOT_PREDICTIONS', '') %}
+        {% set statements = ['create schema if not exists predictions'] %}
+        {% for table in source_tables('predictions') %}
+            {% set path = folder ~ '/' ~ table.name ~ '.parquet' %}
+            {% set files = "'" ~ path ~ "'" if folder and matching_files(path) else none %}
+            {% do statements.append(file_view('predictions', table, files, {}, none)) %}
+        {% endfor %}
+        {{ return(statements | join(';\n')) }}
+    {% endif %}
+{% endmacro %}
+
+
+{# Tables of a source, in the order of their names. #}
+{% macro source_tables(source_name) %}
+    {% set tables = [] %}
+    {% for node in graph.sources.values() | sort(attribute='name') if node.source_name == source_name %}
+        {% do tables.append(node) %}
+    {% endfor %}
+    {{ return(tables) }}
+{% endmacro %}
+
+
+{% macro matching_files(pattern) %}
+    {{ return(run_query("select file from glob('" ~ pattern ~ "') order by file").columns[0].values() | list) }}
+{% endmacro %}
+
+
+{# The highest batch_id that var ingested_until lets through, or none. A batch_id is the instant of arrival as text that sorts. #}
+{% macro latest_batch_allowed() %}
+    {% if var('ingested_until', none) is none %}
+        {{ return(none) }}
+    {% endif %}
+    {% set query %}
+        select strftime(timezone('UTC', cast('{{ var("ingested_until") }}' as timestamptz)), '%Y%m%dT%H%M%S.%fZ')
+    {% endset %}
+    {{ return(run_query(query).columns[0].values()[0]) }}
+{% endmacro %}
+
+
+{# Ids of the arrival batches of a table that have a file of this kind, up to the allowed one. #}
+{% macro arrived_batches(folder, table_name, kind, until) %}
+    {% set batches = [] %}
+    {% if folder %}
+        {% for file in matching_files(folder ~ '/' ~ table_name ~ '/*/' ~ kind ~ '.parquet') %}
+            {% set batch_id = file.replace('\\', '/').split('/')[-2] %}
+            {% if until is none or batch_id <= until %}
+                {% do batches.append(batch_id) %}
+            {% endif %}
+        {% endfor %}
+    {% endif %}
+    {{ return(batches) }}
+{% endmacro %}
+
+
+{% macro file_view(schema, table, files, lineage, until) %}
+    {% set columns = {} %}
+    {% for column in table.columns.values() %}
+        {% do columns.update({column.name: column.data_type}) %}
+    {% endfor %}
+    {% do columns.update(lineage) %}
+    {% set view %}
+        create or replace view {{ schema }}.{{ table.name }} as
+        select
+            {% for name, data_type in columns.items() %}
+            cast({{ adapter.quote(name) if files else 'null' }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
+            {% endfor %}
+        {% if files %}
+        from read_parquet({{ files }}, union_by_name = true, hive_partitioning = false)
+        {% if until %}where batch_id <= '{{ until }}'{% endif %}
+        {% else %}
+        where false
+        {% endif %}
+    {% endset %}
+    {{ return(view) }}
+{% endmacro %}
+
+
+{% macro quarantine_view(folder, table_names, until) %}
+    {% set view %}
+        create or replace view raw.quarantined_rows as
+        {% for table_name in table_names %}
+        select
+            '{{ table_name }}' as table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason
+        from read_parquet('{{ folder }}/{{ table_name }}/*/quarantined.parquet', union_by_name = true, hive_partitioning = false)
+        {% if until %}where batch_id <= '{{ until }}'{% endif %}
+        {{ 'union all' if not loop.last }}
+        {% else %}
+        select
+            cast(null as varchar) as table_name, cast(null as varchar) as batch_id, cast(null as timestamptz) as ingested_at,
+            cast(null as varchar) as source_file, cast(null as integer) as source_row, cast(null as varchar) as original_text,
+            cast(null as varchar) as rule, cast(null as varchar) as reason
+        where false
+        {% endfor %}
+    {% endset %}
+    {{ return(view) }}
+{% endmacro %}

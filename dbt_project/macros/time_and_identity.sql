@@ -1,0 +1,67 @@
+{#
+    What differs between the engines: time zones and row fingerprints.
+#}
+
+{# Local calendar day of an instant. #}
+{% macro local_day(instant, time_zone) -%}
+    {{ return(adapter.dispatch('local_day')(instant, time_zone)) }}
+{%- endmacro %}
+
+{% macro duckdb__local_day(instant, time_zone) -%}
+    cast(timezone({{ time_zone }}, {{ instant }}) as date)
+{%- endmacro %}
+
+
+{# Instant at which a local calendar day begins. #}
+{% macro start_of_local_day(day, time_zone) -%}
+    {{ return(adapter.dispatch('start_of_local_day')(day, time_zone)) }}
+{%- endmacro %}
+
+{% macro duckdb__start_of_local_day(day, time_zone) -%}
+    timezone({{ time_zone }}, cast({{ day }} as timestamp))
+{%- endmacro %}
+
+
+{# Number of the quarter of an hour an instant falls in, counted from 1970 in UTC. #}
+{% macro quarter_hour(instant) -%}
+    {{ return(adapter.dispatch('quarter_hour')(instant)) }}
+{%- endmacro %}
+
+{% macro duckdb__quarter_hour(instant) -%}
+    epoch_us({{ instant }}) // 900000000
+{%- endmacro %}
+
+{# Instant at which a quarter of an hour begins. #}
+{% macro start_of_quarter_hour(quarter_hour) -%}
+    {{ return(adapter.dispatch('start_of_quarter_hour')(quarter_hour)) }}
+{%- endmacro %}
+
+{% macro duckdb__start_of_quarter_hour(quarter_hour) -%}
+    make_timestamptz({{ quarter_hour }} * 900000000)
+{%- endmacro %}
+
+
+{# Fingerprint of the values of a row, a bigint. Fingerprints of a set of rows are compared by their sum. #}
+{% macro fingerprint(columns) -%}
+    {{ return(adapter.dispatch('fingerprint')(columns)) }}
+{%- endmacro %}
+
+{% macro duckdb__fingerprint(columns) -%}
+    cast(hash({{ columns | join(', ') }}) // 2 as bigint)
+{%- endmacro %}
+
+
+{# Whole days from one date to another. #}
+{% macro days_between(from_day, to_day) -%}
+    {{ dbt.datediff(from_day, to_day, 'day') }}
+{%- endmacro %}
+
+
+{# English name of the weekday of a date. #}
+{% macro weekday_name(day) -%}
+    {{ return(adapter.dispatch('weekday_name')(day)) }}
+{%- endmacro %}
+
+{% macro duckdb__weekday_name(day) -%}
+    dayname({{ day }})
+{%- endmacro %}

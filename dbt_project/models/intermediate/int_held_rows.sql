@@ -1,0 +1,125 @@
+with settled_movements as (
+    select * from {{ ref('int_settled_movements') }}
+),
+
+supplier_terms as (
+    select * from {{ ref('stg_supplier_terms') }}
+),
+
+purchase_order_lines as (
+    select * from {{ ref('stg_purchase_order_lines') }}
+),
+
+reservations as (
+    select * from {{ ref('stg_reservations') }}
+),
+
+stock_lots as (
+    select * from {{ ref('stg_stock_lots') }}
+),
+
+prices as (
+    select * from {{ ref('stg_prices') }}
+),
+
+products as (
+    select * from {{ ref('stg_products') }}
+),
+
+locations as (
+    select * from {{ ref('stg_locations') }}
+),
+
+suppliers as (
+    select * from {{ ref('stg_suppliers') }}
+),
+
+referring as (
+    select
+        'supplier_terms' as table_name, batch_id, ingested_at, source_file, source_row, sku, location_id, supplier_id,
+        concat_ws(',', sku, location_id, supplier_id, lead_time_days, unit_cost) as row_text
+    from supplier_terms
+    union all
+    select
+        'purchase_order_lines', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar),
+        concat_ws(',', purchase_order_id, line, supplier_id, sku, location_id, ordered_at, expected_date, ordered_units, status)
+    from purchase_order_lines
+    union all
+    select
+        'reservations', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar),
+        concat_ws(',', sku, location_id, document, reserved_units, backordered_units)
+    from reservations
+    union all
+    select
+        'stock_lots', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar),
+        concat_ws(',', sku, location_id, lot_id, expires_date)
+    from stock_lots
+    union all
+    select
+        'prices', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar),
+        concat_ws(',', sku, location_id, from_date, to_date, unit_price)
+    from prices
+),
+
+checked as (
+    select
+        referring.*,
+        case
+            when products.sku is null then 'unknown_sku'
+            when referring.location_id is not null and locations.location_id is null then 'unknown_location'
+            when referring.supplier_id is not null and suppliers.supplier_id is null then 'unknown_supplier'
+        end as rule
+    from referring
+    left join products on referring.sku = products.sku
+    left join locations on referring.location_id = locations.location_id
+    left join suppliers on referring.supplier_id = suppliers.supplier_id
+),
+
+held_references as (
+    select
+        table_name, batch_id, ingested_at, source_file, source_row, row_text as original_text, rule, sku, location_id, supplier_id,
+        cast(null as timestamp with time zone) as occurred_at
+    from checked
+    where rule is not null
+),
+
+held_movements as (
+    select
+        'stock_movements' as table_name, batch_id, ingested_at, source_file, source_row,
+        concat_ws(
+            ',', source, document, line, revision, occurred_at, recorded_at, sku, location_id, movement_type, quantity_units,
+            unit_price, lot_id, reference, reason
+        ) as original_text,
+        case
+            when is_unknown_sku then 'unknown_sku'
+            when is_unknown_location then 'unknown_location'
+            else 'after_as_of'
+        end as rule,
+        sku, location_id, cast(null as varchar) as supplier_id, occurred_at
+    from settled_movements
+    where is_unknown_sku or is_unknown_location or is_after_as_of
+),
+
+held as (
+    select * from held_references
+    union all
+    select * from held_movements
+),
+
+explained as (
+    select
+        table_name, batch_id, ingested_at, source_file, source_row, original_text, rule,
+        case rule
+            when 'unknown_sku'
+                then concat('sku ''', sku, ''' is not among the products; it is tried again at every run: deliver the product')
+            when 'unknown_location'
+                then concat('location ''', location_id, ''' is not among the locations; it is tried again at every run: deliver the location')
+            when 'unknown_supplier'
+                then concat('supplier ''', supplier_id, ''' is not among the suppliers; it is tried again at every run: deliver the supplier')
+            else
+                concat('it happened at ', occurred_at, ', after the last complete day; it counts once that day is complete')
+        end as reason
+    from held
+)
+
+select * from explained

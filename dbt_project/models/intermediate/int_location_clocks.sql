@@ -1,0 +1,20 @@
+with locations as (
+    select * from {{ ref('stg_locations') }}
+),
+
+as_of as (
+    select * from {{ ref('int_as_of') }}
+),
+
+clocks as (
+    select
+        locations.location_id,
+        locations.country,
+        locations.time_zone,
+        as_of.as_of_date,
+        {{ start_of_local_day(dbt.dateadd('day', 1, 'as_of.as_of_date'), 'locations.time_zone') }} as as_of_ends_at
+    from locations
+    cross join as_of
+)
+
+select * from clocks

@@ -1,0 +1,40 @@
+with stock_movements as (
+    select * from {{ ref('int_stock_movements') }}
+),
+
+products as (
+    select * from {{ ref('stg_products') }}
+),
+
+clocks as (
+    select * from {{ ref('int_location_clocks') }}
+),
+
+-- Few lines are ever corrected: comparing with them alone spares a sort of all movements.
+corrections as (
+    select source, document, line, max(revision) as revision
+    from stock_movements
+    where revision > 0
+    group by source, document, line
+),
+
+settled as (
+    select
+        stock_movements.*,
+        clocks.time_zone,
+        {{ fingerprint(['stock_movements.row_fingerprint', 'clocks.time_zone']) }} as content_fingerprint,
+        products.sku is null as is_unknown_sku,
+        clocks.location_id is null as is_unknown_location,
+        coalesce(stock_movements.occurred_at >= clocks.as_of_ends_at, false) as is_after_as_of
+    from stock_movements
+    left join products on stock_movements.sku = products.sku
+    left join clocks on stock_movements.location_id = clocks.location_id
+    left join corrections
+        on
+            stock_movements.source = corrections.source
+            and stock_movements.document = corrections.document
+            and stock_movements.line = corrections.line
+    where corrections.revision is null or stock_movements.revision = corrections.revision
+)
+
+select * from settled

@@ -1,0 +1,16 @@
+with suppliers as (
+    select * from {{ ref('stg_suppliers') }}
+),
+
+current_version as (
+    select
+        supplier_id,
+        supplier_name,
+        minimum_order_value,
+        fixed_order_cost,
+        review_period_days,
+        order_weekdays
+    from suppliers
+)
+
+select * from current_version

@@ -1,0 +1,17 @@
+with quarantined_rows as (
+    select * from {{ ref('stg_quarantined_rows') }}
+),
+
+held_rows as (
+    select * from {{ ref('int_held_rows') }}
+),
+
+not_counted as (
+    select table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason
+    from quarantined_rows
+    union all
+    select table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason
+    from held_rows
+)
+
+select * from not_counted

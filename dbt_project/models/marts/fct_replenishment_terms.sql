@@ -1,0 +1,95 @@
+{# Fewer receipts than this say less about a supplier than its contract. #}
+{% set least_receipts = 5 %}
+
+with preferred_terms as (
+    select * from {{ ref('int_preferred_supplier_terms') }}
+),
+
+suppliers as (
+    select * from {{ ref('stg_suppliers') }}
+),
+
+products as (
+    select * from {{ ref('stg_products') }}
+),
+
+lead_times as (
+    select * from {{ ref('fct_supplier_lead_times') }}
+),
+
+as_of as (
+    select * from {{ ref('int_as_of') }}
+),
+
+measured as (
+    select
+        supplier_id,
+        location_id,
+        count(*) as receipts_count,
+        round(avg(lead_time_days), 3) as mean_days,
+        round(stddev_samp(lead_time_days), 3) as sd_days
+    from lead_times
+    group by supplier_id, location_id
+),
+
+-- A proposal made on the evidence of as_of is ordered the day after it at the earliest.
+coming_days as (
+    select
+        offsets.days_from_now,
+        lower(substring({{ weekday_name(dbt.dateadd('day', 'offsets.days_from_now + 1', 'as_of.as_of_date')) }}, 1, 3)) as weekday
+    from as_of
+    cross join (values (0), (1), (2), (3), (4), (5), (6)) as offsets (days_from_now)
+),
+
+next_orders as (
+    select suppliers.supplier_id, min(coming_days.days_from_now) as next_order_in_days
+    from suppliers
+    inner join coming_days
+        on
+            coalesce(trim(suppliers.order_weekdays), '') = ''
+            or lower(suppliers.order_weekdays) like concat('%', coming_days.weekday, '%')
+    group by suppliers.supplier_id
+),
+
+chosen as (
+    select
+        preferred_terms.*,
+        suppliers.review_period_days,
+        suppliers.minimum_order_value,
+        next_orders.next_order_in_days,
+        coalesce(measured.receipts_count, 0) as receipts_count,
+        coalesce(measured.receipts_count >= {{ least_receipts }}, false) as is_measured,
+        measured.mean_days,
+        measured.sd_days,
+        products.unit_price,
+        products.shelf_life_days
+    from preferred_terms
+    inner join suppliers on preferred_terms.supplier_id = suppliers.supplier_id
+    inner join products on preferred_terms.sku = products.sku
+    left join next_orders on preferred_terms.supplier_id = next_orders.supplier_id
+    left join measured
+        on preferred_terms.supplier_id = measured.supplier_id and preferred_terms.location_id = measured.location_id
+),
+
+terms as (
+    select
+        sku,
+        location_id,
+        supplier_id,
+        cast(case when is_measured then mean_days else lead_time_days end as decimal(18, 3)) as lead_time_days_mean,
+        cast(case when is_measured then sd_days else 0 end as decimal(18, 3)) as lead_time_days_sd,
+        cast(ceil(case when is_measured then mean_days else lead_time_days end) as integer) as lead_time_days,
+        case when is_measured then 'measured' else 'contract' end as lead_time_source,
+        cast(receipts_count as integer) as lead_time_receipts_count,
+        review_period_days,
+        cast(next_order_in_days as integer) as next_order_in_days,
+        moq_units,
+        order_multiple_units,
+        minimum_order_value,
+        unit_cost,
+        unit_price,
+        shelf_life_days
+    from chosen
+)
+
+select * from terms

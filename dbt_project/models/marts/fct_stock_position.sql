@@ -1,0 +1,78 @@
+with stock_movements as (
+    select * from {{ ref('fct_stock_movements') }}
+),
+
+item_locations as (
+    select * from {{ ref('dim_item_locations') }}
+),
+
+open_orders as (
+    select * from {{ ref('fct_open_orders') }}
+),
+
+reservations as (
+    select * from {{ ref('stg_reservations') }}
+),
+
+as_of as (
+    select * from {{ ref('int_as_of') }}
+),
+
+on_hand as (
+    select
+        sku,
+        location_id,
+        sum(change_units) as on_hand_units,
+        max(case when movement_type = 'count' then day end) as last_counted_date,
+        max(case when movement_type = 'receipt' then day end) as last_received_date
+    from stock_movements
+    group by sku, location_id
+),
+
+on_order as (
+    select sku, location_id, sum(open_units) as on_order_units
+    from open_orders
+    group by sku, location_id
+),
+
+promised as (
+    select sku, location_id, sum(reserved_units) as reserved_units, sum(backordered_units) as backordered_units
+    from reservations
+    group by sku, location_id
+),
+
+terms as (
+    select
+        item_locations.sku,
+        item_locations.location_id,
+        as_of.as_of_date,
+        coalesce(on_hand.on_hand_units, 0) as on_hand_units,
+        coalesce(on_order.on_order_units, 0) as on_order_units,
+        coalesce(promised.reserved_units, 0) as reserved_units,
+        coalesce(promised.backordered_units, 0) as backordered_units,
+        on_hand.last_counted_date,
+        on_hand.last_received_date
+    from item_locations
+    cross join as_of
+    left join on_hand on item_locations.sku = on_hand.sku and item_locations.location_id = on_hand.location_id
+    left join on_order on item_locations.sku = on_order.sku and item_locations.location_id = on_order.location_id
+    left join promised on item_locations.sku = promised.sku and item_locations.location_id = promised.location_id
+),
+
+positions as (
+    select
+        sku,
+        location_id,
+        as_of_date,
+        cast(on_hand_units as decimal(18, 3)) as on_hand_units,
+        cast(on_order_units as decimal(18, 3)) as on_order_units,
+        cast(reserved_units as decimal(18, 3)) as reserved_units,
+        cast(backordered_units as decimal(18, 3)) as backordered_units,
+        cast(on_hand_units + on_order_units - backordered_units - reserved_units as decimal(18, 3)) as inventory_position_units,
+        last_counted_date,
+        last_received_date,
+        on_hand_units < 0 as is_negative
+    from terms
+)
+
+select * from positions

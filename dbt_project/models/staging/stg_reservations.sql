@@ -1,0 +1,5 @@
+with reservations as (
+    select * from {{ source('raw', 'reservations') }}
+)
+
+select * from reservations
