@@ -1,0 +1,129 @@
+"""Copies of a whole store: taken while others write, checked before they are called a backup.
+
+A backup is a SQLite file with the same tables, whichever database the store lives in.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select
+
+from serving.store import ledger
+from serving.store.database import Database
+from serving.store.errors import StoreError, StoreNotEmpty
+from serving.store.migrate import migrate, require_current
+from serving.store.schema import ledger_head, metadata
+
+_ROWS = 5_000
+
+
+def backup(database: Database, path: Path) -> ledger.VerifyReport:
+    """Write a snapshot of the store to `path`; the file appears whole or not at all."""
+    if path.exists():
+        raise StoreError(f"There is a file at {path} already; a backup never overwrites one. Name another file.")
+    if not path.parent.is_dir():
+        raise StoreError(f"There is no folder {path.parent} to write the backup to; create it first.")
+    partial = path.with_name(path.name + ".partial")
+    _remove(partial)
+    partial_url = f"sqlite:///{partial.resolve()}"
+    try:
+        if database.is_sqlite:
+            _copy_sqlite(Path(str(database.url.database)), partial)
+        else:
+            migrate(partial_url)
+            _copy_into(database, partial_url)
+        report = _verified(partial_url)
+        _make_single_file(partial)
+        partial.replace(path)
+        _sync(path.parent)
+    finally:
+        _remove(partial)
+    return report
+
+
+def restore(path: Path, url: str) -> ledger.VerifyReport:
+    """Fill an empty store at `url` from a backup."""
+    if not path.is_file():
+        raise StoreError(f"There is no backup at {path}.")
+    source = Database(f"sqlite:///{path.resolve()}")
+    try:
+        require_current(source)
+        with source.read() as connection:
+            report = ledger.verify(connection, ())
+        if not report.is_whole:
+            raise StoreError(f"The backup at {path} is damaged: {report.problems[0]} Take another one.")
+        migrate(url)
+        _copy_into(source, url)
+    finally:
+        source.close()
+    return _verified(url)
+
+
+def _copy_sqlite(source: Path, target: Path) -> None:
+    with sqlite3.connect(source) as reader, sqlite3.connect(target) as writer:
+        reader.backup(writer)
+    reader.close()
+    writer.close()
+
+
+def _copy_into(source: Database, url: str) -> None:
+    target = Database(url)
+    try:
+        with source.read() as reader, target.write() as writer:
+            _require_empty(writer, target.shown_url)
+            writer.execute(ledger_head.delete())
+            for table in metadata.sorted_tables:
+                rows = reader.execution_options(yield_per=_ROWS).execute(select(table))
+                for part in rows.partitions(_ROWS):
+                    writer.execute(insert(table), [dict(row._mapping) for row in part])
+    finally:
+        target.close()
+
+
+def _require_empty(connection: Connection, shown_url: str) -> None:
+    tables: Iterable[str] = (
+        table.name
+        for table in metadata.sorted_tables
+        if table is not ledger_head and connection.execute(select(table).limit(1)).first() is not None
+    )
+    filled = next(iter(tables), None)
+    if filled is not None:
+        raise StoreNotEmpty(
+            f"The store at {shown_url} holds rows in {filled!r}; a restore never overwrites. Restore to a new URL."
+        )
+
+
+def _verified(url: str) -> ledger.VerifyReport:
+    database = Database(url)
+    try:
+        with database.read() as connection:
+            report = ledger.verify(connection, ())
+    finally:
+        database.close()
+    if not report.is_whole:
+        raise StoreError(f"The copy at {database.shown_url} does not verify: {report.problems[0]}")
+    return report
+
+
+def _make_single_file(path: Path) -> None:
+    """Fold the write-ahead log into the file, so that copying the one file copies the backup."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode=DELETE")
+    connection.close()
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,427 @@
+"""Turn what a caller hands in into typed rows of the event log, or say why it cannot be one.
+
+Belongs here: event types, their fields, and the exact conversion of instants, quantities and money in both directions.
+Knows no database.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import lru_cache
+from typing import Any
+
+MOVEMENT_TYPES = frozenset(
+    {
+        "sale",
+        "return",
+        "cancellation",
+        "receipt",
+        "adjustment",
+        "write_off",
+        "transfer_in",
+        "transfer_out",
+        "count",
+    }
+)
+EVENT_TYPES = frozenset({"movement", "count", "restock_request", "policy_override", "approval"})
+
+COLUMNS = (
+    "event_id",
+    "event_type",
+    "source",
+    "document",
+    "line",
+    "revision",
+    "occurred_at",
+    "recorded_at",
+    "sku",
+    "location_id",
+    "movement_type",
+    "quantity_thousandths",
+    "unit_price_ten_thousandths",
+    "lot_id",
+    "reference",
+    "reason",
+    "payload",
+)
+CONTENT = tuple(
+    COLUMNS.index(name)
+    for name in COLUMNS
+    if name not in {"event_id", "source", "document", "line", "revision", "recorded_at"}
+)
+"""Positions of the columns that "same content" speaks of: what happened, not who retold it when."""
+
+Row = tuple[Any, ...]
+"""One event in the order of `COLUMNS`."""
+
+_MOVEMENT_FIELDS = frozenset(
+    {
+        "event_type",
+        "event_id",
+        "source",
+        "document",
+        "line",
+        "revision",
+        "occurred_at",
+        "recorded_at",
+        "sku",
+        "location_id",
+        "movement_type",
+        "quantity_units",
+        "unit_price",
+        "lot_id",
+        "reference",
+        "reason",
+    }
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_FIRST_INSTANT = -2_208_988_800_000_000  # 1900-01-01
+_LAST_INSTANT = 4_102_444_800_000_000  # 2100-01-01
+_EXACT = Context(prec=18, traps=[Inexact, InvalidOperation])
+_THOUSANDTH = Decimal("0.001")
+_TEN_THOUSANDTH = Decimal("0.0001")
+_LONGEST_TEXT = 1_000
+
+
+class Refused(Exception):
+    """An event cannot be accepted; carries the rule it broke."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Field:
+    """How one field of a decision event is read.
+
+    Attributes:
+        read: conversion that raises `Refused`.
+        is_required: whether a missing or null value is refused.
+    """
+
+    read: Callable[[str, Any], Any]
+    is_required: bool = True
+
+
+def typed_row(event: Mapping[str, Any], door: str) -> Row:
+    """Return the event as a row of the log.
+
+    Args:
+        event: fields of a movement (the contract columns of raw/stock_movements, and optionally `event_type` and
+            `event_id`) or of a decision (`event_type`, `event_id`, `occurred_at` and the fields of its type).
+            Quantities and money are int, Decimal or text; instants are datetime or ISO 8601 text, UTC where no
+            offset is given.
+        door: the way it came in; it is the `source` of a decision.
+
+    Returns:
+        Values in the order of `COLUMNS`.
+
+    Raises:
+        Refused: with the rule and a reason that names field and value.
+    """
+    event_type = event.get("event_type", "movement")
+    if event_type in ("movement", "count"):
+        return _movement_row(event, event_type)
+    decision = _DECISIONS.get(event_type) if isinstance(event_type, str) else None
+    if decision is None:
+        raise Refused("event_type", f"event_type {event_type!r} is none of {', '.join(sorted(EVENT_TYPES))}")
+    return _decision_row(event, event_type, decision, door)
+
+
+def _movement_row(event: Mapping[str, Any], event_type: str) -> Row:
+    if not event.keys() <= _MOVEMENT_FIELDS:
+        raise Refused("unknown_field", f"unknown field {_first_unknown(event, _MOVEMENT_FIELDS)!r} in a movement")
+    get = event.get
+    source = text_of("source", get("source"))
+    if ":" in source:
+        # The colon separates the parts of a movement_id; within a source two identities could share one id.
+        raise Refused("source", f"source {source!r} contains a colon")
+    document = text_of("document", get("document"))
+    line = _number_of("line", get("line"))
+    revision = get("revision")
+    revision = 0 if revision is None else _number_of("revision", revision)
+    occurred_at = instant_of("occurred_at", get("occurred_at"))
+    recorded = get("recorded_at")
+    recorded_at = occurred_at if recorded is None else instant_of("recorded_at", recorded)
+    movement_type = get("movement_type")
+    if not isinstance(movement_type, str) or movement_type not in MOVEMENT_TYPES:
+        raise Refused(
+            "movement_type", f"movement_type {movement_type!r} is none of {', '.join(sorted(MOVEMENT_TYPES))}"
+        )
+    if movement_type == "count":
+        event_type = "count"
+    elif event_type == "count":
+        raise Refused("movement_type", f"a count event has movement_type {movement_type!r} instead of 'count'")
+    quantity = quantity_of("quantity_units", get("quantity_units"))
+    if event_type == "count" and quantity < 0:
+        raise Refused("quantity_units", f"a count of {get('quantity_units')} units: counted units cannot be negative")
+    price = get("unit_price")
+    event_id = get("event_id")
+    return (
+        f"{source}:{document}:{line}:{revision}" if event_id is None else text_of("event_id", event_id),
+        event_type,
+        source,
+        document,
+        line,
+        revision,
+        occurred_at,
+        recorded_at,
+        text_of("sku", get("sku")),
+        text_of("location_id", get("location_id")),
+        movement_type,
+        quantity,
+        None if price is None else money_of("unit_price", price),
+        optional_text_of("lot_id", get("lot_id")),
+        optional_text_of("reference", get("reference")),
+        optional_text_of("reason", get("reason")),
+        None,
+    )
+
+
+def _decision_row(event: Mapping[str, Any], event_type: str, fields: Mapping[str, Field], door: str) -> Row:
+    known = fields.keys() | _ENVELOPE
+    if not event.keys() <= known:
+        raise Refused("unknown_field", f"unknown field {_first_unknown(event, known)!r} in a {event_type}")
+    event_id = text_of("event_id", event.get("event_id"))
+    occurred_at = instant_of("occurred_at", event.get("occurred_at"))
+    recorded = event.get("recorded_at")
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        value = event.get(name)
+        if value is None or value == "":
+            if field.is_required:
+                raise Refused(name, f"{name} is missing in a {event_type}")
+            continue
+        values[name] = field.read(name, value)
+    if event_type == "policy_override":
+        _check_scope(values)
+    sku, location_id, reason = (values.pop(name, None) for name in ("sku", "location_id", "reason"))
+    return (
+        event_id,
+        event_type,
+        door,
+        None,
+        None,
+        None,
+        occurred_at,
+        occurred_at if recorded is None else instant_of("recorded_at", recorded),
+        sku,
+        location_id,
+        None,
+        None,
+        None,
+        None,
+        None,
+        reason,
+        json.dumps(values, sort_keys=True, separators=(",", ":")),
+    )
+
+
+def _check_scope(values: Mapping[str, Any]) -> None:
+    wanted = {"default": set(), "segment": {"segment"}, "item": {"sku", "location_id"}}[values["scope"]]
+    given = values.keys() & {"segment", "sku", "location_id"}
+    if given != wanted:
+        raise Refused(
+            "scope",
+            f"a policy override of scope {values['scope']!r} names {', '.join(sorted(given)) or 'nothing'}; "
+            f"it must name {', '.join(sorted(wanted)) or 'nothing'}",
+        )
+    if "valid_to" in values and values["valid_to"] < values["valid_from"]:
+        raise Refused("valid_to", f"valid_to {values['valid_to']} lies before valid_from {values['valid_from']}")
+
+
+def _first_unknown(event: Mapping[str, Any], known: frozenset[str] | set[str]) -> str:
+    return str(min(str(name) for name in event.keys() - known))
+
+
+def text_of(name: str, value: Any) -> str:
+    """Return required text; refuse empty, too long, or text that a database cannot hold."""
+    text = optional_text_of(name, value)
+    if text is None:
+        raise Refused(name, f"{name} is missing")
+    return text
+
+
+def optional_text_of(name: str, value: Any) -> str | None:
+    """Return text, None for null and for the empty string."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise Refused(name, f"{name} {value!r} is not text")
+    if len(value) > _LONGEST_TEXT:
+        raise Refused(name, f"{name} has {len(value)} characters, at most {_LONGEST_TEXT} are allowed")
+    # isprintable is a quick way to most texts; a no-break space is not printable, and allowed.
+    if not value.isprintable() and any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in value):
+        raise Refused(name, f"{name} {value!r} contains a control character or half a surrogate pair")
+    if value.isspace():
+        raise Refused(name, f"{name} is blank")
+    return value
+
+
+def _number_of(name: str, value: Any) -> int:
+    if type(value) is not int:
+        if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+            value = int(value) if abs(value) < 2**31 else 2**31
+        elif value is None:
+            raise Refused(name, f"{name} is missing")
+        else:
+            raise Refused(name, f"{name} {value!r} is not a whole number")
+    if not 0 <= value < 2**31:
+        raise Refused(name, f"{name} {value} lies outside 0 … {2**31 - 1}")
+    return int(value)
+
+
+def instant_of(name: str, value: Any) -> int:
+    """Return microseconds since 1970 of a datetime or of ISO 8601 text; UTC where no offset is given."""
+    if isinstance(value, str):
+        value = _parsed_instant(value)
+    if not isinstance(value, datetime):
+        if value is None or value == "":
+            raise Refused(name, f"{name} is missing")
+        raise Refused(name, f"{name} {value!r} is not an instant; use ISO 8601, as in 2026-11-23T05:46:12Z")
+    since = (value if value.tzinfo is not None else value.replace(tzinfo=UTC)) - _EPOCH
+    instant = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    if not _FIRST_INSTANT <= instant < _LAST_INSTANT:
+        raise Refused(name, f"{name} {value.isoformat()} lies outside the years 1900 to 2099")
+    return instant
+
+
+@lru_cache(maxsize=4_096)
+def _parsed_instant(value: str) -> datetime | str:
+    # A bare date is no instant: it does not say when on that day.
+    if len(value) <= 10:
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return value
+
+
+def instant(microseconds: int) -> datetime:
+    """Return the UTC datetime of a stored instant."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def microseconds(moment: datetime) -> int:
+    """Return the stored form of an aware datetime."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def quantity_of(name: str, value: Any) -> int:
+    """Return thousandths of a unit; refuse binary floats and anything that thousandths cannot hold exactly."""
+    return _exact(name, value, _THOUSANDTH, 3)
+
+
+def money_of(name: str, value: Any) -> int:
+    """Return ten-thousandths of money, not negative; refuse binary floats and what is not exact."""
+    amount = _exact(name, value, _TEN_THOUSANDTH, 4)
+    if amount < 0:
+        raise Refused(name, f"{name} {value} is negative")
+    return amount
+
+
+def _exact(name: str, value: Any, step: Decimal, digits: int) -> int:
+    if value is None or value == "":
+        raise Refused(name, f"{name} is missing")
+    if type(value) is not int and not isinstance(value, str | Decimal):
+        raise Refused(name, f"{name} {value!r} is a {type(value).__name__}; give an integer, a Decimal or text")
+    return _scaled(name, value, step, digits)
+
+
+@lru_cache(maxsize=8_192)
+def _scaled(name: str, value: int | str | Decimal, step: Decimal, digits: int) -> int:
+    try:
+        number = Decimal(value.strip() if isinstance(value, str) else value)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise Refused(name, f"{name} {value!r} is not a number")
+    try:
+        exact = number.quantize(step, context=_EXACT)
+    except Inexact:
+        raise Refused(name, f"{name} {value} has more than {digits} decimals") from None
+    except InvalidOperation:
+        raise Refused(name, f"{name} {value} has more than {18 - digits} digits before the point") from None
+    return int(exact.scaleb(digits))
+
+
+def quantity(thousandths: int) -> Decimal:
+    """Return units of stored thousandths, always with three decimals."""
+    return Decimal(thousandths).scaleb(-3)
+
+
+def money(ten_thousandths: int) -> Decimal:
+    """Return money of stored ten-thousandths, always with four decimals."""
+    return Decimal(ten_thousandths).scaleb(-4)
+
+
+def date_of(name: str, value: Any) -> str:
+    """Return ISO text of a date or of its text."""
+    if isinstance(value, datetime):
+        raise Refused(name, f"{name} {value!r} is an instant, not a day")
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value).isoformat()
+        except ValueError:
+            raise Refused(name, f"{name} {value!r} is not a day; use ISO 8601, as in 2026-11-23") from None
+    if not isinstance(value, date):
+        raise Refused(name, f"{name} {value!r} is not a day; use ISO 8601, as in 2026-11-23")
+    return value.isoformat()
+
+
+def _units_text(name: str, value: Any) -> str:
+    thousandths = quantity_of(name, value)
+    if thousandths <= 0:
+        raise Refused(name, f"{name} {value} is not above zero")
+    return str(quantity(thousandths))
+
+
+def _setting_value(name: str, value: Any) -> str:
+    if isinstance(value, float):
+        raise Refused(name, f"{name} {value!r} is a float; give an integer, a Decimal or text")
+    return text_of(name, str(value))
+
+
+def _one_of(*allowed: str) -> Callable[[str, Any], str]:
+    def read(name: str, value: Any) -> str:
+        if value not in allowed:
+            raise Refused(name, f"{name} {value!r} is none of {', '.join(allowed)}")
+        return str(value)
+
+    return read
+
+
+_ENVELOPE = frozenset({"event_type", "event_id", "occurred_at", "recorded_at"})
+_DECISIONS: Mapping[str, Mapping[str, Field]] = {
+    "restock_request": {
+        "sku": Field(text_of),
+        "location_id": Field(text_of),
+        "requested_units": Field(_units_text),
+        "needed_by_date": Field(date_of, is_required=False),
+        "author": Field(text_of),
+        "reason": Field(text_of, is_required=False),
+    },
+    "policy_override": {
+        "scope": Field(_one_of("default", "segment", "item")),
+        "segment": Field(text_of, is_required=False),
+        "sku": Field(text_of, is_required=False),
+        "location_id": Field(text_of, is_required=False),
+        "setting": Field(text_of),
+        "value": Field(_setting_value, is_required=False),
+        "valid_from": Field(date_of),
+        "valid_to": Field(date_of, is_required=False),
+        "author": Field(text_of),
+        "reason": Field(text_of),
+    },
+    "approval": {
+        "proposal_id": Field(text_of),
+        "decision": Field(_one_of("approved", "rejected")),
+        "author": Field(text_of),
+        "reason": Field(text_of, is_required=False),
+    },
+}

@@ -1,0 +1,615 @@
+"""The append-only event log: accept, recognise what is known, chain, read back, verify.
+
+Belongs here: everything that writes or reads `events`, `batches`, `stream_offsets` and the head. Nothing here ever
+updates or deletes an event; what was wrong is reversed by a later event or a higher revision.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, and_, exc, insert, select, tuple_, update
+
+from serving.store import policies, proposals, quarantine, stock
+from serving.store.database import Database
+from serving.store.errors import StillRefused, StoreError, WrongState
+from serving.store.events import COLUMNS, CONTENT, Refused, Row, instant, money, quantity, typed_row
+from serving.store.schema import batches, events, ledger_head, stream_offsets
+
+GENESIS = "0" * 64
+"""Chain hash of a ledger without events."""
+
+_EVENT_ID = COLUMNS.index("event_id")
+_TYPE = COLUMNS.index("event_type")
+_OCCURRED = COLUMNS.index("occurred_at")
+_IDENTITY = slice(COLUMNS.index("source"), COLUMNS.index("revision") + 1)
+_MOVEMENTS = ("movement", "count")
+_LOOK_UP_ROWS = 500
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an event stood before it came here.
+
+    Attributes:
+        position: words that find it again at its source, as in `movements/0@1234` or `file.csv:17`.
+        original: its bytes as they came.
+    """
+
+    position: str
+    original: bytes
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that could not even be read as an event, to be quarantined in the same transaction."""
+
+    place: Place
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class AppendReport:
+    """What became of the events of one call: received = accepted + duplicate + conflict + invalid.
+
+    Attributes:
+        received: events handed in, refusals included.
+        accepted: events that are now in the log.
+        duplicate: events that were there already with the same content, or lie in quarantine already.
+        conflict: quarantined, because the identity or event_id is taken by other content.
+        invalid: quarantined, because a field or the whole breaks a rule.
+        sequence: sequence of the last event in the log.
+        chain_hash: chain hash that anchors the log up to `sequence`.
+        quarantine_ids: rows of the quarantine this call added.
+    """
+
+    received: int
+    accepted: int
+    duplicate: int
+    conflict: int
+    invalid: int
+    sequence: int
+    chain_hash: str
+    quarantine_ids: tuple[int, ...] = ()
+
+    @property
+    def quarantined(self) -> int:
+        """Events this call put into quarantine."""
+        return self.conflict + self.invalid
+
+
+@dataclass(frozen=True)
+class MovementBatch:
+    """Movements and counts of the log, column by column, in sequence order.
+
+    Attributes:
+        first_sequence: first sequence this batch speaks for.
+        last_sequence: last one; read on from here, even where other events stand between the movements.
+        columns: `sequence`, `event_id`, `ingested_at` and the contract columns of raw/stock_movements; instants are
+            UTC datetimes, quantities and money Decimal.
+    """
+
+    first_sequence: int
+    last_sequence: int
+    columns: dict[str, list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.columns["sequence"])
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What a walk over the whole chain found.
+
+    Attributes:
+        events: events read.
+        batches: links read.
+        sequence: sequence of the head.
+        chain_hash: chain hash of the head.
+        problems: one sentence per break; empty when the log is whole.
+    """
+
+    events: int
+    batches: int
+    sequence: int
+    chain_hash: str
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was changed, added, or cut off."""
+        return not self.problems
+
+
+@dataclass
+class _Sorted:
+    fresh: list[Row] = field(default_factory=list)
+    duplicate: int = 0
+    conflicts: list[tuple[int, Refused]] = field(default_factory=list)
+
+
+def append(database: Database, handed_in: Iterable[Mapping[str, Any]], **arguments: Any) -> AppendReport:
+    """Add events in a transaction of their own; arguments as for `append_within`."""
+    given = list(handed_in)
+    with database.write() as connection:
+        return append_within(database, connection, given, **arguments)
+
+
+def append_within(
+    database: Database,
+    connection: Connection,
+    given: Sequence[Mapping[str, Any]],
+    *,
+    door: str,
+    now: int,
+    latest_instant: int,
+    places: Sequence[Place] | None = None,
+    refusals: Sequence[Refusal] = (),
+    offsets: Mapping[tuple[str, int], int] | None = None,
+    units_after: stock.PublishedUnitsAfter | None = None,
+) -> AppendReport:
+    """Add events in a running write transaction; see `Store.append`.
+
+    Args:
+        database: the store's database.
+        connection: its write transaction.
+        given: events as `serving.store.events.typed_row` takes them.
+        door: the way they came in.
+        now: microseconds; becomes `ingested_at` unless an earlier batch carries a later one.
+        latest_instant: microseconds; an event that occurred later has a wrong clock.
+        places: where each event stood, as long as `given`; made up from the event itself where absent.
+        refusals: what could not be read as events.
+        offsets: next offset to read, by topic and partition.
+        units_after: reads published movements that never passed through the ledger.
+    """
+    if places is not None and len(places) != len(given):
+        raise ValueError(f"{len(places)} places were given for {len(given)} events")
+    rows: list[Row] = []
+    row_numbers: list[int] = []
+    invalid: list[tuple[int, Refused]] = []
+    for number, event in enumerate(given):
+        try:
+            row = _checked_row(event, door, latest_instant)
+        except Refused as refused:
+            invalid.append((number, refused))
+        else:
+            rows.append(row)
+            row_numbers.append(number)
+
+    head = connection.execute(select(ledger_head)).one()
+    sorted_rows = _insert(database, connection, rows, head.sequence)
+    fresh = sorted_rows.fresh
+    sequence, chain_hash = head.sequence + len(fresh), head.chain_hash
+    if fresh:
+        first = head.sequence + 1
+        chain_hash = _link(connection, head, door, now, first, fresh)
+        _derive(connection, fresh, first, sequence, now, units_after)
+    conflicts = [(row_numbers[number], refused) for number, refused in sorted_rows.conflicts]
+    held = [
+        quarantine.Held(door, place.position, place.original, refused.rule, refused.reason)
+        for number, refused in (*invalid, *conflicts)
+        for place in (places[number] if places is not None else _own_place(given[number], number),)
+    ]
+    held.extend(
+        quarantine.Held(door, refusal.place.position, refusal.place.original, refusal.rule, refusal.reason)
+        for refusal in refusals
+    )
+    added = quarantine.add(connection, held, now)
+    known_conflicts = sum(
+        quarantine_id is None for quarantine_id in added[len(invalid) : len(invalid) + len(conflicts)]
+    )
+    known = sum(quarantine_id is None for quarantine_id in added)
+    _keep_offsets(connection, door, offsets or {}, now)
+    return AppendReport(
+        received=len(given) + len(refusals),
+        accepted=len(fresh),
+        duplicate=sorted_rows.duplicate + known,
+        conflict=len(conflicts) - known_conflicts,
+        invalid=len(invalid) + len(refusals) - (known - known_conflicts),
+        sequence=sequence,
+        chain_hash=chain_hash,
+        quarantine_ids=tuple(quarantine_id for quarantine_id in added if quarantine_id is not None),
+    )
+
+
+def release(
+    database: Database,
+    connection: Connection,
+    row: quarantine.QuarantinedRow,
+    *,
+    check: Callable[[Mapping[str, Any]], str | None] | None,
+    now: int,
+    latest_instant: int,
+    units_after: stock.PublishedUnitsAfter | None,
+) -> AppendReport:
+    """Append a quarantined row; raises `StillRefused` where it cannot be accepted, see `Store.quarantine_release`."""
+    text = row.original if row.corrected is None else row.corrected
+    try:
+        event = json.loads(text, parse_float=Decimal)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise StillRefused(
+            f"Quarantined row {row.quarantine_id} is no JSON event: {error}. Fix its text first."
+        ) from error
+    if not isinstance(event, Mapping):
+        raise StillRefused(f"Quarantined row {row.quarantine_id} is no JSON object. Fix its text first.")
+    objection = None if check is None else check(event)
+    if objection is None:
+        objection = _objection(connection, event, row.door, latest_instant)
+    if objection is not None:
+        raise StillRefused(f"Quarantined row {row.quarantine_id} is refused again: {objection}. Fix its text first.")
+    return append_within(
+        database,
+        connection,
+        [event],
+        door=row.door,
+        now=now,
+        latest_instant=latest_instant,
+        units_after=units_after,
+    )
+
+
+def decide(database: Database, connection: Connection, event: Mapping[str, Any], now: int) -> None:
+    """Append an approval whose proposal can still be decided so; see `Store.decide_proposal`."""
+    try:
+        row = typed_row(event, "decision")
+    except Refused as refused:
+        raise StoreError(f"The decision cannot be recorded: {refused.reason}.") from refused
+    known = connection.execute(select(events).where(events.c.event_id == row[_EVENT_ID])).one_or_none()
+    if known is not None:
+        if known.payload != row[COLUMNS.index("payload")]:
+            raise StoreError(f"event_id {row[_EVENT_ID]!r} names another decision already; make a new one.")
+        return
+    found = proposals.proposal(connection, event["proposal_id"])
+    if not proposals.may_become(found.state, event["decision"]):
+        raise WrongState(
+            f"Proposal {found.proposal_id} is {found.state}; it can no longer be {event['decision']}. "
+            "Look at the current proposals."
+        )
+    append_within(database, connection, [event], door="decision", now=now, latest_instant=now)
+
+
+def _objection(connection: Connection, event: Mapping[str, Any], door: str, latest_instant: int) -> str | None:
+    try:
+        row = _checked_row(event, door, latest_instant)
+    except Refused as refused:
+        return refused.reason
+    conflicts = _sort(connection, [row]).conflicts
+    return conflicts[0][1].reason if conflicts else None
+
+
+def _checked_row(event: Mapping[str, Any], door: str, latest_instant: int) -> Row:
+    row = typed_row(event, door)
+    if row[_OCCURRED] > latest_instant:
+        raise Refused("clock_skew", f"occurred_at {instant(row[_OCCURRED]).isoformat()} lies in the future")
+    return row
+
+
+def _insert(database: Database, connection: Connection, rows: list[Row], sequence: int) -> _Sorted:
+    """Insert what is not known yet, with sequences from `sequence` + 1 on, and sort the rest.
+
+    Nearly every batch is all new: insert it blindly, and look the known ones up only when a unique index objects.
+    """
+    if not rows:
+        return _Sorted()
+    try:
+        with connection.begin_nested():
+            _insert_rows(database, connection, rows, sequence)
+    except exc.IntegrityError:
+        sorted_rows = _sort(connection, rows)
+        if sorted_rows.fresh:
+            _insert_rows(database, connection, sorted_rows.fresh, sequence)
+        return sorted_rows
+    return _Sorted(fresh=rows)
+
+
+def _insert_rows(database: Database, connection: Connection, rows: list[Row], sequence: int) -> None:
+    marks = ", ".join([database.mark] * (len(COLUMNS) + 1))
+    statement = f"INSERT INTO events (sequence, {', '.join(COLUMNS)}) VALUES ({marks})"
+    connection.exec_driver_sql(statement, [(number, *row) for number, row in enumerate(rows, sequence + 1)])
+
+
+def _sort(connection: Connection, rows: list[Row]) -> _Sorted:
+    by_id: dict[str, Row] = {}
+    by_identity: dict[Row, Row] = {}
+    for start in range(0, len(rows), _LOOK_UP_ROWS):
+        part = rows[start : start + _LOOK_UP_ROWS]
+        stored = select(*(events.c[name] for name in COLUMNS))
+        identity = tuple_(events.c.source, events.c.document, events.c.line, events.c.revision)
+        for condition in (
+            events.c.event_id.in_([row[_EVENT_ID] for row in part]),
+            identity.in_([row[_IDENTITY] for row in part if row[_TYPE] in _MOVEMENTS]),
+        ):
+            for found in connection.execute(stored.where(condition)):
+                stored_row: Row = tuple(found)
+                by_id[stored_row[_EVENT_ID]] = stored_row
+                if stored_row[_TYPE] in _MOVEMENTS:
+                    by_identity[stored_row[_IDENTITY]] = stored_row
+    result = _Sorted()
+    for number, row in enumerate(rows):
+        is_movement = row[_TYPE] in _MOVEMENTS
+        same_identity = by_identity.get(row[_IDENTITY]) if is_movement else None
+        same_id = by_id.get(row[_EVENT_ID])
+        known = same_identity or same_id
+        if known is None:
+            result.fresh.append(row)
+            by_id[row[_EVENT_ID]] = row
+            if is_movement:
+                by_identity[row[_IDENTITY]] = row
+            continue
+        difference = _difference(row, known, has_same_identity=same_identity is not None or not is_movement)
+        if difference is None:
+            result.duplicate += 1
+        else:
+            result.conflicts.append((number, difference))
+    return result
+
+
+def _difference(row: Row, known: Row, *, has_same_identity: bool) -> Refused | None:
+    if not has_same_identity:
+        return Refused(
+            "event_id_conflict",
+            f"event_id {row[_EVENT_ID]!r} already names {known[_TYPE]} {_words(known[_IDENTITY])}, "
+            f"and cannot also name {_words(row[_IDENTITY])}",
+        )
+    changed = [COLUMNS[column] for column in CONTENT if row[column] != known[column]]
+    if not changed:
+        return None
+    shown = "; ".join(
+        f"{name} {known[COLUMNS.index(name)]!r} is stored, {row[COLUMNS.index(name)]!r} came" for name in changed
+    )
+    if row[_TYPE] in _MOVEMENTS:
+        return Refused(
+            "identity_conflict",
+            f"{_words(row[_IDENTITY])} exists with other content ({shown}); send a correction with a higher revision",
+        )
+    return Refused(
+        "event_id_conflict",
+        f"{row[_TYPE]} {row[_EVENT_ID]!r} exists with other content ({shown}); send it under an event_id of its own",
+    )
+
+
+def _words(identity: Row) -> str:
+    source, document, line, revision = identity
+    return f"source {source!r}" if document is None else f"{source}:{document}:{line}:{revision}"
+
+
+def _own_place(event: object, number: int) -> Place:
+    """Return a place for an event that came without one; the same event gets the same place at every redelivery."""
+    original = json.dumps(event, default=str, sort_keys=True) if isinstance(event, Mapping) else repr(event)
+    encoded = original.encode("utf-8", "backslashreplace")
+    if isinstance(event, Mapping):
+        identity = event.get("event_id") or ":".join(
+            str(event.get(name)) for name in ("source", "document", "line", "revision")
+        )
+        return Place(f"event {identity}", encoded)
+    return Place(f"event {number} of the call", encoded)
+
+
+def _link(connection: Connection, head: Any, door: str, now: int, first: int, fresh: list[Row]) -> str:
+    """Add the batch to the chain and move the head; returns the chain hash."""
+    last = first + len(fresh) - 1
+    previous = connection.execute(
+        select(batches.c.ingested_at).where(batches.c.batch == head.batch)
+    ).scalar_one_or_none()
+    # A clock that was set back must not make a later batch look as if it had been known earlier.
+    ingested_at = now if previous is None else max(now, previous)
+    chain_hash = _chain_hash(head.chain_hash, head.batch + 1, first, door, ingested_at, fresh)
+    connection.execute(
+        insert(batches).values(
+            batch=head.batch + 1,
+            first_sequence=first,
+            last_sequence=last,
+            door=door,
+            ingested_at=ingested_at,
+            previous_hash=head.chain_hash,
+            chain_hash=chain_hash,
+        )
+    )
+    connection.execute(update(ledger_head).values(sequence=last, batch=head.batch + 1, chain_hash=chain_hash))
+    return chain_hash
+
+
+def _chain_hash(
+    previous: str, batch: int, first: int, door: str, ingested_at: int, rows: Sequence[Row | list[Any]]
+) -> str:
+    content = json.dumps([previous, batch, first, door, ingested_at, rows], separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _derive(
+    connection: Connection,
+    fresh: list[Row],
+    first: int,
+    last: int,
+    now: int,
+    units_after: stock.PublishedUnitsAfter | None,
+) -> None:
+    """Bring every table that follows from the log up to the last event."""
+    stock.follow(connection, fresh, first, last, units_after)
+    decisions = [(first + number, row) for number, row in enumerate(fresh) if row[_TYPE] not in _MOVEMENTS]
+    if decisions:
+        policies.follow(connection, decisions)
+        proposals.follow(connection, decisions, now)
+
+
+def _keep_offsets(connection: Connection, door: str, offsets: Mapping[tuple[str, int], int], now: int) -> None:
+    for (topic, partition), next_offset in offsets.items():
+        key = and_(
+            stream_offsets.c.door == door, stream_offsets.c.topic == topic, stream_offsets.c.partition == partition
+        )
+        stored = connection.execute(select(stream_offsets.c.next_offset).where(key)).scalar_one_or_none()
+        if stored is None:
+            connection.execute(
+                insert(stream_offsets).values(
+                    door=door, topic=topic, partition=partition, next_offset=next_offset, recorded_at=now
+                )
+            )
+        elif next_offset > stored:
+            # A consumer that lost the partition may still finish an old batch: its events are known, and the
+            # offset of its successor stands.
+            connection.execute(update(stream_offsets).where(key).values(next_offset=next_offset, recorded_at=now))
+
+
+def offsets(connection: Connection, door: str) -> dict[tuple[str, int], int]:
+    """Return the next offset to read of each topic and partition of a door."""
+    found = connection.execute(
+        select(stream_offsets.c.topic, stream_offsets.c.partition, stream_offsets.c.next_offset).where(
+            stream_offsets.c.door == door
+        )
+    )
+    return {(row.topic, row.partition): row.next_offset for row in found}
+
+
+def reset_offset(connection: Connection, door: str, topic: str, partition: int, next_offset: int, now: int) -> None:
+    """Set an offset, also backwards: for a topic that was made anew."""
+    key = and_(stream_offsets.c.door == door, stream_offsets.c.topic == topic, stream_offsets.c.partition == partition)
+    connection.execute(stream_offsets.delete().where(key))
+    _keep_offsets(connection, door, {(topic, partition): next_offset}, now)
+
+
+def head(connection: Connection) -> tuple[int, str]:
+    """Return sequence and chain hash of the last event."""
+    row = connection.execute(select(ledger_head.c.sequence, ledger_head.c.chain_hash)).one()
+    return row.sequence, row.chain_hash
+
+
+def movements_since(connection: Connection, sequence: int, limit: int) -> MovementBatch | None:
+    """Return up to `limit` movements and counts after `sequence`, None where the log ends there."""
+    last_sequence, _ = head(connection)
+    if last_sequence <= sequence:
+        return None
+    found = connection.execute(
+        select(events)
+        .where(events.c.sequence > sequence, events.c.event_type.in_(_MOVEMENTS))
+        .order_by(events.c.sequence)
+        .limit(limit)
+    ).all()
+    if len(found) == limit:
+        last_sequence = found[-1].sequence
+    as_they_are = (
+        *("sequence", "event_id", "source", "document", "line", "revision"),
+        *("sku", "location_id", "movement_type", "lot_id", "reference", "reason"),
+    )
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in found] for name in as_they_are}
+    columns["ingested_at"] = _ingested_at(connection, columns["sequence"])
+    for name in ("occurred_at", "recorded_at"):
+        columns[name] = [instant(getattr(row, name)) for row in found]
+    columns["quantity_units"] = [quantity(row.quantity_thousandths) for row in found]
+    columns["unit_price"] = [
+        None if row.unit_price_ten_thousandths is None else money(row.unit_price_ten_thousandths) for row in found
+    ]
+    return MovementBatch(sequence + 1, last_sequence, columns)
+
+
+def _ingested_at(connection: Connection, sequences: list[int]) -> list[datetime]:
+    """Return when each of these events, in ascending order, was ingested."""
+    if not sequences:
+        return []
+    links = connection.execute(
+        select(batches.c.last_sequence, batches.c.ingested_at)
+        .where(batches.c.last_sequence >= sequences[0], batches.c.first_sequence <= sequences[-1])
+        .order_by(batches.c.last_sequence)
+    ).all()
+    moments: list[datetime] = []
+    remaining = iter(links)
+    link = next(remaining)
+    moment = instant(link.ingested_at)
+    for sequence in sequences:
+        while sequence > link.last_sequence:
+            link = next(remaining)
+            moment = instant(link.ingested_at)
+        moments.append(moment)
+    return moments
+
+
+def decisions_since(connection: Connection, sequence: int, limit: int) -> list[dict[str, Any]]:
+    """Return up to `limit` events that are no movements after `sequence`, their payload spread into fields."""
+    found = connection.execute(
+        select(events)
+        .where(events.c.sequence > sequence, events.c.event_type.not_in(_MOVEMENTS))
+        .order_by(events.c.sequence)
+        .limit(limit)
+    )
+    return [
+        {
+            "sequence": row.sequence,
+            "event_id": row.event_id,
+            "event_type": row.event_type,
+            "door": row.source,
+            "occurred_at": instant(row.occurred_at),
+            "recorded_at": instant(row.recorded_at),
+            "sku": row.sku,
+            "location_id": row.location_id,
+            "reason": row.reason,
+            **json.loads(row.payload),
+        }
+        for row in found
+    ]
+
+
+def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> VerifyReport:
+    """Recompute the chain from the first event and compare it with what is stored.
+
+    Args:
+        connection: a read snapshot.
+        anchors: pairs of sequence and chain hash noted outside the store, as in the manifest of a generation; they
+            are what tells a truncated log from a short one.
+    """
+    problems: list[str] = []
+    stored_head = connection.execute(select(ledger_head)).one()
+    chain_hash, sequence, count, links = GENESIS, 0, 0, 0
+    ends = {0: GENESIS}
+    for link, rows in _links(connection):
+        links += 1
+        count += len(rows)
+        where = f"batch {link.batch} (events {link.first_sequence} to {link.last_sequence})"
+        if link.batch != links or link.first_sequence != sequence + 1:
+            problems.append(f"{where} does not follow the batch that ends at event {sequence}: a batch is missing.")
+        if link.previous_hash != chain_hash:
+            problems.append(f"{where} names another predecessor than the batch before it.")
+        expected = list(range(link.first_sequence, link.last_sequence + 1))
+        if [row[0] for row in rows] != expected:
+            problems.append(f"{where} holds {len(rows)} of {len(expected)} events: some were removed or added.")
+        recomputed = _chain_hash(
+            link.previous_hash, link.batch, link.first_sequence, link.door, link.ingested_at, [row[1:] for row in rows]
+        )
+        if recomputed != link.chain_hash:
+            problems.append(f"{where} has other content than when it was written: an event was changed.")
+        chain_hash, sequence = link.chain_hash, link.last_sequence
+        ends[sequence] = chain_hash
+    if (stored_head.sequence, stored_head.chain_hash) != (sequence, chain_hash):
+        problems.append(f"The head names event {stored_head.sequence}, the log ends at event {sequence}.")
+    beyond: Sequence[int] = (
+        connection.execute(select(events.c.sequence).where(events.c.sequence > sequence)).scalars().all()
+    )
+    if beyond:
+        problems.append(f"{len(beyond)} events stand after the last batch, the first is event {min(beyond)}.")
+    for anchor_sequence, anchor_hash in anchors:
+        if anchor_sequence > sequence:
+            problems.append(
+                f"The log ends at event {sequence}, an anchor names event {anchor_sequence}: its tail is gone."
+            )
+        elif ends.get(anchor_sequence) != anchor_hash:
+            problems.append(f"The chain at event {anchor_sequence} differs from an anchor: history was rewritten.")
+    return VerifyReport(count, links, stored_head.sequence, stored_head.chain_hash, problems)
+
+
+def _links(connection: Connection) -> Iterator[tuple[Any, list[Row]]]:
+    """Yield each batch with its rows (sequence first), in one pass over the log."""
+    stream = iter(
+        connection.execution_options(yield_per=5_000).execute(
+            select(events.c.sequence, *(events.c[name] for name in COLUMNS)).order_by(events.c.sequence)
+        )
+    )
+    waiting = next(stream, None)
+    for link in connection.execute(select(batches).order_by(batches.c.batch)).all():
+        rows: list[Row] = []
+        while waiting is not None and waiting[0] <= link.last_sequence:
+            rows.append(tuple(waiting))
+            waiting = next(stream, None)
+        yield link, rows

@@ -1,0 +1,349 @@
+"""What each location holds this instant, and the fold that defines it.
+
+Stock is the fold of all events in the order (occurred_at, counts after other movements, source, document, line,
+revision), of which only the highest revision of a (source, document, line) takes part: a count sets the stock, every
+other movement adds its signed quantity. Only the last count and what follows it decide where the stock ends, so the
+running state of an item is that instant and two sums: what the ledger adds after it, and what the published
+generation adds that never passed through the ledger (files, SQL sources). A movement in its natural order costs one
+addition; a count, a correction, or anything that may sit before the last count folds the one item anew.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, select, text
+
+from serving.store.events import (
+    COLUMNS,
+    Row,
+    instant,
+    instant_of,
+    quantity,
+    quantity_of,
+    text_of,
+)
+from serving.store.schema import ledger_head, live_stock, published_stock
+
+PublishedUnitsAfter = Callable[[str, str, datetime], Decimal]
+"""Units that published movements outside the ledger add to (sku, location_id) strictly after an instant."""
+
+_TYPE, _SKU, _LOCATION = (COLUMNS.index(name) for name in ("event_type", "sku", "location_id"))
+
+
+@dataclass(frozen=True)
+class LiveStock:
+    """Stock of one item at one location.
+
+    Attributes:
+        sku: stock keeping unit.
+        location_id: location.
+        on_hand_units: the fold of everything known; negative where the records say so.
+        counted_at: instant of the last count, None if never counted.
+        last_occurred_at: instant of the latest movement or count in the ledger, None if it holds none.
+        sequence: watermark: every ledger event up to this one is in the figure.
+        is_settled: False while published movements after a late count could not be read; the next publication
+            settles it.
+    """
+
+    sku: str
+    location_id: str
+    on_hand_units: Decimal
+    counted_at: datetime | None
+    last_occurred_at: datetime | None
+    sequence: int
+    is_settled: bool
+
+
+def fold(movements: Iterable[Mapping[str, Any]]) -> Decimal:
+    """Return the units on hand after movements of one item, in any order; the definition the rest must equal.
+
+    Args:
+        movements: `source`, `document`, `line`, `revision`, `occurred_at` (datetime), `movement_type` and
+            `quantity_units` (Decimal) each; an identity occurs once.
+    """
+    highest: dict[tuple[str, str, int], Mapping[str, Any]] = {}
+    for movement in movements:
+        key = (movement["source"], movement["document"], movement["line"])
+        if key not in highest or movement["revision"] > highest[key]["revision"]:
+            highest[key] = movement
+    on_hand = Decimal(0)
+    for movement in sorted(highest.values(), key=_fold_order):
+        if movement["movement_type"] == "count":
+            on_hand = Decimal(movement["quantity_units"])
+        else:
+            on_hand += movement["quantity_units"]
+    return on_hand
+
+
+def _fold_order(movement: Mapping[str, Any]) -> tuple[Any, ...]:
+    is_count = movement["movement_type"] == "count"
+    identity = (movement["source"], movement["document"], movement["line"], movement["revision"])
+    return (movement["occurred_at"], is_count, *identity)
+
+
+def follow(
+    connection: Connection, fresh: Sequence[Row], first: int, last: int, units_after: PublishedUnitsAfter | None
+) -> None:
+    """Bring the running state up to event `last`, in the transaction that appended events `first` to `last`."""
+    to_fold = {(row[_SKU], row[_LOCATION]) for row in fresh if row[_TYPE] == "count"}
+    for found in connection.execute(_REVISED, {"first": first, "last": last}):
+        to_fold.update(((found[0], found[1]), (found[2], found[3])))
+    connection.execute(_ADD, {"first": first, "last": last})
+    for sku, location_id in sorted(to_fold):
+        _refold(connection, sku, location_id, last, units_after)
+
+
+# Adds movements to the state of their items. A movement at or before the last count changes nothing.
+_ADD = text("""
+    INSERT INTO live_stock (
+        sku, location_id, counted_at, ledger_thousandths, published_thousandths, last_occurred_at, sequence, is_settled
+    )
+    SELECT
+        event.sku,
+        event.location_id,
+        NULL,
+        CAST(sum(
+            CASE WHEN item.counted_at >= event.occurred_at THEN 0 ELSE event.quantity_thousandths END
+        ) AS bigint),
+        0,
+        max(event.occurred_at),
+        max(event.sequence),
+        true
+    FROM events AS event
+    LEFT JOIN live_stock AS item ON item.sku = event.sku AND item.location_id = event.location_id
+    WHERE event.sequence BETWEEN :first AND :last AND event.event_type = 'movement'
+    GROUP BY event.sku, event.location_id
+    ON CONFLICT (sku, location_id) DO UPDATE SET
+        ledger_thousandths = live_stock.ledger_thousandths + excluded.ledger_thousandths,
+        last_occurred_at = CASE
+            WHEN live_stock.last_occurred_at > excluded.last_occurred_at THEN live_stock.last_occurred_at
+            ELSE excluded.last_occurred_at
+        END,
+        sequence = excluded.sequence
+""")
+
+# Items of events that correct another revision of their line or are corrected by one, on both sides.
+_REVISED = text("""
+    SELECT DISTINCT event.sku, event.location_id, other.sku, other.location_id
+    FROM events AS event
+    INNER JOIN events AS other
+        ON other.source = event.source
+        AND other.document = event.document
+        AND other.line = event.line
+        AND other.revision <> event.revision
+    WHERE event.sequence BETWEEN :first AND :last AND event.event_type IN ('movement', 'count')
+""")
+
+_LAST_COUNT = text("""
+    SELECT occurred_at, quantity_thousandths
+    FROM events AS event
+    WHERE sku = :sku AND location_id = :location_id AND event_type = 'count' AND NOT EXISTS (
+        SELECT 1
+        FROM events AS later
+        WHERE later.source = event.source
+            AND later.document = event.document
+            AND later.line = event.line
+            AND later.revision > event.revision
+    )
+    ORDER BY occurred_at DESC, source DESC, document DESC, line DESC, revision DESC
+    LIMIT 1
+""")
+
+_SUM_AFTER = text("""
+    SELECT CAST(coalesce(sum(quantity_thousandths), 0) AS bigint)
+    FROM events AS event
+    WHERE sku = :sku AND location_id = :location_id AND event_type = 'movement' AND occurred_at > :instant
+        AND NOT EXISTS (
+            SELECT 1
+            FROM events AS later
+            WHERE later.source = event.source
+                AND later.document = event.document
+                AND later.line = event.line
+                AND later.revision > event.revision
+        )
+""")
+
+_LAST_OCCURRED = text(
+    "SELECT max(occurred_at) FROM events WHERE sku = :sku AND location_id = :location_id "
+    "AND event_type IN ('movement', 'count')"
+)
+
+_PUT = text("""
+    INSERT INTO live_stock (
+        sku, location_id, counted_at, ledger_thousandths, published_thousandths, last_occurred_at, sequence, is_settled
+    )
+    VALUES (
+        :sku, :location_id, :counted_at, :ledger_thousandths, :published_thousandths, :last_occurred_at, :sequence,
+        :is_settled
+    )
+    ON CONFLICT (sku, location_id) DO UPDATE SET
+        counted_at = excluded.counted_at,
+        ledger_thousandths = excluded.ledger_thousandths,
+        published_thousandths = excluded.published_thousandths,
+        last_occurred_at = excluded.last_occurred_at,
+        sequence = excluded.sequence,
+        is_settled = excluded.is_settled
+""")
+
+_BEFORE_ALL = -(2**62)
+
+
+def _refold(
+    connection: Connection, sku: str, location_id: str, sequence: int, units_after: PublishedUnitsAfter | None
+) -> None:
+    item = {"sku": sku, "location_id": location_id}
+    count = connection.execute(_LAST_COUNT, item).one_or_none()
+    published = connection.execute(
+        select(published_stock).where(published_stock.c.sku == sku, published_stock.c.location_id == location_id)
+    ).one_or_none()
+    published_count = None if published is None else published.counted_at
+    counted_at, ledger_units = published_count, 0
+    published_units = 0 if published is None else published.on_hand_thousandths
+    is_settled = True
+    if count is not None and (published_count is None or count.occurred_at >= published_count):
+        counted_at, ledger_units = count.occurred_at, count.quantity_thousandths
+        published_units = 0
+        # The published sum stood on an earlier count, or on none: what it adds after this one must be asked for.
+        if published is not None and published.last_occurred_at > counted_at:
+            is_settled = units_after is not None
+            if units_after is not None:
+                units = units_after(sku, location_id, instant(counted_at))
+                published_units = quantity_of("published units", units)
+    after = _BEFORE_ALL if counted_at is None else counted_at
+    ledger_units += connection.execute(_SUM_AFTER, {**item, "instant": after}).scalar_one()
+    connection.execute(
+        _PUT,
+        {
+            **item,
+            "counted_at": counted_at,
+            "ledger_thousandths": ledger_units,
+            "published_thousandths": published_units,
+            "last_occurred_at": connection.execute(_LAST_OCCURRED, item).scalar_one(),
+            "sequence": sequence,
+            "is_settled": is_settled,
+        },
+    )
+
+
+def rebase(
+    connection: Connection, published: Iterable[Mapping[str, Any]], units_after: PublishedUnitsAfter | None
+) -> int:
+    """Replace what the published generation contributes; see `Store.rebase_stock`.
+
+    Returns:
+        Items whose published state changed.
+    """
+    wanted = {row[:2]: row[2:] for row in map(_published_row, published)}
+    known = {
+        (row.sku, row.location_id): (row.on_hand_thousandths, row.counted_at, row.last_occurred_at)
+        for row in connection.execute(select(published_stock))
+    }
+    gone = known.keys() - wanted.keys()
+    changed = {key for key, state in wanted.items() if known.get(key) != state}
+    for sku, location_id in gone:
+        connection.execute(
+            published_stock.delete().where(published_stock.c.sku == sku, published_stock.c.location_id == location_id)
+        )
+    rows = [
+        {
+            "sku": sku,
+            "location_id": location_id,
+            "on_hand_thousandths": on_hand,
+            "counted_at": counted_at,
+            "last_occurred_at": last_occurred_at,
+        }
+        for sku, location_id in sorted(changed)
+        for on_hand, counted_at, last_occurred_at in (wanted[sku, location_id],)
+    ]
+    if rows:
+        connection.execute(_PUT_PUBLISHED, rows)
+    in_ledger = {
+        (row.sku, row.location_id)
+        for row in connection.execute(
+            select(live_stock.c.sku, live_stock.c.location_id).where(live_stock.c.last_occurred_at.is_not(None))
+        )
+    }
+    head: int = connection.execute(select(ledger_head.c.sequence)).scalar_one()
+    direct = [
+        {
+            "sku": row["sku"],
+            "location_id": row["location_id"],
+            "counted_at": row["counted_at"],
+            "ledger_thousandths": 0,
+            "published_thousandths": row["on_hand_thousandths"],
+            "last_occurred_at": None,
+            "sequence": head,
+            "is_settled": True,
+        }
+        for row in rows
+        if (row["sku"], row["location_id"]) not in in_ledger
+    ]
+    if direct:
+        connection.execute(_PUT, direct)
+    unsettled = {
+        (row.sku, row.location_id)
+        for row in connection.execute(
+            select(live_stock.c.sku, live_stock.c.location_id).where(live_stock.c.is_settled.is_(False))
+        )
+    }
+    for sku, location_id in sorted(((changed | gone) & in_ledger) | unsettled):
+        _refold(connection, sku, location_id, head, units_after)
+    for sku, location_id in gone - in_ledger:
+        connection.execute(live_stock.delete().where(live_stock.c.sku == sku, live_stock.c.location_id == location_id))
+    return len(changed) + len(gone)
+
+
+_PUT_PUBLISHED = text("""
+    INSERT INTO published_stock (sku, location_id, on_hand_thousandths, counted_at, last_occurred_at)
+    VALUES (:sku, :location_id, :on_hand_thousandths, :counted_at, :last_occurred_at)
+    ON CONFLICT (sku, location_id) DO UPDATE SET
+        on_hand_thousandths = excluded.on_hand_thousandths,
+        counted_at = excluded.counted_at,
+        last_occurred_at = excluded.last_occurred_at
+""")
+
+
+def _published_row(row: Mapping[str, Any]) -> tuple[str, str, int, int | None, int]:
+    counted_at = row.get("counted_at")
+    return (
+        text_of("sku", row["sku"]),
+        text_of("location_id", row["location_id"]),
+        quantity_of("on_hand_units", row["on_hand_units"]),
+        None if counted_at is None else instant_of("counted_at", counted_at),
+        instant_of("last_occurred_at", row["last_occurred_at"]),
+    )
+
+
+def of_item(connection: Connection, sku: str, location_id: str) -> LiveStock | None:
+    """Return the stock of one item, None where nothing is known of it."""
+    found = connection.execute(
+        _STATE.where(live_stock.c.sku == sku, live_stock.c.location_id == location_id)
+    ).one_or_none()
+    return None if found is None else _live(found)
+
+
+def of_all(connection: Connection, location_id: str | None) -> list[LiveStock]:
+    """Return the stock of every item, or of those at one location, ordered by sku and location."""
+    query = _STATE if location_id is None else _STATE.where(live_stock.c.location_id == location_id)
+    return [_live(row) for row in connection.execute(query.order_by(live_stock.c.sku, live_stock.c.location_id))]
+
+
+# The head is read in the same statement: in the snapshot of the reader, everything up to it is folded in.
+_STATE = select(live_stock, ledger_head.c.sequence.label("watermark")).join_from(
+    live_stock, ledger_head, ledger_head.c.head_id == 1
+)
+
+
+def _live(row: Any) -> LiveStock:
+    return LiveStock(
+        sku=row.sku,
+        location_id=row.location_id,
+        on_hand_units=quantity(row.ledger_thousandths + row.published_thousandths),
+        counted_at=None if row.counted_at is None else instant(row.counted_at),
+        last_occurred_at=None if row.last_occurred_at is None else instant(row.last_occurred_at),
+        sequence=row.watermark,
+        is_settled=row.is_settled,
+    )

@@ -1,0 +1,478 @@
+"""The online store as its callers see it: one object, every method one transaction.
+
+What the rows mean and how they are kept is in the modules beside it; here is only which transaction they run in.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from serving.store import backup, epochs, ledger, policies, proposals, quarantine, stock
+from serving.store.database import Database
+from serving.store.epochs import Epoch
+from serving.store.events import microseconds
+from serving.store.ledger import AppendReport, MovementBatch, Place, Refusal, VerifyReport
+from serving.store.migrate import migrate, require_current
+from serving.store.policies import EffectivePolicy, PolicyOverride
+from serving.store.proposals import OpenOrders, Proposal, ProposeReport
+from serving.store.quarantine import QuarantinedRow
+from serving.store.stock import LiveStock, PublishedUnitsAfter
+
+_BATCH_ROWS = 10_000
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store:
+    """The online store at a URL.
+
+    Safe to share between threads. After a fork the child opens its own.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], datetime] = _now,
+        clock_tolerance: timedelta = timedelta(hours=24),
+        published_units_after: PublishedUnitsAfter | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._clock_tolerance = clock_tolerance
+        self._published_units_after = published_units_after
+
+    @staticmethod
+    def migrate(url: str) -> int:
+        """Create the store or bring it to the current schema; safe to repeat and to call twice at once.
+
+        Args:
+            url: `sqlite:////folder/online_store.sqlite` or `postgresql://user@host/database`.
+
+        Returns:
+            The schema version reached.
+
+        Raises:
+            StoreError: the URL is not usable.
+            StoreUnavailable: the database cannot be opened.
+            StoreOutdated: a later version of this software made the database.
+        """
+        return migrate(url)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Callable[[], datetime] = _now,
+        clock_tolerance: timedelta = timedelta(hours=24),
+        published_units_after: PublishedUnitsAfter | None = None,
+    ) -> Self:
+        """Open a store that `migrate` made.
+
+        Args:
+            url: as for `migrate`.
+            clock: gives the time for `ingested_at` and `recorded_at`; aware.
+            clock_tolerance: an event that claims to have occurred later than this after `clock` is quarantined.
+            published_units_after: reads the published generation when a count arrives that lies before published
+                movements which never passed through this store; without it such an item is marked unsettled.
+
+        Raises:
+            StoreOutdated: the schema version differs; the message names the remedy.
+            StoreUnavailable: the database cannot be opened.
+        """
+        database = Database(url)
+        require_current(database)
+        return cls(database, clock=clock, clock_tolerance=clock_tolerance, published_units_after=published_units_after)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(
+        self,
+        events: Iterable[Mapping[str, Any]],
+        *,
+        source: str,
+        offsets: Mapping[tuple[str, int], int] | None = None,
+        places: Sequence[Place] | None = None,
+        refusals: Sequence[Refusal] = (),
+    ) -> AppendReport:
+        """Add events to the log, bring live stock, policies and proposals up to them, in one transaction.
+
+        Idempotent: what is known with the same content is counted as duplicate, what is known with other content
+        and what breaks a rule goes to the quarantine, and the rest is accepted. "Same content" is event type,
+        occurred_at, sku, location_id, movement_type, quantity, price, lot, reference, reason and, for decisions,
+        their own fields; not recorded_at.
+
+        Args:
+            events: movements with the contract columns of raw/stock_movements, or decisions with their
+                `event_type`: restock_request, policy_override, approval. Quantities and money are int, Decimal or
+                text, never float; instants are datetime or ISO 8601 text, UTC where no offset is given.
+            source: the door they came in by, as in `api` or `stream`; kept with batch, quarantine and offsets.
+            offsets: next offset to read by (topic, partition); never moves backwards.
+            places: where each event stood at its source, as long as `events`; kept with what is quarantined.
+            refusals: what could not be read as an event at all, to be quarantined in the same transaction.
+
+        Returns:
+            Counts that add up, and the head of the chain.
+        """
+        now = self._clock()
+        return ledger.append(
+            self._database,
+            events,
+            door=source,
+            now=microseconds(now),
+            latest_instant=microseconds(now + self._clock_tolerance),
+            places=places,
+            refusals=refusals,
+            offsets=offsets,
+            units_after=self._published_units_after,
+        )
+
+    def offsets(self, source: str) -> dict[tuple[str, int], int]:
+        """Return the next offset to read by (topic, partition) of a door."""
+        with self._database.read() as connection:
+            return ledger.offsets(connection, source)
+
+    def reset_offset(self, source: str, topic: str, partition: int, next_offset: int) -> None:
+        """Set an offset, also backwards: for a topic that was made anew."""
+        with self._database.write() as connection:
+            ledger.reset_offset(connection, source, topic, partition, next_offset, microseconds(self._clock()))
+
+    def events_since(self, sequence: int, limit: int | None = None) -> Iterator[MovementBatch]:
+        """Yield movements and counts after `sequence` in commit order, in batches of at most 10,000.
+
+        Args:
+            sequence: 0 for everything, else the `last_sequence` of the last batch read.
+            limit: at most so many movements in all; None = until the head.
+        """
+        remaining = limit
+        while remaining is None or remaining > 0:
+            size = _BATCH_ROWS if remaining is None else min(_BATCH_ROWS, remaining)
+            with self._database.read() as connection:
+                batch = ledger.movements_since(connection, sequence, size)
+            if batch is None:
+                return
+            if len(batch):
+                yield batch
+            sequence = batch.last_sequence
+            if remaining is not None:
+                remaining -= len(batch)
+
+    def decisions_since(self, sequence: int, limit: int = 1_000) -> list[dict[str, Any]]:
+        """Return restock requests, policy overrides and approvals after `sequence`, in commit order."""
+        with self._database.read() as connection:
+            return ledger.decisions_since(connection, sequence, limit)
+
+    def head(self) -> tuple[int, str]:
+        """Return sequence and chain hash of the last event; (0, zeros) of an empty log."""
+        with self._database.read() as connection:
+            return ledger.head(connection)
+
+    def verify(self, anchors: Iterable[tuple[int, str]] = ()) -> VerifyReport:
+        """Walk the whole chain and report every event changed, added, removed or cut off.
+
+        Args:
+            anchors: (sequence, chain hash) noted outside the store, as in the manifests of generations.
+        """
+        with self._database.read() as connection:
+            return ledger.verify(connection, anchors)
+
+    def backup(self, path: str | Path) -> VerifyReport:
+        """Write a checked snapshot to a SQLite file while others go on writing.
+
+        Raises:
+            StoreError: the file exists, its folder does not, or the copy does not verify.
+        """
+        return backup.backup(self._database, Path(path))
+
+    @staticmethod
+    def restore(path: str | Path, url: str) -> VerifyReport:
+        """Fill an empty or absent store from a backup, into either kind of database.
+
+        Raises:
+            StoreError: there is no such backup, or it is damaged.
+            StoreNotEmpty: the store at `url` holds something.
+        """
+        return backup.restore(Path(path), url)
+
+    def claim(self, name: str, run_id: str, detail: Mapping[str, Any] | None = None) -> int:
+        """Return a fence number for a name; every earlier holder of the name is fenced from here on.
+
+        Args:
+            name: as in `generation` or `champion/demand_forecast`.
+            run_id: who claims.
+            detail: JSON values worth remembering.
+        """
+        with self._database.write() as connection:
+            return epochs.claim(connection, name, run_id, detail or {}, microseconds(self._clock()))
+
+    def advance(self, name: str, fence: int, value: str, detail: Mapping[str, Any] | None = None) -> Epoch:
+        """Give the name a new value; repeating the call with the same value changes nothing.
+
+        Raises:
+            Fenced: a later claim of the name exists.
+            StoreError: nobody was given this fence.
+        """
+        with self._database.write() as connection:
+            return epochs.advance(connection, name, fence, value, detail or {}, microseconds(self._clock()))
+
+    def epoch(self, name: str) -> Epoch | None:
+        """Return the value the name has, None before the first."""
+        with self._database.read() as connection:
+            return epochs.current(connection, name)
+
+    def epochs(self, name: str) -> list[Epoch]:
+        """Return every value the name has had, oldest first."""
+        with self._database.read() as connection:
+            return epochs.history(connection, name)
+
+    def quarantine_add(
+        self, *, source: str, position: str, original: bytes | str, rule: str, reason: str
+    ) -> int | None:
+        """Put a row into quarantine; returns its number, None where it lies there already."""
+        content = original.encode() if isinstance(original, str) else original
+        held = quarantine.Held(source, position, content, rule, reason)
+        with self._database.write() as connection:
+            return quarantine.add(connection, [held], microseconds(self._clock()))[0]
+
+    def quarantine(
+        self, *, state: str | None = "held", source: str | None = None, after: int = 0, limit: int = 1_000
+    ) -> list[QuarantinedRow]:
+        """Return quarantined rows in the order they came; `after` is the last number seen, for paging."""
+        with self._database.read() as connection:
+            return quarantine.rows(connection, state=state, door=source, after=after, limit=limit)
+
+    def quarantine_show(self, quarantine_id: int) -> tuple[QuarantinedRow, list[dict[str, Any]]]:
+        """Return a row and what was done to it.
+
+        Raises:
+            UnknownRow: there is none of that number.
+        """
+        with self._database.read() as connection:
+            return quarantine.row(connection, quarantine_id), quarantine.steps(connection, quarantine_id)
+
+    def quarantine_counts(self) -> dict[str, int]:
+        """Return added, held, released, discarded; the first is always the sum of the others."""
+        with self._database.read() as connection:
+            return quarantine.counts(connection)
+
+    def quarantine_fix(self, quarantine_id: int, text: bytes | str, *, author: str, reason: str) -> None:
+        """Keep a corrected text beside the original; `quarantine_release` will use it.
+
+        Raises:
+            UnknownRow: there is none of that number.
+            WrongState: it was settled before.
+        """
+        content = text.encode() if isinstance(text, str) else text
+        with self._database.write() as connection:
+            now = microseconds(self._clock())
+            quarantine.correct(connection, quarantine_id, content, author, reason, now)
+
+    def quarantine_release(
+        self,
+        quarantine_id: int,
+        *,
+        author: str,
+        reason: str,
+        check: Callable[[Mapping[str, Any]], str | None] | None = None,
+    ) -> AppendReport:
+        """Append a held row, corrected or as it came, through the same checks as any event, in one transaction.
+
+        Args:
+            quarantine_id: number of the row.
+            author: who releases it.
+            reason: why.
+            check: a further check of the door it came in by, as of a JSON Schema; returns the reason of a refusal.
+
+        Raises:
+            UnknownRow: there is none of that number.
+            WrongState: it was settled before.
+            StillRefused: it fails its checks again; it stays held.
+        """
+        now = self._clock()
+        with self._database.write() as connection:
+            row = quarantine.held_row(connection, quarantine_id)
+            report = ledger.release(
+                self._database,
+                connection,
+                row,
+                check=check,
+                now=microseconds(now),
+                latest_instant=microseconds(now + self._clock_tolerance),
+                units_after=self._published_units_after,
+            )
+            quarantine.settle(connection, quarantine_id, "released", author, reason, microseconds(now))
+        return report
+
+    def quarantine_discard(self, quarantine_id: int, *, author: str, reason: str) -> None:
+        """Settle a held row as not wanted; it stays readable.
+
+        Raises:
+            UnknownRow: there is none of that number.
+            WrongState: it was settled before.
+        """
+        with self._database.write() as connection:
+            now = microseconds(self._clock())
+            quarantine.settle(connection, quarantine_id, "discarded", author, reason, now)
+
+    def live_stock(self, sku: str, location_id: str) -> LiveStock | None:
+        """Return what an item's stock is this instant, None where nothing is known of it."""
+        with self._database.read() as connection:
+            return stock.of_item(connection, sku, location_id)
+
+    def live_stocks(self, location_id: str | None = None) -> list[LiveStock]:
+        """Return the stock of every item, or of those at one location, by sku and location; one snapshot."""
+        with self._database.read() as connection:
+            return stock.of_all(connection, location_id)
+
+    def rebase_stock(self, published: Iterable[Mapping[str, Any]]) -> int:
+        """Let live stock stand on what a newly published generation knows beyond this ledger.
+
+        Args:
+            published: per item the fold of the published movements that did **not** come from this store: `sku`,
+                `location_id`, `on_hand_units`, `counted_at` (instant of their last count, or None) and
+                `last_occurred_at` (instant of their last movement or count). Items left out contribute nothing.
+
+        Returns:
+            Items whose published contribution changed.
+        """
+        with self._database.write() as connection:
+            return stock.rebase(connection, published, self._published_units_after)
+
+    def policy_overrides(self, day: date | None = None) -> list[PolicyOverride]:
+        """Return the overrides that hold on a day; all that were ever made where no day is given."""
+        with self._database.read() as connection:
+            return policies.overrides(connection, day)
+
+    def effective_policy(
+        self, *, sku: str, location_id: str, segments: Sequence[str] = (), day: date
+    ) -> dict[str, EffectivePolicy]:
+        """Return what holds for one item on a day, by setting, with the override it comes from.
+
+        Args:
+            sku: stock keeping unit.
+            location_id: location.
+            segments: names of the segments it belongs to.
+            day: local day.
+        """
+        held = self.policy_overrides(day)
+        return policies.effective(held, sku=sku, location_id=location_id, segments=segments)
+
+    def open_orders(self) -> OpenOrders:
+        """Return committed proposals without a purchase order line: what counts as on order besides the lines."""
+        with self._database.read() as connection:
+            return proposals.open_orders(connection)
+
+    def propose(
+        self, as_of_date: date, lines: Iterable[Mapping[str, Any]], *, seen_version: int, author: str
+    ) -> ProposeReport:
+        """Make the lines of a run the undecided proposals.
+
+        A line that already stands proposed with the same supplier, units and cost keeps its id; what this run no
+        longer wants, or wants otherwise, is superseded; an item that was approved or exported after the run had
+        read `open_orders` is skipped, so two runs at once never order twice.
+
+        Args:
+            as_of_date: the day whose state was decided on.
+            lines: all lines of the run, one per item: `sku`, `location_id`, `supplier_id`, `order_units`, and
+                optionally `unit_cost`, `order_by_date`, `expires_date`, `detail` (JSON values).
+            seen_version: `open_orders().version`, read before the run computed its lines.
+            author: run id.
+
+        Raises:
+            StoreError: a line is malformed, an item occurs twice, or proposals of a later day stand undecided.
+        """
+        with self._database.write() as connection:
+            now = microseconds(self._clock())
+            return proposals.propose(connection, as_of_date, lines, seen_version=seen_version, author=author, now=now)
+
+    def decide_proposal(self, proposal_id: str, decision: str, *, event_id: str, author: str, reason: str = "") -> None:
+        """Approve or reject a proposal; an approval event in the log. Repeating it with the same event_id is harmless.
+
+        Args:
+            proposal_id: which.
+            decision: `approved` or `rejected`.
+            event_id: id the caller made for this decision.
+            author: who decides.
+            reason: why.
+
+        Raises:
+            UnknownRow: there is no such proposal.
+            WrongState: it was superseded, expired or decided otherwise before.
+            StoreError: the decision breaks a rule.
+        """
+        now = self._clock()
+        event = {
+            "event_type": "approval",
+            "event_id": event_id,
+            "occurred_at": now,
+            "proposal_id": proposal_id,
+            "decision": decision,
+            "author": author,
+            "reason": reason,
+        }
+        with self._database.write() as connection:
+            ledger.decide(self._database, connection, event, microseconds(now))
+
+    def pull_proposals(self, *, author: str, limit: int = 1_000) -> list[Proposal]:
+        """Hand out what is to be ordered, under stable ids, until each is acknowledged.
+
+        Approved proposals become exported; exported ones are handed out again, so a crash between this call and the
+        acknowledgement loses nothing. The receiver creates one order line per proposal_id, however often it comes.
+        """
+        with self._database.write() as connection:
+            return proposals.pull(connection, author=author, limit=limit, now=microseconds(self._clock()))
+
+    def acknowledge_proposal(self, proposal_id: str, erp_order: str, *, author: str) -> Proposal:
+        """Note that the ERP made an order of it; repeating it with the same order number changes nothing.
+
+        Raises:
+            UnknownRow: there is no such proposal.
+            WrongState: it was not exported, or is another ERP order already.
+        """
+        with self._database.write() as connection:
+            now = microseconds(self._clock())
+            return proposals.acknowledge(connection, proposal_id, erp_order, author=author, now=now)
+
+    def order_lines_appeared(self, orders: Mapping[str, str], *, author: str) -> list[str]:
+        """Let purchase order lines stand for their proposals, which then count as on order no longer.
+
+        Args:
+            orders: purchase order and line, as `PO-17:1`, by proposal_id; unknown ids are left alone.
+            author: run id.
+
+        Returns:
+            Ids of the proposals whose line was not known before.
+        """
+        with self._database.write() as connection:
+            return proposals.line_appeared(connection, orders, author=author, now=microseconds(self._clock()))
+
+    def expire_proposals(self, day: date, *, author: str) -> list[str]:
+        """End proposals that are neither decided nor exported and whose expires_date lies before `day`."""
+        with self._database.write() as connection:
+            return proposals.expire(connection, day, author=author, now=microseconds(self._clock()))
+
+    def proposal(self, proposal_id: str) -> tuple[Proposal, list[dict[str, Any]]]:
+        """Return a proposal and its history.
+
+        Raises:
+            UnknownRow: there is no such proposal.
+        """
+        with self._database.read() as connection:
+            return proposals.proposal(connection, proposal_id), proposals.steps(connection, proposal_id)
+
+    def proposals(self, *, state: str | None = None, after: str = "", limit: int = 1_000) -> list[Proposal]:
+        """Return proposals ordered by id; `after` is the last id seen, for paging."""
+        with self._database.read() as connection:
+            return proposals.rows(connection, state=state, after=after, limit=limit)
