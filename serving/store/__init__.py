@@ -7,6 +7,7 @@ from serving.store.epochs import Epoch
 from serving.store.errors import (
     Fenced,
     OffsetsLost,
+    SourceTaken,
     StillRefused,
     StoreError,
     StoreNotEmpty,
@@ -37,6 +38,7 @@ __all__ = [
     "ProposeReport",
     "QuarantinedRow",
     "Refusal",
+    "SourceTaken",
     "StillRefused",
     "Store",
     "StoreError",

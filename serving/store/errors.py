@@ -33,5 +33,9 @@ class StillRefused(StoreError):
     """A quarantined row was to be released and fails its checks again."""
 
 
+class SourceTaken(StoreError):
+    """Another door is the authority of a source."""
+
+
 class OffsetsLost(StoreError):
     """The stream no longer holds the position after the last stored offset: messages may be missing."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exc, insert, select, tuple_, update
 
-from serving.store import policies, proposals, quarantine, stock
+from serving.store import authorities, policies, proposals, quarantine, stock
 from serving.store.database import Database
 from serving.store.errors import StillRefused, StoreError, WrongState
 from serving.store.events import COLUMNS, CONTENT, Refused, Row, instant, money, quantity, typed_row
@@ -25,6 +25,7 @@ GENESIS = "0" * 64
 
 _EVENT_ID = COLUMNS.index("event_id")
 _TYPE = COLUMNS.index("event_type")
+_SOURCE = COLUMNS.index("source")
 _OCCURRED = COLUMNS.index("occurred_at")
 _IDENTITY = slice(COLUMNS.index("source"), COLUMNS.index("revision") + 1)
 _MOVEMENTS = ("movement", "count")
@@ -182,6 +183,10 @@ def append_within(
             row_numbers.append(number)
 
     head = connection.execute(select(ledger_head)).one()
+    taken = authorities.taken_elsewhere(connection, {row[_SOURCE] for row in rows if row[_TYPE] in _MOVEMENTS}, now)
+    if taken:
+        rows, row_numbers, second_door = _without(taken, rows, row_numbers)
+        invalid += second_door
     sorted_rows = _insert(database, connection, rows, head.sequence)
     fresh = sorted_rows.fresh
     sequence, chain_hash = head.sequence + len(fresh), head.chain_hash
@@ -278,6 +283,10 @@ def _objection(connection: Connection, event: Mapping[str, Any], door: str, late
         row = _checked_row(event, door, latest_instant)
     except Refused as refused:
         return refused.reason
+    if row[_TYPE] in _MOVEMENTS:
+        holder = authorities.holders(connection).get(row[_SOURCE], authorities.ONLINE_STORE)
+        if holder != authorities.ONLINE_STORE:
+            return authorities.refusal(row[_SOURCE], holder, authorities.ONLINE_STORE)
     conflicts = _sort(connection, [row]).conflicts
     return conflicts[0][1].reason if conflicts else None
 
@@ -287,6 +296,22 @@ def _checked_row(event: Mapping[str, Any], door: str, latest_instant: int) -> Ro
     if row[_OCCURRED] > latest_instant:
         raise Refused("clock_skew", f"occurred_at {instant(row[_OCCURRED]).isoformat()} lies in the future")
     return row
+
+
+def _without(
+    taken: Mapping[str, str], rows: list[Row], row_numbers: list[int]
+) -> tuple[list[Row], list[int], list[tuple[int, Refused]]]:
+    """Part the rows of sources that another door speaks for from the others."""
+    kept: list[tuple[Row, int]] = []
+    refused: list[tuple[int, Refused]] = []
+    for row, number in zip(rows, row_numbers, strict=True):
+        source = row[_SOURCE]
+        if row[_TYPE] in _MOVEMENTS and source in taken:
+            reason = authorities.refusal(source, taken[source], authorities.ONLINE_STORE)
+            refused.append((number, Refused("second_door", reason)))
+        else:
+            kept.append((row, number))
+    return [row for row, _ in kept], [number for _, number in kept], refused
 
 
 def _insert(database: Database, connection: Connection, rows: list[Row], sequence: int) -> _Sorted:

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from serving.store import backup, epochs, ledger, policies, proposals, quarantine, stock
+from serving.store import authorities, backup, epochs, ledger, policies, proposals, quarantine, stock
 from serving.store.database import Database
 from serving.store.epochs import Epoch
 from serving.store.events import microseconds
@@ -148,6 +148,27 @@ class Store:
         """Set an offset, also backwards: for a topic that was made anew."""
         with self._database.write() as connection:
             ledger.reset_offset(connection, source, topic, partition, next_offset, microseconds(self._clock()))
+
+    def take_authority(self, source: str, door: str, *, hand_over: bool = False) -> None:
+        """Make a door the one that speaks for a source; movements of it by another door are refused.
+
+        The online store takes a source by itself with its first movement, under the name `online_store`.
+
+        Args:
+            source: as in the movements, as `pos`.
+            door: as in `landing` or the name of a SQL source.
+            hand_over: take it from the door that holds it.
+
+        Raises:
+            SourceTaken: another door holds it, and `hand_over` is not given.
+        """
+        with self._database.write() as connection:
+            authorities.take(connection, source, door, microseconds(self._clock()), hand_over=hand_over)
+
+    def authorities(self) -> dict[str, str]:
+        """Return the door that speaks for each source."""
+        with self._database.read() as connection:
+            return authorities.holders(connection)
 
     def events_since(self, sequence: int, limit: int | None = None) -> Iterator[MovementBatch]:
         """Yield movements and counts after `sequence` in commit order, in batches of at most 10,000.

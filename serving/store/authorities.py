@@ -1,0 +1,50 @@
+"""Which door speaks for a source, so that the same sale cannot enter by two.
+
+The online store is one door whatever way an event took to it, because it recognises its own duplicates; landing
+files and SQL sources are others.
+"""
+
+from sqlalchemy import Connection, insert, select, update
+
+from serving.store.errors import SourceTaken
+from serving.store.schema import authorities
+
+ONLINE_STORE = "online_store"
+
+
+def take(connection: Connection, source: str, door: str, now: int, *, hand_over: bool) -> None:
+    """Make a door the authority of a source; see `Store.take_authority`."""
+    holder = connection.execute(select(authorities.c.door).where(authorities.c.source == source)).scalar_one_or_none()
+    if holder == door:
+        return
+    if holder is None:
+        connection.execute(insert(authorities).values(source=source, door=door, recorded_at=now))
+    elif hand_over:
+        connection.execute(update(authorities).where(authorities.c.source == source).values(door=door, recorded_at=now))
+    else:
+        raise SourceTaken(refusal(source, holder, door))
+
+
+def taken_elsewhere(connection: Connection, sources: set[str], now: int) -> dict[str, str]:
+    """Take sources for the online store; returns the door of each that another one holds."""
+    if not sources:
+        return {}
+    found = connection.execute(select(authorities).where(authorities.c.source.in_(sorted(sources))))
+    holders = {row.source: row.door for row in found}
+    for source in sorted(sources - holders.keys()):
+        take(connection, source, ONLINE_STORE, now, hand_over=False)
+    return {source: door for source, door in holders.items() if door != ONLINE_STORE}
+
+
+def holders(connection: Connection) -> dict[str, str]:
+    """Return the door of every source that has one."""
+    found = connection.execute(select(authorities).order_by(authorities.c.source))
+    return {row.source: row.door for row in found}
+
+
+def refusal(source: str, holder: str, door: str) -> str:
+    """Return why a door may not bring events of a source."""
+    return (
+        f"source {source!r} comes by {holder}; taking it by {door} as well would count the same fact twice. "
+        f"Stop one of them, or hand the source over to {door}."
+    )

@@ -1,0 +1,153 @@
+"""How fast the online store accepts movements, beside bare sqlite3, and how fast live stock answers.
+
+Append: batches of 1,000 against `executemany` of ready-made tuples into the same table, with the same indexes and the
+same fsyncs; what the store adds is checking, recognising, chaining and folding. Run: python tests/benchmarks/bench_store.py
+"""
+
+import argparse
+import random
+import sqlite3
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from serving.store import Store
+from serving.store.events import COLUMNS, typed_row
+
+BATCH_ROWS = 1_000
+START = datetime(2011, 1, 1, tzinfo=UTC)
+
+
+def batches(number: int, seed: int) -> list[list[dict[str, Any]]]:
+    """Return batches of sales and receipts of 3,000 items at 3 locations, in time order, one invoice of 20 lines each."""
+    rng = random.Random(seed)
+    made = []
+    for batch in range(number):
+        movements = []
+        for row in range(BATCH_ROWS):
+            count = batch * BATCH_ROWS + row
+            is_sale = rng.random() < 0.95
+            movements.append(
+                {
+                    "source": "pos",
+                    "document": f"INV-{500_000 + count // 20}",
+                    "line": count % 20,
+                    "revision": 0,
+                    "occurred_at": START + timedelta(seconds=7 * count),
+                    "recorded_at": START + timedelta(seconds=7 * count + 2),
+                    "sku": f"SKU-{rng.randrange(3_000):05}",
+                    "location_id": f"DEPOT-{rng.randrange(3)}",
+                    "movement_type": "sale" if is_sale else "receipt",
+                    "quantity_units": Decimal(-rng.randrange(1, 25) if is_sale else rng.randrange(20, 200)),
+                    "unit_price": Decimal(rng.randrange(50, 2_000)) / 100,
+                }
+            )
+        made.append(movements)
+    return made
+
+
+def bare_seconds(folder: Path, made: list[list[dict[str, Any]]]) -> list[float]:
+    """Return the seconds of each bare batch, one transaction each."""
+    url = f"sqlite:///{folder}/bare.sqlite"
+    Store.migrate(url)
+    connection = sqlite3.connect(folder / "bare.sqlite", isolation_level=None)
+    connection.execute("PRAGMA synchronous=FULL")
+    marks = ", ".join("?" * (len(COLUMNS) + 1))
+    statement = f"INSERT INTO events (sequence, {', '.join(COLUMNS)}) VALUES ({marks})"
+    seconds = []
+    sequence = 0
+    for movements in made:
+        rows = []
+        for movement in movements:
+            sequence += 1
+            rows.append((sequence, *typed_row(movement, "bench")))
+        begin = time.perf_counter()
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(statement, rows)
+        connection.execute("COMMIT")
+        seconds.append(time.perf_counter() - begin)
+    connection.close()
+    return seconds
+
+
+def store_seconds(store: Store, made: list[list[dict[str, Any]]]) -> list[float]:
+    """Return the seconds of each `append`."""
+    seconds = []
+    for movements in made:
+        begin = time.perf_counter()
+        report = store.append(movements, source="bench")
+        seconds.append(time.perf_counter() - begin)
+        assert report.accepted == len(movements)
+    return seconds
+
+
+def live_stock_milliseconds(store: Store, reads: int) -> list[float]:
+    """Return sorted milliseconds of reads of one item that 100,000 events lie behind."""
+    for part in range(100):
+        store.append(
+            [
+                {
+                    "source": "wms",
+                    "document": f"D{part}",
+                    "line": line,
+                    "occurred_at": START + timedelta(seconds=part * 1_000 + line),
+                    "sku": "BUSY",
+                    "location_id": "DEPOT-0",
+                    "movement_type": "sale",
+                    "quantity_units": -1,
+                }
+                for line in range(1_000)
+            ],
+            source="bench",
+        )
+    seconds = []
+    for _ in range(reads):
+        begin = time.perf_counter()
+        stock = store.live_stock("BUSY", "DEPOT-0")
+        seconds.append((time.perf_counter() - begin) * 1_000)
+        assert stock is not None
+        assert stock.on_hand_units == -100_000
+    return sorted(seconds)
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batches", type=int, default=200, help="batches of 1,000 on each side")
+    parser.add_argument("--rounds", type=int, default=4, help="the batches are parted in so many alternating rounds")
+    arguments = parser.parse_args()
+    made = batches(arguments.batches, seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/store.sqlite"
+        Store.migrate(url)
+        with Store.open(url) as store:
+            ours = store_seconds(store, made)
+            bare = bare_seconds(Path(folder), made)
+            rows = BATCH_ROWS * arguments.batches
+            print(f"append, {arguments.batches} batches of {BATCH_ROWS:,}:")
+            print(f"  bare executemany  {sum(bare) / rows * 1e6:7.1f} us a row, {rows / sum(bare):10,.0f} rows/s")
+            print(f"  Store.append      {sum(ours) / rows * 1e6:7.1f} us a row, {rows / sum(ours):10,.0f} rows/s")
+            print(f"  ratio             {sum(bare) / sum(ours):7.2f} (at least 0.50)")
+            again = store_seconds_of_duplicates(store, made[:20])
+            print(f"  all duplicates    {again / 20_000 * 1e6:7.1f} us a row")
+            reads = live_stock_milliseconds(store, 1_000)
+            print("live stock of one item with 100,000 tail events, 1,000 reads:")
+            print(f"  median {reads[500]:.2f} ms, p99 {reads[990]:.2f} ms (under 20 ms)")
+            begin = time.perf_counter()
+            report = store.verify()
+            print(f"verify: {report.events:,} events in {time.perf_counter() - begin:.1f} s, whole: {report.is_whole}")
+
+
+def store_seconds_of_duplicates(store: Store, made: list[list[dict[str, Any]]]) -> float:
+    """Return the seconds of appending what is known already."""
+    begin = time.perf_counter()
+    for movements in made:
+        assert store.append(movements, source="bench").duplicate == len(movements)
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main()
