@@ -253,8 +253,9 @@ def frame_for_expectations(
 
 def _run(suite: Suite, frame: "pd.DataFrame", rows: int) -> Validation:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -267,7 +268,7 @@ def _run(suite: Suite, frame: "pd.DataFrame", rows: int) -> Validation:
     definition = context.validation_definitions.add(
         gx.ValidationDefinition(name=suite.table.name, data=batch, suite=expectations)
     )
-    result = definition.run(
+    result: Any = definition.run(
         batch_parameters={"dataframe": frame},
         expectation_parameters={name: list(values) for name, values in suite_parameters().items()},
         result_format={"result_format": "COMPLETE"},
@@ -297,7 +298,9 @@ def _without_derived_set(suite: Suite) -> dict[str, Any]:
 def _result(entry: Mapping[str, Any]) -> ExpectationResult:
     config, found = entry["expectation_config"], entry["result"]
     kwargs = config["kwargs"]
-    columns = kwargs.get("column_list") or [kwargs[name] for name in ("column", "column_A", "column_B") if name in kwargs]
+    columns = kwargs.get("column_list") or [
+        kwargs[name] for name in ("column", "column_A", "column_B") if name in kwargs
+    ]
     observed = found.get("observed_value", found.get("partial_unexpected_list", []))
     if entry.get("exception_info", {}).get("raised_exception"):
         observed = entry["exception_info"]["exception_message"]
@@ -347,7 +350,9 @@ def _compile(expectation: Mapping[str, Any], position: int, known: set[str], pat
     strange = set(kwargs) - _SETTLED_KWARGS - understood
     if strange:
         raise ContractError(f"{place}: the option {sorted(strange)[0]!r} cannot be compiled to SQL")
-    columns = kwargs.get("column_list") or [kwargs[name] for name in ("column", "column_A", "column_B") if name in kwargs]
+    columns = kwargs.get("column_list") or [
+        kwargs[name] for name in ("column", "column_A", "column_B") if name in kwargs
+    ]
     for column in columns:
         if column not in known:
             raise ContractError(f"{place}: there is no column {column!r}")
@@ -360,7 +365,8 @@ def _compile(expectation: Mapping[str, Any], position: int, known: set[str], pat
         reason = literal(f"{columns[0]} is missing: {meta['reason']}")
     else:
         shown = " || ', ' || ".join(
-            f"{literal(column + ' is ')} || coalesce(left({quoted(column)}::varchar, 80), 'empty')" for column in columns
+            f"{literal(column + ' is ')} || coalesce(left({quoted(column)}::varchar, 80), 'empty')"
+            for column in columns
         )
         reason = f"{shown} || {literal(': ' + meta['reason'])}"
     return RowRule(meta["rule"], predicate, reason, position)
