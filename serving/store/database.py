@@ -118,6 +118,8 @@ def _engine(url: URL) -> Engine:
         # FULL syncs the log at every commit: what was acknowledged survives a power cut, not only a crash.
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # 64 MiB: the indexes of a large log are written at random; with the 2 MiB default every batch reads them anew.
+        connection.execute("PRAGMA cache_size=-65536")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -5,7 +5,7 @@ Knows no database.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
@@ -131,6 +131,71 @@ def typed_row(event: Mapping[str, Any], door: str) -> Row:
     if decision is None:
         raise Refused("event_type", f"event_type {event_type!r} is none of {', '.join(sorted(EVENT_TYPES))}")
     return _decision_row(event, event_type, decision, door)
+
+
+def typed_movements(events: Sequence[Mapping[str, Any]]) -> list[Row] | None:
+    """Return a batch of sound movements as rows, several times faster than `typed_row` one by one.
+
+    Works column by column on distinct values. Gives up with None at the first thing out of the ordinary; `typed_row`
+    then finds which event it is and why.
+    """
+    if not all(type(event) is dict and event.keys() <= _MOVEMENT_FIELDS for event in events):
+        return None
+    given: dict[str, list[Any]] = {name: [event.get(name) for event in events] for name in _MOVEMENT_FIELDS}
+    # Equal values of different types would share one conversion; so each column is held to types that may.
+    if not all(set(map(type, given[name])) <= types for name, types in _ORDINARY_TYPES.items()):
+        return None
+    revisions = [0 if revision is None else revision for revision in given["revision"]]
+    lines, kinds, stated = given["line"], given["movement_type"], given["event_type"]
+    if not (
+        0 <= min(lines) <= max(lines) < 2**31
+        and 0 <= min(revisions) <= max(revisions) < 2**31
+        and set(kinds) <= MOVEMENT_TYPES
+        and set(stated) <= {None, "movement"}
+    ):
+        return None
+    try:
+        typed = {name: _converted(name, given[name], read) for name, read in _READERS.items()}
+    except Refused:
+        return None
+    if any(":" in source for source in set(typed["source"])) or any(
+        units < 0 for units, kind in zip(typed["quantity_units"], kinds, strict=True) if kind == "count"
+    ):
+        return None
+    named = zip(typed["event_id"], typed["source"], typed["document"], lines, revisions, strict=True)
+    return list(
+        zip(
+            [
+                f"{source}:{document}:{line}:{revision}" if event_id is None else event_id
+                for event_id, source, document, line, revision in named
+            ],
+            ["count" if kind == "count" else "movement" for kind in kinds],
+            typed["source"],
+            typed["document"],
+            lines,
+            revisions,
+            typed["occurred_at"],
+            [
+                occurred if recorded is None else recorded
+                for occurred, recorded in zip(typed["occurred_at"], typed["recorded_at"], strict=True)
+            ],
+            typed["sku"],
+            typed["location_id"],
+            kinds,
+            typed["quantity_units"],
+            typed["unit_price"],
+            typed["lot_id"],
+            typed["reference"],
+            typed["reason"],
+            [None] * len(events),
+            strict=True,
+        )
+    )
+
+
+def _converted(name: str, values: list[Any], read: Callable[[str, Any], Any]) -> list[Any]:
+    by_value = {value: read(name, value) for value in set(values)}
+    return [by_value[value] for value in values]
 
 
 def _movement_row(event: Mapping[str, Any], event_type: str) -> Row:
@@ -424,4 +489,38 @@ _DECISIONS: Mapping[str, Mapping[str, Field]] = {
         "author": Field(text_of),
         "reason": Field(text_of, is_required=False),
     },
+}
+
+
+def _unless_null(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    def read_optional(name: str, value: Any) -> Any:
+        return None if value is None else read(name, value)
+
+    return read_optional
+
+
+_READERS: Mapping[str, Callable[[str, Any], Any]] = {
+    "event_id": _unless_null(text_of),
+    "source": text_of,
+    "document": text_of,
+    "occurred_at": instant_of,
+    "recorded_at": _unless_null(instant_of),
+    "sku": text_of,
+    "location_id": text_of,
+    "quantity_units": quantity_of,
+    "unit_price": _unless_null(money_of),
+    "lot_id": optional_text_of,
+    "reference": optional_text_of,
+    "reason": optional_text_of,
+}
+_NULL = type(None)
+_ORDINARY_TYPES: Mapping[str, frozenset[type]] = {
+    **{name: frozenset({str}) for name in ("source", "document", "sku", "location_id", "movement_type")},
+    **{name: frozenset({str, _NULL}) for name in ("event_type", "event_id", "lot_id", "reference", "reason")},
+    "line": frozenset({int}),
+    "revision": frozenset({int, _NULL}),
+    "occurred_at": frozenset({datetime, str}),
+    "recorded_at": frozenset({datetime, str, _NULL}),
+    "quantity_units": frozenset({int, str, Decimal}),
+    "unit_price": frozenset({int, str, Decimal, _NULL}),
 }

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, exc, insert, select, tuple_, update
 from serving.store import authorities, policies, proposals, quarantine, stock
 from serving.store.database import Database
 from serving.store.errors import StillRefused, StoreError, WrongState
-from serving.store.events import COLUMNS, CONTENT, Refused, Row, instant, money, quantity, typed_row
+from serving.store.events import COLUMNS, CONTENT, Refused, Row, instant, money, quantity, typed_movements, typed_row
 from serving.store.schema import batches, events, ledger_head, stream_offsets
 
 GENESIS = "0" * 64
@@ -134,17 +134,35 @@ class _Sorted:
     conflicts: list[tuple[int, Refused]] = field(default_factory=list)
 
 
-def append(database: Database, handed_in: Iterable[Mapping[str, Any]], **arguments: Any) -> AppendReport:
-    """Add events in a transaction of their own; arguments as for `append_within`."""
-    given = list(handed_in)
-    with database.write() as connection:
-        return append_within(database, connection, given, **arguments)
+@dataclass(frozen=True)
+class Delivery:
+    """What one call hands in, read and checked; everything that needs no database.
+
+    Attributes:
+        given: events as they came.
+        door: the way they came in.
+        now: microseconds; becomes `ingested_at` unless an earlier batch carries a later one.
+        rows: the sound ones.
+        row_numbers: position in `given` of each row.
+        refused: the others, by position in `given`.
+        places: where each of `given` stood; made up from the event itself where absent.
+        refusals: what could not be read as events.
+        offsets: next offset to read, by topic and partition.
+    """
+
+    given: Sequence[Mapping[str, Any]]
+    door: str
+    now: int
+    rows: list[Row]
+    row_numbers: list[int]
+    refused: list[tuple[int, Refused]]
+    places: Sequence[Place] | None
+    refusals: Sequence[Refusal]
+    offsets: Mapping[tuple[str, int], int]
 
 
-def append_within(
-    database: Database,
-    connection: Connection,
-    given: Sequence[Mapping[str, Any]],
+def delivery(
+    handed_in: Iterable[Mapping[str, Any]],
     *,
     door: str,
     now: int,
@@ -152,36 +170,39 @@ def append_within(
     places: Sequence[Place] | None = None,
     refusals: Sequence[Refusal] = (),
     offsets: Mapping[tuple[str, int], int] | None = None,
-    units_after: stock.PublishedUnitsAfter | None = None,
+) -> Delivery:
+    """Read and check what a call hands in; arguments as for `Store.append`.
+
+    Args:
+        handed_in: events as `serving.store.events.typed_row` takes them.
+        door: the way they came in.
+        now: microseconds.
+        latest_instant: microseconds; an event that occurred later has a wrong clock.
+        places: where each event stood, as many as events.
+        refusals: what could not be read as events.
+        offsets: next offset to read, by topic and partition.
+    """
+    given = list(handed_in)
+    if places is not None and len(places) != len(given):
+        raise ValueError(f"{len(places)} places were given for {len(given)} events")
+    rows, row_numbers, refused = _typed(given, door, latest_instant)
+    return Delivery(given, door, now, rows, row_numbers, refused, places, refusals, offsets or {})
+
+
+def append(
+    database: Database, connection: Connection, delivered: Delivery, units_after: stock.PublishedUnitsAfter | None
 ) -> AppendReport:
-    """Add events in a running write transaction; see `Store.append`.
+    """Add what was delivered, and all that follows from it, in a running write transaction.
 
     Args:
         database: the store's database.
         connection: its write transaction.
-        given: events as `serving.store.events.typed_row` takes them.
-        door: the way they came in.
-        now: microseconds; becomes `ingested_at` unless an earlier batch carries a later one.
-        latest_instant: microseconds; an event that occurred later has a wrong clock.
-        places: where each event stood, as long as `given`; made up from the event itself where absent.
-        refusals: what could not be read as events.
-        offsets: next offset to read, by topic and partition.
+        delivered: as `delivery` returns it.
         units_after: reads published movements that never passed through the ledger.
     """
-    if places is not None and len(places) != len(given):
-        raise ValueError(f"{len(places)} places were given for {len(given)} events")
-    rows: list[Row] = []
-    row_numbers: list[int] = []
-    invalid: list[tuple[int, Refused]] = []
-    for number, event in enumerate(given):
-        try:
-            row = _checked_row(event, door, latest_instant)
-        except Refused as refused:
-            invalid.append((number, refused))
-        else:
-            rows.append(row)
-            row_numbers.append(number)
-
+    given, door, now, places = delivered.given, delivered.door, delivered.now, delivered.places
+    rows, row_numbers, invalid = delivered.rows, delivered.row_numbers, list(delivered.refused)
+    refusals = delivered.refusals
     head = connection.execute(select(ledger_head)).one()
     taken = authorities.taken_elsewhere(connection, {row[_SOURCE] for row in rows if row[_TYPE] in _MOVEMENTS}, now)
     if taken:
@@ -209,7 +230,7 @@ def append_within(
         quarantine_id is None for quarantine_id in added[len(invalid) : len(invalid) + len(conflicts)]
     )
     known = sum(quarantine_id is None for quarantine_id in added)
-    _keep_offsets(connection, door, offsets or {}, now)
+    _keep_offsets(connection, door, delivered.offsets, now)
     return AppendReport(
         received=len(given) + len(refusals),
         accepted=len(fresh),
@@ -247,15 +268,8 @@ def release(
         objection = _objection(connection, event, row.door, latest_instant)
     if objection is not None:
         raise StillRefused(f"Quarantined row {row.quarantine_id} is refused again: {objection}. Fix its text first.")
-    return append_within(
-        database,
-        connection,
-        [event],
-        door=row.door,
-        now=now,
-        latest_instant=latest_instant,
-        units_after=units_after,
-    )
+    delivered = delivery([event], door=row.door, now=now, latest_instant=latest_instant)
+    return append(database, connection, delivered, units_after)
 
 
 def decide(database: Database, connection: Connection, event: Mapping[str, Any], now: int) -> None:
@@ -275,7 +289,7 @@ def decide(database: Database, connection: Connection, event: Mapping[str, Any],
             f"Proposal {found.proposal_id} is {found.state}; it can no longer be {event['decision']}. "
             "Look at the current proposals."
         )
-    append_within(database, connection, [event], door="decision", now=now, latest_instant=now)
+    append(database, connection, delivery([event], door="decision", now=now, latest_instant=now), None)
 
 
 def _objection(connection: Connection, event: Mapping[str, Any], door: str, latest_instant: int) -> str | None:
@@ -289,6 +303,28 @@ def _objection(connection: Connection, event: Mapping[str, Any], door: str, late
             return authorities.refusal(row[_SOURCE], holder, authorities.ONLINE_STORE)
     conflicts = _sort(connection, [row]).conflicts
     return conflicts[0][1].reason if conflicts else None
+
+
+def _typed(
+    given: Sequence[Mapping[str, Any]], door: str, latest_instant: int
+) -> tuple[list[Row], list[int], list[tuple[int, Refused]]]:
+    """Return rows, the number of the event of each, and what was refused by number."""
+    if given:
+        all_rows = typed_movements(given)
+        if all_rows is not None and max(row[_OCCURRED] for row in all_rows) <= latest_instant:
+            return all_rows, list(range(len(given))), []
+    rows: list[Row] = []
+    row_numbers: list[int] = []
+    refused: list[tuple[int, Refused]] = []
+    for number, event in enumerate(given):
+        try:
+            row = _checked_row(event, door, latest_instant)
+        except Refused as why:
+            refused.append((number, why))
+        else:
+            rows.append(row)
+            row_numbers.append(number)
+    return rows, row_numbers, refused
 
 
 def _checked_row(event: Mapping[str, Any], door: str, latest_instant: int) -> Row:

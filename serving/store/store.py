@@ -127,8 +127,7 @@ class Store:
             Counts that add up, and the head of the chain.
         """
         now = self._clock()
-        return ledger.append(
-            self._database,
+        delivered = ledger.delivery(
             events,
             door=source,
             now=microseconds(now),
@@ -136,8 +135,9 @@ class Store:
             places=places,
             refusals=refusals,
             offsets=offsets,
-            units_after=self._published_units_after,
         )
+        with self._database.write() as connection:
+            return ledger.append(self._database, connection, delivered, self._published_units_after)
 
     def offsets(self, source: str) -> dict[tuple[str, int], int]:
         """Return the next offset to read by (topic, partition) of a door."""

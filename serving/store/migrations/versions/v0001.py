@@ -107,6 +107,7 @@ def upgrade() -> None:
         sa.Column("sequence", Number, nullable=False),
         sa.Column("is_settled", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("sku", "location_id", name=op.f("pk_live_stock")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "proposals",
@@ -146,6 +147,7 @@ def upgrade() -> None:
         sa.Column("counted_at", Number, nullable=True),
         sa.Column("last_occurred_at", Number, nullable=False),
         sa.PrimaryKeyConstraint("sku", "location_id", name=op.f("pk_published_stock")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "quarantine",
