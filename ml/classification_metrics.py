@@ -1,0 +1,261 @@
+"""How well labels and scores agree with the truth: precision, recall, F1, AUC, accuracy, calibration, confusion.
+
+Measures and figures of classifiers and detectors belong here; errors of demand forecasts do not (`ml.metrics`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+
+def detection_metrics(is_positive: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, float]:
+    """Score a detector that says how suspicious each row is.
+
+    Args:
+        is_positive: truth per row, bool [rows].
+        score: suspicion per row, higher is more suspicious, [rows].
+        threshold: a row whose score is at least this is reported.
+
+    Returns:
+        rows, positives, reported (counts); precision, recall, f1 at the threshold; auc_roc and auc_pr (average
+        precision, the step-wise area of Davis and Goadrich 2006) over all thresholds. What is undefined is NaN:
+        recall and both areas without a positive, auc_roc without a negative, precision when nothing is reported.
+
+    Raises:
+        ValueError: when lengths differ or a score is not finite.
+    """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    truth = np.asarray(is_positive, dtype=bool)
+    suspicion = _finite_scores(truth, score)
+    reported = suspicion >= threshold
+    hits = int((truth & reported).sum())
+    positives = int(truth.sum())
+    precision = hits / int(reported.sum()) if reported.any() else float("nan")
+    recall = hits / positives if positives else float("nan")
+    f1 = 2 * hits / (positives + int(reported.sum())) if positives else float("nan")
+    two_sided = 0 < positives < len(truth)
+    return {
+        "rows": float(len(truth)),
+        "positives": float(positives),
+        "reported": float(reported.sum()),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "auc_roc": float(roc_auc_score(truth, suspicion)) if two_sided else float("nan"),
+        "auc_pr": float(average_precision_score(truth, suspicion)) if positives else float("nan"),
+    }
+
+
+def best_f1_threshold(is_positive: np.ndarray, score: np.ndarray) -> float:
+    """Return the threshold with the highest F1 on these rows; the highest such threshold when several tie.
+
+    Choose it on rows that are not the ones reported: on its own rows F1 flatters itself.
+
+    Args:
+        is_positive: truth per row, bool [rows]; at least one True.
+        score: suspicion per row, [rows].
+
+    Returns:
+        A value of `score`; rows at or above it are reported.
+
+    Raises:
+        ValueError: when lengths differ, a score is not finite or no row is positive.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    truth = np.asarray(is_positive, dtype=bool)
+    suspicion = _finite_scores(truth, score)
+    if not truth.any():
+        raise ValueError("no row is positive: a best threshold needs at least one, add labelled positives")
+    precision, recall, thresholds = precision_recall_curve(truth, suspicion)
+    total = precision[:-1] + recall[:-1]
+    f1 = np.divide(2 * precision[:-1] * recall[:-1], total, out=np.zeros_like(total), where=total > 0)
+    return float(thresholds[len(f1) - 1 - int(np.argmax(f1[::-1]))])
+
+
+def recognition_metrics(labels: Sequence[str], probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """Score class probabilities against true labels.
+
+    Args:
+        labels: true class per row, [rows]; each one of `classes`.
+        probabilities: [rows, classes], rows summing to 1.
+        classes: name of each column of `probabilities`.
+
+    Returns:
+        rows; accuracy; top5_accuracy (the true class is among the five likeliest); macro_precision, macro_recall,
+        macro_f1 (unweighted means over the classes present); log_loss in nats; expected_calibration_error.
+
+    Raises:
+        ValueError: when shapes disagree or a label is not one of the classes.
+    """
+    from sklearn.metrics import log_loss, precision_recall_fscore_support
+
+    actual = _class_positions(labels, classes)
+    table = np.asarray(probabilities, dtype=np.float64)
+    if table.shape != (len(actual), len(classes)):
+        raise ValueError(
+            f"probabilities have shape {table.shape}, expected {(len(actual), len(classes))}: one row per label, "
+            "one column per class"
+        )
+    predicted = table.argmax(axis=1)
+    # Rank of the true class counts the classes that are strictly likelier, or as likely and named earlier.
+    own = table[np.arange(len(actual)), actual][:, None]
+    rank = (table > own).sum(axis=1) + ((table == own) & (np.arange(len(classes)) < actual[:, None])).sum(axis=1)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        actual, predicted, labels=np.unique(actual), average="macro", zero_division=0.0
+    )
+    return {
+        "rows": float(len(actual)),
+        "accuracy": float((predicted == actual).mean()),
+        "top5_accuracy": float((rank < 5).mean()),
+        "macro_precision": float(precision),
+        "macro_recall": float(recall),
+        "macro_f1": float(f1),
+        "log_loss": float(log_loss(actual, table / table.sum(axis=1, keepdims=True), labels=np.arange(len(classes)))),
+        "expected_calibration_error": expected_calibration_error(table.max(axis=1), predicted == actual),
+    }
+
+
+def expected_calibration_error(confidence: np.ndarray, is_correct: np.ndarray, bins: int = 15) -> float:
+    """Return the mean gap between stated confidence and hit rate, weighted by rows.
+
+    Args:
+        confidence: probability given to the predicted class, [rows], in [0, 1].
+        is_correct: whether that class was right, bool [rows].
+        bins: number of equally wide confidence bins; 15 as in Guo et al. 2017, "On Calibration of Modern Neural
+            Networks", equation 3.
+
+    Returns:
+        A value in [0, 1]; 0 is perfect. NaN without rows.
+
+    Raises:
+        ValueError: when a confidence lies outside [0, 1] or is not a number.
+    """
+    stated = np.asarray(confidence, dtype=np.float64)
+    correct = np.asarray(is_correct, dtype=np.float64)
+    if not len(stated):
+        return float("nan")
+    if not ((stated >= 0) & (stated <= 1 + 1e-6)).all():
+        raise ValueError(f"confidence must lie in [0, 1], found {stated.min()} to {stated.max()}: pass probabilities")
+    place = np.clip(np.ceil(stated * bins).astype(int) - 1, 0, bins - 1)
+    gap = np.bincount(place, weights=correct - stated, minlength=bins)
+    return float(np.abs(gap).sum() / len(stated))
+
+
+def confusion_frame(actual: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
+    """Count rows by true and predicted class.
+
+    Args:
+        actual: true class per row.
+        predicted: class given per row.
+        classes: order of rows and columns.
+
+    Returns:
+        Square frame of counts; index named actual, columns named predicted.
+
+    Raises:
+        ValueError: when a value is not one of the classes or lengths differ.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    counts = confusion_matrix(
+        _class_positions(actual, classes), _class_positions(predicted, classes), labels=np.arange(len(classes))
+    )
+    return pd.DataFrame(
+        counts, index=pd.Index(list(classes), name="actual"), columns=pd.Index(list(classes), name="predicted")
+    )
+
+
+def confusion_figure(confusion: pd.DataFrame, title: str = "Confusion by class") -> Figure:
+    """Draw a confusion frame: rows are true classes, darkness is the share of the row.
+
+    Args:
+        confusion: as `confusion_frame` returns it.
+        title: text above the figure.
+
+    Returns:
+        A matplotlib figure that belongs to no global state.
+    """
+    from matplotlib.figure import Figure
+
+    counts = confusion.to_numpy(dtype=np.float64)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
+    side = max(4.0, 0.32 * len(confusion) + 2.5)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    axes.set_xticks(range(len(confusion.columns)), [str(name) for name in confusion.columns], rotation=90, fontsize=7)
+    axes.set_yticks(range(len(confusion.index)), [str(name) for name in confusion.index], fontsize=7)
+    for row, column in np.argwhere(counts > 0):
+        axes.text(
+            column,
+            row,
+            f"{counts[row, column]:.0f}",
+            ha="center",
+            va="center",
+            fontsize=6,
+            color="white" if share[row, column] > 0.5 else "black",
+        )
+    axes.set_xlabel("recognised as")
+    axes.set_ylabel("true class")
+    axes.set_title(title)
+    return figure
+
+
+def precision_recall_figure(
+    is_positive: np.ndarray, scores: dict[str, np.ndarray], title: str = "Precision and recall"
+) -> Figure:
+    """Draw the precision-recall curve of several detectors on the same rows.
+
+    Args:
+        is_positive: truth per row, bool [rows].
+        scores: name of the detector to its score per row.
+        title: text above the figure.
+
+    Returns:
+        A matplotlib figure; the legend gives the average precision, the dotted line is the share of positives
+        (the precision of guessing).
+    """
+    from matplotlib.figure import Figure
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    truth = np.asarray(is_positive, dtype=bool)
+    figure = Figure(figsize=(6.0, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, score in scores.items():
+        precision, recall, _ = precision_recall_curve(truth, _finite_scores(truth, score))
+        axes.step(recall, precision, where="post", label=f"{name} ({average_precision_score(truth, score):.3f})")
+    axes.axhline(truth.mean(), linestyle=":", color="grey", linewidth=1)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall: share of the true ones found", title=title)
+    axes.set_ylabel("precision: share of the reported that are true")
+    axes.legend(fontsize=8, title="average precision", title_fontsize=8)
+    return figure
+
+
+def _finite_scores(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Return the scores as float64 after checking length and finiteness."""
+    suspicion = np.asarray(score, dtype=np.float64)
+    if suspicion.shape != truth.shape:
+        raise ValueError(f"{len(truth)} rows of truth but {suspicion.shape} scores: pass one score per row")
+    broken = np.flatnonzero(~np.isfinite(suspicion))
+    if len(broken):
+        raise ValueError(f"score {suspicion[broken[0]]} in row {broken[0]} is not finite: score every row")
+    return suspicion
+
+
+def _class_positions(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Return the column of each label; a label that has none is an error naming it and its row."""
+    positions = pd.Index(list(classes)).get_indexer(pd.Index(list(labels)))
+    unknown = np.flatnonzero(positions < 0)
+    if len(unknown):
+        raise ValueError(f"label {list(labels)[unknown[0]]!r} in row {unknown[0]} is not one of {list(classes)}")
+    return np.asarray(positions)
