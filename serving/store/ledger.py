@@ -189,8 +189,29 @@ def delivery(
     return Delivery(given, door, now, rows, row_numbers, refused, places, refusals, offsets or {})
 
 
+def append_at_once(
+    database: Database, delivered: Delivery, units_after: stock.PublishedUnitsAfter | None
+) -> AppendReport:
+    """Add what was delivered in a transaction of its own.
+
+    Nearly every batch is all new: insert it blindly, and look the known events up only when a unique index objects.
+    The transaction is then begun anew, as a savepoint would cost every batch a copy of each page it touches.
+    """
+    try:
+        with database.write() as connection:
+            return append(database, connection, delivered, units_after, is_blind=True)
+    except exc.IntegrityError:
+        with database.write() as connection:
+            return append(database, connection, delivered, units_after)
+
+
 def append(
-    database: Database, connection: Connection, delivered: Delivery, units_after: stock.PublishedUnitsAfter | None
+    database: Database,
+    connection: Connection,
+    delivered: Delivery,
+    units_after: stock.PublishedUnitsAfter | None,
+    *,
+    is_blind: bool = False,
 ) -> AppendReport:
     """Add what was delivered, and all that follows from it, in a running write transaction.
 
@@ -199,6 +220,10 @@ def append(
         connection: its write transaction.
         delivered: as `delivery` returns it.
         units_after: reads published movements that never passed through the ledger.
+        is_blind: take for granted that every event is new.
+
+    Raises:
+        IntegrityError: some event is known, and `is_blind` said otherwise; roll back.
     """
     given, door, now, places = delivered.given, delivered.door, delivered.now, delivered.places
     rows, row_numbers, invalid = delivered.rows, delivered.row_numbers, list(delivered.refused)
@@ -208,11 +233,12 @@ def append(
     if taken:
         rows, row_numbers, second_door = _without(taken, rows, row_numbers)
         invalid += second_door
-    sorted_rows = _insert(database, connection, rows, head.sequence)
+    sorted_rows = _Sorted(fresh=rows) if is_blind else _sort(connection, rows)
     fresh = sorted_rows.fresh
     sequence, chain_hash = head.sequence + len(fresh), head.chain_hash
     if fresh:
         first = head.sequence + 1
+        _insert(database, connection, fresh, first)
         chain_hash = _link(connection, head, door, now, first, fresh)
         _derive(connection, fresh, first, sequence, now, units_after)
     conflicts = [(row_numbers[number], refused) for number, refused in sorted_rows.conflicts]
@@ -350,28 +376,10 @@ def _without(
     return [row for row, _ in kept], [number for _, number in kept], refused
 
 
-def _insert(database: Database, connection: Connection, rows: list[Row], sequence: int) -> _Sorted:
-    """Insert what is not known yet, with sequences from `sequence` + 1 on, and sort the rest.
-
-    Nearly every batch is all new: insert it blindly, and look the known ones up only when a unique index objects.
-    """
-    if not rows:
-        return _Sorted()
-    try:
-        with connection.begin_nested():
-            _insert_rows(database, connection, rows, sequence)
-    except exc.IntegrityError:
-        sorted_rows = _sort(connection, rows)
-        if sorted_rows.fresh:
-            _insert_rows(database, connection, sorted_rows.fresh, sequence)
-        return sorted_rows
-    return _Sorted(fresh=rows)
-
-
-def _insert_rows(database: Database, connection: Connection, rows: list[Row], sequence: int) -> None:
+def _insert(database: Database, connection: Connection, rows: list[Row], first: int) -> None:
     marks = ", ".join([database.mark] * (len(COLUMNS) + 1))
     statement = f"INSERT INTO events (sequence, {', '.join(COLUMNS)}) VALUES ({marks})"
-    connection.exec_driver_sql(statement, [(number, *row) for number, row in enumerate(rows, sequence + 1)])
+    connection.exec_driver_sql(statement, [(number, *row) for number, row in enumerate(rows, first)])
 
 
 def _sort(connection: Connection, rows: list[Row]) -> _Sorted:

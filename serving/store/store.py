@@ -136,8 +136,7 @@ class Store:
             refusals=refusals,
             offsets=offsets,
         )
-        with self._database.write() as connection:
-            return ledger.append(self._database, connection, delivered, self._published_units_after)
+        return ledger.append_at_once(self._database, delivered, self._published_units_after)
 
     def offsets(self, source: str) -> dict[tuple[str, int], int]:
         """Return the next offset to read by (topic, partition) of a door."""
