@@ -1,7 +1,7 @@
 {#
     After an invocation in which everything passed, write each mart and report it built to
-    INVENTORYBOT_EXPORTS/<schema>/<table>.parquet, ordered by its grain, without the columns marked internal.
-    A failure anywhere writes nothing: what the steps after dbt read is always from a run that passed all its tests.
+    INVENTORYBOT_EXPORTS/<schema>/<table>.parquet, ordered by its grain. A failure anywhere writes nothing: what the steps
+    after dbt read always passed all its tests.
 #}
 {% macro export_relations(results) %}
     {% set folder = env_var('INVENTORYBOT_EXPORTS', '') %}
@@ -20,19 +20,14 @@
 
 
 {% macro export_relation(node, folder) %}
-    {% set internal = [] %}
-    {% for column in node.columns.values() if column.config.meta.get('internal') %}
-        {% do internal.append(column.name) %}
-    {% endfor %}
-    {# A COPY into a file does not make the folder; one into a folder does, and writes nothing for no rows. #}
+    {# A COPY to a file does not make its folder; one to a folder does, and of no rows it writes no file. #}
     {% do run_query(
         "copy (select 1 as nothing where false) to '" ~ folder ~ "/" ~ node.schema ~
         "' (format parquet, file_size_bytes '1GB', write_empty_file false, overwrite_or_ignore true)"
     ) %}
     {% set copy %}
         copy (
-            select * {% if internal %}exclude ({{ internal | join(', ') }}){% endif %}
-            from {{ adapter.quote(node.schema) }}.{{ adapter.quote(node.name) }}
+            select * from {{ adapter.quote(node.schema) }}.{{ adapter.quote(node.name) }}
             order by {{ node.config.meta['grain'] | join(', ') }}
         ) to '{{ folder }}/{{ node.schema }}/{{ node.name }}.parquet' (format parquet, compression zstd)
     {% endset %}

@@ -154,7 +154,7 @@
 {% macro forget_changed_stock() %}
     {% if is_incremental() %}
         {% set upstream %}
-            select sku, location_id, day, content_fingerprint as fingerprint from {{ ref('fct_stock_movements') }}
+            select sku, location_id, day, content_fingerprint as fingerprint from {{ ref('int_folded_movements') }}
         {% endset %}
         {{ forget_days_outside_spans() }};
         {{ forget_changed_days(upstream) }}
@@ -165,7 +165,7 @@
 {% macro forget_changed_demand() %}
     {% if is_incremental() %}
         {% set upstream %}
-            select sku, location_id, day, inputs_fingerprint as fingerprint from {{ ref('fct_daily_stock') }}
+            select sku, location_id, day, inputs_fingerprint as fingerprint from {{ ref('int_daily_balances') }}
             union all
             select sku, location_id, day, cancellations_fingerprint as fingerprint from {{ ref('int_sale_cancellations') }}
         {% endset %}

@@ -65,3 +65,13 @@
 {% macro duckdb__weekday_name(day) -%}
     dayname({{ day }})
 {%- endmacro %}
+
+
+{# In a select list: a row for each day from one to the other, both included. #}
+{% macro each_day(from_day, to_day) -%}
+    {{ return(adapter.dispatch('each_day')(from_day, to_day)) }}
+{%- endmacro %}
+
+{% macro duckdb__each_day(from_day, to_day) -%}
+    cast(unnest(generate_series({{ from_day }}, {{ to_day }}, interval 1 day)) as date)
+{%- endmacro %}

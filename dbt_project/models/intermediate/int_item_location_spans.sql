@@ -1,7 +1,7 @@
 {{ config(materialized='table') }}
 
 with stock_movements as (
-    select * from {{ ref('fct_stock_movements') }}
+    select * from {{ ref('int_folded_movements') }}
 ),
 
 products as (

@@ -1,7 +1,10 @@
+{# Days ahead that are planned at least: eight weeks. #}
+{% set least_days_ahead = 56 %}
+
 {{ config(materialized='table') }}
 
-with stock_movements as (
-    select * from {{ ref('fct_stock_movements') }}
+with folded_movements as (
+    select * from {{ ref('int_folded_movements') }}
 ),
 
 clocks as (
@@ -12,22 +15,46 @@ calendar_events as (
     select * from {{ ref('stg_calendar_events') }}
 ),
 
+supplier_terms as (
+    select * from {{ ref('stg_supplier_terms') }}
+),
+
+suppliers as (
+    select * from {{ ref('stg_suppliers') }}
+),
+
 first_days as (
     select location_id, min(day) as first_day
-    from stock_movements
+    from folded_movements
     group by location_id
 ),
 
-location_days as (
+-- Suppliers may take twice the time agreed, and the review period comes on top.
+longest_wait as (
+    select
+        greatest(
+            {{ least_days_ahead }},
+            coalesce(2 * cast(ceil(max(supplier_terms.lead_time_days)) as integer) + max(suppliers.review_period_days), 0)
+        ) as days_ahead
+    from supplier_terms
+    inner join suppliers on supplier_terms.supplier_id = suppliers.supplier_id
+),
+
+spans as (
     select
         clocks.location_id,
         clocks.country,
-        cast(days.day as date) as day
-    from first_days
-    inner join clocks on first_days.location_id = clocks.location_id
-    cross join lateral (
-        select unnest(generate_series(first_days.first_day, clocks.as_of_date, interval 1 day)) as day
-    ) as days
+        clocks.as_of_date,
+        coalesce(first_days.first_day, clocks.as_of_date) as first_day,
+        {{ dbt.dateadd('day', 'longest_wait.days_ahead', 'clocks.as_of_date') }} as last_day
+    from clocks
+    cross join longest_wait
+    left join first_days on clocks.location_id = first_days.location_id
+),
+
+location_days as (
+    select location_id, country, as_of_date, {{ each_day('first_day', 'last_day') }} as day
+    from spans
 ),
 
 event_days as (
@@ -44,6 +71,7 @@ described as (
     select
         location_days.location_id,
         location_days.day,
+        {{ days_between('location_days.as_of_date', 'location_days.day') }} as days_ahead,
         event_days.event_name,
         not coalesce(event_days.is_closed, false) as is_open
     from location_days

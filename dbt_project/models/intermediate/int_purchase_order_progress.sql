@@ -11,7 +11,7 @@ clocks as (
 ),
 
 stock_movements as (
-    select * from {{ ref('fct_stock_movements') }}
+    select * from {{ ref('int_folded_movements') }}
 ),
 
 receipts as (

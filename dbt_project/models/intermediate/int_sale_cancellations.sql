@@ -1,5 +1,5 @@
 with stock_movements as (
-    select * from {{ ref('fct_stock_movements') }}
+    select * from {{ ref('int_folded_movements') }}
 ),
 
 cancellations as (

@@ -1,0 +1,45 @@
+with item_locations as (
+    select * from {{ ref('dim_item_locations') }}
+),
+
+location_days as (
+    select * from {{ ref('int_location_days') }}
+),
+
+days_to_come as (
+    select * from location_days
+    where days_ahead > 0
+),
+
+plan_bounds as (
+    select min(day) as from_day, max(day) as until_day
+    from days_to_come
+),
+
+{{ price_days('plan_bounds') }},
+
+planned_days as (
+    select
+        item_locations.sku,
+        item_locations.location_id,
+        days_to_come.day,
+        cast(days_to_come.days_ahead as integer) as days_ahead,
+        coalesce(location_prices.unit_price, general_prices.unit_price, item_locations.unit_price) as unit_price,
+        coalesce(location_prices.is_promotion, general_prices.is_promotion, false) as is_promotion,
+        days_to_come.event_name,
+        days_to_come.is_open
+    from item_locations
+    inner join days_to_come on item_locations.location_id = days_to_come.location_id
+    left join price_days as location_prices
+        on
+            item_locations.sku = location_prices.sku
+            and item_locations.location_id = location_prices.location_id
+            and days_to_come.day = location_prices.day
+    left join price_days as general_prices
+        on
+            item_locations.sku = general_prices.sku
+            and general_prices.location_id is null
+            and days_to_come.day = general_prices.day
+)
+
+select * from planned_days

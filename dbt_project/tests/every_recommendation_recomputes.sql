@@ -1,0 +1,153 @@
+{{ config(meta={'dagster': {'ref': {'name': 'restock_recommendations'}}}) }}
+
+{#
+    Each term of each recommendation made again from its own source; a row per term that differs. Units agree to 0.001; the
+    forecast is a sum over many days, which each side rounds in its own way: 0.01, and a millionth of large sums.
+#}
+
+with recommendations as (
+    select * from {{ ref('restock_recommendations') }}
+),
+
+positions as (
+    select * from {{ ref('fct_stock_position') }}
+),
+
+open_orders as (
+    select * from {{ ref('fct_open_orders') }}
+),
+
+forecasts as (
+    select * from {{ ref('fct_demand_forecasts') }}
+),
+
+replenishment_terms as (
+    select * from {{ ref('fct_replenishment_terms') }}
+),
+
+intervals as (
+    select
+        sku,
+        location_id,
+        next_order_in_days + lead_time_days + review_period_days as protection_days,
+        coalesce(order_multiple_units, 1) as multiple_units,
+        coalesce(moq_units, 0) as moq_units,
+        unit_cost
+    from replenishment_terms
+),
+
+on_order as (
+    select
+        open_orders.sku,
+        open_orders.location_id,
+        sum(case when open_orders.periods_ahead <= intervals.protection_days then open_orders.open_units else 0 end) as in_time_units,
+        sum(case when open_orders.periods_ahead > intervals.protection_days then open_orders.open_units else 0 end) as too_late_units
+    from open_orders
+    inner join intervals on open_orders.sku = intervals.sku and open_orders.location_id = intervals.location_id
+    group by open_orders.sku, open_orders.location_id
+),
+
+expected as (
+    select forecasts.sku, forecasts.location_id, sum(forecasts.mean_units) as expected_demand_units
+    from forecasts
+    inner join intervals on forecasts.sku = intervals.sku and forecasts.location_id = intervals.location_id
+    where forecasts.periods_ahead between 1 and intervals.protection_days
+    group by forecasts.sku, forecasts.location_id
+),
+
+sources as (
+    select
+        recommendations.*,
+        positions.as_of_date as source_as_of_date,
+        positions.on_hand_units as source_on_hand_units,
+        positions.reserved_units as source_reserved_units,
+        positions.backordered_units as source_backordered_units,
+        coalesce(on_order.in_time_units, 0) as source_on_order_units,
+        coalesce(on_order.too_late_units, 0) as source_on_order_not_counted_units,
+        intervals.protection_days as source_protection_days,
+        intervals.unit_cost as source_unit_cost,
+        intervals.multiple_units,
+        intervals.moq_units as source_moq_units,
+        expected.expected_demand_units as source_expected_demand_units
+    from recommendations
+    left join positions
+        on recommendations.sku = positions.sku and recommendations.location_id = positions.location_id
+    left join intervals
+        on recommendations.sku = intervals.sku and recommendations.location_id = intervals.location_id
+    left join on_order
+        on recommendations.sku = on_order.sku and recommendations.location_id = on_order.location_id
+    left join expected
+        on recommendations.sku = expected.sku and recommendations.location_id = expected.location_id
+    where recommendations.status <> 'exception'
+),
+
+positions_made_again as (
+    select
+        *,
+        source_on_hand_units + source_on_order_units - source_backordered_units - source_reserved_units as source_position_units
+    from sources
+),
+
+shortfalls_made_again as (
+    select
+        *,
+        greatest(order_up_to_units - source_position_units, 0) as source_shortfall_units,
+        -- What is taken off comes before minimum and packs, save for a limit on the order itself.
+        greatest(order_up_to_units - source_position_units, 0) - reduced_units as wanted_units
+    from positions_made_again
+),
+
+orders_made_again as (
+    select
+        *,
+        case
+            when wanted_units > 0 then ceil(greatest(wanted_units, source_moq_units) / multiple_units) * multiple_units
+            else 0
+        end as source_order_units
+    from shortfalls_made_again
+),
+
+comparisons as (
+    select sku, location_id, 'as_of_date' as term, as_of_date = source_as_of_date as is_equal, null as stated, null as made_again
+    from orders_made_again
+    union all
+    select sku, location_id, 'protection_days', protection_days = source_protection_days, protection_days, source_protection_days
+    from orders_made_again
+    union all
+    select
+        sku, location_id, 'expected_demand_units',
+        abs(expected_demand_units - coalesce(source_expected_demand_units, 0)) <= 0.01 + 0.000001 * abs(expected_demand_units),
+        expected_demand_units, source_expected_demand_units
+    from orders_made_again
+    {% for term in ['on_hand_units', 'on_order_units', 'on_order_not_counted_units', 'reserved_units', 'backordered_units'] %}
+    union all
+    select sku, location_id, '{{ term }}', abs({{ term }} - source_{{ term }}) <= 0.001, {{ term }}, source_{{ term }}
+    from orders_made_again
+    {% endfor %}
+    union all
+    select
+        sku, location_id, 'inventory_position_units', abs(inventory_position_units - source_position_units) <= 0.001,
+        inventory_position_units, source_position_units
+    from orders_made_again
+    union all
+    select
+        sku, location_id, 'shortfall_units', abs(shortfall_units - source_shortfall_units) <= 0.001,
+        shortfall_units, source_shortfall_units
+    from orders_made_again
+    union all
+    select
+        sku, location_id, 'order_units', abs(order_units - source_order_units) <= 0.001, order_units, source_order_units
+    from orders_made_again
+    union all
+    select
+        sku, location_id, 'order_value', abs(order_value - order_units * source_unit_cost) <= 0.001,
+        order_value, order_units * source_unit_cost
+    from orders_made_again
+),
+
+differences as (
+    select * from comparisons
+    where not coalesce(is_equal, false)
+)
+
+select * from differences
