@@ -322,7 +322,7 @@ def _fill_ahead(matrix: Floats, length: int, season: int) -> None:
         return
     known = matrix[:, :length]
     finite = known[np.isfinite(known)]
-    flag = bool(np.isin(finite, (0.0, 1.0)).all())
+    flag = bool(((finite == 0.0) | (finite == 1.0)).all())
     back = min(length, 8 * season)
     for step in range(ahead):
         rows = np.flatnonzero(unknown[:, step])
@@ -432,6 +432,7 @@ class FeaturePlan:
         horizon: periods ahead.
         covariates: names of the known-ahead covariates, in order.
         flags: those of them that are only ever 0 or 1.
+        rare: those of the flags that are seldom 1, such as holidays: one signed distance stands for each.
         yearly: whether at least two years were seen, so that yearly features mean something.
         statics: names of the static columns, in order.
         codes: static text column -> {value: code}.
@@ -441,9 +442,14 @@ class FeaturePlan:
     horizon: int
     covariates: list[str]
     flags: list[str]
+    rare: list[str]
     yearly: bool
     statics: list[str]
     codes: dict[str, dict[str, int]]
+
+    def sold_share(self) -> str:
+        """Return the feature that says in what share of periods there was demand."""
+        return f"sold_{self.frequency.windows[4]}"
 
     def names(self) -> list[str]:
         """Return the feature names in column order."""
@@ -461,8 +467,12 @@ class FeaturePlan:
         if self.yearly:
             names += ["year_level", "year_value", "year_date", "year2_level", "time_of_year"]
         for name in self.covariates:
-            names.append(f"covariate_{name}")
-            names += [f"until_{name}", f"after_{name}", f"effect_{name}"] if name in self.flags else [f"change_{name}"]
+            if name in self.rare:
+                names.append(f"near_{name}")
+            elif name in self.flags:
+                names += [f"covariate_{name}", f"until_{name}", f"after_{name}", f"effect_{name}"]
+            else:
+                names += [f"covariate_{name}", f"change_{name}"]
         return names + [f"static_{name}" for name in self.statics]
 
 
@@ -509,6 +519,8 @@ class FeatureBuilder:
             values = panel.covariates[name]
             if name in plan.flags:
                 self._until[name], self._after[name] = _distances(values == 1)
+                if name in plan.rare:
+                    continue
                 on = (values[:, :length] == 1) & history.observed
                 self._flag_total[name] = History._prefix(np.where(on, history.values, 0.0).astype(np.float64))
                 self._flag_count[name] = History._prefix(on.astype(np.int32))
@@ -653,6 +665,10 @@ class FeatureBuilder:
             values = history.panel.covariates[name]
             place = np.clip(target, 0, values.shape[1] - 1)
             at_target = np.where(target < values.shape[1], values[rows, place], np.nan)
+            if name in self.plan.rare:
+                until, after = self._until[name][rows, place], self._after[name][rows, place]
+                columns.append(np.where(until <= after, -until, after))
+                continue
             columns.append(at_target)
             if name in self.plan.flags:
                 columns.append(self._until[name][rows, place])

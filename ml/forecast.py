@@ -36,6 +36,7 @@ from ml.features import (
     covariate_names,
     static_features,
 )
+from ml.forecast_censoring import draw_above, expected_above
 from ml.forecast_distribution import (
     COUNTED_BELOW,
     KNOTS,
@@ -43,6 +44,7 @@ from ml.forecast_distribution import (
     STANDARD_PATHS,
     Dependence,
     grid_quantiles,
+    match_sums,
     quantile_grid,
     shuffle_grid,
 )
@@ -82,6 +84,31 @@ class Settings:
     spread_depth: int = 4
     cold_share: float = 0.04
     holdout_share: float = 0.35
+
+
+# Copulas are learnt apart for series that sell seldom, often, almost always: share of periods with demand.
+SOLD_SHARES = (0.0, 0.15, 0.4, 0.8)
+# How often the model of stock-outs is refitted on what it made of them.
+PASSES = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Unseen (series, origin) pairs and their horizons.
+
+    Attributes:
+        rows: series numbers [pairs].
+        origins: last column seen [pairs].
+        ahead: periods ahead [pairs, horizons]; pairs of one origin share them.
+        groups: number of the origin [pairs].
+        cold: built as if the series were brand new [pairs].
+    """
+
+    rows: Integers
+    origins: Integers
+    ahead: Integers
+    groups: Integers
+    cold: Flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,46 +167,51 @@ class _Training:
     def __init__(self, panel: Panel, items: pd.DataFrame | None, horizon: int, seed: int, settings: Settings) -> None:
         self.panel, self.horizon, self.seed, self.settings = panel, horizon, seed, settings
         self.statics, names, codes = static_features(panel.keys, items)
-        flags = []
+        flags, rare = [], []
         for name, values in panel.covariates.items():
             finite = values[np.isfinite(values)]
-            if np.isin(finite, (0.0, 1.0)).all():
+            if ((finite == 0.0) | (finite == 1.0)).all():
                 flags.append(name)
+                if len(finite) and finite.mean() < 0.02:
+                    rare.append(name)
         yearly = panel.length >= 2 * panel.frequency.year
-        self.plan = FeaturePlan(panel.frequency, horizon, list(panel.covariates), flags, yearly, names, codes)
+        self.plan = FeaturePlan(panel.frequency, horizon, list(panel.covariates), flags, rare, yearly, names, codes)
+        observed = panel.demand[np.isfinite(panel.demand)]
+        self.counted = bool(len(observed)) and bool((np.abs(observed - np.rint(observed)) < 1e-6).all())
+        # Stock-outs are left out until a first model can say what they hid.
+        self.drawn = panel.demand
         self.history = History(panel, ~panel.bound)
         self.usable = self.history.observed
 
     def run(self) -> DemandForecaster:
         panel, settings = self.panel, self.settings
-        whole = panel.demand[np.isfinite(panel.demand)]
-        counted = bool(len(whole)) and bool((np.abs(whole - np.rint(whole)) < 1e-6).all())
         split = self._split()
-        dependence = Dependence(0.1, 0.1, 0.5, 0.0)
+        dependences = [Dependence(0.1, 0.1, 0.5, 0.0)] * len(SOLD_SHARES)
         spread: Any = None
+        mean_model: Any = None
         rounds = 0
         if split is not None:
-            prior, _ = prior_levels(self.history, self.statics, split, self.seed)
-            builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
+            if partly_served(panel).any():
+                self._unconstrain(split)
+            builder = self._builder(split)
             learn = self._block(builder, self._cells(split), settings.mean_rows, 1)
             pairs = self._holdout_pairs(split)
-            judge, judged = self._pair_block(builder, *pairs)
+            judge, judged = self._pair_block(builder, pairs)
             first, rounds = fit_mean(learn, settings, self.seed, judge=judge)
             mean = predict_mean(first, judge.features, judge.scale, judge.baseline)
             features = spread_features(self.plan, judge.features, mean, judge.scale)
             spread = fit_spread(features, judge.actual, mean, settings, self.seed)
-            dependence = self._dependence(spread, features, mean, judge, judged, pairs, counted)
+            dependences = self._dependences(spread, features, mean, judge, judged, pairs)
         prior, prior_model = prior_levels(self.history, self.statics, panel.length, self.seed)
-        builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
-        mean_model: Any = None
         if rounds:
+            builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
             block = self._block(builder, self._cells(panel.length), settings.mean_rows, 2)
             mean_model, _ = fit_mean(block, settings, self.seed, rounds=rounds)
         return DemandForecaster(
             plan=self.plan,
             seed=self.seed,
-            counted=counted,
-            dependence=dependence,
+            counted=self.counted,
+            dependences=dependences,
             mean_model=mean_model,
             spread_model=spread,
             prior_model=prior_model,
@@ -187,6 +219,36 @@ class _Training:
             statics=self.statics,
             has_demand=np.asarray(np.isfinite(panel.demand).any(axis=1)),
         )
+
+    def _builder(self, end: int) -> FeatureBuilder:
+        prior, _ = prior_levels(self.history, self.statics, end, self.seed)
+        return FeatureBuilder(self.history, self.plan, self.statics, prior)
+
+    def _unconstrain(self, split: int) -> None:
+        """Put the expected demand in the place of every stock-out, and a draw of it where the spread is learnt."""
+        first = dataclasses.replace(
+            self.settings,
+            mean_rows=self.settings.mean_rows // 3,
+            spread_rows=self.settings.spread_rows // 2,
+            rounds=80,
+            learning_rate=0.12,
+            spread_rounds=30,
+            spread_rate=0.2,
+        )
+        generator = np.random.default_rng([self.seed, 6])
+        known = ~self.panel.bound | partly_served(self.panel)
+        for _ in range(PASSES):
+            builder = self._builder(split)
+            learn = self._block(builder, self._cells(split), first.mean_rows, 1)
+            judge, _ = self._pair_block(builder, self._holdout_pairs(split))
+            model, _ = fit_mean(learn, first, self.seed, rounds=first.rounds)
+            mean = predict_mean(model, judge.features, judge.scale, judge.baseline)
+            features = spread_features(self.plan, judge.features, mean, judge.scale)
+            spread = fit_spread(features, judge.actual, mean, first, self.seed)
+            expected, drawn = hidden_demand(self.panel, builder, model, spread, self.counted, generator)
+            # The features see the expectation, the distribution is learnt from draws.
+            self.history = History(dataclasses.replace(self.panel, demand=expected), known)
+            self.usable, self.drawn = self.history.observed, drawn
 
     def _split(self) -> int | None:
         """Return the column where the unseen periods begin; None = too little history to hold any out."""
@@ -218,10 +280,10 @@ class _Training:
         ahead = np.minimum(ahead, targets + 1)
         cold = generator.random(len(cells)) < self.settings.cold_share
         built = builder.build(rows, targets - ahead, ahead[:, None], cold)
-        actual = self.panel.demand[rows, targets].astype(np.float64)
+        actual = self.history.values[rows, targets].astype(np.float64)
         return Block(built.features, actual, built.scale, built.baseline, built.scale**self.settings.volume_power)
 
-    def _holdout_pairs(self, split: int) -> tuple[Integers, Integers, Integers, Integers, Flags]:
+    def _holdout_pairs(self, split: int) -> Pairs:
         """Choose unseen (series, origin) pairs; the pairs of one origin share their horizons."""
         generator = np.random.default_rng([self.seed, 3])
         length = self.panel.length
@@ -239,52 +301,103 @@ class _Training:
             ahead.append(np.tile(horizons, (len(chosen), 1)))
             groups.append(np.full(len(chosen), number))
         cold = generator.random(sum(len(r) for r in rows)) < self.settings.cold_share
-        return np.concatenate(rows), np.concatenate(starts), np.concatenate(ahead), np.concatenate(groups), cold
+        return Pairs(np.concatenate(rows), np.concatenate(starts), np.concatenate(ahead), np.concatenate(groups), cold)
 
-    def _pair_block(
-        self,
-        builder: FeatureBuilder,
-        rows: Integers,
-        origins: Integers,
-        ahead: Integers,
-        groups: Integers,
-        cold: Flags,
-    ) -> tuple[Block, Flags]:
+    def _pair_block(self, builder: FeatureBuilder, pairs: Pairs) -> tuple[Block, Flags]:
         """Build the observed rows of the pairs; the mask says which of pairs x horizons they are."""
+        rows, origins, ahead, cold = pairs.rows, pairs.origins, pairs.ahead, pairs.cold
         built = builder.build(rows, origins, ahead, cold)
         targets = origins[:, None] + ahead
         inside = targets < self.panel.length
         place = np.minimum(targets, self.panel.length - 1)
         known = (inside & self.usable[rows[:, None], place]).reshape(-1)
-        actual = self.panel.demand[rows[:, None], place].reshape(-1)[known].astype(np.float64)
+        actual = self.drawn[rows[:, None], place].reshape(-1)[known].astype(np.float64)
         scale = built.scale[known]
         block = Block(built.features[known], actual, scale, built.baseline[known], scale**self.settings.volume_power)
         return block, known
 
-    def _dependence(
-        self,
-        spread: Any,
-        features: Floats,
-        mean: Doubles,
-        judge: Block,
-        judged: Flags,
-        pairs: tuple[Integers, Integers, Integers, Integers, Flags],
-        counted: bool,
-    ) -> Dependence:
+    def _dependences(
+        self, spread: Any, features: Floats, mean: Doubles, judge: Block, judged: Flags, pairs: Pairs
+    ) -> list[Dependence]:
+        """Estimate the copula of each class of sold share, from where the unseen demand fell in its distribution."""
         from scipy.special import ndtri
 
         generator = np.random.default_rng([self.seed, 4])
-        ranks = np.empty(len(mean))
-        for start in range(0, len(mean), 20_000):
-            part = slice(start, start + 20_000)
-            knots = predict_spread(spread, features[part], mean[part])
-            grid = quantile_grid(knots, mean[part], 200, np.full(len(knots), counted))
-            ranks[part] = randomised_pit(judge.actual[part], grid, generator.random(len(knots)))
-        scattered = np.full(len(judged), np.nan)
-        scattered[judged] = ndtri(np.clip(ranks, 0.002, 0.998))
-        _, _, ahead, groups, cold = pairs
-        scores = scattered.reshape(ahead.shape)
-        return Dependence.fit(scores[~cold], ahead[~cold], groups[~cold])
+        shape = pairs.ahead.shape
+        grid = np.zeros((len(judged), 100), dtype=np.float32)
+        knots = predict_spread(spread, features, mean)
+        grid[judged] = quantile_grid(knots, mean, 100, np.full(len(knots), self.counted))
+        ranks = randomised_pit(judge.actual, grid[judged], generator.random(len(mean)))
+        scores = np.full(len(judged), np.nan)
+        scores[judged] = ndtri(np.clip(ranks, 0.004, 0.996))
+        actual = np.full(len(judged), np.nan)
+        actual[judged] = judge.actual
+        share = np.full(len(judged), np.nan)
+        share[judged] = judge.features[:, self.plan.names().index(self.plan.sold_share())]
+        kind = sold_kind(np.nanmax(np.where(np.isnan(share), -1.0, share).reshape(shape), axis=1))
+        table, amounts = scores.reshape(shape), actual.reshape(shape)
+        quantiles = grid.reshape(*shape, 100)
+        pooled = Dependence.fit(table[~pairs.cold], pairs.ahead[~pairs.cold], pairs.groups[~pairs.cold])
+        result = []
+        for number in range(len(SOLD_SHARES)):
+            inside = np.flatnonzero((kind == number) & ~pairs.cold)
+            if len(inside) < 60:
+                result.append(pooled)
+                continue
+            own = Dependence.fit(table[inside], pairs.ahead[inside], pairs.groups[inside])
+            some = inside if len(inside) <= 2000 else np.sort(generator.choice(inside, 2000, replace=False))
+            result.append(match_sums(own, quantiles[some], pairs.ahead[some], amounts[some], generator))
+        return result
+
+
+def sold_kind(share: Doubles | Floats) -> Integers:
+    """Return the class of SOLD_SHARES each share of periods with demand falls into; unknown = the first."""
+    return np.maximum(np.searchsorted(SOLD_SHARES, np.nan_to_num(share, nan=0.0), side="right") - 1, 0)
+
+
+def partly_served(panel: Panel) -> Flags:
+    """Return the stock-outs in which something was sold.
+
+    A period without stock and without sales says nothing about its demand and is left out; one that began with stock
+    and ran out had more demand than usual, and leaving it out would make every level too low.
+    """
+    return np.asarray(panel.bound & (panel.demand > 0))
+
+
+def hidden_demand(
+    panel: Panel,
+    builder: FeatureBuilder,
+    mean_model: Any,
+    spread_model: Any,
+    counted: bool,
+    generator: np.random.Generator | None = None,
+) -> tuple[Floats, Floats]:
+    """Return the demand with every partly served period replaced by its expectation, and by one draw.
+
+    Each stock-out is judged from the period before it: the expectation is that of the distribution above what was sold.
+
+    Args:
+        panel: the demand.
+        builder: features of it.
+        mean_model: booster of the mean.
+        spread_model: booster of the quantiles.
+        counted: whether demand comes in whole units.
+        generator: source of the draws; None = no draws, the second array is the first.
+    """
+    rows, columns = np.nonzero(partly_served(panel))
+    expected = panel.demand.copy()
+    drawn = expected if generator is None else panel.demand.copy()
+    for start in range(0, len(rows), 20_000):
+        i, c = rows[start : start + 20_000], columns[start : start + 20_000]
+        built = builder.build(i, c - 1, np.ones((len(i), 1), dtype=np.int64))
+        mean = predict_mean(mean_model, built.features, built.scale, built.baseline)
+        features = spread_features(builder.plan, built.features, mean, built.scale)
+        grid = quantile_grid(predict_spread(spread_model, features, mean), mean, 100, np.full(len(i), counted))
+        least = panel.demand[i, c].astype(np.float64)
+        expected[i, c] = expected_above(grid, least)
+        if generator is not None:
+            drawn[i, c] = draw_above(grid, least, generator.random(len(i)))
+    return expected, drawn
 
 
 def prior_levels(history: History, statics: Floats, end: int, seed: int) -> tuple[Doubles, Any]:
@@ -406,7 +519,8 @@ def spread_features(plan: FeaturePlan, features: Floats, mean: Doubles, scale: D
     names = plan.names()
     f = plan.frequency
     wanted = {*SPREAD_COLUMNS, f"sold_{f.windows[2]}", f"sold_{f.windows[4]}", f"mean_{f.windows[1]}"}
-    wanted |= {f"covariate_{name}" for name in plan.covariates}
+    wanted |= {f"covariate_{name}" for name in plan.covariates if name not in plan.rare}
+    wanted |= {f"near_{name}" for name in plan.rare}
     kept = [place for place, name in enumerate(names) if name in wanted or name.startswith("static_")]
     logs = np.log(np.maximum(mean, 1e-6))
     return np.column_stack([features[:, kept], logs, logs - np.log(scale)]).astype(np.float32)
@@ -455,7 +569,7 @@ class DemandForecaster:
         plan: the features.
         seed: of the training.
         counted: whether demand comes in whole units.
-        dependence: how periods hang together.
+        dependences: how periods hang together, for each class of SOLD_SHARES.
         mean_model: booster of the mean, or None (the seasonal level itself).
         spread_model: booster of the quantiles of actual / mean, or None.
         prior_model: booster of the log level by attributes, or that log level.
@@ -467,7 +581,7 @@ class DemandForecaster:
     plan: FeaturePlan
     seed: int
     counted: bool
-    dependence: Dependence
+    dependences: list[Dependence]
     mean_model: Any
     spread_model: Any
     prior_model: Any
@@ -563,7 +677,7 @@ class DemandForecaster:
             grid = scene.grid(part, n)
             chunk = scene.panel.keys.iloc[part].reset_index(drop=True)
             pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
-            yield chunk, shuffle_grid(grid, pairs, self.dependence, seed)
+            yield chunk, shuffle_grid(grid, pairs, scene.dependences(part), seed)
 
     def save(self, folder: str | Path) -> None:
         """Write the forecaster into a folder, as .ubj, .npz and .json files."""
@@ -584,7 +698,7 @@ class DemandForecaster:
             "format": FORMAT,
             "seed": self.seed,
             "counted": self.counted,
-            "dependence": dataclasses.asdict(self.dependence),
+            "dependences": [dataclasses.asdict(one) for one in self.dependences],
             "prior": self.prior_model if isinstance(self.prior_model, float) else None,
             "whole_number_keys": [key for key in KEYS if pd.api.types.is_integer_dtype(self.keys[key])],
             "plan": plan,
@@ -627,7 +741,7 @@ def load(folder: str | Path) -> DemandForecaster:
         plan=FeaturePlan(**plan),
         seed=document["seed"],
         counted=document["counted"],
-        dependence=Dependence(**document["dependence"]),
+        dependences=[Dependence(**one) for one in document["dependences"]],
         mean_model=booster("mean"),
         spread_model=booster("spread"),
         prior_model=document["prior"] if document["prior"] is not None else booster("prior"),
@@ -648,7 +762,7 @@ class _Scene:
         self.panel = build_panel(
             history, plan.frequency, covariates=names, future=future, ahead=plan.horizon, extra_keys=fresh
         )
-        self.history = History(self.panel, ~self.panel.bound)
+        known_only = History(self.panel, ~self.panel.bound)
         statics = self._statics()
         prior = forecaster.prior_model
         levels = (
@@ -656,7 +770,23 @@ class _Scene:
             if isinstance(prior, float)
             else np.exp(np.asarray(prior.inplace_predict(statics), dtype=np.float64))
         )
-        self.builder = FeatureBuilder(self.history, plan, statics, levels)
+        self.history = known_only
+        self.builder = FeatureBuilder(known_only, plan, statics, levels)
+        partly = partly_served(self.panel)
+        if partly.any():
+            demand, _ = hidden_demand(
+                self.panel, self.builder, forecaster.mean_model, forecaster.spread_model, forecaster.counted
+            )
+            self.history = History(dataclasses.replace(self.panel, demand=demand), ~self.panel.bound | partly)
+            self.builder = FeatureBuilder(self.history, plan, statics, levels)
+
+    def dependences(self, rows: Integers) -> list[Dependence]:
+        """Return the copula of each of some series."""
+        f = self.forecaster.plan.frequency
+        last = np.full(len(rows), self.panel.length - 1)
+        count = self.history.window(self.history.count, rows, last, f.windows[4])
+        sold = self.history.window(self.history.sold, rows, last, f.windows[4])
+        return [self.forecaster.dependences[kind] for kind in sold_kind(sold / np.maximum(count, 1))]
 
     def _statics(self) -> Floats:
         """Return the static features of the series: those of the training, else what the key itself says."""

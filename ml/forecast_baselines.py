@@ -33,7 +33,7 @@ class BaselineForecaster:
 
     Attributes:
         kind: "seasonal_naive" repeats the last season, its spread is that of past seasonal differences; "recent" is
-            the distribution of the last periods, all alike.
+            the distribution of the last periods, all alike. Periods out of stock are left out.
         frequency: period length.
         horizon: periods ahead.
         seed: kept for the record; nothing is random but the order of paths.
@@ -88,7 +88,7 @@ class BaselineForecaster:
             _, grid = self._grid(panel, part, n)
             chunk = panel.keys.iloc[part].reset_index(drop=True)
             pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
-            yield chunk, shuffle_grid(grid, pairs, INDEPENDENT, seed)
+            yield chunk, shuffle_grid(grid, pairs, [INDEPENDENT] * len(pairs), seed)
 
     def save(self, folder: str | Path) -> None:
         """Write the baseline into a folder, as JSON."""
@@ -103,7 +103,7 @@ class BaselineForecaster:
 
     def _grid(self, panel: Panel, rows: Integers, n: int) -> tuple[Doubles, Floats]:
         """Return point forecasts [series, horizon] and quantile functions [series, horizon, n]."""
-        values = panel.demand[rows].astype(np.float64)
+        values = np.where(panel.bound[rows], np.nan, panel.demand[rows]).astype(np.float64)
         levels = (np.arange(n) + 0.5) / n
         season = self.frequency.season if self.frequency.season > 1 else self.frequency.year
         if panel.length <= season:

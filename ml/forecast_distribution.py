@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml.features import Doubles, Flags, Floats, Integers
+from ml.metrics import randomised_pit
 
 STANDARD_PATHS = 500
 QUANTILE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -177,6 +178,55 @@ class Dependence:
             result += np.float32(np.sqrt(rest)) * generator.standard_normal((horizon, n), dtype=np.float32)
         return np.ascontiguousarray(result)
 
+    def ranks(self, generator: np.random.Generator, n: int, horizon: int, pools: int) -> Integers:
+        """Return ranks 0 ... n - 1 of several independent samples of n paths [pools, horizon, n]."""
+        scores = np.stack([self.scores(generator, n, horizon) for _ in range(pools)])
+        return np.argsort(np.argsort(scores, axis=2), axis=2)
+
+
+def match_sums(
+    dependence: Dependence, grid: Floats, horizons: Integers, actual: Doubles, generator: np.random.Generator
+) -> Dependence:
+    """Return the dependence whose sums over the horizon are spread as the observed sums are.
+
+    Scores of counts with many zeros understate how much their periods hang together, so the common share is searched:
+    the normal scores of observed sums in the simulated ones must have a mean square of one.
+
+    Args:
+        dependence: first estimate.
+        grid: quantile functions [pairs, horizons, n].
+        horizons: periods ahead, rising along a row [pairs, horizons].
+        actual: observed units, NaN = not observed [pairs, horizons].
+        generator: source of chance.
+    """
+    from scipy.special import ndtri
+
+    known = np.isfinite(actual)
+    enough = known.sum(axis=1) >= 2
+    if int(enough.sum()) < 50:
+        return dependence
+    grid, horizons, known = grid[enough], horizons[enough], known[enough]
+    total = np.where(known, actual[enough], 0.0).sum(axis=1)
+    uniform = generator.random(len(total))
+    n, pools = grid.shape[2], 16
+    pool = np.arange(len(total)) % pools
+    seed = int(generator.integers(2**31))
+    candidates = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+    spreads = []
+    for level in candidates:
+        rest = min(dependence.wave, 0.97 - level)
+        trial = dataclasses.replace(dependence, level=level, wave=max(rest, 0.0))
+        ranks = trial.ranks(np.random.default_rng(seed), n, int(horizons.max()), pools)
+        sums = np.zeros((len(total), n), dtype=np.float64)
+        for place in range(horizons.shape[1]):
+            order = ranks[pool, horizons[:, place] - 1]
+            sums += np.take_along_axis(grid[:, place], order, axis=1) * known[:, place, None]
+        pit = randomised_pit(total, sums, uniform)
+        spreads.append(float(np.mean(np.square(ndtri(np.clip(pit, 0.003, 0.997))))))
+    # The spread falls as the common share grows; take the share at which it crosses one.
+    best = float(np.interp(-1.0, -np.minimum.accumulate(spreads), candidates))
+    return dataclasses.replace(dependence, level=best, wave=max(min(dependence.wave, 0.97 - best), 0.0))
+
 
 def series_generator(seed: int, sku: object, location_id: object) -> np.random.Generator:
     """Return the random generator of one series: the same whatever other series there are."""
@@ -184,27 +234,33 @@ def series_generator(seed: int, sku: object, location_id: object) -> np.random.G
     return np.random.Generator(np.random.SFC64(int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")))
 
 
-def shuffle_grid(grid: Floats, keys: Sequence[tuple[object, object]], dependence: Dependence, seed: int) -> Floats:
+def shuffle_grid(
+    grid: Floats, keys: Sequence[tuple[object, object]], dependences: Sequence[Dependence], seed: int
+) -> Floats:
     """Return paths whose values at every period are exactly the grid's, permuted jointly.
 
     Args:
         grid: quantile functions [series, horizon, n].
         keys: sku and location_id of each series.
-        dependence: copula over the horizon and between series.
+        dependences: copula of each series over the horizon and with the others.
         seed: seed of the run.
 
     Returns:
         float32 [series, n, horizon].
     """
     series, horizon, n = grid.shape
-    common = dependence.scores(series_generator(seed, "", "all series"), n, horizon) if dependence.shared else None
+    common = {
+        kind: kind.scores(series_generator(seed, "", "all series"), n, horizon)
+        for kind in set(dependences)
+        if kind.shared > 0
+    }
     paths = np.empty((series, n, horizon), dtype=np.float32)
-    own = np.float32(np.sqrt(1.0 - dependence.shared))
-    joint = np.float32(np.sqrt(dependence.shared))
     for number, (sku, location_id) in enumerate(keys):
-        scores = dependence.scores(series_generator(seed, sku, location_id), n, horizon)
-        if common is not None:
-            scores = own * scores + joint * common
+        kind = dependences[number]
+        scores = kind.scores(series_generator(seed, sku, location_id), n, horizon)
+        if kind in common:
+            scores *= np.float32(np.sqrt(1.0 - kind.shared))
+            scores += np.float32(np.sqrt(kind.shared)) * common[kind]
         order = np.argsort(scores, axis=1)
         block = np.empty((horizon, n), dtype=np.float32)
         np.put_along_axis(block, order, grid[number], axis=1)
