@@ -13,6 +13,7 @@ is a batch of its own, in the order of file names, because the later arrival of 
 holds every file present.
 """
 
+import difflib
 import errno
 import fcntl
 import hashlib
@@ -262,19 +263,14 @@ def raw_fingerprint(raw: Path) -> str:
     return digest.hexdigest()
 
 
-def unknown_folders(landing: Path) -> list[str]:
-    """Return a notice for each folder of the landing folder that is no raw table, with the nearest name."""
-    import difflib
-
+def misnamed_folders(landing: Path) -> list[str]:
+    """Return a notice for each folder of the landing folder that is named almost like a raw table."""
     names = [table.name for table in load_contract()]
     notices = []
     for path in sorted(landing.iterdir()) if landing.is_dir() else []:
-        if path.is_dir() and path.name not in names and not path.name.startswith((".", "_")):
-            near = difflib.get_close_matches(path.name, names, n=1)
-            notices.append(
-                f"{landing.name}/{path.name} is no raw table and was not read"
-                + (f": rename it to {near[0]}?" if near else f"; there are {', '.join(names)}")
-            )
+        near = difflib.get_close_matches(path.name, names, n=1)
+        if path.is_dir() and path.name not in names and near:
+            notices.append(f"{path} is no raw table and was not read: rename it to {near[0]}?")
     return notices
 
 
@@ -430,7 +426,7 @@ def _stage(
         try:
             if file.name.lower().endswith(".parquet"):
                 layout = parquet_layout(file, call.table, split.connection)
-                split.add_parquet(file.name, file.path, layout)
+                split.add_parquet(file.path, layout)
                 notices[file] = layout.notices
             else:
                 text = readable_text(file, work)

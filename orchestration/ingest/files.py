@@ -26,7 +26,8 @@ from orchestration.ingest.rules import literal, quoted
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")
-_IGNORED = (".template", ".md", ".txt")
+_IGNORED = (".template", ".md")
+_IGNORED_STARTS = (".", "_", "readme", "license", "notice")
 _DELIMITERS = (",", ";", "\t", "|")
 _CHUNK = 1 << 22
 _LONGEST_RECORD = 1 << 20
@@ -115,7 +116,7 @@ def look(folder: Path, *, settle_seconds: float = 1.0) -> Landing:
     found, waiting, notices = [], [], []
     for path in sorted(folder.iterdir()):
         name = path.name.lower()
-        if name.startswith((".", "_")) or path.is_dir() or name.endswith(_IGNORED):
+        if name.startswith(_IGNORED_STARTS) or path.is_dir() or name.endswith(_IGNORED):
             continue
         if name.endswith(_UNFINISHED):
             waiting.append(path.name)

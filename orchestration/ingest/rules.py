@@ -271,7 +271,7 @@ def _run(suite: Suite, frame: "pd.DataFrame", rows: int) -> Validation:
     result: Any = definition.run(
         batch_parameters={"dataframe": frame},
         expectation_parameters={name: list(values) for name, values in suite_parameters().items()},
-        result_format={"result_format": "COMPLETE"},
+        result_format={"result_format": "SUMMARY"},
     )
     document = result.to_json_dict()
     statistics = document["statistics"]

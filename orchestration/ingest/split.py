@@ -11,8 +11,7 @@ every kind of table: the first row stands, the later one is quarantined. "Conten
 the key and `recorded_at`: when a source wrote a fact down is not part of what happened.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +31,7 @@ from orchestration.ingest.files import (
     rewrite,
     source_expression,
 )
+from orchestration.ingest.reading import Reading, text_of
 from orchestration.ingest.rules import Suite, broken_table_rule, literal, quoted
 
 QUARANTINE_COLUMNS = (
@@ -45,8 +45,6 @@ QUARANTINE_COLUMNS = (
 )
 """Columns of `quarantined.parquet`."""
 
-_BLANKS = "' ' || chr(9) || chr(10) || chr(13) || chr(160) || chr(8203) || chr(12288) || chr(65279)"
-_FIRST_DAY, _END_DAY = "1900-01-01", "2100-01-01"
 _CHUNK_ROWS = 50_000
 _NOT_CONTENT = {"recorded_at"}
 
@@ -102,7 +100,9 @@ class Splitter:
         self._ingested_at = ingested_at
         self._origins: list[_Origin] = []
         self._staged_rows = 0
-        self._rules = _typing_rules(table) + [rule.name for rule in suite.row_rules]
+        self._rules = [f"{column.name}_unreadable" for column in table.columns] + [
+            rule.name for rule in suite.row_rules
+        ]
         spill = work / "spill"
         self.connection = duckdb.connect(config={"memory_limit": memory_limit, "temp_directory": str(spill)})
         self.connection.execute("set TimeZone = 'UTC'")
@@ -127,8 +127,7 @@ class Splitter:
         """
         relation = csv_relation(text.path, file_columns(layout), layout.delimiter)
         comma = self._has_decimal_comma(relation, layout)
-        values = {column.name: source_expression(layout, column.name) for column in self._table.columns}
-        rows = self._stage(relation, values, comma=comma, line="null::integer")
+        rows = self._stage(relation, self._text_readings(layout, comma), line="null::integer")
         is_plain = rows is not None and rows + 1 == text.lines
         if not is_plain:
             broken: list[Record] = []
@@ -137,35 +136,49 @@ class Splitter:
             columns = ["line", *file_columns(layout)]
             relation = csv_relation(copy, columns, ",")
             comma = self._has_decimal_comma(relation, layout)
-            rows = self._stage(relation, values, comma=comma, line='"line"::integer')
+            rows = self._stage(relation, self._text_readings(layout, comma), line='"line"::integer')
             self._set_aside(broken)
         self._keep(_Origin(name, self._staged_rows, 2, text=text, layout=layout, is_plain=is_plain), rows or 0)
         return (f"{name}: a comma was read as the decimal point",) if comma else ()
 
-    def add_parquet(self, name: str, path: Path, layout: Layout) -> None:
+    def add_parquet(self, path: Path, layout: Layout) -> None:
         """Stage the rows of a Parquet file; rows count from 1."""
         relation = f"read_parquet({literal(str(path))})"
-        values = {
-            column.name: f"{quoted(layout.sources[column.name])}::varchar" if column.name in layout.sources else None
-            for column in self._table.columns
-        }
-        rows = self._stage(relation, values, comma=False, line="null::integer")
-        self._keep(_Origin(name, self._staged_rows, 1, parquet=path, layout=layout), rows or 0)
+        types = {name: kind.lower() for name, kind, *_ in self.connection.sql(f"describe from {relation}").fetchall()}
+        readings = []
+        for column in self._table.columns:
+            name = layout.sources.get(column.name)
+            if name is None:
+                readings.append(Reading(column, None))
+            elif types[name] == column.data_type:
+                readings.append(Reading(column, quoted(name), is_typed=True))
+            else:
+                readings.append(Reading(column, f"{quoted(name)}::varchar"))
+        rows = self._stage(relation, readings, line="null::integer")
+        self._keep(
+            _Origin(name=path.name, first_row=self._staged_rows, offset=1, parquet=path, layout=layout), rows or 0
+        )
 
     def add_rows(self, name: str, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> None:
         """Stage rows given as mappings of contract columns, with a number each (the ledger sequence, say)."""
         names = self._table.column_names
-        columns = {key: [_text_of(row.get(key)) for row in rows] for key in names}
+        columns = {key: [text_of(row.get(key)) for row in rows] for key in names}
         arrays = {key: pa.array(values, pa.string()) for key, values in columns.items()}
         path = self._work / f"{name}.parquet"
         given = pa.table({**arrays, "·line": pa.array(numbers, pa.int64())})
         self.connection.register("given", given)
         self.connection.execute(f"copy given to {literal(str(path))} (format parquet)")
         self.connection.unregister("given")
-        values: dict[str, str | None] = {key: quoted(key) for key in names}
-        count = self._stage(f"read_parquet({literal(str(path))})", values, comma=False, line='"·line"::integer')
+        readings = [Reading(column, quoted(column.name)) for column in self._table.columns]
+        count = self._stage(f"read_parquet({literal(str(path))})", readings, line='"·line"::integer')
         layout = Layout(names, {key: key for key in names}, ())
         self._keep(_Origin(name, self._staged_rows, 0, parquet=path, layout=layout, is_plain=False), count or 0)
+
+    def _text_readings(self, layout: Layout, comma: bool) -> list[Reading]:
+        return [
+            Reading(column, source_expression(layout, column.name), decimal_comma=comma)
+            for column in self._table.columns
+        ]
 
     def _has_decimal_comma(self, relation: str, layout: Layout) -> bool:
         """Tell whether a file delimited by semicolons writes 1,5 and never 1.5."""
@@ -188,50 +201,35 @@ class Splitter:
             return False
         return bool(found[0]) and not found[1]
 
-    def _stage(self, relation: str, values: Mapping[str, str | None], *, comma: bool, line: str) -> int | None:
+    def _stage(self, relation: str, readings: Sequence[Reading], *, line: str) -> int | None:
         """Type and judge the rows of a relation into the table `part`; None when a line cannot be read."""
         self.connection.execute("drop table if exists part")
         try:
-            self.connection.execute(f"create table part as {self._judging_sql(relation, values, comma, line)}")
+            self.connection.execute(f"create table part as {self._judging_sql(relation, readings, line)}")
         except duckdb.InvalidInputException:
             return None
         return int(self.connection.sql("select count(*) from part").fetchall()[0][0])
 
-    def _judging_sql(self, relation: str, values: Mapping[str, str | None], comma: bool, line: str) -> str:
-        columns = self._table.columns
-        given = ", ".join(
-            f"nullif(trim({value}, {_BLANKS}), '') as {_given(name)}"
-            for name, value in values.items()
-            if value is not None
-        )
-        typed = ", ".join(
-            f"{_typed(column, comma) if values[column.name] else f'null::{column.data_type}'} as {quoted(column.name)}"
-            for column in columns
-        )
+    def _judging_sql(self, relation: str, readings: Sequence[Reading], line: str) -> str:
+        given = ", ".join(reading.given_sql() for reading in readings if reading.source is not None)
+        typed = ", ".join(reading.typed_sql() for reading in readings)
         defaulted = ", ".join(
-            f"{_defaulted(column, self._table)} as {quoted(column.name)}"
-            for column in columns
+            f"{self._defaulted(column)} as {quoted(column.name)}"
+            for column in self._table.columns
             if column.default is not None
         )
         replaced = f" replace ({defaulted})" if defaulted else ""
-        readable = [column for column in columns if values[column.name] and column.data_type != "varchar"]
-        unreadable = _numbered(
-            (self._rules.index(f"{column.name}_unreadable"), _given(column.name), quoted(column.name))
-            for column in readable
-        )
-        first = len(columns)
-        broken = " ".join(
-            f"when not {rule.predicate} then {number}" for number, rule in enumerate(self._suite.row_rules, first)
-        )
+        fallible = [(number, reading) for number, reading in enumerate(readings) if reading.can_fail]
+        rules = list(enumerate(self._suite.row_rules, start=len(readings)))
+        unread = " ".join(f"when {reading.is_unreadable()} then {number}" for number, reading in fallible)
+        unreadable = f"case {unread} end" if unread else "null::integer"
+        broken = " ".join(f"when not {rule.predicate} then {number}" for number, rule in rules)
         reasons = " ".join(
-            [
-                f"when {self._rules.index(f'{column.name}_unreadable')} then {_type_reason(column)}"
-                for column in readable
-            ]
-            + [f"when {number} then {rule.reason}" for number, rule in enumerate(self._suite.row_rules, first)]
+            [f"when {number} then {reading.reason_sql()}" for number, reading in fallible]
+            + [f"when {number} then {rule.reason}" for number, rule in rules]
         )
         derived = "".join(f", {sql} as {quoted(name)}" for name, sql in self._suite.derived.items())
-        names = ", ".join(quoted(column.name) for column in columns)
+        names = ", ".join(quoted(name) for name in self._table.column_names)
         return f"""
             with given as (select {given}, {line} as "·line" from {relation}),
             typed as (select *, {typed}, {literal(self._ingested_at.isoformat())}::timestamptz as ingested_at
@@ -244,6 +242,13 @@ class Splitter:
                    case "·failed" {reasons} end as "·reason"
             from judged
         """
+
+    def _defaulted(self, column: Column) -> str:
+        """Return SQL of a column with its default, which is a value or the name of another column."""
+        assert column.default is not None
+        is_column = column.default in self._table.column_names
+        default = quoted(column.default) if is_column else f"{literal(column.default)}::{column.data_type}"
+        return f"coalesce({quoted(column.name)}, {default})"
 
     def _keep(self, origin: _Origin, rows: int) -> None:
         if self._origins:
@@ -530,102 +535,3 @@ class Splitter:
 
 _CONFLICT = "'the same identity has other content in ' || "
 _REMEDY = "': send a correction under a higher revision, or discard this row'"
-
-
-# --- types -----------------------------------------------------------------------------------------------------------
-
-
-def _typing_rules(table: Table) -> list[str]:
-    return [f"{column.name}_unreadable" for column in table.columns]
-
-
-def _numbered(columns: Iterable[tuple[int, str, str]]) -> str:
-    """Return SQL for the number of the first column that has text but no value."""
-    tests = [f"when {text} is not null and {value} is null then {n}" for n, text, value in columns]
-    return f"(case {' '.join(tests)} end)" if tests else "null::integer"
-
-
-def _given(name: str) -> str:
-    """Return the SQL name of the trimmed text of a column, as the source gave it."""
-    return quoted(f"text·{name}")
-
-
-def _typed(column: Column, comma: bool) -> str:
-    """Return SQL that reads the trimmed text of a column; null where it cannot be read exactly."""
-    text = _given(column.name)
-    kind = column.data_type
-    if kind == "varchar":
-        return f"case when strlen({text}) = length({text}) then {text} else nfc_normalize({text}) end"
-    if kind == "boolean":
-        return f"try_cast(lower({text}) as boolean)"
-    if kind == "integer":
-        number = f"try_cast({text} as integer)"
-        # 3.5 is read as 4 and 0x1F as 31 by the plain cast.
-        return f"case when try_cast({text} as decimal(18,3)) = {number} and not contains({text}, '_') then {number} end"
-    if kind.startswith("decimal"):
-        text = f"replace({text}, ',', '.')" if comma else text
-        number = f"try_cast({text} as {kind})"
-        # The plain cast rounds. What a binary float adds to a decimal (0.30000000000000004) is not a digit.
-        noise = f"abs(try_cast({text} as double) - {number}::double) <= 1e-9 + 1e-15 * abs({number}::double)"
-        return f"case when {noise} and not contains({text}, '_') then {number} end"
-    digit = f"{text} >= '0' and {text} < ':'"
-    if kind == "date":
-        day = f"try_cast({text} as date)"
-        whole = f"(length({text}) <= 10 or try_cast({text} as timestamp) = {day}::timestamp)"
-        limits = f"{day} >= date '{_FIRST_DAY}' and {day} < date '{_END_DAY}'"
-        return f"case when {digit} and {limits} and {whole} then {day} end"
-    instant = f"try_cast({text} as timestamptz)"
-    limits = f"{instant} >= timestamptz '{_FIRST_DAY}' and {instant} < timestamptz '{_END_DAY}'"
-    return f"case when {digit} and length({text}) > 10 and {limits} then {instant} end"
-
-
-def _defaulted(column: Column, table: Table) -> str:
-    name = quoted(column.name)
-    assert column.default is not None
-    other = column.default in table.column_names
-    default = quoted(column.default) if other else f"{literal(column.default)}::{column.data_type}"
-    return f"coalesce({name}, {default})"
-
-
-def _type_reason(column: Column) -> str:
-    """Return SQL that says why a text could not be read."""
-    text = _given(column.name)
-    start = f"{literal(column.name + ' is ')} || left({text}, 80) || "
-    kind = column.data_type
-    if kind == "boolean":
-        return f"{start}': write true or false'"
-    if kind == "date":
-        return f"""{start}case
-            when try_cast({text} as timestamp) is not null then ': a day has no time, and lies in 1900 to 2099'
-            else ': not a day; write it as 2011-12-08' end"""
-    if kind == "timestamp with time zone":
-        return f"""{start}case
-            when try_cast({text} as date) is not null and length({text}) <= 10
-            then ': a day without a time does not say when; write 2011-12-08T09:30:00Z'
-            when try_cast({text} as timestamptz) is not null then ': an instant lies in 1900 to 2099'
-            else ': not an instant; write it as 2011-12-08T09:30:00Z or with an offset' end"""
-    digits, decimals = (10, 0)
-    if kind.startswith("decimal"):
-        size, scale = kind.removeprefix("decimal(").removesuffix(")").split(",")
-        digits, decimals = int(size) - int(scale), int(scale)
-    too_fine = f"has more than {decimals} decimals" if decimals else "is not a whole number"
-    return f"""{start}case
-        when lower({text}) in ('nan', '+nan', '-nan', 'inf', '+inf', '-inf', 'infinity', '+infinity', '-infinity')
-        then ': not a number'
-        when contains({text}, ',') or contains({text}, '_') or contains({text}, '''')
-        then ': a thousands separator or a decimal comma; write digits and a decimal point'
-        when try_cast({text} as double) is null then ': not a number'
-        when abs(try_cast({text} as double)) >= {"2147483648" if kind == "integer" else f"1e{digits}"}
-        then ': too large'
-        else ': {too_fine}' end"""
-
-
-def _text_of(value: Any) -> str | None:
-    """Return a value as the text that a file would hold."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, dict | list):
-        return json.dumps(value)
-    return str(value)
