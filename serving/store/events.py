@@ -194,6 +194,9 @@ def typed_movements(events: Sequence[Mapping[str, Any]]) -> list[Row] | None:
 
 
 def _converted(name: str, values: list[Any], read: Callable[[str, Any], Any]) -> list[Any]:
+    # Instants seldom repeat, and hashing an aware datetime costs more than converting it.
+    if type(values[0]) is datetime:
+        return [read(name, value) for value in values]
     by_value = {value: read(name, value) for value in set(values)}
     return [by_value[value] for value in values]
 
@@ -343,13 +346,13 @@ def _number_of(name: str, value: Any) -> int:
 
 def instant_of(name: str, value: Any) -> int:
     """Return microseconds since 1970 of a datetime or of ISO 8601 text; UTC where no offset is given."""
-    if isinstance(value, str):
+    if type(value) is str:
         value = _parsed_instant(value)
     if not isinstance(value, datetime):
         if value is None or value == "":
             raise Refused(name, f"{name} is missing")
         raise Refused(name, f"{name} {value!r} is not an instant; use ISO 8601, as in 2026-11-23T05:46:12Z")
-    since = (value if value.tzinfo is not None else value.replace(tzinfo=UTC)) - _EPOCH
+    since = (value.replace(tzinfo=UTC) if value.tzinfo is None else value) - _EPOCH
     instant = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if not _FIRST_INSTANT <= instant < _LAST_INSTANT:
         raise Refused(name, f"{name} {value.isoformat()} lies outside the years 1900 to 2099")

@@ -30,6 +30,7 @@ _OCCURRED = COLUMNS.index("occurred_at")
 _IDENTITY = slice(COLUMNS.index("source"), COLUMNS.index("revision") + 1)
 _MOVEMENTS = ("movement", "count")
 _LOOK_UP_ROWS = 500
+_canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
 @dataclass(frozen=True)
@@ -462,11 +463,8 @@ def _own_place(event: object, number: int) -> Place:
 def _link(connection: Connection, head: Any, door: str, now: int, first: int, fresh: list[Row]) -> str:
     """Add the batch to the chain and move the head; returns the chain hash."""
     last = first + len(fresh) - 1
-    previous = connection.execute(
-        select(batches.c.ingested_at).where(batches.c.batch == head.batch)
-    ).scalar_one_or_none()
     # A clock that was set back must not make a later batch look as if it had been known earlier.
-    ingested_at = now if previous is None else max(now, previous)
+    ingested_at = max(now, head.ingested_at)
     chain_hash = _chain_hash(head.chain_hash, head.batch + 1, first, door, ingested_at, fresh)
     connection.execute(
         insert(batches).values(
@@ -479,14 +477,16 @@ def _link(connection: Connection, head: Any, door: str, now: int, first: int, fr
             chain_hash=chain_hash,
         )
     )
-    connection.execute(update(ledger_head).values(sequence=last, batch=head.batch + 1, chain_hash=chain_hash))
+    connection.execute(
+        update(ledger_head).values(sequence=last, batch=head.batch + 1, chain_hash=chain_hash, ingested_at=ingested_at)
+    )
     return chain_hash
 
 
 def _chain_hash(
     previous: str, batch: int, first: int, door: str, ingested_at: int, rows: Sequence[Row | list[Any]]
 ) -> str:
-    content = json.dumps([previous, batch, first, door, ingested_at, rows], separators=(",", ":"))
+    content = _canonical.encode([previous, batch, first, door, ingested_at, rows])
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -43,6 +43,7 @@ ledger_head = Table(
     Column("sequence", Number, nullable=False),
     Column("batch", Number, nullable=False),
     Column("chain_hash", String, nullable=False),
+    Column("ingested_at", Number, nullable=False),
     Column("quarantine_id", Number, nullable=False),
     Column("outbox_version", Number, nullable=False),
     CheckConstraint("head_id = 1", name="single_row"),

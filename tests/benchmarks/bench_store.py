@@ -60,6 +60,7 @@ def alternated(
     # The settings of the store's own connections.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA cache_size=-65536")
+    connection.execute("PRAGMA wal_autocheckpoint=8192")
     ours: list[float] = []
     bare: list[float] = []
     size = -(-len(made) // rounds)

@@ -91,6 +91,7 @@ def upgrade() -> None:
         sa.Column("sequence", Number, nullable=False),
         sa.Column("batch", Number, nullable=False),
         sa.Column("chain_hash", String, nullable=False),
+        sa.Column("ingested_at", Number, nullable=False),
         sa.Column("quarantine_id", Number, nullable=False),
         sa.Column("outbox_version", Number, nullable=False),
         sa.CheckConstraint("head_id = 1", name=op.f("ck_ledger_head_single_row")),
@@ -217,6 +218,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("quarantine_id", "step", name=op.f("pk_quarantine_steps")),
     )
     op.execute(
-        "INSERT INTO ledger_head (head_id, sequence, batch, chain_hash, quarantine_id, outbox_version) "
-        f"VALUES (1, 0, 0, '{'0' * 64}', 0, 0)"
+        "INSERT INTO ledger_head (head_id, sequence, batch, chain_hash, ingested_at, quarantine_id, outbox_version) "
+        f"VALUES (1, 0, 0, '{'0' * 64}', 0, 0, 0)"
     )
