@@ -26,7 +26,7 @@
 
             clocks as (
                 select
-                    location_id, {{ start_of_local_day(dbt.dateadd('day', 1, 'built_to.day'), 'time_zone') }} as built_to_ends_at
+                    location_id, {{ start_of_local_day(add_days('built_to.day', 1), 'time_zone') }} as built_to_ends_at
                 from {{ ref('int_location_clocks') }}
                 cross join built_to
             ),

@@ -75,3 +75,9 @@
 {% macro duckdb__each_day(from_day, to_day) -%}
     cast(unnest(generate_series({{ from_day }}, {{ to_day }}, interval 1 day)) as date)
 {%- endmacro %}
+
+
+{# A date so many days later; earlier where the number is negative. #}
+{% macro add_days(day, number_of_days) -%}
+    cast({{ dbt.dateadd('day', number_of_days, day) }} as date)
+{%- endmacro %}

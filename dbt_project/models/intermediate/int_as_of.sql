@@ -55,7 +55,7 @@ as_of as (
         {% if var('as_of', none) is not none %}
         cast('{{ var("as_of") }}' as date) as as_of_date,
         {% else %}
-        cast({{ dbt.dateadd('day', -1, 'latest_day') }} as date) as as_of_date,
+        {{ add_days('latest_day', -1) }} as as_of_date,
         {% endif %}
         latest_movement_at
     from derived

@@ -39,7 +39,7 @@ to_append as (
     select
         spans.sku,
         spans.location_id,
-        coalesce({{ dbt.dateadd('day', 1, 'kept.kept_until') }}, spans.active_from) as from_day,
+        coalesce({{ add_days('kept.kept_until', 1) }}, spans.active_from) as from_day,
         spans.last_day,
         coalesce(kept.closing_units, 0) as kept_units
     from spans

@@ -50,7 +50,7 @@ to_append as (
     select
         spans.sku,
         spans.location_id,
-        coalesce({{ dbt.dateadd('day', 1, 'kept.kept_until') }}, spans.active_from) as from_day,
+        coalesce({{ add_days('kept.kept_until', 1) }}, spans.active_from) as from_day,
         spans.last_day as until_day
     from spans
     left join kept on spans.sku = kept.sku and spans.location_id = kept.location_id
@@ -105,8 +105,7 @@ demand_days as (
         location_days.event_name,
         location_days.is_open,
         item_days.inputs_fingerprint + coalesce(cancellations.cancellations_fingerprint, 0) as inputs_fingerprint,
-        contexts.context_fingerprint,
-        true as is_to_append
+        contexts.context_fingerprint
     from item_days
     inner join products on item_days.sku = products.sku
     inner join location_days
@@ -135,61 +134,69 @@ demand_days as (
             and item_days.day = general_prices.day
 ),
 
--- The days just before the first one to append are read back to look at, not to write.
+-- The days just before the first one to append are read back to look at.
 with_days_before as (
-    select
-        sku, location_id, day, sales_units, demand_units, is_in_stock, unit_price, is_promotion, event_name, is_open,
-        inputs_fingerprint, context_fingerprint, is_to_append
+    select sku, location_id, day, demand_units, is_in_stock, is_open
     from demand_days
     {% if is_incremental() %}
     union all
-    select
-        built.sku, built.location_id, built.day, built.sales_units, built.demand_units, built.is_in_stock, built.unit_price,
-        built.is_promotion, built.event_name, built.is_open, built.inputs_fingerprint, built.context_fingerprint, false
+    select built.sku, built.location_id, built.day, built.demand_units, built.is_in_stock, built.is_open
     from {{ this }} as built
     inner join to_append
         on
             built.sku = to_append.sku
             and built.location_id = to_append.location_id
-            and built.day >= {{ dbt.dateadd('day', -days_to_look_back, 'to_append.from_day') }}
+            and built.day >= {{ add_days('to_append.from_day', -days_to_look_back) }}
             and built.day < to_append.from_day
     {% endif %}
 ),
 
-observed as (
+days_out_of_stock as (
+    select sku, location_id, day, demand_units
+    from demand_days
+    where is_open and not is_in_stock
+),
+
+-- What a stock-out cut off was at least what was sold: of the demand seen before, only as much or more tells how much.
+hidden_demand as (
     select
-        *,
-        sum(case when is_in_stock and is_open then demand_units end) over (
-            partition by sku, location_id order by day rows between {{ days_to_look_back }} preceding and 1 preceding
-        ) as observed_units,
-        count(case when is_in_stock and is_open then demand_units end) over (
-            partition by sku, location_id order by day rows between {{ days_to_look_back }} preceding and 1 preceding
-        ) as observed_days
-    from with_days_before
+        days_out_of_stock.sku,
+        days_out_of_stock.location_id,
+        days_out_of_stock.day,
+        round(sum(seen.demand_units) / count(*), 3) as demand_units
+    from days_out_of_stock
+    inner join with_days_before as seen
+        on
+            days_out_of_stock.sku = seen.sku
+            and days_out_of_stock.location_id = seen.location_id
+            and seen.day < days_out_of_stock.day
+            and seen.day >= {{ add_days('days_out_of_stock.day', -days_to_look_back) }}
+            and seen.demand_units >= days_out_of_stock.demand_units
+    where seen.is_in_stock and seen.is_open
+    group by days_out_of_stock.sku, days_out_of_stock.location_id, days_out_of_stock.day
 ),
 
 daily_demand as (
     select
-        sku,
-        location_id,
-        day,
-        cast(sales_units as decimal(18, 3)) as sales_units,
-        cast(demand_units as decimal(18, 3)) as demand_units,
-        is_in_stock,
-        cast(
-            case
-                when is_in_stock or not is_open or observed_days = 0 then demand_units
-                else greatest(demand_units, round(observed_units / observed_days, 3))
-            end as decimal(18, 3)
-        ) as unconstrained_demand_units,
-        unit_price,
-        is_promotion,
-        event_name,
-        is_open,
-        cast(inputs_fingerprint as decimal(38, 0)) as inputs_fingerprint,
-        context_fingerprint
-    from observed
-    where is_to_append
+        demand_days.sku,
+        demand_days.location_id,
+        demand_days.day,
+        cast(demand_days.sales_units as decimal(18, 3)) as sales_units,
+        cast(demand_days.demand_units as decimal(18, 3)) as demand_units,
+        demand_days.is_in_stock,
+        cast(coalesce(hidden_demand.demand_units, demand_days.demand_units) as decimal(18, 3)) as unconstrained_demand_units,
+        demand_days.unit_price,
+        demand_days.is_promotion,
+        demand_days.event_name,
+        demand_days.is_open,
+        cast(demand_days.inputs_fingerprint as decimal(38, 0)) as inputs_fingerprint,
+        demand_days.context_fingerprint
+    from demand_days
+    left join hidden_demand
+        on
+            demand_days.sku = hidden_demand.sku
+            and demand_days.location_id = hidden_demand.location_id
+            and demand_days.day = hidden_demand.day
 )
 
 select * from daily_demand

@@ -12,7 +12,7 @@ clocks as (
         locations.country,
         locations.time_zone,
         as_of.as_of_date,
-        {{ start_of_local_day(dbt.dateadd('day', 1, 'as_of.as_of_date'), 'locations.time_zone') }} as as_of_ends_at
+        {{ start_of_local_day(add_days('as_of.as_of_date', 1), 'locations.time_zone') }} as as_of_ends_at
     from locations
     cross join as_of
 )

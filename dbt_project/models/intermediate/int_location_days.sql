@@ -46,7 +46,7 @@ spans as (
         clocks.country,
         clocks.as_of_date,
         coalesce(first_days.first_day, clocks.as_of_date) as first_day,
-        {{ dbt.dateadd('day', 'longest_wait.days_ahead', 'clocks.as_of_date') }} as last_day
+        {{ add_days('clocks.as_of_date', 'longest_wait.days_ahead') }} as last_day
     from clocks
     cross join longest_wait
     left join first_days on clocks.location_id = first_days.location_id

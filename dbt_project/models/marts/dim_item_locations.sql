@@ -33,7 +33,7 @@ recent_demand as (
         {{ days_between('daily_demand.day', 'as_of.as_of_date') }} as days_ago
     from daily_demand
     cross join as_of
-    where daily_demand.day > {{ dbt.dateadd('day', -days_to_classify, 'as_of.as_of_date') }}
+    where daily_demand.day > {{ add_days('as_of.as_of_date', -days_to_classify) }}
 ),
 
 -- Days out of stock or closed tell nothing about how often and how much customers ask.

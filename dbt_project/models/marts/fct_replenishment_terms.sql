@@ -1,6 +1,3 @@
-{# Fewer receipts than this say less about a supplier than its contract. #}
-{% set least_receipts = 5 %}
-
 with preferred_terms as (
     select * from {{ ref('int_preferred_supplier_terms') }}
 ),
@@ -36,7 +33,7 @@ measured as (
 coming_days as (
     select
         offsets.days_from_now,
-        lower(substring({{ weekday_name(dbt.dateadd('day', 'offsets.days_from_now + 1', 'as_of.as_of_date')) }}, 1, 3)) as weekday
+        lower(substring({{ weekday_name(add_days('as_of.as_of_date', 'offsets.days_from_now + 1')) }}, 1, 3)) as weekday
     from as_of
     cross join (values (0), (1), (2), (3), (4), (5), (6)) as offsets (days_from_now)
 ),
@@ -58,7 +55,7 @@ chosen as (
         suppliers.minimum_order_value,
         next_orders.next_order_in_days,
         coalesce(measured.receipts_count, 0) as receipts_count,
-        coalesce(measured.receipts_count >= {{ least_receipts }}, false) as is_measured,
+        coalesce(measured.receipts_count >= {{ least_receipts() }}, false) as is_measured,
         measured.mean_days,
         measured.sd_days,
         products.unit_price,

@@ -45,7 +45,7 @@ recent_sales as (
     from daily_demand
     cross join as_of
     where
-        daily_demand.day > {{ dbt.dateadd('day', -28, 'as_of.as_of_date') }}
+        daily_demand.day > {{ add_days('as_of.as_of_date', -28) }}
         and daily_demand.day <= as_of.as_of_date
     group by daily_demand.sku, daily_demand.location_id
 ),
@@ -98,10 +98,10 @@ dated as (
         positions.last_counted_date,
         next_deliveries.next_delivery_date,
         coalesce(trim(suppliers.order_weekdays), '') <> '' as has_order_days,
-        {{ dbt.dateadd('day', 'replenishment_terms.next_order_in_days + 1', 'lines.as_of_date') }} as next_order_date,
-        {{ dbt.dateadd('day', 'lines.arrival_period', 'lines.as_of_date') }} as arrival_date,
-        {{ dbt.dateadd('day', 'lines.stockout_period_50', 'lines.as_of_date') }} as stockout_date_50,
-        {{ dbt.dateadd('day', 'lines.stockout_period_10', 'lines.as_of_date') }} as stockout_date_10
+        {{ add_days('lines.as_of_date', 'replenishment_terms.next_order_in_days + 1') }} as next_order_date,
+        {{ add_days('lines.as_of_date', 'lines.arrival_period') }} as arrival_date,
+        {{ add_days('lines.as_of_date', 'lines.stockout_period_50') }} as stockout_date_50,
+        {{ add_days('lines.as_of_date', 'lines.stockout_period_10') }} as stockout_date_10
     from lines
     inner join products on lines.sku = products.sku
     inner join locations on lines.location_id = locations.location_id
@@ -117,8 +117,8 @@ dated as (
 scheduled as (
     select
         *,
-        {{ dbt.dateadd('day', '-lead_time_days', 'stockout_date_10') }} as last_safe_order_date,
-        {{ dbt.dateadd('day', 'review_period_days - 1', 'next_order_date') }} as before_next_review_date
+        {{ add_days('stockout_date_10', '-lead_time_days') }} as last_safe_order_date,
+        {{ add_days('next_order_date', 'review_period_days - 1') }} as before_next_review_date
     from dated
 ),
 
@@ -157,7 +157,8 @@ worded as (
             case
                 when reduced_units > 0
                     then concat(
-                        ', less ', {{ number_text('reduced_units') }}, ' that is lost before it can arrive or that a limit forbids'
+                        ', less ', {{ number_text('round(reduced_units, shown_decimals)') }},
+                        ' lost before it can arrive or held back by a limit'
                     )
                 else ''
             end,
