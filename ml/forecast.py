@@ -69,6 +69,7 @@ class Settings:
         spread_rate: learning rate of the quantiles.
         spread_depth: depth of the quantile trees.
         cold_share: share of rows built as if the series were brand new.
+        anonymous_share: share of rows without attributes, so that a series the training never met is forecast well.
         holdout_share: last share of the periods that teaches the spread and the number of rounds.
     """
 
@@ -83,6 +84,7 @@ class Settings:
     spread_rate: float = 0.15
     spread_depth: int = 4
     cold_share: float = 0.04
+    anonymous_share: float = 0.08
     holdout_share: float = 0.35
 
 
@@ -102,6 +104,7 @@ class Pairs:
         ahead: periods ahead [pairs, horizons]; pairs of one origin share them.
         groups: number of the origin [pairs].
         cold: built as if the series were brand new [pairs].
+        anonymous: built without attributes [pairs].
     """
 
     rows: Integers
@@ -109,6 +112,7 @@ class Pairs:
     ahead: Integers
     groups: Integers
     cold: Flags
+    anonymous: Flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,8 +284,15 @@ class _Training:
         ahead = np.minimum(ahead, targets + 1)
         cold = generator.random(len(cells)) < self.settings.cold_share
         built = builder.build(rows, targets - ahead, ahead[:, None], cold)
+        anonymous = generator.random(len(cells)) < self.settings.anonymous_share
+        self._forget_attributes(built.features, anonymous)
         actual = self.history.values[rows, targets].astype(np.float64)
         return Block(built.features, actual, built.scale, built.baseline, built.scale**self.settings.volume_power)
+
+    def _forget_attributes(self, features: Floats, rows: Flags) -> None:
+        statics = self.statics.shape[1]
+        if statics:
+            features[rows, features.shape[1] - statics :] = np.nan
 
     def _holdout_pairs(self, split: int) -> Pairs:
         """Choose unseen (series, origin) pairs; the pairs of one origin share their horizons."""
@@ -300,13 +311,21 @@ class _Training:
             starts.append(np.full(len(chosen), origin))
             ahead.append(np.tile(horizons, (len(chosen), 1)))
             groups.append(np.full(len(chosen), number))
-        cold = generator.random(sum(len(r) for r in rows)) < self.settings.cold_share
-        return Pairs(np.concatenate(rows), np.concatenate(starts), np.concatenate(ahead), np.concatenate(groups), cold)
+        blind = generator.random((2, sum(len(part) for part in rows)))
+        return Pairs(
+            np.concatenate(rows),
+            np.concatenate(starts),
+            np.concatenate(ahead),
+            np.concatenate(groups),
+            cold=blind[0] < self.settings.cold_share,
+            anonymous=blind[1] < self.settings.anonymous_share,
+        )
 
     def _pair_block(self, builder: FeatureBuilder, pairs: Pairs) -> tuple[Block, Flags]:
         """Build the observed rows of the pairs; the mask says which of pairs x horizons they are."""
         rows, origins, ahead, cold = pairs.rows, pairs.origins, pairs.ahead, pairs.cold
         built = builder.build(rows, origins, ahead, cold)
+        self._forget_attributes(built.features, np.repeat(pairs.anonymous, ahead.shape[1]))
         targets = origins[:, None] + ahead
         inside = targets < self.panel.length
         place = np.minimum(targets, self.panel.length - 1)

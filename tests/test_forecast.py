@@ -1,0 +1,392 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml import forecast
+from ml.features import KEYS
+from ml.forecast import DemandForecaster, Settings, load, train
+from ml.forecast_baselines import train_recent, train_seasonal_naive
+from ml.forecast_censoring import draw_above, expected_above
+from ml.forecast_distribution import (
+    KNOTS,
+    QUANTILE_COLUMNS,
+    STANDARD_PATHS,
+    Dependence,
+    grid_quantiles,
+    grid_weights,
+    match_sums,
+    quantile_grid,
+    shuffle_grid,
+)
+
+SMALL = Settings(mean_rows=6000, spread_rows=4000, rounds=40, learning_rate=0.15, spread_rounds=15, spread_rate=0.3)
+HORIZON = 14
+
+
+def shop(series=12, days=160, seed=0, unlike=0.0):
+    """Series of four sizes with a weekday pattern, alike within a size but for a log-normal factor."""
+    generator = np.random.default_rng(seed)
+    frames = []
+    pattern = np.array([0.6, 0.7, 0.8, 1.0, 1.4, 1.8, 0.7])
+    periods = pd.date_range("2024-01-01", periods=days)
+    for number in range(series):
+        level = [2.0, 8.0, 30.0, 0.1][number % 4] * np.exp(unlike * generator.standard_normal())
+        values = generator.poisson(level * pattern[np.arange(days) % 7]).astype(float)
+        frames.append(
+            pd.DataFrame(
+                {"sku": f"p{number:02d}", "location_id": "north", "period_start": periods, "demand_units": values}
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def items_of(demand):
+    return (
+        demand[KEYS].drop_duplicates().assign(size=lambda f: [int(s[1:]) % 4 for s in f["sku"]]).reset_index(drop=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def demand():
+    return shop()
+
+
+@pytest.fixture(scope="module")
+def fitted(demand):
+    return train(demand, freq="D", horizon=HORIZON, items=items_of(demand), settings=SMALL)
+
+
+@pytest.fixture(scope="module")
+def predicted(demand, fitted):
+    return fitted.predict(demand)
+
+
+def test_every_series_gets_every_period_of_the_horizon(demand, predicted):
+    assert len(predicted) == 12 * HORIZON
+    assert predicted["period_start"].min() == demand["period_start"].max() + pd.Timedelta(days=1)
+    assert not predicted.duplicated([*KEYS, "period_start"]).any()
+
+
+def test_quantiles_never_cross_and_are_never_negative(predicted):
+    quantiles = predicted[list(QUANTILE_COLUMNS)].to_numpy()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+    assert quantiles.min() >= 0
+    assert np.isfinite(predicted["mean_units"]).all()
+
+
+def test_the_weekday_pattern_and_the_level_are_learnt(predicted):
+    means = predicted.set_index("sku").loc["p02"]
+    by_day = means.groupby(means["period_start"].dt.dayofweek)["mean_units"].mean()
+    assert by_day.idxmax() == 5
+    assert means["mean_units"].mean() == pytest.approx(30.0, rel=0.2)
+
+
+def test_paths_have_exactly_the_forecast_mean_and_quantiles(demand, fitted, predicted):
+    keys, paths = next(fitted.sample_paths(demand, STANDARD_PATHS))
+    assert paths.dtype == np.float32
+    assert paths.shape == (12, STANDARD_PATHS, HORIZON)
+    means = predicted["mean_units"].to_numpy().reshape(12, HORIZON)
+    assert keys["sku"].tolist() == sorted(demand["sku"].unique())
+    assert np.allclose(paths.mean(axis=1, dtype=np.float64), means, rtol=1e-5)
+    medians = predicted["q50_units"].to_numpy().reshape(12, HORIZON)
+    assert np.allclose(grid_quantiles(np.sort(paths, axis=1).transpose(0, 2, 1), [0.5])[:, :, 0], medians)
+
+
+def test_one_more_item_changes_no_other_paths(demand, fitted):
+    _, alone = next(fitted.sample_paths(demand[demand["sku"] == "p02"], 50, seed=3))
+    keys, together = next(fitted.sample_paths(demand, 50, seed=3))
+    place = keys["sku"].tolist().index("p02")
+    assert np.array_equal(alone[0], together[place])
+
+
+def test_paths_of_chosen_keys_are_those_of_all(demand, fitted):
+    wanted = pd.DataFrame({"sku": ["p05", "p01"], "location_id": "north"})
+    keys, some = next(fitted.sample_paths(demand, 20, keys=wanted))
+    every, paths = next(fitted.sample_paths(demand, 20))
+    assert keys["sku"].tolist() == ["p05", "p01"]
+    assert np.array_equal(some[0], paths[every["sku"].tolist().index("p05")])
+
+
+def test_paths_for_an_unknown_key_are_refused(demand, fitted):
+    with pytest.raises(ValueError, match="sku 'zz'"):
+        fitted.sample_paths(demand, 20, keys=pd.DataFrame({"sku": ["zz"], "location_id": ["north"]}))
+
+
+def test_another_seed_gives_another_order_of_the_same_values(demand, fitted):
+    _, one = next(fitted.sample_paths(demand, 30, seed=1))
+    _, two = next(fitted.sample_paths(demand, 30, seed=2))
+    assert not np.array_equal(one, two)
+    assert np.array_equal(np.sort(one, axis=1), np.sort(two, axis=1))
+
+
+def test_the_same_seed_trains_the_same_forecaster(demand, predicted):
+    again = train(demand, freq="D", horizon=HORIZON, items=items_of(demand), settings=SMALL).predict(demand)
+    pd.testing.assert_frame_equal(again, predicted)
+
+
+def test_the_order_of_rows_does_not_matter(demand, fitted, predicted):
+    shuffled = demand.sample(frac=1.0, random_state=1)
+    pd.testing.assert_frame_equal(fitted.predict(shuffled), predicted)
+
+
+def test_a_saved_forecaster_forecasts_the_same_after_loading(demand, fitted, predicted, tmp_path):
+    fitted.save(tmp_path)
+    loaded = load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.predict(demand), predicted)
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".ubj", ".json", ".npz"}
+
+
+def test_loading_an_empty_folder_says_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match="holds no forecaster"):
+        load(tmp_path)
+
+
+def test_a_forecaster_of_another_format_is_refused(fitted, tmp_path):
+    fitted.save(tmp_path)
+    document = json.loads((tmp_path / "forecaster.json").read_text())
+    (tmp_path / "forecaster.json").write_text(json.dumps({**document, "format": 999}))
+    with pytest.raises(ValueError, match="format 999"):
+        load(tmp_path)
+
+
+def test_predicting_newer_history_does_not_refit(demand, fitted):
+    newer = shop(days=170)
+    before = fitted.mean_model.save_raw()
+    forecast_frame = fitted.predict(newer)
+    assert forecast_frame["period_start"].min() == newer["period_start"].max() + pd.Timedelta(days=1)
+    assert fitted.mean_model.save_raw() == before
+
+
+def test_history_with_a_series_the_training_never_saw_is_forecast(demand, fitted):
+    stranger = demand[demand["sku"] == "p02"].assign(sku="stranger")
+    known = fitted.predict(pd.concat([demand, stranger]))
+    assert known[known["sku"] == "stranger"]["mean_units"].mean() == pytest.approx(30.0, rel=0.3)
+
+
+def test_a_brand_new_item_borrows_from_its_like_and_is_less_sure(demand):
+    wide = shop(series=60, unlike=0.5)
+    items = items_of(wide)
+    fresh = pd.DataFrame({"sku": ["new"], "location_id": ["north"], "size": [2]})
+    model = train(wide, freq="D", horizon=7, items=pd.concat([items, fresh]), settings=SMALL)
+    frame = model.predict(wide).set_index("sku")
+    new, like = frame.loc["new"], frame.loc["p02"]
+    assert 15.0 < new["mean_units"].mean() < 70.0
+    width = [(f["q95_units"] - f["q05_units"]).mean() / f["mean_units"].mean() for f in (new, like)]
+    assert width[0] > 1.3 * width[1]
+
+
+def test_nothing_leaks_from_after_the_training_data(demand, predicted, fitted):
+    cut = demand["period_start"].max() - pd.Timedelta(days=20)
+    past = demand[demand["period_start"] <= cut]
+    assert fitted.predict(past)["period_start"].max() == cut + pd.Timedelta(days=HORIZON)
+    corrupted = demand.copy()
+    corrupted.loc[corrupted["period_start"] > cut, "demand_units"] *= 1000.0
+    one, two = (
+        train(frame[frame["period_start"] <= cut], freq="D", horizon=HORIZON, settings=SMALL).predict(
+            frame[frame["period_start"] <= cut]
+        )
+        for frame in (demand, corrupted)
+    )
+    pd.testing.assert_frame_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("values", "freq"),
+    [([3.0, 1.0, 2.0], "D"), ([0.0] * 90, "D"), ([5.0], "MS"), ([1.0, np.nan, 4.0] * 15, "W-MON"), ([2.5] * 40, "MS")],
+)
+def test_short_all_zero_and_gappy_series_are_forecast(values, freq):
+    periods = pd.date_range("2020-01-06" if freq == "W-MON" else "2020-01-01", periods=len(values), freq=freq)
+    panel = pd.DataFrame({"sku": "a", "location_id": "x", "period_start": periods, "demand_units": values})
+    frame = train(panel, freq=freq, horizon=5, settings=SMALL).predict(panel)
+    assert len(frame) == 5
+    assert np.isfinite(frame["mean_units"]).all()
+    known = np.nan_to_num(values)
+    assert 0 <= frame["mean_units"].max() <= 3 * max(known.max(), 0.5)
+
+
+def test_a_series_that_never_sold_is_forecast_near_zero(demand):
+    dead = demand[demand["sku"] == "p00"].assign(sku="dead", demand_units=0.0)
+    both = pd.concat([demand, dead])
+    frame = train(both, freq="D", horizon=7, settings=SMALL).predict(both).set_index("sku")
+    assert frame.loc["dead", "mean_units"].mean() < 0.05
+
+
+def test_closed_days_are_forecast_as_zero(demand):
+    opened = demand.assign(is_open=demand["period_start"].dt.dayofweek != 6)
+    opened.loc[~opened["is_open"], "demand_units"] = 0.0
+    model = train(opened, freq="D", horizon=HORIZON, settings=SMALL)
+    frame = model.predict(opened)
+    sundays = frame["period_start"].dt.dayofweek == 6
+    assert (frame.loc[sundays, ["mean_units", "q95_units"]] == 0).all(axis=None)
+    assert (frame.loc[~sundays & (frame["sku"] == "p02"), "mean_units"] > 5).all()
+    _, paths = next(model.sample_paths(opened, 10))
+    assert (paths[:, :, sundays.to_numpy()[:HORIZON]] == 0).all()
+
+
+def test_a_planned_promotion_lifts_the_forecast():
+    generator = np.random.default_rng(5)
+    panel = shop(series=8, days=200, seed=4)
+    panel["is_promotion"] = (generator.random(len(panel)) < 0.15).astype(float)
+    panel["demand_units"] = generator.poisson(6.0 * (1 + 2 * panel["is_promotion"])).astype(float)
+    model = train(panel, freq="D", horizon=7, settings=SMALL)
+    coming = pd.date_range(panel["period_start"].max() + pd.Timedelta(days=1), periods=7)
+    keys = panel[KEYS].drop_duplicates()
+    future = keys.merge(pd.DataFrame({"period_start": coming}), how="cross")
+    calm, loud = (model.predict(panel, future.assign(is_promotion=flag))["mean_units"].mean() for flag in (0.0, 1.0))
+    assert loud / calm == pytest.approx(3.0, rel=0.2)
+
+
+def censored(panel, seed=0):
+    """Cut demand at a stock that is often too small on busy days."""
+    generator = np.random.default_rng(seed)
+    stock = np.where(generator.random(len(panel)) < 0.3, generator.uniform(0.5, 1.5, len(panel)) * 10.0, 1e9)
+    cut = panel["demand_units"].to_numpy() >= stock
+    return panel.assign(demand_units=np.minimum(panel["demand_units"], np.floor(stock)), is_in_stock=~cut)
+
+
+def test_stock_outs_do_not_pull_the_forecast_down():
+    generator = np.random.default_rng(6)
+    periods = pd.date_range("2024-01-01", periods=200)
+    panel = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "sku": f"p{number}",
+                    "location_id": "x",
+                    "period_start": periods,
+                    "demand_units": generator.poisson(10.0, 200).astype(float),
+                }
+            )
+            for number in range(15)
+        ],
+        ignore_index=True,
+    )
+    seen = censored(panel)
+    ignored = seen.drop(columns="is_in_stock")
+    told = train(seen, freq="D", horizon=7, settings=SMALL).predict(seen)["mean_units"].mean()
+    naive = train(ignored, freq="D", horizon=7, settings=SMALL).predict(ignored)["mean_units"].mean()
+    assert naive < 9.6
+    assert told == pytest.approx(10.0, rel=0.03)
+
+
+def test_the_expected_demand_above_a_bound():
+    grid = np.array([[0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 1.0]], dtype=np.float32)
+    assert expected_above(grid, np.array([2.0, 5.0])).tolist() == [2.5, 5.0]
+    drawn = draw_above(grid, np.array([2.0, 5.0]), np.array([0.99, 0.5]))
+    assert drawn.tolist() == [3.0, 5.0]
+
+
+@pytest.mark.parametrize("horizon", [0, -3, 2.5])
+def test_an_impossible_horizon_is_refused(demand, horizon):
+    with pytest.raises(ValueError, match="horizon is"):
+        train(demand, freq="D", horizon=horizon)
+
+
+def test_negative_demand_is_refused_before_training(demand):
+    broken = demand.copy()
+    broken.loc[5, "demand_units"] = -1.0
+    with pytest.raises(ValueError, match="negative"):
+        train(broken, freq="D", horizon=3)
+
+
+def test_the_grid_reproduces_the_quantiles_it_is_made_of():
+    knots = np.arange(1.0, 15.0)[None, :].astype(np.float32)
+    grid = knots @ grid_weights(KNOTS, 1000)
+    for place, level in enumerate(KNOTS[:-1]):
+        assert grid[0, int(level * 1000)] == pytest.approx(knots[0, place], abs=0.05)
+    assert (np.diff(grid[0]) >= -1e-5).all()
+
+
+def test_a_quantile_grid_has_the_mean_it_is_given():
+    generator = np.random.default_rng(0)
+    mean = generator.gamma(0.5, 5.0, 300)
+    knots = (mean[:, None] * np.sort(generator.gamma(0.5, 2.0, (300, len(KNOTS))), axis=1)).astype(np.float32)
+    for counted in (False, True):
+        grid = quantile_grid(knots, mean, 200, np.full(300, counted))
+        assert np.allclose(grid.mean(axis=1), mean, rtol=1e-3, atol=1e-5)
+        assert (np.diff(grid, axis=1) >= -1e-6).all()
+        assert grid.min() >= 0
+
+
+def test_counts_get_whole_quantiles():
+    knots = np.linspace(0.0, 6.3, len(KNOTS), dtype=np.float32)[None, :]
+    grid = quantile_grid(knots, np.array([2.5]), 200, np.array([True]))
+    quantiles = grid_quantiles(grid)
+    assert np.array_equal(quantiles, np.rint(quantiles))
+
+
+def test_dependent_periods_make_sums_wider():
+    grid = np.sort(np.random.default_rng(0).gamma(2.0, 2.0, (40, 10, 300)).astype(np.float32), axis=2)
+    keys = [(f"s{number}", "x") for number in range(40)]
+    spreads = [
+        shuffle_grid(grid, keys, [Dependence(level, 0.0, 0.0, 0.0)] * 40, 0).sum(axis=2).std(axis=1).mean()
+        for level in (0.0, 0.5)
+    ]
+    assert spreads[1] > 1.5 * spreads[0]
+
+
+def test_series_that_share_a_shock_make_totals_wider():
+    grid = np.sort(np.random.default_rng(0).gamma(2.0, 2.0, (40, 5, 300)).astype(np.float32), axis=2)
+    keys = [(f"s{number}", "x") for number in range(40)]
+    totals = [
+        shuffle_grid(grid, keys, [Dependence(0.0, 0.0, 0.0, shared)] * 40, 0).sum(axis=0).std(axis=0).mean()
+        for shared in (0.0, 0.4)
+    ]
+    assert totals[1] > 2.0 * totals[0]
+
+
+def test_the_dependence_of_simulated_scores_is_found_again():
+    truth = Dependence(0.3, 0.4, 0.8, 0.0)
+    generator = np.random.default_rng(0)
+    scores = np.stack([truth.scores(generator, 1, 12)[:, 0] for _ in range(3000)]).astype(float)
+    horizons = np.tile(np.arange(1, 13), (3000, 1))
+    found = Dependence.fit(scores, horizons, np.arange(3000))
+    assert found.level + found.wave * found.decay**6 == pytest.approx(0.3 + 0.4 * 0.8**6, abs=0.05)
+
+
+def test_sums_are_matched_though_counts_hide_the_dependence():
+    generator = np.random.default_rng(0)
+    rate = generator.gamma(2.0, 0.15, (1500, 1))
+    actual = generator.poisson(np.repeat(rate, 12, axis=1)).astype(float)
+    draws = generator.poisson(generator.gamma(2.0, 0.15, 4000))
+    grid = np.tile(np.quantile(draws, (np.arange(100) + 0.5) / 100, method="inverted_cdf"), (1500, 12, 1))
+    horizons = np.tile(np.arange(1, 13), (1500, 1))
+    found = match_sums(Dependence(0.0, 0.0, 0.0, 0.0), grid.astype(np.float32), horizons, actual, generator)
+    assert found.level > 0.1
+
+
+@pytest.mark.parametrize("recipe", [train_seasonal_naive, train_recent])
+def test_baselines_answer_with_the_same_columns(demand, predicted, recipe):
+    model = recipe(demand, freq="D", horizon=HORIZON)
+    frame = model.predict(demand)
+    assert list(frame.columns) == list(predicted.columns)
+    assert len(frame) == len(predicted)
+    assert (np.diff(frame[list(QUANTILE_COLUMNS)].to_numpy(), axis=1) >= 0).all()
+    _, paths = next(model.sample_paths(demand, 20))
+    assert paths.shape == (12, 20, HORIZON)
+
+
+def test_the_seasonal_naive_repeats_the_last_week(demand):
+    frame = train_seasonal_naive(demand, freq="D", horizon=HORIZON).predict(demand)
+    last = demand[demand["sku"] == "p02"]["demand_units"].to_numpy()[-7:]
+    assert frame[frame["sku"] == "p02"]["mean_units"].tolist() == [*last, *last]
+
+
+def test_importing_the_forecaster_loads_no_heavy_library():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, ml.forecast, ml.backtest, ml.forecast_gate;"
+        "print([m for m in ('xgboost','tensorflow','matplotlib','scipy','statsforecast') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_forecaster_is_what_the_module_returns(fitted):
+    assert isinstance(fitted, DemandForecaster)
+    assert fitted.horizon == HORIZON
+    assert forecast.FORMAT == 1
