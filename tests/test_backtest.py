@@ -1,0 +1,202 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml import metrics
+from ml.backtest import abc_class, demand_class, evaluate, stratified_series
+from ml.features import KEYS
+from ml.forecast import Settings, train
+from ml.forecast_baselines import train_recent, train_seasonal_naive
+from ml.forecast_gate import verdict
+
+SMALL = Settings(mean_rows=3000, spread_rows=2000, rounds=20, learning_rate=0.2, spread_rounds=10, spread_rate=0.3)
+RECIPES = {"naive": train_seasonal_naive, "recent": train_recent}
+
+
+def shop(series=8, days=120, seed=0):
+    generator = np.random.default_rng(seed)
+    periods = pd.date_range("2024-01-01", periods=days)
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "sku": f"p{number}",
+                    "location_id": "north" if number % 2 else "south",
+                    "period_start": periods,
+                    "demand_units": generator.poisson([0.3, 4.0, 20.0, 9.0][number % 4], days).astype(float),
+                }
+            )
+            for number in range(series)
+        ],
+        ignore_index=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def demand():
+    return shop()
+
+
+@pytest.fixture(scope="module")
+def evaluation(demand):
+    return evaluate(
+        RECIPES, demand, freq="D", horizon=14, windows=3, step=7, spans=(7, 14), paths=50, keep_forecasts=True
+    )
+
+
+def test_each_window_is_scored_once_per_recipe_and_series(evaluation):
+    assert len(evaluation.series) == 2 * 3 * 8
+    assert not evaluation.series.duplicated(["recipe", "window", *KEYS]).any()
+
+
+def test_windows_are_a_step_apart_and_the_last_ends_with_the_data(demand, evaluation):
+    origins = evaluation.windows.drop_duplicates("window")["origin"]
+    assert (origins.diff().dropna() == pd.Timedelta(days=7)).all()
+    assert origins.iloc[-1] == demand["period_start"].max() - pd.Timedelta(days=14)
+
+
+def test_the_measures_are_those_of_the_kept_forecasts(evaluation):
+    kept = evaluation.forecasts[evaluation.forecasts["recipe"] == "naive"]
+    row = evaluation.segments.set_index(["recipe", "segment"]).loc[("naive", "all")]
+    actual, mean = kept["actual_units"].to_numpy(), kept["mean_units"].to_numpy()
+    for name in ("mae", "rmse", "mape", "wape", "bias"):
+        assert row[name] == pytest.approx(getattr(metrics, name)(actual, mean)), name
+
+
+def test_the_forecasts_kept_are_the_recipe_s_own(demand, evaluation):
+    cut = demand["period_start"].max() - pd.Timedelta(days=14)
+    past = demand[demand["period_start"] <= cut]
+    own = train_seasonal_naive(past, freq="D", horizon=14).predict(past)
+    kept = evaluation.forecasts.query("recipe == 'naive' and window == 2").sort_values([*KEYS, "period_start"])
+    assert np.allclose(kept["mean_units"], own["mean_units"])
+
+
+def test_no_recipe_ever_sees_the_window_it_is_scored_on(demand):
+    seen = []
+
+    def spy(past, **arguments):
+        seen.append(past["period_start"].max())
+        return train_seasonal_naive(past, **arguments)
+
+    scored = evaluate({"spy": spy}, demand, freq="D", horizon=14, windows=2, step=14, keep_forecasts=True).forecasts
+    for window, last in enumerate(seen):
+        assert scored.loc[scored["window"] == window, "period_start"].min() > last
+
+
+def test_demand_of_the_window_is_not_among_the_covariates_it_is_given(demand):
+    class Spy:
+        def __init__(self, model):
+            self.model = model
+
+        def predict(self, history, future=None):
+            assert "demand_units" not in future.columns
+            assert "is_in_stock" not in future.columns
+            return self.model.predict(history, future)
+
+        def sample_paths(self, *arguments, **named):
+            return self.model.sample_paths(*arguments, **named)
+
+    evaluate(
+        {"spy": lambda past, **named: Spy(train_recent(past, **named))},
+        demand.assign(is_in_stock=True),
+        freq="D",
+        horizon=7,
+        windows=1,
+        step=7,
+    )
+
+
+def test_corrupting_the_future_changes_no_earlier_window(demand):
+    recipe = {"boosted": lambda past, **named: train(past, settings=SMALL, **named)}
+    broken = demand.copy()
+    late = broken["period_start"] > demand["period_start"].max() - pd.Timedelta(days=7)
+    broken.loc[late, "demand_units"] = broken.loc[late, "demand_units"] * 500 + 7
+    one, two = (
+        evaluate(recipe, frame, freq="D", horizon=7, windows=2, step=7, keep_forecasts=True).forecasts
+        for frame in (demand, broken)
+    )
+    first = one["window"] == 0
+    pd.testing.assert_frame_equal(one[first], two[first])
+    assert np.array_equal(one["mean_units"], two["mean_units"])
+
+
+def test_scoring_against_the_truth_uses_what_was_wanted_not_what_was_sold(demand):
+    truth = demand.assign(demand_units=demand["demand_units"] + 1.0)
+    plain, true = (
+        evaluate(RECIPES, demand, freq="D", horizon=7, windows=1, step=7, truth=given).series for given in (None, truth)
+    )
+    assert np.allclose(true["actual_units"], plain["actual_units"] + 7.0)
+
+
+def test_periods_out_of_stock_are_not_scored(demand):
+    out = demand["period_start"] == demand["period_start"].max()
+    scored = evaluate(RECIPES, demand.assign(is_in_stock=~out), freq="D", horizon=7, windows=1, step=7)
+    assert (scored.series["periods"] == 6).all()
+
+
+def test_closed_days_are_not_scored(demand):
+    opened = demand.assign(is_open=demand["period_start"].dt.dayofweek != 6)
+    assert (evaluate(RECIPES, opened, freq="D", horizon=7, windows=1, step=7).series["periods"] == 6).all()
+
+
+def test_too_many_windows_are_refused(demand):
+    with pytest.raises(ValueError, match="demand has 120"):
+        evaluate(RECIPES, demand, freq="D", horizon=14, windows=30, step=7)
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([5, 6, 5, 6, 5, 6], "smooth"),
+        ([1, 20, 1, 1, 30, 1], "erratic"),
+        ([0, 5, 0, 5, 0, 5, 0, 0, 5], "intermittent"),
+        ([1, 0, 0, 40, 0, 0, 2, 0], "lumpy"),
+        ([0, 0, 0], "none"),
+    ],
+)
+def test_demand_classes(history, expected):
+    assert demand_class(np.array([history], dtype=float)) == [expected]
+
+
+def test_abc_classes_split_the_value():
+    assert abc_class(np.array([4.0, 70.0, 20.0, 6.0])) == ["C", "A", "A", "B"]
+
+
+def test_a_stratified_choice_has_every_class(demand):
+    chosen = stratified_series(demand, freq="D", most=4)
+    classes = demand_class(demand.pivot(index="sku", columns="period_start", values="demand_units").to_numpy())
+    assert len(chosen) == 4
+    assert {classes[int(sku[1:])] for sku in chosen["sku"]} == set(classes)
+
+
+def test_a_recipe_equal_to_its_rival_passes_the_gate(evaluation):
+    table = verdict(evaluation, "naive", ["naive"], calibration_limit=1.0)
+    assert table["passed"].all()
+    assert table.loc[~table["criterion"].str.startswith("calibration"), "value"].eq(1.0).all()
+
+
+def test_a_worse_recipe_fails_overall_and_in_its_segments(evaluation):
+    table = verdict(evaluation, "naive", ["recent"]).set_index("criterion")
+    assert not table.loc["wrmsse over recent, all", "passed"]
+    assert not table.loc["pinball over recent, all", "passed"]
+    assert not table.loc["pinball over recent, demand_class smooth, surely", "passed"]
+
+
+def test_a_champion_is_judged_like_any_rival(evaluation):
+    table = verdict(evaluation, "recent", ["naive"], champion="recent")
+    assert table["criterion"].str.contains("over recent").any()
+    assert list(table.columns) == ["criterion", "value", "threshold", "passed"]
+
+
+def test_bad_calibration_fails_level_by_level(evaluation):
+    broken = evaluation.calibration.assign(gap=np.where(evaluation.calibration["level"] == 0.9, -0.05, 0.0))
+    import dataclasses
+
+    table = verdict(dataclasses.replace(evaluation, calibration=broken), "recent", ["naive"]).set_index("criterion")
+    assert not table.loc["calibration at 0.90", "passed"]
+    assert table.loc["calibration at 0.50", "passed"]
+
+
+def test_a_recipe_nobody_evaluated_is_refused(evaluation):
+    with pytest.raises(ValueError, match="'oracle' is not in the evaluation"):
+        verdict(evaluation, "oracle", ["naive"])
