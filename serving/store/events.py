@@ -124,7 +124,9 @@ def typed_row(event: Mapping[str, Any], door: str) -> Row:
     Raises:
         Refused: with the rule and a reason that names field and value.
     """
-    event_type = event.get("event_type", "movement")
+    event_type = event.get("event_type")
+    if event_type is None:
+        event_type = "movement"
     if event_type in ("movement", "count"):
         return _movement_row(event, event_type)
     decision = _DECISIONS.get(event_type) if isinstance(event_type, str) else None
