@@ -79,7 +79,7 @@ class Settings:
     learning_rate: float = 0.08
     depth: int = 6
     tweedie_power: float = 1.3
-    volume_power: float = 0.5
+    volume_power: float = 1.0
     spread_rounds: int = 50
     spread_rate: float = 0.15
     spread_depth: int = 4

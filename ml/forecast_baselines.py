@@ -5,11 +5,11 @@ Here: the seasonal naive and the recent-distribution baseline, fast enough for e
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,25 +24,27 @@ from ml.forecast_distribution import (
 )
 
 INDEPENDENT = Dependence(0.0, 0.0, 0.0, 0.0)
-Kind = Literal["seasonal_naive", "recent"]
 
 
 @dataclasses.dataclass(frozen=True)
-class BaselineForecaster:
-    """A baseline: nothing is fitted, everything is read off the history.
+class LocalForecaster(abc.ABC):
+    """A forecaster that learns nothing across series: each forecast is read off the history it is given.
 
     Attributes:
-        kind: "seasonal_naive" repeats the last season, its spread is that of past seasonal differences; "recent" is
-            the distribution of the last periods, all alike. Periods out of stock are left out.
+        kind: which one.
         frequency: period length.
         horizon: periods ahead.
         seed: kept for the record; nothing is random but the order of paths.
     """
 
-    kind: Kind
+    kind: str
     frequency: Frequency
     horizon: int
     seed: int = 0
+
+    @abc.abstractmethod
+    def grid(self, panel: Panel, rows: Integers, n: int) -> tuple[Doubles, Floats]:
+        """Return point forecasts [series, horizon] and quantile functions [series, horizon, n]."""
 
     def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
         """Forecast as `DemandForecaster.predict`; of the covariates only `is_open` matters."""
@@ -51,7 +53,7 @@ class BaselineForecaster:
         mean = np.empty((panel.series, self.horizon))
         quantiles = np.empty((panel.series, self.horizon, len(QUANTILE_COLUMNS)))
         for rows in _blocks(np.arange(panel.series), 500):
-            point, grid = self._grid(panel, rows, STANDARD_PATHS)
+            point, grid = self.grid(panel, rows, STANDARD_PATHS)
             mean[rows], quantiles[rows] = point, grid_quantiles(grid)
         frame = pd.DataFrame(
             {
@@ -85,13 +87,13 @@ class BaselineForecaster:
                     "add its history or leave it out"
                 )
         for part in _blocks(np.asarray(rows, dtype=np.int64), 200):
-            _, grid = self._grid(panel, part, n)
+            _, grid = self.grid(panel, part, n)
             chunk = panel.keys.iloc[part].reset_index(drop=True)
             pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
             yield chunk, shuffle_grid(grid, pairs, [INDEPENDENT] * len(pairs), seed)
 
     def save(self, folder: str | Path) -> None:
-        """Write the baseline into a folder, as JSON."""
+        """Write the forecaster into a folder, as JSON."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         document = {"kind": self.kind, "frequency": dataclasses.asdict(self.frequency), "horizon": self.horizon}
@@ -101,7 +103,16 @@ class BaselineForecaster:
         names = ["is_open"] if "is_open" in covariate_names(history) else []
         return build_panel(history, self.frequency, covariates=names, future=future, ahead=self.horizon)
 
-    def _grid(self, panel: Panel, rows: Integers, n: int) -> tuple[Doubles, Floats]:
+
+@dataclasses.dataclass(frozen=True)
+class BaselineForecaster(LocalForecaster):
+    """The seasonal naive, or the distribution of recent periods.
+
+    `kind` "seasonal_naive" repeats the last season, its spread is that of past seasonal differences; "recent" is the
+    distribution of the last periods, all alike. Periods out of stock are left out.
+    """
+
+    def grid(self, panel: Panel, rows: Integers, n: int) -> tuple[Doubles, Floats]:
         """Return point forecasts [series, horizon] and quantile functions [series, horizon, n]."""
         values = np.where(panel.bound[rows], np.nan, panel.demand[rows]).astype(np.float64)
         levels = (np.arange(n) + 0.5) / n
