@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import pytest
@@ -19,11 +20,16 @@ from serving.store.schema import VERSION, metadata
 START = datetime(2011, 3, 1, 9, tzinfo=UTC)
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
+    Store.migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path}/store.sqlite"
-    Store.migrate(url)
-    return url
+def url(empty: Path, tmp_path: Path) -> str:
+    return f"sqlite:///{copy(empty, tmp_path)}"
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
+from shutil import copy, rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -18,11 +20,16 @@ START = datetime(2011, 3, 1, tzinfo=UTC)
 ITEM = ("MUG", "NORTH")
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
+    Store.migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path}/store.sqlite"
-    Store.migrate(url)
-    with Store.open(url) as store:
+def store(empty: Path, tmp_path: Path) -> Iterator[Store]:
+    with Store.open(f"sqlite:///{copy(empty, tmp_path)}") as store:
         yield store
 
 
@@ -152,22 +159,19 @@ def test_the_watermark_is_the_head_of_the_log(store):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_redelivery_in_any_order_gives_the_same_stock(tmp_path, seed):
+def test_redelivery_in_any_order_gives_the_same_stock(store, seed):
     rng = Random(seed)
     history = _history(rng, 120)
     deliveries = [event for event in history for _ in range(rng.randint(1, 5))]
     rng.shuffle(deliveries)
-    url = f"sqlite:///{tmp_path}/store.sqlite"
-    Store.migrate(url)
     accepted = 0
-    with Store.open(url) as store:
-        while deliveries:
-            size = rng.randint(1, 40)
-            accepted += store.append(deliveries[:size], source="api").accepted
-            del deliveries[:size]
-        assert accepted == len(history)
-        _assert_equals_fold(store, history)
-        assert store.verify().is_whole
+    while deliveries:
+        size = rng.randint(1, 40)
+        accepted += store.append(deliveries[:size], source="api").accepted
+        del deliveries[:size]
+    assert accepted == len(history)
+    _assert_equals_fold(store, history)
+    assert store.verify().is_whole
 
 
 def _history(rng: Random, size: int) -> list[dict[str, Any]]:
@@ -196,11 +200,10 @@ def _assert_equals_fold(store: Store, history: list[dict[str, Any]]) -> None:
 class StockMachine(RuleBasedStateMachine):
     """People and systems at work, in any order, with clocks that run late."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, empty: Path, folder: Path) -> None:
         super().__init__()
-        url = f"sqlite:///{folder}/{id(self)}.sqlite"
-        Store.migrate(url)
-        self.store = Store.open(url)
+        self.folder = mkdtemp(dir=folder)
+        self.store = Store.open(f"sqlite:///{copy(empty, self.folder)}")
         self.history: list[dict[str, Any]] = []
 
     hours = st.integers(0, 12)
@@ -264,11 +267,12 @@ class StockMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
+        rmtree(self.folder)
 
 
-def _run_machine(folder: Path, examples: int, steps: int) -> None:
+def _run_machine(empty: Path, folder: Path, examples: int, steps: int) -> None:
     run_state_machine_as_test(
-        lambda: StockMachine(folder),
+        lambda: StockMachine(empty, folder),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -279,13 +283,13 @@ def _run_machine(folder: Path, examples: int, steps: int) -> None:
     )
 
 
-def test_live_stock_is_the_fold_after_every_step(tmp_path):
-    _run_machine(tmp_path, examples=50, steps=30)
+def test_live_stock_is_the_fold_after_every_step(empty, tmp_path):
+    _run_machine(empty, tmp_path, examples=50, steps=30)
 
 
 @pytest.mark.deep
-def test_live_stock_is_the_fold_after_every_step_of_long_histories(tmp_path):
-    _run_machine(tmp_path, examples=200, steps=50)
+def test_live_stock_is_the_fold_after_every_step_of_long_histories(empty, tmp_path):
+    _run_machine(empty, tmp_path, examples=200, steps=50)
 
 
 # What came by file or SQL source reaches live stock with the next publication.
@@ -359,7 +363,7 @@ histories = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(history=histories, publish_after=st.sets(st.integers(0, 13)))
-def test_live_stock_is_the_fold_of_both_doors_after_a_publication(tmp_path_factory, history, publish_after):
+def test_live_stock_is_the_fold_of_both_doors_after_a_publication(empty, tmp_path_factory, history, publish_after):
     events = [
         movement(f"D{n}", units, 2 * hour + by_file, kind, source="file" if by_file else "wms")
         for n, (by_file, kind, units, hour) in enumerate(history)
@@ -371,8 +375,7 @@ def test_live_stock_is_the_fold_of_both_doors_after_a_publication(tmp_path_facto
         after = [event for event in known_by_file if event["occurred_at"] > instant]
         return sum((event["quantity_units"] for event in after), Decimal(0))
 
-    url = f"sqlite:///{tmp_path_factory.mktemp('stock')}/store.sqlite"
-    Store.migrate(url)
+    url = f"sqlite:///{copy(empty, tmp_path_factory.mktemp('stock'))}"
     with Store.open(url, published_units_after=units_after) as store:
         for number, event in enumerate(events):
             if event["source"] == "file":
