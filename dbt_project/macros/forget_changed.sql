@@ -17,6 +17,7 @@
 
 
 {% macro forget_changed_movements() %}
+    {% set clocks = ref('int_location_clocks') %}  {# outside the condition, where dbt looks for dependencies #}
     {% if is_incremental() %}
         delete from {{ this }} as kept
         using (
@@ -27,7 +28,7 @@
             clocks as (
                 select
                     location_id, {{ start_of_local_day(add_days('built_to.day', 1), 'time_zone') }} as built_to_ends_at
-                from {{ ref('int_location_clocks') }}
+                from {{ clocks }}
                 cross join built_to
             ),
 
