@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import multiprocessing
 import subprocess
@@ -36,6 +38,19 @@ HISTORY = pd.DataFrame(
 )
 FORECAST = pd.DataFrame(
     {"sku": ["A"], "location_id": ["north"], "period_start": pd.to_datetime(["2011-11-03"]), "mean_units": [1.5]}
+)
+DAYS = pd.date_range("2011-09-01", periods=60)
+STOCK = pd.DataFrame(
+    {
+        "sku": "A",
+        "location_id": "north",
+        "day": DAYS,
+        "opening_units": np.arange(60.0, 0.0, -1.0),
+        "receipt_units": 0.0,
+        "sales_units": 1.0,
+        "other_units": 0.0,
+        "closing_units": np.arange(59.0, -1.0, -1.0),
+    }
 )
 PASSED = pd.DataFrame(
     {"criterion": ["mean pinball, ratio to seasonal naive"], "measured": [0.81], "limit": [1.0], "passed": [True]}
@@ -149,10 +164,7 @@ def test_a_failed_gate_registers_the_version_and_leaves_the_champion(tracking, s
 
 
 def log_anomalies(tracking, saved, **changes):
-    example = pd.DataFrame(
-        {"sku": ["A"], "location_id": ["n"], "day": pd.to_datetime(["2011-11-01"]), "closing_units": [4]}
-    )
-    return log(tracking, saved, "stock_anomalies", input_example=example, output_example=None, **changes)
+    return log(tracking, saved, "stock_anomalies", input_example=STOCK.head(3), output_example=None, **changes)
 
 
 def test_a_model_without_promotion_has_no_champion(tracking):
@@ -286,6 +298,90 @@ def test_a_registry_leaves_nothing_in_the_current_directory(tmp_path, saved, mon
     monkeypatch.chdir(tmp_path)
     log(Tracking(f"sqlite:///{tmp_path}/home/mlflow.db", tmp_path / "home" / "artifacts"), saved)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "saved"]
+
+
+def loaded(tracking, version):
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(str(tracking.load_folder(version).parent.parent))
+
+
+def test_the_registered_forecaster_answers_for_the_series_asked_as_it_does_in_python(tracking, tmp_path):
+    from ml import forecast
+
+    demand = pd.concat(
+        pd.DataFrame(
+            {
+                "sku": sku,
+                "location_id": "north",
+                "period_start": DAYS,
+                "demand_units": 2.0 + DAYS.dayofweek,
+                "price": 1.0,
+            }
+        )
+        for sku in ("A", "B")
+    )
+    items = pd.DataFrame({"sku": ["A", "B", "fresh"], "location_id": "north", "category": "x"})
+    settings = forecast.Settings(rounds=10, spread_rounds=5)
+    forecaster = forecast.train(demand, freq="D", horizon=5, items=items, settings=settings)
+    forecaster.save(tmp_path / "saved")
+    model = loaded(tracking, log(tracking, tmp_path / "saved", input_example=demand.head(3)))
+
+    expected = forecaster.predict(demand)
+    asked = demand[demand["sku"] == "A"].reset_index(drop=True)
+    answer = model.predict(asked)
+    assert len(answer) == 5
+    pd.testing.assert_frame_equal(answer, expected[expected["sku"] == "A"].reset_index(drop=True))
+    pd.testing.assert_frame_equal(model.predict(asked, params={"horizon": 2}), answer.head(2))
+
+
+def test_rows_after_history_until_are_the_future(tracking, tmp_path):
+    from ml import forecast
+
+    demand = pd.DataFrame(
+        {"sku": "A", "location_id": "north", "period_start": DAYS, "demand_units": 2.0, "is_promotion": 0.0}
+    )
+    demand.loc[5::9, ["demand_units", "is_promotion"]] = [9.0, 1.0]
+    settings = forecast.Settings(rounds=10, spread_rounds=5)
+    forecaster = forecast.train(demand.head(55), freq="D", horizon=5, settings=settings)
+    forecaster.save(tmp_path / "saved")
+    model = loaded(tracking, log(tracking, tmp_path / "saved", input_example=demand.head(3)))
+
+    answer = model.predict(demand, params={"history_until": str(DAYS[54].date())})
+    future = demand.tail(5).drop(columns="demand_units")
+    pd.testing.assert_frame_equal(answer, forecaster.predict(demand.head(55), future))
+
+
+def test_the_registered_detector_scores_as_it_does_in_python(tracking, tmp_path):
+    from ml import anomaly
+
+    detector = anomaly.train(STOCK)
+    detector.save(tmp_path / "saved")
+    model = loaded(tracking, log_anomalies(tracking, tmp_path / "saved"))
+    pd.testing.assert_frame_equal(model.predict(STOCK), detector.score(STOCK))
+    assert model.predict(STOCK, params={"since": "2011-10-30"})["day"].tolist() == [DAYS[-1]]
+
+
+@pytest.mark.deep
+@pytest.mark.filterwarnings("ignore")
+def test_the_registered_recogniser_takes_base64_and_names_a_row_that_is_none(tracking, tmp_path):
+    from PIL import Image
+
+    from ml import images
+
+    photos = []
+    for number in range(12):
+        buffer = io.BytesIO()
+        Image.new("RGB", (40, 40), (number % 2 * 200, 30, number)).save(buffer, "PNG")
+        photos.append(buffer.getvalue())
+    recogniser = images.train(photos, ["red", "dark"] * 6, image_size=32, epochs=1)
+    recogniser.save(tmp_path / "saved")
+    rows = pd.DataFrame({"image_base64": [base64.b64encode(photo).decode() for photo in photos]})
+    version = log(tracking, tmp_path / "saved", "product_photos", input_example=rows.head(1), output_example=None)
+    model = loaded(tracking, version)
+    assert model.predict(rows)["label"].tolist() == recogniser.predict(photos)["label"].tolist()
+    with pytest.raises(ValueError, match="row 1: image_base64 is not base64"):
+        model.predict(pd.DataFrame({"image_base64": [rows["image_base64"][0], "*"]}))
 
 
 def test_importing_tracking_does_not_import_mlflow():

@@ -43,12 +43,15 @@ SAFE_FORMATS = frozenset({".json", ".keras", ".npz", ".ubj"})
 # What an invocation must carry; every other column of the input example is optional.
 _REQUIRED_COLUMNS = {
     "demand_forecast": ("sku", "location_id", "period_start", "demand_units"),
-    "stock_anomalies": ("sku", "location_id", "day"),
+    "stock_anomalies": (
+        *("sku", "location_id", "day"),
+        *("opening_units", "receipt_units", "sales_units", "other_units", "closing_units"),
+    ),
     "product_photos": ("image_base64",),
 }
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "demand_forecast": {"horizon": 0, "history_until": ""},
-    "stock_anomalies": {},
+    "stock_anomalies": {"since": ""},
     "product_photos": {},
 }
 _LIBRARIES = {

@@ -9,7 +9,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-KEYS = ["sku", "location_id", "period_start"]
+KEYS = ["sku", "location_id"]
 
 
 class DemandForecast(PythonModel):
@@ -17,14 +17,14 @@ class DemandForecast(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the saved folder."""
-        from ml.forecast import DemandForecaster
+        from ml.forecast import load
 
-        self.forecaster = DemandForecaster.load(context.artifacts["saved_model"])
+        self.forecaster = load(context.artifacts["saved_model"])
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Forecast every series of the history.
+        """Forecast the series of the rows given.
 
         Args:
             context: unused; MLflow passes it.
@@ -43,9 +43,10 @@ class DemandForecast(PythonModel):
             history = model_input[~is_future]
             future = model_input[is_future].drop(columns=["demand_units", "is_in_stock"], errors="ignore")
         forecast = self.forecaster.predict(history, None if future is None or future.empty else future)
+        # The forecaster also answers for the brand-new items of its training.
+        forecast = forecast.merge(model_input[KEYS].drop_duplicates(), on=KEYS)
         if wanted["horizon"] > 0:
-            forecast = forecast.sort_values(KEYS)
-            forecast = forecast[forecast.groupby(KEYS[:2], sort=False).cumcount() < wanted["horizon"]]
+            forecast = forecast[forecast.groupby(KEYS).cumcount() < wanted["horizon"]]
         return forecast.reset_index(drop=True)
 
 

@@ -22,17 +22,18 @@ class StockAnomalies(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Score every row.
+        """Score the rows given.
 
         Args:
             context: unused; MLflow passes it.
-            model_input: sku, location_id, day and the measured columns of fct_daily_stock.
-            params: none.
+            model_input: one row per sku, location and day: the columns that `Detector.score` lists.
+            params: since: ISO date of the first day to score, earlier rows are context; empty: every row is scored.
 
         Returns:
-            The detector's frame: keys, anomaly_score in [0, 1], kind, reason.
+            sku, location_id, day, anomaly_score in [0, 1], kind, reason, record_error_score.
         """
-        return self.detector.score(model_input)
+        since = (params or {}).get("since", "")
+        return self.detector.score(model_input, pd.Timestamp(since) if since else None).reset_index(drop=True)
 
 
 set_model(StockAnomalies())
