@@ -336,12 +336,12 @@ def _listed(names: Iterable[str]) -> str:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def csv_relation(path: Path, columns: Iterable[str], delimiter: str) -> str:
+def csv_relation(path: Path, columns: Iterable[str], delimiter: str, *, longest: int = _LONGEST_RECORD) -> str:
     """Return SQL that reads a CSV file as text, one column per name, refusing any line it cannot read exactly."""
     names = ", ".join(f"{literal(name)}: 'varchar'" for name in columns)
     return (
         f"read_csv({literal(str(path))}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
-        f"""quote = '"', escape = '"', columns = {{{names}}}, max_line_size = {2 * _LONGEST_RECORD})"""
+        f"""quote = '"', escape = '"', columns = {{{names}}}, max_line_size = {longest})"""
     )
 
 
@@ -496,6 +496,12 @@ def _decoded_lines(path: Path) -> Iterator[str]:
     with path.open("r", encoding="utf-8-sig", newline=None) as stream:
         for line in stream:
             yield line.removesuffix("\n")
+
+
+def readable_relation(copy: Path, layout: Layout) -> str:
+    """Return SQL that reads what `rewrite` wrote; the first column is the line number."""
+    # Quotation marks are written twice.
+    return csv_relation(copy, ["line", *file_columns(layout)], ",", longest=3 * _LONGEST_RECORD)
 
 
 def rewrite(text: CsvText, layout: Layout, copy: Path, broken: list[Record]) -> None:

@@ -28,6 +28,7 @@ from orchestration.ingest.files import (
     csv_relation,
     file_columns,
     originals,
+    readable_relation,
     rewrite,
     source_expression,
 )
@@ -133,8 +134,7 @@ class Splitter:
             broken: list[Record] = []
             copy = self._work / f"{name}.readable"
             rewrite(text, layout, copy, broken)
-            columns = ["line", *file_columns(layout)]
-            relation = csv_relation(copy, columns, ",")
+            relation = readable_relation(copy, layout)
             comma = self._has_decimal_comma(relation, layout)
             rows = self._stage(relation, self._text_readings(layout, comma), line='"line"::integer')
             self._set_aside(broken)
