@@ -36,6 +36,7 @@ from serving.tables import TABLES, CursorError, Page, page
 
 VERSION = "0.1.0"
 DEFAULT_MODEL = "demand_forecast"
+_REASON_CHARACTERS = 400
 _LOG = logging.getLogger(__name__)
 
 
@@ -281,13 +282,12 @@ def _predicted(model: LoadedModel, invocation: Invocation) -> str:
     try:
         return invocations.to_json(model.predict(invocation.rows, invocation.parameters))
     except (ValueError, MlflowException) as error:
-        # The model's own words may quote the rows; they belong into the log of whoever runs the server.
         reference = uuid.uuid4().hex[:8]
         _LOG.warning("%s version %s refused rows (%s): %r", model.name, model.version, reference, error)
-        raise MalformedBodyError(
-            f"{model.name} refuses these rows: check for duplicate keys, negative quantities and gaps; "
-            f"its words are in the server's log under {reference}"
-        ) from error
+        reason = str(error)
+        if isinstance(error, MlflowException) or invocations.quotes(reason, invocation):
+            reason = f"its reason quotes them and is in the server's log under {reference}"
+        raise MalformedBodyError(f"{model.name} refuses these rows: {reason[:_REASON_CHARACTERS]}") from error
 
 
 def _content_type(header: str) -> str:

@@ -128,6 +128,14 @@ def to_json(predictions: pd.DataFrame) -> str:
     return f'{{"predictions": {records}}}'
 
 
+def quotes(text: str, invocation: Invocation) -> bool:
+    """Whether a text repeats a text that came in with an invocation."""
+    columns = [invocation.rows[name] for name in invocation.rows if invocation.rows[name].dtype == object]
+    came_in = {cell for column in columns for cell in column.unique() if cell}
+    came_in.update(value for value in invocation.parameters.values() if isinstance(value, str) and value)
+    return any(cell in text for cell in came_in)
+
+
 def _refuse_constant(_: str) -> Any:
     raise MalformedBodyError("the body holds NaN or Infinity, which JSON does not know; send null for a missing number")
 

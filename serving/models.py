@@ -106,7 +106,7 @@ class Models:
         try:
             with tempfile.TemporaryDirectory(prefix="inventorybot_") as scratch:
                 pyfunc = mlflow.pyfunc.load_model(str(self._fetched(name, pin, Path(scratch))))
-        except (MlflowException, OSError) as error:
+        except (MlflowException, OSError, ValueError, ImportError) as error:
             raise ModelRefusedError(
                 f"{name} version {pin['version']} cannot be loaded from the registry ({type(error).__name__}, the "
                 "server's log has more); restore the MLflow folder from a backup, or train, promote and publish again"

@@ -380,6 +380,13 @@ def test_a_malformed_body_is_400_with_a_message_that_does_not_repeat_it(client, 
         assert leak not in answer.text
 
 
+def test_the_reason_of_a_model_is_told_when_it_does_not_quote_the_rows(client):
+    answer = client.post("/invocations", json={"instances": [{"sku": "gap", "demand_units": 1}]})
+    assert "its reason quotes them" in answer.json()["message"]
+    answer = client.post("/invocations", json={"instances": [{"sku": "gap in Z", "demand_units": 1}]})
+    assert answer.json()["message"] == "demand_forecast refuses these rows: row 0: a gap of 3 days; fill it"
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -109,6 +109,11 @@ def test_a_version_the_registry_lacks_is_refused_with_the_remedy(models):
         models.get("demand_forecast", {"version": "9999", "run_id": "", "folder_sha256": "0" * 64})
 
 
+def test_a_model_that_cannot_read_its_own_folder_is_refused(models, home):
+    with pytest.raises(ModelRefusedError, match="ValueError"):
+        models.get("demand_forecast", register(home, factor="two"))
+
+
 def test_a_folder_that_vanished_is_refused_with_the_remedy(models, home):
     pin = register(home)
     package_folder(home, pin).rename(home / "elsewhere")

@@ -21,11 +21,15 @@ from mlflow.pyfunc.model import PythonModel
 class Doubler(PythonModel):
     def load_context(self, context):
         self.factor = json.loads(Path(context.artifacts["saved_model"], "model.json").read_text())["factor"]
+        if isinstance(self.factor, str):
+            raise ValueError("format 2, this code reads 1: train it again")
 
     def predict(self, context, model_input: pd.DataFrame, params: dict | None = None) -> pd.DataFrame:
         for sku in model_input["sku"]:
             if sku.startswith("refuse"):
                 raise ValueError(f"{sku} is refused")
+            if sku.startswith("gap"):
+                raise ValueError("row 0: a gap of 3 days; fill it")
             if sku.startswith("break"):
                 raise KeyError(sku)
         answer = model_input[["sku"]].copy()
@@ -39,8 +43,8 @@ set_model(Doubler())
 """
 
 
-def register(home: Path, name: str = "demand_forecast", factor: float = 2.0) -> dict[str, str]:
-    """Register a model that multiplies demand; return its pin."""
+def register(home: Path, name: str = "demand_forecast", factor: float | str = 2.0) -> dict[str, str]:
+    """Register a model that multiplies demand, or cannot be loaded when the factor is text; return its pin."""
     import mlflow.pyfunc
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
