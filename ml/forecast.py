@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ from ml.features import (
 )
 from ml.forecast_censoring import draw_above, expected_above
 from ml.forecast_distribution import (
-    COUNTED_BELOW,
     KNOTS,
     QUANTILE_COLUMNS,
     STANDARD_PATHS,
@@ -51,6 +50,7 @@ from ml.forecast_distribution import (
 from ml.metrics import randomised_pit
 
 FORMAT = 1
+Distribution = Callable[[FeatureBuilder, Integers, Integers, Integers], tuple[Doubles, Floats]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,10 +162,10 @@ def train(
     if items is not None:
         check_items(items)
     panel = build_panel(demand, frequency, extra_keys=items)
-    return _Training(panel, items, int(horizon), seed, chosen).run()
+    return Training(panel, items, int(horizon), seed, chosen).run()
 
 
-class _Training:
+class Training:
     """The steps of one training, in order."""
 
     def __init__(self, panel: Panel, items: pd.DataFrame | None, horizon: int, seed: int, settings: Settings) -> None:
@@ -211,17 +211,22 @@ class _Training:
             builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
             block = self._block(builder, self._cells(panel.length), settings.mean_rows, 2)
             mean_model, _ = fit_mean(block, settings, self.seed, rounds=rounds)
+        return self._forecaster(mean_model, spread, prior_model, dependences)
+
+    def _forecaster(
+        self, mean_model: Any, spread_model: Any, prior_model: Any, dependences: list[Dependence]
+    ) -> DemandForecaster:
         return DemandForecaster(
             plan=self.plan,
             seed=self.seed,
             counted=self.counted,
             dependences=dependences,
             mean_model=mean_model,
-            spread_model=spread,
+            spread_model=spread_model,
             prior_model=prior_model,
-            keys=panel.keys,
+            keys=self.panel.keys,
             statics=self.statics,
-            has_demand=np.asarray(np.isfinite(panel.demand).any(axis=1)),
+            has_demand=np.asarray(np.isfinite(self.panel.demand).any(axis=1)),
         )
 
     def _builder(self, end: int) -> FeatureBuilder:
@@ -249,7 +254,8 @@ class _Training:
             mean = predict_mean(model, judge.features, judge.scale, judge.baseline)
             features = spread_features(self.plan, judge.features, mean, judge.scale)
             spread = fit_spread(features, judge.actual, mean, first, self.seed)
-            expected, drawn = hidden_demand(self.panel, builder, model, spread, self.counted, generator)
+            temporary = self._forecaster(model, spread, 0.0, [])
+            expected, drawn = hidden_demand(self.panel, builder, temporary.distribution, self.counted, generator)
             # The features see the expectation, the distribution is learnt from draws.
             self.history = History(dataclasses.replace(self.panel, demand=expected), known)
             self.usable, self.drawn = self.history.observed, drawn
@@ -386,8 +392,7 @@ def partly_served(panel: Panel) -> Flags:
 def hidden_demand(
     panel: Panel,
     builder: FeatureBuilder,
-    mean_model: Any,
-    spread_model: Any,
+    distribution: Distribution,
     counted: bool,
     generator: np.random.Generator | None = None,
 ) -> tuple[Floats, Floats]:
@@ -398,8 +403,7 @@ def hidden_demand(
     Args:
         panel: the demand.
         builder: features of it.
-        mean_model: booster of the mean.
-        spread_model: booster of the quantiles.
+        distribution: says mean and quantiles of (series, origin) pairs, as `DemandForecaster.distribution`.
         counted: whether demand comes in whole units.
         generator: source of the draws; None = no draws, the second array is the first.
     """
@@ -408,10 +412,8 @@ def hidden_demand(
     drawn = expected if generator is None else panel.demand.copy()
     for start in range(0, len(rows), 20_000):
         i, c = rows[start : start + 20_000], columns[start : start + 20_000]
-        built = builder.build(i, c - 1, np.ones((len(i), 1), dtype=np.int64))
-        mean = predict_mean(mean_model, built.features, built.scale, built.baseline)
-        features = spread_features(builder.plan, built.features, mean, built.scale)
-        grid = quantile_grid(predict_spread(spread_model, features, mean), mean, 100, np.full(len(i), counted))
+        mean, knots = distribution(builder, i, c - 1, np.ones((len(i), 1), dtype=np.int64))
+        grid = quantile_grid(knots, mean, 100, np.full(len(i), counted))
         least = panel.demand[i, c].astype(np.float64)
         expected[i, c] = expected_above(grid, least)
         if generator is not None:
@@ -613,6 +615,25 @@ class DemandForecaster:
         """Periods that are forecast."""
         return self.plan.horizon
 
+    def distribution(
+        self, builder: FeatureBuilder, rows: Integers, origins: Integers, ahead: Integers
+    ) -> tuple[Doubles, Floats]:
+        """Return mean and quantiles at KNOTS of (series, origin) pairs and their horizons.
+
+        Args:
+            builder: features of the history.
+            rows: series numbers [pairs].
+            origins: last column that may be seen [pairs].
+            ahead: periods ahead [pairs, horizons].
+
+        Returns:
+            units a period [pairs * horizons] and [pairs * horizons, knots].
+        """
+        built = builder.build(rows, origins, ahead)
+        mean = np.maximum(predict_mean(self.mean_model, built.features, built.scale, built.baseline), 1e-6)
+        features = spread_features(self.plan, built.features, mean, built.scale)
+        return mean, predict_spread(self.spread_model, features, mean)
+
     def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
         """Forecast the periods after the last one of `history`, without refitting.
 
@@ -629,7 +650,7 @@ class DemandForecaster:
         Raises:
             ValueError: as `train`.
         """
-        scene = _Scene(self, history, future)
+        scene = Scene(self, history, future)
         horizon = self.horizon
         means = np.empty((scene.panel.series, horizon), dtype=np.float64)
         quantiles = np.empty((scene.panel.series, horizon, len(QUANTILE_COLUMNS)), dtype=np.float32)
@@ -679,19 +700,11 @@ class DemandForecaster:
         """
         if int(n) != n or n < 1:
             raise ValueError(f"n is {n!r}: give a whole number of paths, 1 or more")
-        scene = _Scene(self, history, future)
-        rows = np.arange(scene.panel.series)
-        if keys is not None:
-            rows = pd.MultiIndex.from_frame(scene.panel.keys).get_indexer(pd.MultiIndex.from_frame(keys[KEYS]))
-            if (rows < 0).any():
-                absent = keys.iloc[int(np.argmax(rows < 0))]
-                raise ValueError(
-                    f"keys has sku {absent['sku']!r}, location {absent['location_id']!r}, which is neither in history "
-                    "nor a brand-new item of the training: add its history or leave it out"
-                )
-        return self._paths(scene, np.asarray(rows, dtype=np.int64), int(n), seed)
+        scene = Scene(self, history, future)
+        rows = np.arange(scene.panel.series) if keys is None else scene.find(keys)
+        return self._paths(scene, rows, int(n), seed)
 
-    def _paths(self, scene: _Scene, rows: Integers, n: int, seed: int) -> Iterator[tuple[pd.DataFrame, Floats]]:
+    def _paths(self, scene: Scene, rows: Integers, n: int, seed: int) -> Iterator[tuple[pd.DataFrame, Floats]]:
         for part in scene.chunks(rows, max(1, 8_000_000 // n)):
             grid = scene.grid(part, n)
             chunk = scene.panel.keys.iloc[part].reset_index(drop=True)
@@ -770,7 +783,7 @@ def load(folder: str | Path) -> DemandForecaster:
     )
 
 
-class _Scene:
+class Scene:
     """A history laid out for forecasting from its last period."""
 
     def __init__(self, forecaster: DemandForecaster, history: pd.DataFrame, future: pd.DataFrame | None) -> None:
@@ -793,11 +806,24 @@ class _Scene:
         self.builder = FeatureBuilder(known_only, plan, statics, levels)
         partly = partly_served(self.panel)
         if partly.any():
-            demand, _ = hidden_demand(
-                self.panel, self.builder, forecaster.mean_model, forecaster.spread_model, forecaster.counted
-            )
+            demand, _ = hidden_demand(self.panel, self.builder, forecaster.distribution, forecaster.counted)
             self.history = History(dataclasses.replace(self.panel, demand=demand), ~self.panel.bound | partly)
             self.builder = FeatureBuilder(self.history, plan, statics, levels)
+
+    def find(self, keys: pd.DataFrame) -> Integers:
+        """Return the series numbers of keys.
+
+        Raises:
+            ValueError: for a key that is neither in the history nor a brand-new item of the training.
+        """
+        rows = pd.MultiIndex.from_frame(self.panel.keys).get_indexer(pd.MultiIndex.from_frame(keys[KEYS]))
+        if (rows < 0).any():
+            absent = keys.iloc[int(np.argmax(rows < 0))]
+            raise ValueError(
+                f"keys has sku {absent['sku']!r}, location {absent['location_id']!r}, which is neither in history "
+                "nor a brand-new item of the training: add its history or leave it out"
+            )
+        return np.asarray(rows, dtype=np.int64)
 
     def dependences(self, rows: Integers) -> list[Dependence]:
         """Return the copula of each of some series."""
@@ -830,16 +856,12 @@ class _Scene:
 
     def grid(self, rows: Integers, n: int) -> Floats:
         """Return the quantile functions of some series [series, horizon, n]."""
-        forecaster, plan = self.forecaster, self.forecaster.plan
-        horizon = plan.horizon
+        forecaster, horizon = self.forecaster, self.forecaster.horizon
         origins = np.full(len(rows), self.panel.length - 1)
         ahead = np.tile(np.arange(1, horizon + 1), (len(rows), 1))
-        built = self.builder.build(rows, origins, ahead)
-        mean = predict_mean(forecaster.mean_model, built.features, built.scale, built.baseline)
+        mean, knots = forecaster.distribution(self.builder, rows, origins, ahead)
         closed = self.panel.closed[rows, self.panel.length :].reshape(-1)
         mean = np.where(closed, 0.0, np.maximum(mean, 0.0))
-        features = spread_features(plan, built.features, np.maximum(mean, 1e-6), built.scale)
-        knots = predict_spread(forecaster.spread_model, features, mean)
         knots[closed] = 0.0
-        counted = np.full(len(mean), forecaster.counted) & (mean < COUNTED_BELOW)
+        counted = np.full(len(mean), forecaster.counted)
         return quantile_grid(knots, mean, n, counted).reshape(len(rows), horizon, n)

@@ -1,0 +1,95 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.backtest import evaluate
+from ml.features import KEYS
+from ml.forecast import Settings, train
+from ml.forecast_baselines import train_seasonal_naive
+from ml.forecast_explain import GROUPS, contributions
+from ml.forecast_plots import (
+    as_png,
+    calibration_curve,
+    contribution_chart,
+    error_by_lag,
+    fan_charts,
+    typical_and_worst,
+)
+
+SMALL = Settings(mean_rows=4000, spread_rows=3000, rounds=40, learning_rate=0.15, spread_rounds=10, spread_rate=0.3)
+
+
+@pytest.fixture(scope="module")
+def demand():
+    generator = np.random.default_rng(3)
+    periods = pd.date_range("2024-01-01", periods=150)
+    weekday = np.array([1, 1, 1, 1, 1, 2, 2])[np.arange(150) % 7]
+    parts = []
+    for number in range(8):
+        promotion = (generator.random(150) < 0.2).astype(float)
+        units = generator.poisson(5.0 * (number + 1) * weekday * (1 + promotion)).astype(float)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "sku": f"p{number}",
+                    "location_id": "x",
+                    "period_start": periods,
+                    "demand_units": units,
+                    "is_promotion": promotion,
+                    "is_open": np.arange(150) % 30 != 0,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def model(demand):
+    return train(demand, freq="D", horizon=7, settings=SMALL)
+
+
+def planned(demand, flag):
+    coming = pd.date_range(demand["period_start"].max() + pd.Timedelta(days=1), periods=7)
+    days = pd.DataFrame({"period_start": coming, "is_promotion": flag, "is_open": [True] * 6 + [False]})
+    return demand[KEYS].drop_duplicates().merge(days, how="cross")
+
+
+def test_contributions_add_up_to_the_forecast(demand, model):
+    future = planned(demand, 1.0)
+    split = contributions(model, demand, future)
+    total = split["level_units"] + split[[f"{name}_units" for name in GROUPS]].sum(axis=1)
+    assert np.allclose(total, split["mean_units"], atol=1e-4)
+    predicted = model.predict(demand, future)
+    assert np.allclose(split["mean_units"], predicted["mean_units"], rtol=1e-3, atol=1e-3)
+
+
+def test_a_promotion_is_credited_to_the_promotion(demand, model):
+    loud, calm = (
+        contributions(model, demand, planned(demand, flag), keys=pd.DataFrame({"sku": ["p4"], "location_id": "x"}))
+        for flag in (1.0, 0.0)
+    )
+    gain = (loud["mean_units"] - calm["mean_units"]).sum()
+    credited = (loud["price_and_promotion_units"] - calm["price_and_promotion_units"]).sum()
+    assert gain > 0
+    assert credited == pytest.approx(gain, rel=0.35)
+
+
+def test_a_closed_day_explains_itself_as_zero(demand, model):
+    split = contributions(model, demand, planned(demand, 0.0))
+    assert (split.groupby("sku")["mean_units"].last() == 0).all()
+
+
+def test_figures_are_made_of_an_evaluation(demand, model):
+    scored = evaluate(
+        {"naive": train_seasonal_naive}, demand, freq="D", horizon=7, windows=1, step=7, keep_forecasts=True
+    )
+    chosen = typical_and_worst(scored.series, "naive", each=2)
+    assert set(chosen["choice"]) == {"typical", "worst"}
+    split = contributions(model, demand)
+    figures = [
+        fan_charts(demand, scored.forecasts, chosen),
+        calibration_curve(scored.calibration, "naive"),
+        error_by_lag(scored.horizons),
+        contribution_chart(split, "p1", "x"),
+    ]
+    assert all(as_png(figure).startswith(b"\x89PNG") for figure in figures)
