@@ -38,7 +38,7 @@ def test_a_movement_gets_its_movement_id_as_event_id():
     [(-3, -3000), (Decimal("-2.125"), -2125), ("0.5", 500), (" 7 ", 7000), ("1e3", 1_000_000), ("2.5000", 2500)],
 )
 def test_quantities_are_exact_thousandths(given_units, thousandths):
-    assert typed(quantity_units=given_units)["quantity_thousandths"] == thousandths
+    assert typed(movement_type="adjustment", quantity_units=given_units)["quantity_thousandths"] == thousandths
 
 
 @pytest.mark.parametrize(
@@ -64,57 +64,72 @@ def test_recorded_at_falls_back_to_occurred_at():
     assert typed()["recorded_at"] == typed()["occurred_at"]
 
 
+def test_text_is_trimmed():
+    assert typed(sku=" MUG ")["sku"] == "MUG"
+
+
+def test_a_later_revision_may_withdraw_a_line_with_zero():
+    assert typed(quantity_units=0, revision=1)["quantity_thousandths"] == 0
+
+
 def test_empty_optional_text_is_null():
     assert typed(lot_id="")["lot_id"] is None
 
 
 BROKEN: list[tuple[dict[str, Any], str, str]] = [
-    ({"sku": ...}, "sku", "sku is missing"),
-    ({"sku": ""}, "sku", "sku is missing"),
-    ({"sku": "  "}, "sku", "blank"),
-    ({"sku": 7}, "sku", "not text"),
-    ({"sku": "A\x00B"}, "sku", "control character"),
-    ({"sku": "\ud800"}, "sku", "surrogate"),
-    ({"sku": "x" * 1_001}, "sku", "1001 characters"),
-    ({"source": "a:b"}, "source", "colon"),
-    ({"line": "1"}, "line", "not a whole number"),
-    ({"line": True}, "line", "not a whole number"),
-    ({"line": -1}, "line", "outside"),
-    ({"line": 2**31}, "line", "outside"),
-    ({"line": None}, "line", "missing"),
-    ({"line": Decimal("1.5")}, "line", "not a whole number"),
-    ({"revision": 1.0}, "revision", "not a whole number"),
-    ({"revision": ""}, "revision", "not a whole number"),
-    ({"occurred_at": None}, "occurred_at", "missing"),
-    ({"occurred_at": "yesterday"}, "occurred_at", "not an instant"),
-    ({"occurred_at": "2011-03-01"}, "occurred_at", "not an instant"),
-    ({"occurred_at": 1_300_000_000}, "occurred_at", "not an instant"),
-    ({"occurred_at": "1753-01-01T00:00:00Z"}, "occurred_at", "outside the years"),
-    ({"occurred_at": datetime.max}, "occurred_at", "outside the years"),
-    ({"recorded_at": "later"}, "recorded_at", "not an instant"),
-    ({"movement_type": "theft"}, "movement_type", "none of"),
-    ({"movement_type": ["sale"]}, "movement_type", "none of"),
-    ({"movement_type": None}, "movement_type", "none of"),
-    ({"event_type": "count"}, "movement_type", "instead of 'count'"),
+    ({"sku": ...}, "sku_missing", "sku is missing"),
+    ({"sku": ""}, "sku_missing", "sku is missing"),
+    ({"sku": "  "}, "sku_missing", "sku is missing"),
+    ({"sku": 7}, "sku_type", "not text"),
+    ({"sku": "A\x00B"}, "sku_type", "null character"),
+    ({"sku": "\ud800"}, "sku_type", "surrogate"),
+    ({"sku": "x" * 1_001}, "text_too_long", "1001 characters"),
+    ({"source": "a:b"}, "source_with_colon", "colon"),
+    ({"line": "1"}, "line_type", "not a whole number"),
+    ({"line": True}, "line_type", "not a whole number"),
+    ({"line": -1}, "line_negative", "outside"),
+    ({"line": 2**31}, "line_type", "outside"),
+    ({"line": None}, "line_missing", "missing"),
+    ({"line": Decimal("1.5")}, "line_type", "not a whole number"),
+    ({"revision": 1.0}, "revision_type", "not a whole number"),
+    ({"revision": ""}, "revision_type", "not a whole number"),
+    ({"occurred_at": None}, "occurred_at_missing", "missing"),
+    ({"occurred_at": "yesterday"}, "occurred_at_type", "not an instant"),
+    ({"occurred_at": "2011-03-01"}, "occurred_at_type", "not an instant"),
+    ({"occurred_at": 1_300_000_000}, "occurred_at_type", "not an instant"),
+    ({"occurred_at": "1753-01-01T00:00:00Z"}, "occurred_at_type", "outside the years"),
+    ({"occurred_at": datetime.max}, "occurred_at_type", "outside the years"),
+    ({"recorded_at": "later"}, "recorded_at_type", "not an instant"),
+    ({"movement_type": "theft"}, "unknown_movement_type", "none of"),
+    ({"movement_type": ["sale"]}, "unknown_movement_type", "none of"),
+    ({"movement_type": None}, "movement_type_missing", "missing"),
+    ({"event_type": "count"}, "movement_type_type", "instead of 'count'"),
     ({"event_type": "party"}, "event_type", "none of"),
     ({"event_type": ["movement"]}, "event_type", "none of"),
-    ({"quantity_units": None}, "quantity_units", "missing"),
-    ({"quantity_units": ""}, "quantity_units", "missing"),
-    ({"quantity_units": 2.5}, "quantity_units", "float"),
-    ({"quantity_units": True}, "quantity_units", "bool"),
-    ({"quantity_units": [1]}, "quantity_units", "list"),
-    ({"quantity_units": "three"}, "quantity_units", "not a number"),
-    ({"quantity_units": "NaN"}, "quantity_units", "not a number"),
-    ({"quantity_units": Decimal("-Infinity")}, "quantity_units", "not a number"),
-    ({"quantity_units": "1e400"}, "quantity_units", "more than 15 digits"),
-    ({"quantity_units": 10**15}, "quantity_units", "more than 15 digits"),
-    ({"quantity_units": "0.0001"}, "quantity_units", "more than 3 decimals"),
-    ({"quantity_units": "1.0000000000000000000000000000001"}, "quantity_units", "more than 3 decimals"),
-    ({"movement_type": "count", "quantity_units": -1}, "quantity_units", "cannot be negative"),
-    ({"unit_price": "-1"}, "unit_price", "negative"),
-    ({"unit_price": "1.00001"}, "unit_price", "more than 4 decimals"),
-    ({"unit_price": "1e400"}, "unit_price", "more than 14 digits"),
-    ({"lot_id": 5}, "lot_id", "not text"),
+    ({"quantity_units": None}, "quantity_units_missing", "missing"),
+    ({"quantity_units": ""}, "quantity_units_missing", "missing"),
+    ({"quantity_units": 2.5}, "quantity_units_type", "float"),
+    ({"quantity_units": True}, "quantity_units_type", "bool"),
+    ({"quantity_units": [1]}, "quantity_units_type", "list"),
+    ({"quantity_units": "three"}, "quantity_units_type", "not a number"),
+    ({"quantity_units": "NaN"}, "quantity_units_type", "not a number"),
+    ({"quantity_units": Decimal("-Infinity")}, "quantity_units_type", "not a number"),
+    ({"quantity_units": "1e400"}, "quantity_units_type", "more than 15 digits"),
+    ({"quantity_units": 10**15}, "quantity_units_type", "more than 15 digits"),
+    ({"quantity_units": "0.0001"}, "quantity_units_type", "more than 3 decimals"),
+    ({"quantity_units": "1.0000000000000000000000000000001"}, "quantity_units_type", "more than 3 decimals"),
+    ({"movement_type": "count", "quantity_units": -1}, "count_negative", "cannot be negative"),
+    ({"unit_price": "-1"}, "unit_price_negative", "negative"),
+    ({"unit_price": "1.00001"}, "unit_price_type", "more than 4 decimals"),
+    ({"unit_price": "1e400"}, "unit_price_type", "more than 14 digits"),
+    ({"lot_id": 5}, "lot_id_type", "not text"),
+    ({"sku": "A\tB"}, "identifier_unusable", "control character"),
+    ({"lot_id": "NaN"}, "identifier_unusable", "no value"),
+    ({"quantity_units": 3}, "outgoing_not_negative", "below zero"),
+    ({"movement_type": "receipt"}, "incoming_not_positive", "above zero"),
+    ({"quantity_units": 0}, "quantity_zero", "of nothing"),
+    ({"quantity_units": -(10**10)}, "quantity_implausible", "billion"),
+    ({"recorded_at": NOON - timedelta(hours=25)}, "recorded_before_it_occurred", "a day before"),
     ({"colour": "red"}, "unknown_field", "'colour'"),
 ]
 
@@ -182,19 +197,22 @@ OVERRIDE = {
     [
         (
             decision("restock_request", sku="MUG", location_id="NORTH", requested_units=0, author="ann"),
-            "requested_units",
+            "requested_units_type",
         ),
-        (decision("restock_request", sku="MUG", location_id="NORTH", requested_units=1), "author"),
-        (decision("restock_request", sku="MUG", requested_units=1, author="ann"), "location_id"),
-        (decision("approval", proposal_id="p", decision="maybe", author="ann"), "decision"),
+        (decision("restock_request", sku="MUG", location_id="NORTH", requested_units=1), "author_missing"),
+        (decision("restock_request", sku="MUG", requested_units=1, author="ann"), "location_id_missing"),
+        (decision("approval", proposal_id="p", decision="maybe", author="ann"), "decision_type"),
         (decision("policy_override", **{**OVERRIDE, "scope": "item"}), "scope"),
         (decision("policy_override", **OVERRIDE, sku="MUG"), "scope"),
         (decision("policy_override", **{**OVERRIDE, "scope": "segment"}), "scope"),
         (decision("policy_override", **OVERRIDE, valid_to="2010-12-31"), "valid_to"),
-        (decision("policy_override", **{**OVERRIDE, "value": 0.95}), "value"),
-        (decision("policy_override", **{**OVERRIDE, "valid_from": "soon"}), "valid_from"),
+        (decision("policy_override", **{**OVERRIDE, "value": 0.95}), "value_type"),
+        (decision("policy_override", **{**OVERRIDE, "valid_from": "soon"}), "valid_from_type"),
         (decision("policy_override", **OVERRIDE, colour="red"), "unknown_field"),
-        ({**decision("approval", proposal_id="p", decision="approved", author="ann"), "event_id": None}, "event_id"),
+        (
+            {**decision("approval", proposal_id="p", decision="approved", author="ann"), "event_id": None},
+            "event_id_missing",
+        ),
     ],
 )
 def test_a_broken_decision_is_refused_by_its_rule(event, rule):

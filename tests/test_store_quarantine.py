@@ -170,7 +170,7 @@ def test_an_event_from_the_future_is_quarantined_beyond_the_tolerance(tmp_path):
             movement("b", occurred_at=NOON.replace(hour=13)),
         ]
         assert store.append(events, source="api").accepted == 1
-        assert store.quarantine()[0].rule == "clock_skew"
+        assert store.quarantine()[0].rule == "occurred_at_in_the_future"
 
 
 def test_movements_of_a_source_that_comes_by_another_door_are_quarantined(store):

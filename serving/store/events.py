@@ -1,7 +1,8 @@
 """Turn what a caller hands in into typed rows of the event log, or say why it cannot be one.
 
-Belongs here: event types, their fields, and the exact conversion of instants, quantities and money in both directions.
-Knows no database.
+Belongs here: event types, their fields, the rules of a movement, and the exact conversion of instants, quantities and
+money in both directions. Knows no database. The rules are those of great_expectations/raw/stock_movements.json, under
+the same names, so that live stock accepts what the warehouse accepts; a test holds both to one verdict.
 """
 
 import json
@@ -25,6 +26,8 @@ MOVEMENT_TYPES = frozenset(
         "count",
     }
 )
+_OUTGOING = frozenset({"sale", "write_off", "transfer_out"})
+_INCOMING = frozenset({"return", "cancellation", "receipt", "transfer_in"})
 EVENT_TYPES = frozenset({"movement", "count", "restock_request", "policy_override", "approval"})
 
 COLUMNS = (
@@ -84,6 +87,11 @@ _EXACT = Context(prec=18, traps=[Inexact, InvalidOperation])
 _THOUSANDTH = Decimal("0.001")
 _TEN_THOUSANDTH = Decimal("0.0001")
 _LONGEST_TEXT = 1_000
+_IMPLAUSIBLE_THOUSANDTHS = 1_000_000_000_000
+_DAY = 86_400_000_000
+_NO_VALUES = frozenset(
+    {"#N/A", "#NAME?", "#REF!", "#VALUE!", "N/A", "NULL", "NaN", "None", "\\N", "nan", "none", "null", "undefined"}
+)
 
 
 class Refused(Exception):
@@ -160,8 +168,21 @@ def typed_movements(events: Sequence[Mapping[str, Any]]) -> list[Row] | None:
         typed = {name: _converted(name, given[name], read) for name, read in _READERS.items()}
     except Refused:
         return None
-    if any(":" in source for source in set(typed["source"])) or any(
-        units < 0 for units, kind in zip(typed["quantity_units"], kinds, strict=True) if kind == "count"
+    recorded_ats = [
+        occurred if recorded is None else recorded
+        for occurred, recorded in zip(typed["occurred_at"], typed["recorded_at"], strict=True)
+    ]
+    quantities = typed["quantity_units"]
+    signs = {
+        (kind, (units > 0) - (units < 0), revision > 0)
+        for kind, units, revision in zip(kinds, quantities, revisions, strict=True)
+    }
+    if (
+        not signs <= _SOUND_SIGNS
+        or max(map(abs, quantities)) > _IMPLAUSIBLE_THOUSANDTHS
+        or any(
+            recorded < occurred - _DAY for recorded, occurred in zip(recorded_ats, typed["occurred_at"], strict=True)
+        )
     ):
         return None
     named = zip(typed["event_id"], typed["source"], typed["document"], lines, revisions, strict=True)
@@ -177,14 +198,11 @@ def typed_movements(events: Sequence[Mapping[str, Any]]) -> list[Row] | None:
             lines,
             revisions,
             typed["occurred_at"],
-            [
-                occurred if recorded is None else recorded
-                for occurred, recorded in zip(typed["occurred_at"], typed["recorded_at"], strict=True)
-            ],
+            recorded_ats,
             typed["sku"],
             typed["location_id"],
             kinds,
-            typed["quantity_units"],
+            quantities,
             typed["unit_price"],
             typed["lot_id"],
             typed["reference"],
@@ -207,11 +225,8 @@ def _movement_row(event: Mapping[str, Any], event_type: str) -> Row:
     if not event.keys() <= _MOVEMENT_FIELDS:
         raise Refused("unknown_field", f"unknown field {_first_unknown(event, _MOVEMENT_FIELDS)!r} in a movement")
     get = event.get
-    source = text_of("source", get("source"))
-    if ":" in source:
-        # The colon separates the parts of a movement_id; within a source two identities could share one id.
-        raise Refused("source", f"source {source!r} contains a colon")
-    document = text_of("document", get("document"))
+    source = _source_of("source", get("source"))
+    document = identifier_of("document", get("document"))
     line = _number_of("line", get("line"))
     revision = get("revision")
     revision = 0 if revision is None else _number_of("revision", revision)
@@ -219,21 +234,26 @@ def _movement_row(event: Mapping[str, Any], event_type: str) -> Row:
     recorded = get("recorded_at")
     recorded_at = occurred_at if recorded is None else instant_of("recorded_at", recorded)
     movement_type = get("movement_type")
+    if movement_type is None:
+        raise Refused("movement_type_missing", "movement_type is missing")
     if not isinstance(movement_type, str) or movement_type not in MOVEMENT_TYPES:
-        raise Refused(
-            "movement_type", f"movement_type {movement_type!r} is none of {', '.join(sorted(MOVEMENT_TYPES))}"
-        )
+        known = ", ".join(sorted(MOVEMENT_TYPES))
+        raise Refused("unknown_movement_type", f"movement_type {movement_type!r} is none of {known}")
     if movement_type == "count":
         event_type = "count"
     elif event_type == "count":
-        raise Refused("movement_type", f"a count event has movement_type {movement_type!r} instead of 'count'")
-    quantity = quantity_of("quantity_units", get("quantity_units"))
-    if event_type == "count" and quantity < 0:
-        raise Refused("quantity_units", f"a count of {get('quantity_units')} units: counted units cannot be negative")
+        raise Refused("movement_type_type", f"a count event has movement_type {movement_type!r} instead of 'count'")
+    thousandths = quantity_of("quantity_units", get("quantity_units"))
+    _check_quantity(movement_type, thousandths, revision)
+    if recorded_at < occurred_at - _DAY:
+        raise Refused(
+            "recorded_before_it_occurred",
+            f"recorded_at {recorded} lies more than a day before occurred_at {get('occurred_at')}",
+        )
     price = get("unit_price")
     event_id = get("event_id")
     return (
-        f"{source}:{document}:{line}:{revision}" if event_id is None else text_of("event_id", event_id),
+        f"{source}:{document}:{line}:{revision}" if event_id is None else identifier_of("event_id", event_id),
         event_type,
         source,
         document,
@@ -241,23 +261,40 @@ def _movement_row(event: Mapping[str, Any], event_type: str) -> Row:
         revision,
         occurred_at,
         recorded_at,
-        text_of("sku", get("sku")),
-        text_of("location_id", get("location_id")),
+        identifier_of("sku", get("sku")),
+        identifier_of("location_id", get("location_id")),
         movement_type,
-        quantity,
+        thousandths,
         None if price is None else money_of("unit_price", price),
-        optional_text_of("lot_id", get("lot_id")),
-        optional_text_of("reference", get("reference")),
+        optional_identifier_of("lot_id", get("lot_id")),
+        optional_identifier_of("reference", get("reference")),
         optional_text_of("reason", get("reason")),
         None,
     )
+
+
+def _check_quantity(movement_type: str, thousandths: int, revision: int) -> None:
+    units = quantity(thousandths)
+    if movement_type == "count":
+        if thousandths < 0:
+            raise Refused("count_negative", f"a count of {units} units: counted units cannot be negative")
+    elif movement_type in _OUTGOING and thousandths > 0:
+        raise Refused("outgoing_not_negative", f"a {movement_type} of {units} units: it takes stock, so below zero")
+    elif movement_type in _INCOMING and thousandths < 0:
+        raise Refused("incoming_not_positive", f"a {movement_type} of {units} units: it adds stock, so above zero")
+    elif thousandths == 0 and revision == 0:
+        raise Refused(
+            "quantity_zero", f"a {movement_type} of nothing; only a count or a withdrawing revision may be zero"
+        )
+    if abs(thousandths) > _IMPLAUSIBLE_THOUSANDTHS:
+        raise Refused("quantity_implausible", f"quantity_units {units} is more than a billion units")
 
 
 def _decision_row(event: Mapping[str, Any], event_type: str, fields: Mapping[str, Field], door: str) -> Row:
     known = fields.keys() | _ENVELOPE
     if not event.keys() <= known:
         raise Refused("unknown_field", f"unknown field {_first_unknown(event, known)!r} in a {event_type}")
-    event_id = text_of("event_id", event.get("event_id"))
+    event_id = identifier_of("event_id", event.get("event_id"))
     occurred_at = instant_of("occurred_at", event.get("occurred_at"))
     recorded = event.get("recorded_at")
     values: dict[str, Any] = {}
@@ -265,7 +302,7 @@ def _decision_row(event: Mapping[str, Any], event_type: str, fields: Mapping[str
         value = event.get(name)
         if value is None or value == "":
             if field.is_required:
-                raise Refused(name, f"{name} is missing in a {event_type}")
+                raise Refused(f"{name}_missing", f"{name} is missing in a {event_type}")
             continue
         values[name] = field.read(name, value)
     if event_type == "policy_override":
@@ -310,27 +347,54 @@ def _first_unknown(event: Mapping[str, Any], known: frozenset[str] | set[str]) -
 
 
 def text_of(name: str, value: Any) -> str:
-    """Return required text; refuse empty, too long, or text that a database cannot hold."""
+    """Return required text, trimmed; refuse empty, too long, or text that a database cannot hold."""
     text = optional_text_of(name, value)
     if text is None:
-        raise Refused(name, f"{name} is missing")
+        raise Refused(f"{name}_missing", f"{name} is missing")
     return text
 
 
 def optional_text_of(name: str, value: Any) -> str | None:
-    """Return text, None for null and for the empty string."""
-    if value is None or value == "":
+    """Return trimmed text, None for null and for nothing but blanks."""
+    if value is None:
         return None
     if not isinstance(value, str):
-        raise Refused(name, f"{name} {value!r} is not text")
-    if len(value) > _LONGEST_TEXT:
-        raise Refused(name, f"{name} has {len(value)} characters, at most {_LONGEST_TEXT} are allowed")
+        raise Refused(f"{name}_type", f"{name} {value!r} is not text")
+    text = value.strip()
+    if len(text) > _LONGEST_TEXT:
+        raise Refused("text_too_long", f"{name} has {len(text)} characters, at most {_LONGEST_TEXT} are allowed")
     # isprintable is a quick way to most texts; a no-break space is not printable, and allowed.
-    if not value.isprintable() and any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in value):
-        raise Refused(name, f"{name} {value!r} contains a control character or half a surrogate pair")
-    if value.isspace():
-        raise Refused(name, f"{name} is blank")
-    return value
+    if not text.isprintable() and any(c == "\0" or 0xD800 <= ord(c) <= 0xDFFF for c in text):
+        raise Refused(f"{name}_type", f"{name} {value!r} contains a null character or half a surrogate pair")
+    return text or None
+
+
+def identifier_of(name: str, value: Any) -> str:
+    """Return required text that names something; refuse control characters, and words that stand for no value."""
+    identifier = optional_identifier_of(name, value)
+    if identifier is None:
+        raise Refused(f"{name}_missing", f"{name} is missing")
+    return identifier
+
+
+def optional_identifier_of(name: str, value: Any) -> str | None:
+    """Return text that names something, None for null and for nothing but blanks."""
+    identifier = optional_text_of(name, value)
+    if identifier is None:
+        return None
+    if not identifier.isprintable() and any(ord(c) < 32 or ord(c) == 127 for c in identifier):
+        raise Refused("identifier_unusable", f"{name} {value!r} contains a control character")
+    if identifier in _NO_VALUES:
+        raise Refused("identifier_unusable", f"{name} {value!r} is no value; leave it empty or write the value")
+    return identifier
+
+
+def _source_of(name: str, value: Any) -> str:
+    source = identifier_of(name, value)
+    if ":" in source:
+        # The colon separates the parts of a movement_id; within a source two identities could share one id.
+        raise Refused("source_with_colon", f"{name} {source!r} contains a colon")
+    return source
 
 
 def _number_of(name: str, value: Any) -> int:
@@ -338,11 +402,13 @@ def _number_of(name: str, value: Any) -> int:
         if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
             value = int(value) if abs(value) < 2**31 else 2**31
         elif value is None:
-            raise Refused(name, f"{name} is missing")
+            raise Refused(f"{name}_missing", f"{name} is missing")
         else:
-            raise Refused(name, f"{name} {value!r} is not a whole number")
+            raise Refused(f"{name}_type", f"{name} {value!r} is not a whole number")
     if not 0 <= value < 2**31:
-        raise Refused(name, f"{name} {value} lies outside 0 … {2**31 - 1}")
+        raise Refused(
+            f"{name}_negative" if value < 0 else f"{name}_type", f"{name} {value} lies outside 0 … {2**31 - 1}"
+        )
     return int(value)
 
 
@@ -352,12 +418,12 @@ def instant_of(name: str, value: Any) -> int:
         value = _parsed_instant(value)
     if not isinstance(value, datetime):
         if value is None or value == "":
-            raise Refused(name, f"{name} is missing")
-        raise Refused(name, f"{name} {value!r} is not an instant; use ISO 8601, as in 2026-11-23T05:46:12Z")
+            raise Refused(f"{name}_missing", f"{name} is missing")
+        raise Refused(f"{name}_type", f"{name} {value!r} is not an instant; use ISO 8601, as in 2026-11-23T05:46:12Z")
     since = (value.replace(tzinfo=UTC) if value.tzinfo is None else value) - _EPOCH
     instant = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if not _FIRST_INSTANT <= instant < _LAST_INSTANT:
-        raise Refused(name, f"{name} {value.isoformat()} lies outside the years 1900 to 2099")
+        raise Refused(f"{name}_type", f"{name} {value.isoformat()} lies outside the years 1900 to 2099")
     return instant
 
 
@@ -391,15 +457,17 @@ def money_of(name: str, value: Any) -> int:
     """Return ten-thousandths of money, not negative; refuse binary floats and what is not exact."""
     amount = _exact(name, value, _TEN_THOUSANDTH, 4)
     if amount < 0:
-        raise Refused(name, f"{name} {value} is negative")
+        raise Refused(f"{name}_negative", f"{name} {value} is negative")
     return amount
 
 
 def _exact(name: str, value: Any, step: Decimal, digits: int) -> int:
     if value is None or value == "":
-        raise Refused(name, f"{name} is missing")
+        raise Refused(f"{name}_missing", f"{name} is missing")
     if type(value) is not int and not isinstance(value, str | Decimal):
-        raise Refused(name, f"{name} {value!r} is a {type(value).__name__}; give an integer, a Decimal or text")
+        raise Refused(
+            f"{name}_type", f"{name} {value!r} is a {type(value).__name__}; give an integer, a Decimal or text"
+        )
     return _scaled(name, value, step, digits)
 
 
@@ -410,13 +478,13 @@ def _scaled(name: str, value: int | str | Decimal, step: Decimal, digits: int) -
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite():
-        raise Refused(name, f"{name} {value!r} is not a number")
+        raise Refused(f"{name}_type", f"{name} {value!r} is not a number")
     try:
         exact = number.quantize(step, context=_EXACT)
     except Inexact:
-        raise Refused(name, f"{name} {value} has more than {digits} decimals") from None
+        raise Refused(f"{name}_type", f"{name} {value} has more than {digits} decimals") from None
     except InvalidOperation:
-        raise Refused(name, f"{name} {value} has more than {18 - digits} digits before the point") from None
+        raise Refused(f"{name}_type", f"{name} {value} has more than {18 - digits} digits before the point") from None
     return int(exact.scaleb(digits))
 
 
@@ -433,34 +501,34 @@ def money(ten_thousandths: int) -> Decimal:
 def date_of(name: str, value: Any) -> str:
     """Return ISO text of a date or of its text."""
     if isinstance(value, datetime):
-        raise Refused(name, f"{name} {value!r} is an instant, not a day")
+        raise Refused(f"{name}_type", f"{name} {value!r} is an instant, not a day")
     if isinstance(value, str):
         try:
             return date.fromisoformat(value).isoformat()
         except ValueError:
-            raise Refused(name, f"{name} {value!r} is not a day; use ISO 8601, as in 2026-11-23") from None
+            raise Refused(f"{name}_type", f"{name} {value!r} is not a day; use ISO 8601, as in 2026-11-23") from None
     if not isinstance(value, date):
-        raise Refused(name, f"{name} {value!r} is not a day; use ISO 8601, as in 2026-11-23")
+        raise Refused(f"{name}_type", f"{name} {value!r} is not a day; use ISO 8601, as in 2026-11-23")
     return value.isoformat()
 
 
 def _units_text(name: str, value: Any) -> str:
     thousandths = quantity_of(name, value)
     if thousandths <= 0:
-        raise Refused(name, f"{name} {value} is not above zero")
+        raise Refused(f"{name}_type", f"{name} {value} is not above zero")
     return str(quantity(thousandths))
 
 
 def _setting_value(name: str, value: Any) -> str:
     if isinstance(value, float):
-        raise Refused(name, f"{name} {value!r} is a float; give an integer, a Decimal or text")
+        raise Refused(f"{name}_type", f"{name} {value!r} is a float; give an integer, a Decimal or text")
     return text_of(name, str(value))
 
 
 def _one_of(*allowed: str) -> Callable[[str, Any], str]:
     def read(name: str, value: Any) -> str:
         if value not in allowed:
-            raise Refused(name, f"{name} {value!r} is none of {', '.join(allowed)}")
+            raise Refused(f"{name}_type", f"{name} {value!r} is none of {', '.join(allowed)}")
         return str(value)
 
     return read
@@ -469,8 +537,8 @@ def _one_of(*allowed: str) -> Callable[[str, Any], str]:
 _ENVELOPE = frozenset({"event_type", "event_id", "occurred_at", "recorded_at"})
 _DECISIONS: Mapping[str, Mapping[str, Field]] = {
     "restock_request": {
-        "sku": Field(text_of),
-        "location_id": Field(text_of),
+        "sku": Field(identifier_of),
+        "location_id": Field(identifier_of),
         "requested_units": Field(_units_text),
         "needed_by_date": Field(date_of, is_required=False),
         "author": Field(text_of),
@@ -479,8 +547,8 @@ _DECISIONS: Mapping[str, Mapping[str, Field]] = {
     "policy_override": {
         "scope": Field(_one_of("default", "segment", "item")),
         "segment": Field(text_of, is_required=False),
-        "sku": Field(text_of, is_required=False),
-        "location_id": Field(text_of, is_required=False),
+        "sku": Field(identifier_of, is_required=False),
+        "location_id": Field(identifier_of, is_required=False),
         "setting": Field(text_of),
         "value": Field(_setting_value, is_required=False),
         "valid_from": Field(date_of),
@@ -505,20 +573,32 @@ def _unless_null(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 
 
 _READERS: Mapping[str, Callable[[str, Any], Any]] = {
-    "event_id": _unless_null(text_of),
-    "source": text_of,
-    "document": text_of,
+    "event_id": _unless_null(identifier_of),
+    "source": _source_of,
+    "document": identifier_of,
     "occurred_at": instant_of,
     "recorded_at": _unless_null(instant_of),
-    "sku": text_of,
-    "location_id": text_of,
+    "sku": identifier_of,
+    "location_id": identifier_of,
     "quantity_units": quantity_of,
     "unit_price": _unless_null(money_of),
-    "lot_id": optional_text_of,
-    "reference": optional_text_of,
+    "lot_id": optional_identifier_of,
+    "reference": optional_identifier_of,
     "reason": optional_text_of,
 }
 _NULL = type(None)
+_SOUND_SIGNS = frozenset(
+    (kind, sign, is_revised)
+    for kind in MOVEMENT_TYPES
+    for sign in (-1, 0, 1)
+    for is_revised in (False, True)
+    if not (
+        (kind == "count" and sign < 0)
+        or (kind in _OUTGOING and sign > 0)
+        or (kind in _INCOMING and sign < 0)
+        or (kind != "count" and sign == 0 and not is_revised)
+    )
+)
 _ORDINARY_TYPES: Mapping[str, frozenset[type]] = {
     **{name: frozenset({str}) for name in ("source", "document", "sku", "location_id", "movement_type")},
     **{name: frozenset({str, _NULL}) for name in ("event_type", "event_id", "lot_id", "reference", "reason")},

@@ -357,7 +357,10 @@ def _typed(
 def _checked_row(event: Mapping[str, Any], door: str, latest_instant: int) -> Row:
     row = typed_row(event, door)
     if row[_OCCURRED] > latest_instant:
-        raise Refused("clock_skew", f"occurred_at {instant(row[_OCCURRED]).isoformat()} lies in the future")
+        moment = instant(row[_OCCURRED]).isoformat()
+        raise Refused(
+            "occurred_at_in_the_future", f"occurred_at {moment} lies in the future: check the clock of the source"
+        )
     return row
 
 
