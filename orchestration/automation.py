@@ -7,7 +7,7 @@ MODELS = AssetSelection.groups("models")
 daily_restock = define_asset_job(
     "daily_restock",
     selection=AssetSelection.all(),
-    description="Ingest, marts, predictions with the champions, restock, publish. Trains only a model without champion.",
+    description="Ingest, marts, predictions with the champions, restock, publish. Trains only where no champion is.",
 )
 
 train_models = define_asset_job(

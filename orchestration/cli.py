@@ -84,7 +84,7 @@ def _run_job(job: str, as_of: str | None) -> None:
         with claimed(settings):
             from orchestration.runs import execute
 
-            succeeded = execute(job, as_of=as_of)
+            succeeded = execute(job, log=settings.home / "run.log", as_of=as_of)
     except HomeError as error:
         raise click.ClickException(str(error)) from error
     from orchestration.summary import summarise

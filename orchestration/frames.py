@@ -1,6 +1,5 @@
 """Exported marts as the frames that `ml` takes: renamed to its vocabulary, periods are days. No arithmetic."""
 
-from datetime import date
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -28,7 +27,7 @@ def demand_history(settings: Settings) -> "pd.DataFrame":
 
 
 def planned_days(settings: Settings, horizon: int) -> "pd.DataFrame":
-    """Return the covariates of the days to come, `horizon` days per series: sku, location_id, period_start, covariates."""
+    """Return sku, location_id, period_start and covariates of the days to come, `horizon` rows per series."""
     return _frame(
         f"""
         select sku, location_id, day::timestamp as period_start,
@@ -107,6 +106,23 @@ def restock_terms(settings: Settings) -> "pd.DataFrame":
     )
 
 
+def restock_policy(settings: Settings) -> "pd.DataFrame":
+    """Return the standard policy for each sku and location with a supplier.
+
+    A unit left overnight costs its yearly holding rate over 365 days; a unit lost costs its margin.
+    """
+    return _frame(
+        f"""
+        select sku, location_id, 'cycle_service_level' as target_type,
+            {settings.cycle_service_level}::double as target_value, 'lost_sales' as unmet_demand,
+            unit_cost::double * {settings.holding_cost_rate} / 365 as holding_cost,
+            greatest(unit_price::double - unit_cost::double, 0) as shortage_cost
+        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+        order by sku, location_id
+        """
+    )
+
+
 def stock_position(settings: Settings) -> "pd.DataFrame":
     """Return on_hand_units, reserved_units and backordered_units of each sku and location."""
     return _frame(
@@ -130,14 +146,13 @@ def open_orders(settings: Settings) -> "pd.DataFrame":
     )
 
 
-def photos(settings: Settings, as_of: date) -> "pd.DataFrame":
-    """Return photo_path and label of every accepted photo taken until the end of the business day."""
+def labelled_photos(settings: Settings) -> "pd.DataFrame":
+    """Return photo_path (within the landing folder) and label of every accepted photo that has a label."""
     return _frame(
         f"""
-        select photo_path, label, sku
+        select photo_path, label
         from read_parquet('{settings.raw}/product_photos/*/accepted.parquet')
-        where taken_at is null or taken_at < '{as_of}'::date + interval 1 day
-        qualify row_number() over (partition by photo_path order by batch_id desc) = 1
+        qualify row_number() over (partition by photo_path order by batch_id desc) = 1 and label is not null
         order by photo_path
         """
     )

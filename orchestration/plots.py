@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 _INK, _ACCENT, _PALE = "#1f2d3d", "#1f6f8b", "#c9d6df"
 
 
-def as_metadata(figure: "Figure") -> MarkdownMetadataValue:
-    """Return a figure as Dagster metadata."""
-    return MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(as_png(figure)).decode()})")
+def as_metadata(figure: "Figure | bytes") -> MarkdownMetadataValue:
+    """Return a figure, or a PNG, as Dagster metadata."""
+    png = figure if isinstance(figure, bytes) else as_png(figure)
+    return MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def as_png(figure: "Figure") -> bytes:

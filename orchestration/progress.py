@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 
-from dagster import DagsterEvent, InitLoggerContext, logger
+from dagster import DagsterEvent, DagsterEventType, InitLoggerContext, logger
 
 
 class _ProgressHandler(logging.Handler):
@@ -14,36 +14,42 @@ class _ProgressHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         event: DagsterEvent | None = getattr(record, "dagster_event", None)
-        line = record.getMessage().split(" - ")[-1] if event is None else _line(event)
+        if event is not None:
+            line = _line(event)
+        else:
+            line = record.getMessage().split(" - ")[-1] if record.levelno >= logging.WARNING else None
         if line:
             print(f"{time.monotonic() - self.began:6.1f} s  {line}", file=sys.stderr, flush=True)
 
 
 def _line(event: DagsterEvent) -> str | None:
-    if event.is_step_start:
-        return f"{event.step_key} ..."
-    if event.is_step_failure:
-        error = event.step_failure_data.error
-        cause = error.cause or error if error else None
-        return f"{event.step_key} FAILED: {cause.message.strip() if cause else event.message}"
-    if event.is_step_skipped:
-        return f"{event.step_key} left out"
-    if event.is_asset_check_evaluation and not event.asset_check_evaluation_data.passed:
-        check = event.asset_check_evaluation_data
-        said = [str(value.value) for key, value in check.metadata.items() if key in {"failures", "message"}]
-        return f"check {check.asset_key.to_user_string()} {check.check_name} FAILED {' '.join(said)}".rstrip()
-    if event.is_step_materialization:
-        materialization = event.step_materialization_data.materialization
-        rows = materialization.metadata.get("dagster/row_count")
-        note = materialization.metadata.get("note")
-        parts = [f"{rows.value:,} rows" if rows is not None else "", str(note.value) if note is not None else ""]
-        return f"  {materialization.asset_key.to_user_string()}  {', '.join(part for part in parts if part)}".rstrip()
-    return None
+    match event.event_type:
+        case DagsterEventType.STEP_START:
+            return f"{event.step_key} ..."
+        case DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            cause = (error.cause or error) if error else None
+            return f"{event.step_key} FAILED: {cause.message.strip() if cause else event.message}"
+        case DagsterEventType.STEP_SKIPPED:
+            return f"{event.step_key} left out"
+        case DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if check.passed:
+                return None
+            told = check.metadata.get("failures")
+            return f"  check {check.check_name} of {check.asset_key.to_user_string()} FAILED: {told and told.value}"
+        case DagsterEventType.ASSET_MATERIALIZATION:
+            made = event.step_materialization_data.materialization
+            rows, note = made.metadata.get("dagster/row_count"), made.metadata.get("note")
+            facts = [f"{rows.value:,} rows" if rows is not None else "", str(note.value) if note is not None else ""]
+            return f"  {made.asset_key.to_user_string()}  {', '.join(filter(None, facts))}".rstrip()
+        case _:
+            return None
 
 
 @logger(description="One line per step on the standard error stream.")
 def progress_logger(_context: InitLoggerContext) -> logging.Logger:
     """Return the logger that prints the progress of a run."""
-    made = logging.Logger("inventorybot.progress", level=logging.INFO)
+    made = logging.Logger("inventorybot.progress", level=logging.DEBUG)
     made.addHandler(_ProgressHandler())
     return made

@@ -1,6 +1,8 @@
 """Execute a job in this process, with progress on the terminal and the run recorded in Dagster's instance."""
 
+from contextlib import redirect_stdout
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
@@ -10,7 +12,7 @@ from orchestration.definitions import build_defs
 _LAUNCHED_BY = {"inventorybot/launched_by": "command"}
 
 
-def execute(job: str, *, as_of: str | None = None) -> bool:
+def execute(job: str, *, log: Path, as_of: str | None = None) -> bool:
     """Execute a job of the definitions; return whether it succeeded.
 
     The caller holds the home (`orchestration.home.claimed`), so a run that a command left unfinished is dead: it is
@@ -18,9 +20,11 @@ def execute(job: str, *, as_of: str | None = None) -> bool:
 
     Args:
         job: name of the job, `daily_restock` or `train_models`.
+        log: file that takes what dbt and other libraries print.
         as_of: business day, ISO; None = last complete day in the data.
     """
-    with DagsterInstance.get() as instance:
+    # dbt tells every step on the standard output; that is for its log, the progress is for people.
+    with DagsterInstance.get() as instance, log.open("w") as file, redirect_stdout(file):
         _bury_dead_runs(instance)
         result = (
             build_defs()

@@ -25,7 +25,7 @@ _TOTALS = """
 """
 _QUARANTINED = """
     select table_name, rule, count(*) as rows, min(reason) as example
-    from marts.fct_quarantined_rows group by all order by rows desc, all
+    from marts.fct_quarantined_rows group by table_name, rule order by rows desc, table_name, rule
 """
 
 
@@ -86,9 +86,11 @@ def summarise(settings: Settings) -> str:
             f"Generation {manifest['generation']}, content hash {manifest['content_hash']}",
             "",
             "Look further:",
-            f"  make ui       Dagster: assets, checks, runs          duckdb -readonly {_short(settings.published / 'current.duckdb')}",
-            "  make mlflow   MLflow: experiments, models, verdicts   .venv/bin/inventorybot status",
-            "  make serve    HTTP: stock, forecasts, orders, models  .venv/bin/inventorybot --help",
+            "  make ui       Dagster: assets, checks, runs",
+            "  make mlflow   MLflow: experiments, registered models, gate verdicts",
+            "  make serve    HTTP: stock, forecasts, recommendations, models",
+            f"  SQL           any DuckDB client, read-only, on {_short(settings.published / 'current.duckdb')}",
+            "  commands      .venv/bin/inventorybot --help",
         ]
     )
 

@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from orchestration.fingerprints import code_fingerprint, library_fingerprint, text_fingerprint
 from orchestration.publication import content_hash
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
 
 MODELS = ("demand_forecast", "stock_anomalies", "product_photos")
 
-When = Literal["missing", "changed", "always"]
+
+class When(StrEnum):
+    """When a model is trained."""
+
+    MISSING = "missing"
+    CHANGED = "changed"
+    ALWAYS = "always"
+
+
+class NothingToLearn(Exception):
+    """The home holds too little to train this model; the message says what is needed."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,12 @@ class Outcome:
     figures: Mapping[str, Any]
     note: str
 
+    def failed_criteria(self) -> list[str]:
+        """Return the criteria of the gate that the trained version did not meet."""
+        if self.verdict is None:
+            return []
+        return [str(name) for name in self.verdict.loc[~self.verdict["passed"].astype(bool), "criterion"]]
+
 
 def epoch_name(model: str) -> str:
     """Return the name of the epoch row that decides which version of a model is champion."""
@@ -114,13 +131,13 @@ def bring_up_to_date(
     from ml.tracking import training_fingerprint
 
     champion = repair_champion(model, tracking, store)
-    if when == "missing" and champion is not None:
+    if when is When.MISSING and champion is not None:
         return Outcome(champion, None, None, {}, f"champion is version {champion.version}, nothing trained")
     data_fingerprint = text_fingerprint(*(content_hash(path) for path in data))
     code_print = text_fingerprint(code_fingerprint(*code), library_fingerprint(libraries))
     fingerprint = training_fingerprint(data_fingerprint, code_print, parameters)
     seen = tracking.training_fingerprint_seen(model, fingerprint)
-    if when == "changed" and seen is not None:
+    if when is When.CHANGED and seen is not None:
         note = f"data, code and parameters are those of version {seen.version}, nothing trained"
         return Outcome(champion, None, None, {}, note)
 
@@ -128,7 +145,10 @@ def bring_up_to_date(
     with tempfile.TemporaryDirectory(prefix="inventorybot_") as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
-        trained = fit(folder)
+        try:
+            trained = fit(folder)
+        except NothingToLearn as reason:
+            return Outcome(champion, None, None, {}, f"nothing trained: {reason}")
         version = tracking.log_training(
             model,
             saved_model_folder=folder,

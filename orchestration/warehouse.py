@@ -6,11 +6,17 @@ Belongs here: what surrounds dbt. Does not: SQL (dbt_project/), Dagster (assets/
 import json
 import shutil
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestration.fingerprints import code_fingerprint
 from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.tracking import Version
 
 _BUILD = "build.json"
 
@@ -37,6 +43,10 @@ class Build:
     def as_of_date(self) -> date:
         """The business day."""
         return date.fromisoformat(self.as_of)
+
+    def days_before(self, days: int) -> date:
+        """Return the day so many days before the business day."""
+        return self.as_of_date - timedelta(days=days)
 
     @property
     def dbt_vars(self) -> str:
@@ -66,6 +76,26 @@ def building_folder(settings: Settings) -> Path:
     return folder
 
 
+def row_counts(database: Path) -> dict[str, int]:
+    """Return the rows of every table and view of the warehouse, by name; nothing else may have it open."""
+    if not database.exists():
+        return {}
+    import duckdb
+
+    layers = "('staging', 'intermediate', 'marts', 'reporting')"
+    with duckdb.connect(str(database), read_only=True) as connection:
+        named = connection.sql(
+            f"""
+            select schema_name, table_name from duckdb_tables() where schema_name in {layers}
+            union all
+            select schema_name, view_name from duckdb_views() where schema_name in {layers}
+            """
+        ).fetchall()
+        return {
+            name: connection.sql(f'select count(*) from "{schema}"."{name}"').fetchall()[0][0] for schema, name in named
+        }
+
+
 def accept_exports(settings: Settings, building: Path, build: Build) -> list[str]:
     """Move what dbt exported to where the next steps read it; return the relations."""
     relations = []
@@ -88,3 +118,33 @@ def read_build(settings: Settings) -> Build:
     if not path.exists():
         raise FileNotFoundError(f"no marts have been built in {settings.home}: run the job daily_restock first")
     return Build(**json.loads(path.read_text()))
+
+
+def write_predictions(settings: Settings, table: str, frame: "pd.DataFrame", build: Build, champion: "Version") -> Path:
+    """Hand a frame to dbt's second pass, with its business day and the version that made it; return the file.
+
+    `period_start` becomes `day` and `periods_ahead`.
+    """
+    import duckdb
+
+    is_forecast = "period_start" in frame
+    days = f"period_start::date as day, date_diff('day', date '{build.as_of}', period_start::date) as periods_ahead"
+    version = "forecast_model_version" if table == "restock_lines" else "model_version"
+    path = settings.predictions / f"{table}.parquet"
+    beside = path.with_suffix(".tmp")
+    try:
+        with duckdb.connect() as connection:
+            connection.register("frame", frame)
+            connection.execute(
+                f"""
+                copy (
+                    select {f"* exclude (period_start), {days}" if is_forecast else "*"},
+                        date '{build.as_of}' as as_of_date, '{champion.version}' as {version}
+                    from frame
+                ) to '{beside}' (format parquet, compression zstd)
+                """
+            )
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path

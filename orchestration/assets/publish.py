@@ -4,7 +4,7 @@ import json
 
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, asset
 
-from orchestration.archive import archive_generation
+from orchestration.archive import archive_decisions
 from orchestration.fingerprints import code_version
 from orchestration.home import MANIFEST
 from orchestration.publication import publish
@@ -48,6 +48,7 @@ def generation(
     settings, ledger = home.settings(), store.open()
     build = read_build(settings)
     models = pinned_models(tracking.open())
+    archived = archive_decisions(settings, build, models)
     publication = publish(
         exports=settings.exports,
         relations=sorted(RELATIONS),
@@ -61,7 +62,6 @@ def generation(
         descriptions=RELATIONS,
         keep=settings.generations_kept,
     )
-    archive_generation(settings, publication, build, models)
     rows = "\n".join(f"| {table.relation} | {table.rows:,} | `{table.hash}` |" for table in publication.tables)
     note = "published" if publication.is_new else "unchanged, nothing published"
     return MaterializeResult(
@@ -69,6 +69,7 @@ def generation(
             "note": f"{note}: generation {publication.generation}, content {publication.content_hash[:16]}",
             "content_hash": publication.content_hash,
             "is_new": publication.is_new,
+            "archived_as": archived,
             "tables": MetadataValue.md(f"| table | rows | content |\n|---|---|---|\n{rows}"),
         }
     )

@@ -1,12 +1,22 @@
-"""Raw tables: every arrival typed, identified, split into accepted and quarantined, kept for ever."""
+"""Raw tables: every arrival typed, identified, split into accepted and quarantined rows, kept for ever."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dagster import AssetCheckResult, AssetCheckSpec, AssetsDefinition, MaterializeResult, MetadataValue, asset
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetsDefinition,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+)
 
-from orchestration.ingest.arrivals import ingest_table
+from orchestration.ingest.arrivals import ArrivalReport, ingest_table
 from orchestration.ingest.contracts import Table, load_contract
+from orchestration.ingest.online import events_behind
+from orchestration.ingest.rules import Validation, validate
 from orchestration.resources import HomeResource, StoreResource
 
 CHECK = "expectations"
@@ -20,14 +30,53 @@ def raw_asset(table: Table) -> AssetsDefinition:
         group_name="raw",
         description=table.description,
         pool="ingest",
-        kinds={"parquet"},
-        check_specs=[
-            AssetCheckSpec(CHECK, asset=["raw", table.name], blocking=True, description="The suite of the table.")
-        ],
+        kinds={"parquet", "greatexpectations"},
+        check_specs=[AssetCheckSpec(CHECK, asset=["raw", table.name], blocking=True, description="Its suite holds.")],
     )
-    def ingest(home: HomeResource, store: StoreResource) -> Iterator[MaterializeResult]: ...
+    def ingest(
+        context: AssetExecutionContext, home: HomeResource, store: StoreResource
+    ) -> Iterator[MaterializeResult | AssetCheckResult]:
+        settings = home.settings()
+        events = events_behind(store.open(), settings.raw) if table.name == "stock_movements" else None
+        report = ingest_table(
+            table, landing=settings.landing, raw=settings.raw, ingested_at=datetime.now(UTC), events=events
+        )
+        validation = validate(table, report.accepted) if report.accepted else None
+        for notice in report.notices:
+            context.log.warning("raw/%s: %s", table.name, notice)
+        yield MaterializeResult(metadata=_metadata(report))
+        yield _check(report, validation)
 
     return ingest
+
+
+def _metadata(report: ArrivalReport) -> dict[str, object]:
+    rows, refused = report.rows, [f"{file.name}: {file.reason}" for file in report.rejected]
+    parts = [f"{rows.accepted:,} new, {rows.duplicate:,} duplicate, {rows.quarantined:,} quarantined"]
+    parts = parts if rows.rows_in else ["nothing new"]
+    parts += [f"{len(refused)} files rejected"] if refused else []
+    return {
+        "dagster/row_count": report.table_rows,
+        "note": ", ".join(parts),
+        "quarantined_by_rule": dict(report.quarantined_by_rule),
+        "rejected_files": MetadataValue.md("\n".join(f"- {line}" for line in refused) or "none"),
+        "waiting_files": ", ".join(report.waiting) or "none",
+    }
+
+
+def _check(report: ArrivalReport, validation: Validation | None) -> AssetCheckResult:
+    broken = [] if validation is None else [result for result in validation.results if not result.success]
+    told = [f"{result.rule}: {result.unexpected_count:,} rows, {result.observed}" for result in broken]
+    return AssetCheckResult(
+        check_name=CHECK,
+        passed=report.failed is None and not broken,
+        metadata={
+            "failures": "; ".join(filter(None, [report.failed, *told])) or "none",
+            "evaluated": 0 if validation is None else validation.evaluated,
+            "rows_checked": 0 if validation is None else validation.rows_checked,
+            "expectations": MetadataValue.md(validation.markdown() if validation else "nothing new to look at"),
+        },
+    )
 
 
 RAW_TABLES = [raw_asset(table) for table in load_contract()]

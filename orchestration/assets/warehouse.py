@@ -1,6 +1,6 @@
 """The dbt models as assets: the first pass makes the marts, the second turns predictions into reporting tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,15 @@ from orchestration.ingest.asof import last_complete_day
 from orchestration.publication import EPOCH
 from orchestration.resources import HomeResource, StoreResource, exporting_to
 from orchestration.settings import Settings
-from orchestration.warehouse import Build, accept_exports, begin_build, building_folder, needs_full_refresh, read_build
+from orchestration.warehouse import (
+    Build,
+    accept_exports,
+    begin_build,
+    building_folder,
+    needs_full_refresh,
+    read_build,
+    row_counts,
+)
 
 POOL = "warehouse"
 
@@ -52,16 +60,24 @@ def _build(
 ) -> Iterator[Any]:
     building = building_folder(settings)
     arguments = ["build", *(["--full-refresh"] if full_refresh else []), "--vars", build.dbt_vars]
+    events: list[Any] = []
     with exporting_to(building):
-        for event in dbt.cli(arguments, context=context).stream().fetch_row_counts():
-            yield _with_plot(event, building)
+        try:
+            events.extend(dbt.cli(arguments, context=context).stream())
+        finally:
+            # dbt has let go of the database by now; what it did is told even where it failed.
+            counts = row_counts(settings.warehouse_file)
+            yield from (_described(event, counts, building) for event in events)
     context.log.info("exported %s", ", ".join(accept_exports(settings, building, build)))
 
 
-def _with_plot(event: Any, building: Path) -> Any:
+def _described(event: Any, counts: Mapping[str, int], building: Path) -> Any:
     metadata = getattr(event, "metadata", None) or {}
-    name = str(metadata["unique_id"].value).rsplit(".", 1)[-1] if "unique_id" in metadata else ""
-    if not hasattr(event, "with_metadata") or name not in plots.OF_RELATION:
+    if "unique_id" not in metadata or not hasattr(event, "with_metadata"):
         return event
-    exported = next(building.glob(f"*/{name}.parquet"))
-    return event.with_metadata({**metadata, "plot": plots.as_metadata(plots.OF_RELATION[name](exported))})
+    name = str(metadata["unique_id"].value).rsplit(".", 1)[-1]
+    metadata = {**metadata, **({"dagster/row_count": counts[name]} if name in counts else {})}
+    exported = next(building.glob(f"*/{name}.parquet"), None)
+    if name in plots.OF_RELATION and exported is not None:
+        metadata["plot"] = plots.as_metadata(plots.OF_RELATION[name](exported))
+    return event.with_metadata(metadata)

@@ -1,16 +1,16 @@
 """Arrival batches: what was new is committed as one immutable folder per batch, with a manifest.
 
-Belongs here: which files are new, the order of batches, manifests, and the step that makes a batch visible. Does not:
-reading (files), judging (split, rules).
+Belongs here: what is new, the order of batches, and the step that makes a batch visible. Does not: reading (files,
+sql_sources), judging (split, rules), the shape of manifests (manifests).
 
     raw/<table>/<batch_id>/accepted.parquet quarantined.parquet manifest.json
     raw/.arriving/<table>/               where a batch is prepared, and the lock of the table
 
 A batch becomes visible by one rename, after all of it is durable; a process killed before leaves nothing behind but a
 folder in `.arriving`, which the next call removes. `.arriving` lies one level deeper than batches, so that no glob
-over batches meets it. A batch of facts holds everything that was new at one call; each new file of a versioned table
-is a batch of its own, in the order of file names, because the later arrival of a key counts; a batch of a snapshot
-holds every file present.
+over batches meets it. Everything in a batch came by one door. A batch of facts holds every file that was new at one
+call; each new file of a versioned table is a batch of its own, in the order of file names, because the later arrival
+of a key counts; a batch of a snapshot holds every file present.
 """
 
 import difflib
@@ -21,17 +21,18 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from orchestration.ingest.contracts import Table, load_contract, table_named
-from orchestration.ingest.errors import FileRejected, IngestBusy, IngestError
+from orchestration.ingest.errors import FileRejected, IngestBusy, IngestError, SourceUnavailable
 from orchestration.ingest.files import (
     LandingFile,
     Layout,
@@ -41,18 +42,30 @@ from orchestration.ingest.files import (
     look,
     parquet_layout,
     readable_text,
+    stat_file,
     sync,
+)
+from orchestration.ingest.manifests import (
+    BATCH_ID,
+    LANDING,
+    ONLINE_STORE,
+    Counts,
+    FileOutcome,
+    Manifest,
+    Settled,
+    last_cursor,
+    read_manifests,
 )
 from orchestration.ingest.photos import check_photos
 from orchestration.ingest.rules import SUITES, Suite, load_suite
-from orchestration.ingest.split import Counts, Splitter
+from orchestration.ingest.split import Splitter
+from orchestration.ingest.sql_sources import SqlSource, pull
 
-ONLINE_STORE = "online_store"
 _ARRIVING = ".arriving"
 _LOCK_SECONDS = 60.0
-_BATCH_ID = "%Y%m%dT%H%M%S.%fZ"
 
-Outcome = Literal["processed", "partly_quarantined", "rejected"]
+Claim = Callable[[frozenset[str], str], Mapping[str, str]]
+"""Takes the sources of movements and the door they came by; returns, per source that may not come by it, why."""
 
 
 @dataclass(frozen=True)
@@ -71,57 +84,16 @@ class Events:
 
 
 @dataclass(frozen=True)
-class FileOutcome:
-    """What became of one file, or of one range of events.
+class Release:
+    """Quarantined rows to be judged again, or to be given up.
 
     Attributes:
-        name: name within the landing folder of the table.
-        sha256: hash of its content.
-        size: bytes.
-        mark: size, times of change and inode when it was read.
-        outcome: processed, partly_quarantined or rejected.
-        reason: why it was rejected; None otherwise.
-        rows: what became of its rows.
-        notices: what an operator should know.
-        columns: columns as the file names them.
-        delimiter: of a CSV file; empty otherwise.
+        rows: one mapping of contract columns to text per row that is judged again.
+        settled: what becomes of each quarantined row: first those of `rows`, in their order, then the discarded.
     """
 
-    name: str
-    sha256: str
-    size: int
-    mark: tuple[int, ...]
-    outcome: Outcome
-    reason: str | None
-    rows: Counts
-    notices: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    delimiter: str = ""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a batch says of itself.
-
-    Attributes:
-        table: raw table.
-        batch_id: instant of the arrival as a name that sorts by time.
-        ingested_at: the same instant, ISO 8601, UTC.
-        rows: what became of its rows; rows_in = accepted + duplicate + quarantined.
-        quarantined_by_rule: quarantined rows per rule.
-        files: files of the batch.
-        first_sequence: first ledger sequence of the events in it; None when there are none.
-        last_sequence: last ledger sequence; the watermark of the online store.
-    """
-
-    table: str
-    batch_id: str
-    ingested_at: str
-    rows: Counts
-    quarantined_by_rule: Mapping[str, int]
-    files: tuple[FileOutcome, ...]
-    first_sequence: int | None = None
-    last_sequence: int | None = None
+    rows: Sequence[Mapping[str, Any]]
+    settled: tuple[Settled, ...]
 
 
 @dataclass(frozen=True)
@@ -135,6 +107,7 @@ class ArrivalReport:
         rows: what became of the rows of this call.
         quarantined_by_rule: quarantined rows of this call per rule.
         rejected: files that lie in the landing folder and cannot be read, those of earlier calls included.
+        unavailable: why SQL sources could not be read, one sentence each; the rest went on.
         waiting: names of files that are still being written.
         notices: what an operator should know.
         table_rows: accepted rows of the table, every batch counted (of a snapshot, the latest).
@@ -147,30 +120,11 @@ class ArrivalReport:
     rows: Counts
     quarantined_by_rule: Mapping[str, int]
     rejected: tuple[FileOutcome, ...]
+    unavailable: tuple[str, ...]
     waiting: tuple[str, ...]
     notices: tuple[str, ...]
     table_rows: int
     failed: str | None
-
-
-@dataclass
-class _Call:
-    """What one call has gathered so far."""
-
-    table: Table
-    suite: Suite
-    landing: Path
-    raw: Path
-    arriving: Path
-    ingested_at: datetime
-    memory_limit: str
-    committed: list[Manifest] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
-
-    @property
-    def folder(self) -> Path:
-        return self.raw / self.table.name
 
 
 def ingest_table(
@@ -180,6 +134,9 @@ def ingest_table(
     raw: Path,
     ingested_at: datetime,
     events: Events | None = None,
+    sources: Sequence[SqlSource] = (),
+    release: Release | None = None,
+    claim: Claim | None = None,
     settle_seconds: float = 1.0,
     memory_limit: str = "2GB",
     suites: Path = SUITES,
@@ -196,7 +153,10 @@ def ingest_table(
         raw: folder of arrival batches.
         ingested_at: instant that this arrival is known from, aware. It is moved forward where it does not lie behind
             the latest batch of the table, so that batches sort by arrival.
-        events: for stock_movements, what the online store holds behind `ledger_watermark(raw)`.
+        events: for stock_movements, what the online store holds behind `manifests.ledger_watermark(raw)`.
+        sources: SQL sources of this table.
+        release: quarantined rows to judge again or to give up; see quarantine.py.
+        claim: asks which sources of movements may come by a door, so that no sale enters by two.
         settle_seconds: a file changed within this time before the call is looked at twice.
         memory_limit: bound of DuckDB's memory.
         suites: folder of suites.
@@ -206,7 +166,8 @@ def ingest_table(
 
     Raises:
         IngestBusy: another process has been ingesting this table for a minute.
-        IngestError: the raw folder cannot be written; the message names place, cause and remedy.
+        IngestError: the raw folder cannot be written, or a file changed while it was read; the message names place,
+            cause and remedy.
     """
     table = table_named(table) if isinstance(table, str) else table
     arriving = raw / _ARRIVING / table.name
@@ -216,51 +177,22 @@ def ingest_table(
         with _locked(arriving, table):
             _remove_abandoned(arriving)
             suite = load_suite(table, suites)
-            call = _Call(table, suite, landing, raw, arriving, ingested_at.astimezone(UTC), memory_limit)
-            return _ingest(call, events, settle_seconds)
+            before = read_manifests(raw / table.name)
+            call = _Call(
+                table, suite, landing, raw, arriving, ingested_at.astimezone(UTC), memory_limit, claim, before
+            )
+            return call.run(events, sources, release, settle_seconds)
     except OSError as error:
         raise _unwritable(raw, error.strerror or str(error), error.errno) from error
     except duckdb.IOException as error:
         reason = str(error).splitlines()[0]
-        full = errno.ENOSPC if "No space left" in reason else None
-        raise _unwritable(raw, reason, full) from error
+        raise _unwritable(raw, reason, errno.ENOSPC if "No space left" in reason else None) from error
     except duckdb.OutOfMemoryException as error:
         reason = str(error).splitlines()[0]
         raise IngestError(
-            f"{table.name} does not fit into the memory and disk that ingest may use ({reason}): free disk space in "
-            f"{raw}, or split the file"
+            f"{table.name} does not fit into the memory and disk that ingest may use ({reason}); nothing was "
+            f"committed: free disk space in {raw}, or split the file"
         ) from error
-
-
-def read_manifests(folder: Path) -> list[Manifest]:
-    """Return the manifests of a table's batches, oldest first."""
-    return [_read_manifest(path) for path in sorted(folder.glob("*/manifest.json"))]
-
-
-def ledger_watermark(raw: Path) -> int:
-    """Return the last ledger sequence that batches have seen; 0 when none."""
-    manifests = read_manifests(raw / "stock_movements")
-    return max((manifest.last_sequence or 0 for manifest in manifests), default=0)
-
-
-def raw_fingerprint(raw: Path) -> str:
-    """Return a hash over what every batch was made from and came to, without times and names.
-
-    Equal fingerprints mean that the same content arrived in the same order and was judged by the same rules.
-    """
-    digest = hashlib.sha256()
-    for table in load_contract():
-        for manifest in read_manifests(raw / table.name):
-            if not manifest.files:
-                continue
-            facts = {
-                "table": table.name,
-                "rows": asdict(manifest.rows),
-                "rules": dict(manifest.quarantined_by_rule),
-                "files": sorted((file.sha256, file.outcome, *asdict(file.rows).values()) for file in manifest.files),
-            }
-            digest.update(json.dumps(facts, sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def misnamed_folders(landing: Path) -> list[str]:
@@ -274,284 +206,354 @@ def misnamed_folders(landing: Path) -> list[str]:
     return notices
 
 
-# --- one call --------------------------------------------------------------------------------------------------------
+@dataclass
+class _Staged:
+    """What was put into a splitter, waiting for its counts."""
+
+    name: str
+    sha256: str
+    size: int = 0
+    mark: tuple[int, ...] = ()
+    notices: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    delimiter: str = ""
+    cursor: str | None = None
+
+    def outcome(self, rows: Counts) -> FileOutcome:
+        return FileOutcome(
+            name=self.name,
+            sha256=self.sha256,
+            size=self.size,
+            mark=self.mark,
+            outcome="partly_quarantined" if rows.quarantined else "processed",
+            reason=None,
+            rows=rows,
+            notices=self.notices,
+            columns=self.columns,
+            delimiter=self.delimiter,
+            cursor=self.cursor,
+        )
 
 
-def _ingest(call: _Call, events: Events | None, settle_seconds: float) -> ArrivalReport:
-    before = read_manifests(call.folder)
-    looked = look(call.landing / call.table.name, settle_seconds=settle_seconds)
-    call.waiting += looked.waiting
-    call.notices += looked.notices
-    seen = {file.sha256: file for manifest in before for file in manifest.files}
-    marks = {file.mark: file.sha256 for manifest in before for file in manifest.files}
-    hashes = {file: marks.get(file.mark) or content_hash(file.path) for file in looked.files}
-    failed = None
-    for files in _batches(call, looked.files, hashes, seen, before):
-        failed = _take_in(call, files, hashes, None, before) or failed
-    if events is not None and events.last_sequence >= events.first_sequence:
-        failed = _take_in(call, [], hashes, events, before) or failed
-    manifests = [*before, *call.committed]
-    present = set(hashes.values())
-    rejected = {
-        file.sha256: file
-        for manifest in manifests
-        for file in manifest.files
-        if file.outcome == "rejected" and file.sha256 in present
-    }
-    table_rows = _table_rows(call.table, manifests)
-    if call.table.required and not table_rows and failed is None:
-        failed = _nothing_there(call, tuple(rejected.values()))
-    if not manifests:
-        _commit_empty(call)
-    return _report(call, rejected, table_rows, failed)
+Stage = Callable[[Splitter, Path], tuple[list[_Staged], list[FileOutcome]]]
+"""Puts rows into a splitter; returns what was staged and what was rejected."""
 
 
-def _report(call: _Call, rejected: Mapping[str, FileOutcome], table_rows: int, failed: str | None) -> ArrivalReport:
-    by_rule: dict[str, int] = {}
-    for manifest in call.committed:
-        for rule, rows in manifest.quarantined_by_rule.items():
-            by_rule[rule] = by_rule.get(rule, 0) + rows
-    return ArrivalReport(
-        table=call.table.name,
-        batches=tuple(call.committed),
-        accepted=tuple(
-            call.folder / manifest.batch_id / "accepted.parquet"
-            for manifest in call.committed
-            if manifest.rows.accepted
-        ),
-        rows=sum((manifest.rows for manifest in call.committed), Counts()),
-        quarantined_by_rule=dict(sorted(by_rule.items(), key=lambda pair: (-pair[1], pair[0]))),
-        rejected=tuple(rejected.values()),
-        waiting=tuple(call.waiting),
-        notices=tuple(call.notices + [notice for m in call.committed for file in m.files for notice in file.notices]),
-        table_rows=table_rows,
-        failed=failed,
-    )
+@dataclass
+class _Call:
+    """One call of `ingest_table`, under the lock of its table."""
 
+    table: Table
+    suite: Suite
+    landing: Path
+    raw: Path
+    arriving: Path
+    ingested_at: datetime
+    memory_limit: str
+    claim: Claim | None
+    before: list[Manifest]
+    committed: list[Manifest] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    unavailable: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
-def _batches(
-    call: _Call,
-    present: Sequence[LandingFile],
-    hashes: Mapping[LandingFile, str],
-    seen: Mapping[str, FileOutcome],
-    before: Sequence[Manifest],
-) -> list[list[LandingFile]]:
-    """Return the files of each batch to make."""
-    if call.table.arrival == "snapshot":
-        latest = next((manifest for manifest in reversed(before) if manifest.files), None)
-        known = {file.sha256 for file in latest.files} if latest else set()
-        if not present or {hashes[file] for file in present} == known:
-            return []
-        if len(present) > 1:
-            call.notices.append(
-                f"{call.table.name}: {len(present)} files together are the whole list; remove those of earlier days"
+    @property
+    def folder(self) -> Path:
+        return self.raw / self.table.name
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        return [*self.before, *self.committed]
+
+    def run(
+        self, events: Events | None, sources: Sequence[SqlSource], release: Release | None, settle_seconds: float
+    ) -> ArrivalReport:
+        looked = look(self.landing / self.table.name, settle_seconds=settle_seconds)
+        self.waiting += looked.waiting
+        self.notices += looked.notices
+        marks = {file.mark: file.sha256 for manifest in self.before for file in manifest.files if file.mark}
+        hashes = {file: marks.get(file.mark) or content_hash(file.path) for file in looked.files}
+        for files in self._batches(looked.files, hashes):
+            self._take_in(LANDING, self._staging_files(files, hashes))
+        for source in sources:
+            self._take_in(source.door, self._staging_source(source))
+        if events is not None:
+            self._take_in(ONLINE_STORE, _staging_events(events), events=events)
+        if release is not None:
+            self._take_in(LANDING, _staging_release(release), settled=release.settled)
+        rejected = self._standing_rejections(set(hashes.values()))
+        if self.table.required and not self._rows() and not self.failures:
+            self.failures.append(self._nothing_there(rejected))
+        if not self.manifests:
+            self._commit_empty()
+        return self._report(rejected)
+
+    def _standing_rejections(self, present: set[str]) -> tuple[FileOutcome, ...]:
+        files = (file for manifest in self.manifests for file in manifest.files)
+        return tuple({f.sha256: f for f in files if f.outcome == "rejected" and f.sha256 in present}.values())
+
+    def _report(self, rejected: tuple[FileOutcome, ...]) -> ArrivalReport:
+        by_rule: dict[str, int] = {}
+        for manifest in self.committed:
+            for rule, rows in manifest.quarantined_by_rule.items():
+                by_rule[rule] = by_rule.get(rule, 0) + rows
+        told = [notice for manifest in self.committed for file in manifest.files for notice in file.notices]
+        return ArrivalReport(
+            table=self.table.name,
+            batches=tuple(self.committed),
+            accepted=tuple(self._accepted_files(self.committed)),
+            rows=sum((manifest.rows for manifest in self.committed), Counts()),
+            quarantined_by_rule=dict(sorted(by_rule.items(), key=lambda pair: (-pair[1], pair[0]))),
+            rejected=rejected,
+            unavailable=tuple(self.unavailable),
+            waiting=tuple(self.waiting),
+            notices=(*self.notices, *told),
+            table_rows=self._rows(),
+            failed="; ".join(self.failures) or None,
+        )
+
+    def _accepted_files(self, manifests: Sequence[Manifest]) -> list[Path]:
+        return [self.folder / m.batch_id / "accepted.parquet" for m in manifests if m.rows.accepted]
+
+    def _rows(self) -> int:
+        if self.table.arrival == "snapshot":
+            return self.manifests[-1].rows.accepted if self.manifests else 0
+        return sum(manifest.rows.accepted for manifest in self.manifests)
+
+    # --- what a batch is made from
+
+    def _batches(self, present: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> list[list[LandingFile]]:
+        """Return the files of each batch to make."""
+        if self.table.arrival == "snapshot":
+            latest = next((m for m in reversed(self.before) if m.files and m.door == LANDING), None)
+            known = {file.sha256 for file in latest.files} if latest else set()
+            if not present or {hashes[file] for file in present} == known:
+                return []
+            if len(present) > 1:
+                self.notices.append(
+                    f"{self.table.name}: {len(present)} files together are the whole list; remove those of earlier days"
+                )
+            return [_distinct(present, hashes)]
+        seen = {file.sha256 for manifest in self.before for file in manifest.files}
+        fresh = _distinct([file for file in present if hashes[file] not in seen], hashes)
+        if self.table.arrival == "versions":
+            return [[file] for file in fresh]
+        return [fresh] if fresh else []
+
+    def _staging_files(self, files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> Stage:
+        def stage(split: Splitter, work: Path) -> tuple[list[_Staged], list[FileOutcome]]:
+            staged, rejected = [], []
+            for file in files:
+                known = _Staged(file.name, hashes[file], file.size, file.mark)
+                try:
+                    self._stage_file(split, work, file, known)
+                    staged.append(known)
+                except FileRejected as error:
+                    rejected.append(
+                        FileOutcome(file.name, hashes[file], file.size, file.mark, "rejected", str(error), Counts())
+                    )
+                if not is_unchanged(file):
+                    raise IngestError(
+                        f"{self.table.name}/{file.name} changed while it was read; nothing was committed: run again "
+                        "when it is complete (write it under a name that ends in .tmp, then rename it)"
+                    )
+            return staged, rejected
+
+        return stage
+
+    def _stage_file(self, split: Splitter, work: Path, file: LandingFile, known: _Staged) -> None:
+        layout: Layout
+        if file.name.lower().endswith(".parquet"):
+            layout = parquet_layout(file, self.table, split.connection)
+            split.add_parquet(file.name, file.path, layout)
+        else:
+            text = readable_text(file, work)
+            layout = csv_layout(file, text, self.table)
+            known.notices = split.add_csv(file.name, text, layout)
+        known.notices = layout.notices + known.notices
+        known.columns, known.delimiter = layout.columns, layout.delimiter
+
+    def _staging_source(self, source: SqlSource) -> Stage:
+        def stage(split: Splitter, work: Path) -> tuple[list[_Staged], list[FileOutcome]]:
+            path = work / "pulled.parquet"
+            try:
+                cursor = pull(source, path, since=last_cursor(self.manifests, source.door))
+                layout = parquet_layout(stat_file(path), self.table, split.connection)
+            except (SourceUnavailable, FileRejected) as error:
+                self.unavailable.append(f"{source.door}: {error}")
+                return [], []
+            split.add_parquet(source.door, path, layout)
+            size = path.stat().st_size
+            return [
+                _Staged(source.door, content_hash(path), size, (), layout.notices, layout.columns, cursor=cursor)
+            ], []
+
+        return stage
+
+    # --- one batch
+
+    def _take_in(
+        self, door: str, stage: Stage, *, events: Events | None = None, settled: tuple[Settled, ...] = ()
+    ) -> None:
+        """Make one batch and commit it, unless it holds nothing or may not be committed."""
+        ingested_at = self._next_instant()
+        batch_id = ingested_at.strftime(BATCH_ID)
+        work = self.arriving / f"{batch_id}.{os.getpid()}"
+        work.mkdir()
+        try:
+            with Splitter(self.table, self.suite, work, ingested_at, memory_limit=self.memory_limit) as split:
+                staged, rejected = stage(split, work)
+                self._check_against_the_world(split, door)
+                split.settle(self._accepted_files(self.manifests))
+                refusal = self._refusal(split)
+                if refusal is not None:
+                    self.failures.append(refusal)
+                    return
+                counts = split.counts()
+                outcomes = [known.outcome(counts[known.name]) for known in staged]
+                if not self._is_worth_a_batch(door, outcomes, rejected, events):
+                    return
+                manifest = Manifest(
+                    table=self.table.name,
+                    batch_id=batch_id,
+                    ingested_at=ingested_at.isoformat(),
+                    door=door,
+                    rows=sum((outcome.rows for outcome in outcomes), Counts()),
+                    quarantined_by_rule=split.quarantined_by_rule(),
+                    files=(*outcomes, *rejected),
+                    first_sequence=events.first_sequence if events else None,
+                    last_sequence=events.last_sequence if events else None,
+                    settled=settled,
+                )
+                self._commit(split, manifest, work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _check_against_the_world(self, split: Splitter, door: str) -> None:
+        """Refuse rows for what no rule on values can see: a photo that is none, a source that has another door."""
+        if self.table.name == "product_photos":
+            split.update_rows("photo_path", check_photos(self.landing, split.accepted_values("photo_path", "sha256")))
+        if self.table.name == "stock_movements" and self.claim is not None and door != ONLINE_STORE:
+            sources = frozenset(source for (source,) in split.accepted_values("source"))
+            refused = sorted(self.claim(sources, door).items()) if sources else []
+            if refused:
+                names, reasons = zip(*refused, strict=True)
+                rules = ["second_door"] * len(names)
+                verdicts = {"value": names, "rule": rules, "reason": reasons}
+                split.update_rows("source", pa.table({key: pa.array(v, pa.string()) for key, v in verdicts.items()}))
+
+    def _refusal(self, split: Splitter) -> str | None:
+        rows = sum(split.counts().values(), Counts())
+        if not rows.rows_in:
+            return None
+        is_snapshot = self.table.arrival == "snapshot"
+        if is_snapshot and not rows.accepted:
+            return (
+                f"{self.table.name}: none of {rows.rows_in} rows was accepted, so the list before stays "
+                f"({split.first_reason()})"
             )
-        return [_distinct(present, hashes)]
-    fresh = _distinct([file for file in present if hashes[file] not in seen], hashes)
-    if call.table.arrival == "versions":
-        return [[file] for file in fresh]
-    return [fresh] if fresh else []
+        reason = split.broken_table_rule(rows_before=0 if is_snapshot else self._rows())
+        return f"{reason} ({split.first_reason()})" if reason and not rows.accepted else reason
+
+    def _is_worth_a_batch(
+        self, door: str, outcomes: list[FileOutcome], rejected: list[FileOutcome], events: Events | None
+    ) -> bool:
+        """Tell whether anything is to be remembered: a source that brought nothing but what is known is not."""
+        if not door.startswith("sql:"):
+            return bool(outcomes or rejected or events)
+        latest = next((m for m in reversed(self.manifests) if m.door == door), None)
+        for outcome in outcomes:
+            is_new = outcome.rows.accepted or outcome.rows.quarantined
+            if latest is None or (is_new and outcome.sha256 != latest.files[0].sha256):
+                return True
+            if outcome.cursor != last_cursor(self.manifests, door):
+                return True
+        return False
+
+    def _next_instant(self) -> datetime:
+        if not self.manifests:
+            return self.ingested_at
+        latest = datetime.strptime(self.manifests[-1].batch_id, BATCH_ID).replace(tzinfo=UTC)
+        return max(self.ingested_at, latest + timedelta(microseconds=1))
+
+    def _nothing_there(self, rejected: Sequence[FileOutcome]) -> str:
+        reasons = [*(str(file.reason) for file in rejected), *self.unavailable]
+        needed = ", ".join(column.name for column in self.table.columns if column.must_be_present)
+        waiting = f" ({', '.join(self.waiting)} is still being written)" if self.waiting else ""
+        remedy = "; ".join(reasons) or f"put a CSV or Parquet file into {self.landing / self.table.name}"
+        return (
+            f"{self.table.name} has no rows and nothing can be computed without it{waiting}: {remedy}; "
+            f"it needs the columns {needed}"
+        )
+
+    # --- committing
+
+    def _commit_empty(self) -> None:
+        """Commit a batch without rows, so that a reader of every batch always finds a file with the right columns."""
+        batch_id = self.ingested_at.strftime(BATCH_ID)
+        work = self.arriving / f"{batch_id}.{os.getpid()}"
+        work.mkdir()
+        try:
+            with Splitter(self.table, self.suite, work, self.ingested_at) as split:
+                split.settle([])
+                at = self.ingested_at.isoformat()
+                self._commit(split, Manifest(self.table.name, batch_id, at, LANDING, Counts(), {}, ()), work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        self.committed.clear()
+
+    def _commit(self, split: Splitter, manifest: Manifest, work: Path) -> None:
+        if not manifest.rows.is_balanced or manifest.rows.quarantined != sum(manifest.quarantined_by_rule.values()):
+            raise IngestError(
+                f"the counts of batch {manifest.batch_id} of {manifest.table} do not balance ({manifest.rows}); "
+                "nothing was committed: this is a fault of the software, please report it with the file"
+            )
+        batch = work / "batch"
+        batch.mkdir()
+        split.write_accepted(batch / "accepted.parquet", manifest.batch_id)
+        split.write_quarantined(batch / "quarantined.parquet", manifest.batch_id)
+        (batch / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
+        for name in ("accepted.parquet", "quarantined.parquet", "manifest.json"):
+            sync(batch / name)
+        sync(batch)
+        batch.rename(self.folder / manifest.batch_id)
+        sync(self.folder)
+        self.committed.append(manifest)
+
+
+def _staging_events(events: Events) -> Stage:
+    def stage(split: Splitter, _: Path) -> tuple[list[_Staged], list[FileOutcome]]:
+        split.add_rows(ONLINE_STORE, events.rows, [row["sequence"] for row in events.rows])
+        return [_Staged(ONLINE_STORE, _hash_of_rows(events.rows))], []
+
+    return stage
+
+
+def _staging_release(release: Release) -> Stage:
+    def stage(split: Splitter, _: Path) -> tuple[list[_Staged], list[FileOutcome]]:
+        staged = []
+        for name in sorted({settled.source_file for settled in release.settled}):
+            given = [
+                (row, settled.source_row)
+                for row, settled in zip(release.rows, release.settled, strict=False)
+                if settled.source_file == name
+            ]
+            split.add_rows(name, [row for row, _ in given], [number for _, number in given])
+            told = [asdict(settled) for settled in release.settled if settled.source_file == name]
+            staged.append(_Staged(name, _hash_of_rows([*(row for row, _ in given), *told])))
+        return staged, []
+
+    return stage
+
+
+def _hash_of_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    facts = [sorted((key, str(value)) for key, value in row.items()) for row in rows]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _distinct(files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> list[LandingFile]:
     return list({hashes[file]: file for file in reversed(files)}.values())[::-1]
-
-
-def _take_in(
-    call: _Call,
-    files: Sequence[LandingFile],
-    hashes: Mapping[LandingFile, str],
-    events: Events | None,
-    before: Sequence[Manifest],
-) -> str | None:
-    """Make and commit one batch; returns why it may not be committed, or None."""
-    ingested_at = _next_instant(call, before)
-    batch_id = ingested_at.strftime(_BATCH_ID)
-    work = call.arriving / f"{batch_id}.{os.getpid()}"
-    work.mkdir()
-    try:
-        with Splitter(call.table, call.suite, work, ingested_at, memory_limit=call.memory_limit) as split:
-            layouts, notices, rejected = _stage(call, split, files, hashes, work)
-            if events is not None:
-                split.add_rows(ONLINE_STORE, events.rows, [row["sequence"] for row in events.rows])
-            if call.table.name == "product_photos":
-                photos = split.accepted_values("photo_path", "sha256")
-                split.update_rows("photo_path", check_photos(call.landing, photos))
-            accepted = [manifest for manifest in before if manifest.rows.accepted] + [
-                manifest for manifest in call.committed if manifest.rows.accepted
-            ]
-            earlier = [call.folder / manifest.batch_id / "accepted.parquet" for manifest in accepted]
-            split.settle(earlier)
-            failed = _refusal(call, split, [*before, *call.committed])
-            if failed is not None:
-                return failed
-            counts = split.counts()
-            outcomes = [
-                _outcome(call, file, hashes[file], layouts[file], counts[file.name], notices[file])
-                for file in files
-                if file in layouts
-            ]
-            if not (outcomes or rejected or events):
-                return None
-            if events is not None:
-                outcomes.append(_events_outcome(events, counts[ONLINE_STORE]))
-            batch = work / "batch"
-            batch.mkdir()
-            split.write_accepted(batch / "accepted.parquet", batch_id)
-            split.write_quarantined(batch / "quarantined.parquet", batch_id)
-            manifest = Manifest(
-                table=call.table.name,
-                batch_id=batch_id,
-                ingested_at=ingested_at.isoformat(),
-                rows=sum((outcome.rows for outcome in outcomes), Counts()),
-                quarantined_by_rule=split.quarantined_by_rule(),
-                files=(*outcomes, *rejected),
-                first_sequence=events.first_sequence if events else None,
-                last_sequence=events.last_sequence if events else None,
-            )
-        _assert_balanced(manifest)
-        _commit(call, manifest, batch)
-        return None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _stage(
-    call: _Call, split: Splitter, files: Sequence[LandingFile], hashes: Mapping[LandingFile, str], work: Path
-) -> tuple[dict[LandingFile, Layout], dict[LandingFile, tuple[str, ...]], list[FileOutcome]]:
-    layouts: dict[LandingFile, Layout] = {}
-    notices: dict[LandingFile, tuple[str, ...]] = {}
-    rejected = []
-    for file in files:
-        try:
-            if file.name.lower().endswith(".parquet"):
-                layout = parquet_layout(file, call.table, split.connection)
-                split.add_parquet(file.path, layout)
-                notices[file] = layout.notices
-            else:
-                text = readable_text(file, work)
-                layout = csv_layout(file, text, call.table)
-                notices[file] = layout.notices + split.add_csv(file.name, text, layout)
-            layouts[file] = layout
-        except FileRejected as error:
-            rejected.append(
-                FileOutcome(file.name, hashes[file], file.size, file.mark, "rejected", str(error), Counts())
-            )
-        if not is_unchanged(file):
-            raise IngestError(
-                f"{call.table.name}/{file.name} changed while it was read; nothing was committed: run again when it is "
-                "complete (write to a name that ends in .tmp and rename)"
-            )
-    return layouts, notices, rejected
-
-
-def _refusal(call: _Call, split: Splitter, manifests: Sequence[Manifest]) -> str | None:
-    counts = sum(split.counts().values(), Counts())
-    rows_before = 0 if call.table.arrival == "snapshot" else _table_rows(call.table, manifests)
-    if call.table.arrival == "snapshot" and counts.rows_in and not counts.accepted:
-        return (
-            f"{call.table.name}: none of {counts.rows_in} rows was accepted, and the list before stays "
-            f"({split.first_reason()})"
-        )
-    reason = split.broken_table_rule(rows_before=rows_before) if counts.rows_in else None
-    return f"{reason} ({split.first_reason()})" if reason and not counts.accepted else reason
-
-
-def _outcome(
-    call: _Call, file: LandingFile, sha256: str, layout: Layout, rows: Counts, notices: tuple[str, ...]
-) -> FileOutcome:
-    outcome: Outcome = "partly_quarantined" if rows.quarantined else "processed"
-    return FileOutcome(
-        file.name, sha256, file.size, file.mark, outcome, None, rows, notices, layout.columns, layout.delimiter
-    )
-
-
-def _events_outcome(events: Events, rows: Counts) -> FileOutcome:
-    facts = [sorted((key, str(value)) for key, value in row.items()) for row in events.rows]
-    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    outcome: Outcome = "partly_quarantined" if rows.quarantined else "processed"
-    return FileOutcome(ONLINE_STORE, digest, 0, (), outcome, None, rows)
-
-
-def _assert_balanced(manifest: Manifest) -> None:
-    rows = manifest.rows
-    if rows.rows_in != rows.accepted + rows.duplicate + rows.quarantined or rows.quarantined != sum(
-        manifest.quarantined_by_rule.values()
-    ):
-        raise IngestError(f"the counts of batch {manifest.batch_id} of {manifest.table} do not balance: {rows}")
-
-
-def _next_instant(call: _Call, before: Sequence[Manifest]) -> datetime:
-    taken = [manifest.batch_id for manifest in [*before, *call.committed]]
-    if not taken:
-        return call.ingested_at
-    latest = datetime.strptime(max(taken), _BATCH_ID).replace(tzinfo=UTC)
-    return max(call.ingested_at, latest + timedelta(microseconds=1))
-
-
-def _table_rows(table: Table, manifests: Sequence[Manifest]) -> int:
-    if table.arrival == "snapshot":
-        return manifests[-1].rows.accepted if manifests else 0
-    return sum(manifest.rows.accepted for manifest in manifests)
-
-
-def _nothing_there(call: _Call, rejected: Sequence[FileOutcome]) -> str:
-    reasons = "; ".join(str(file.reason) for file in rejected)
-    needed = ", ".join(column.name for column in call.table.columns if column.must_be_present)
-    waiting = f" ({', '.join(call.waiting)} is still being written)" if call.waiting else ""
-    return (
-        f"{call.table.name} has no rows and nothing can be computed without it{waiting}: "
-        + (f"{reasons}" if reasons else f"put a CSV or Parquet file into {call.landing / call.table.name}")
-        + f"; it needs the columns {needed}"
-    )
-
-
-# --- committing ------------------------------------------------------------------------------------------------------
-
-
-def _commit_empty(call: _Call) -> None:
-    """Commit a batch without rows, so that a reader of every batch always finds a file with the right columns."""
-    batch_id = call.ingested_at.strftime(_BATCH_ID)
-    work = call.arriving / f"{batch_id}.{os.getpid()}"
-    work.mkdir()
-    try:
-        batch = work / "batch"
-        batch.mkdir()
-        with Splitter(call.table, call.suite, work, call.ingested_at) as split:
-            split.settle([])
-            split.write_accepted(batch / "accepted.parquet", batch_id)
-            split.write_quarantined(batch / "quarantined.parquet", batch_id)
-        manifest = Manifest(call.table.name, batch_id, call.ingested_at.isoformat(), Counts(), {}, ())
-        _commit(replace(call, committed=[]), manifest, batch)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _commit(call: _Call, manifest: Manifest, batch: Path) -> None:
-    (batch / "manifest.json").write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
-    for name in ("accepted.parquet", "quarantined.parquet", "manifest.json"):
-        sync(batch / name)
-    sync(batch)
-    batch.rename(call.folder / manifest.batch_id)
-    sync(call.folder)
-    call.committed.append(manifest)
-
-
-def _read_manifest(path: Path) -> Manifest:
-    document = json.loads(path.read_text(encoding="utf-8"))
-    files = [
-        FileOutcome(
-            **{
-                **file,
-                "mark": tuple(file["mark"]),
-                "rows": Counts(**file["rows"]),
-                "notices": tuple(file["notices"]),
-                "columns": tuple(file["columns"]),
-            }
-        )
-        for file in document["files"]
-    ]
-    return Manifest(**{**document, "rows": Counts(**document["rows"]), "files": tuple(files)})
 
 
 @contextmanager
@@ -566,7 +568,8 @@ def _locked(arriving: Path, table: Table) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > give_up:
                     raise IngestBusy(
-                        f"another process has been ingesting {table.name} for {_LOCK_SECONDS:.0f} s: wait for it to end"
+                        f"another process has been ingesting {table.name} for {_LOCK_SECONDS:.0f} s: wait for it to "
+                        "end, or stop it, and run again"
                     ) from None
                 time.sleep(0.05)
         yield

@@ -15,3 +15,7 @@ class FileRejected(IngestError):
 
 class IngestBusy(IngestError):
     """Another process is ingesting the same table."""
+
+
+class SourceUnavailable(IngestError):
+    """A SQL source cannot be read; that source alone stops."""

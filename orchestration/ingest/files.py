@@ -121,7 +121,7 @@ def look(folder: Path, *, settle_seconds: float = 1.0) -> Landing:
         if name.endswith(_UNFINISHED):
             waiting.append(path.name)
         elif name.endswith(ENDINGS):
-            found.append(_stat(path))
+            found.append(stat_file(path))
         else:
             notices.append(
                 f"{folder.name}/{path.name} is neither CSV nor Parquet and was not read: "
@@ -137,14 +137,15 @@ def look(folder: Path, *, settle_seconds: float = 1.0) -> Landing:
     return Landing(tuple(steady), tuple(sorted(waiting)), tuple(notices))
 
 
-def _stat(path: Path) -> LandingFile:
+def stat_file(path: Path) -> LandingFile:
+    """Return a file with its mark."""
     facts = path.stat()
     return LandingFile(path, facts.st_size, (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino))
 
 
 def is_unchanged(file: LandingFile) -> bool:
     """Tell whether nobody has written to a file since it was listed."""
-    return file.path.exists() and _stat(file.path).mark == file.mark
+    return file.path.exists() and stat_file(file.path).mark == file.mark
 
 
 def content_hash(path: Path) -> str:

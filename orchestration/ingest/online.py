@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.ingest.arrivals import Events, ledger_watermark
+from orchestration.ingest.arrivals import Events
+from orchestration.ingest.manifests import ledger_watermark
 
 if TYPE_CHECKING:
     from serving.store import Store

@@ -32,6 +32,7 @@ from orchestration.ingest.files import (
     rewrite,
     source_expression,
 )
+from orchestration.ingest.manifests import Counts
 from orchestration.ingest.reading import Reading, text_of
 from orchestration.ingest.rules import Suite, broken_table_rule, literal, quoted
 
@@ -48,24 +49,6 @@ QUARANTINE_COLUMNS = (
 
 _CHUNK_ROWS = 50_000
 _NOT_CONTENT = {"recorded_at"}
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What became of rows; `rows_in` is always the sum of the others."""
-
-    rows_in: int = 0
-    accepted: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.rows_in + other.rows_in,
-            self.accepted + other.accepted,
-            self.duplicate + other.duplicate,
-            self.quarantined + other.quarantined,
-        )
 
 
 @dataclass(frozen=True)
@@ -141,7 +124,7 @@ class Splitter:
         self._keep(_Origin(name, self._staged_rows, 2, text=text, layout=layout, is_plain=is_plain), rows or 0)
         return (f"{name}: a comma was read as the decimal point",) if comma else ()
 
-    def add_parquet(self, path: Path, layout: Layout) -> None:
+    def add_parquet(self, name: str, path: Path, layout: Layout) -> None:
         """Stage the rows of a Parquet file; rows count from 1."""
         relation = f"read_parquet({literal(str(path))})"
         types = {name: kind.lower() for name, kind, *_ in self.connection.sql(f"describe from {relation}").fetchall()}
@@ -164,7 +147,7 @@ class Splitter:
         names = self._table.column_names
         columns = {key: [text_of(row.get(key)) for row in rows] for key in names}
         arrays = {key: pa.array(values, pa.string()) for key, values in columns.items()}
-        path = self._work / f"{name}.parquet"
+        path = self._work / f"rows-{len(self._origins)}.parquet"
         given = pa.table({**arrays, "·line": pa.array(numbers, pa.int64())})
         self.connection.register("given", given)
         self.connection.execute(f"copy given to {literal(str(path))} (format parquet)")

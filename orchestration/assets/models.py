@@ -1,0 +1,156 @@
+"""Models: evaluated beside baselines, gated, registered. Each on its own cadence; predicting is elsewhere."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetKey,
+    Config,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+)
+from pydantic import Field
+
+from orchestration import plots
+from orchestration.resources import HomeResource, StoreResource, TrackingResource
+from orchestration.settings import Settings, export_path
+from orchestration.training import Outcome, Trained, When, bring_up_to_date
+from orchestration.trainings import PARAMETERS, train_demand_forecast, train_product_photos, train_stock_anomalies
+
+GATE = "gate"
+
+
+class TrainingConfig(Config):
+    """When a model is trained."""
+
+    when: str = Field(
+        "missing",
+        description="missing: only a model without champion; changed: on data, code or parameters not seen; always",
+    )
+
+
+@asset(
+    key=["models", "demand_forecast"],
+    group_name="models",
+    deps=[AssetKey(["marts", name]) for name in ("fct_daily_demand", "dim_item_locations", "fct_replenishment_terms")],
+    check_specs=[AssetCheckSpec(GATE, asset=["models", "demand_forecast"], description="No worse than its rivals.")],
+    pool="training",
+    kinds={"xgboost", "mlflow"},
+    description=(
+        "Demand of every sku and location, day by day, as whole distributions. A new version replaces the champion only"
+        " when it beats the seasonal naive forecast on rolling windows neither has seen."
+    ),
+)
+def demand_forecast(
+    context: AssetExecutionContext,
+    config: TrainingConfig,
+    home: HomeResource,
+    store: StoreResource,
+    tracking: TrackingResource,
+) -> Iterator[MaterializeResult | AssetCheckResult]:
+    """Bring the demand forecaster up to date."""
+    settings = home.settings()
+    data = [export_path(settings, "marts.fct_daily_demand"), export_path(settings, "marts.dim_item_locations")]
+    code, libraries = ["ml/forecast.py", "ml/features.py", "ml/forecast_distribution.py"], ["xgboost", "numpy"]
+    yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_demand_forecast)
+
+
+@asset(
+    key=["models", "stock_anomalies"],
+    group_name="models",
+    deps=[AssetKey(["marts", name]) for name in ("fct_daily_stock", "fct_daily_demand", "fct_stock_movements")],
+    check_specs=[AssetCheckSpec(GATE, asset=["models", "stock_anomalies"], description="No worse than a robust z.")],
+    pool="training",
+    kinds={"xgboost", "mlflow"},
+    description=(
+        "Finds false records of stock and unusual demand. Judged on record errors planted in days it has not seen,"
+        " beside a robust z-score."
+    ),
+)
+def stock_anomalies(
+    context: AssetExecutionContext,
+    config: TrainingConfig,
+    home: HomeResource,
+    store: StoreResource,
+    tracking: TrackingResource,
+) -> Iterator[MaterializeResult | AssetCheckResult]:
+    """Bring the anomaly detector up to date."""
+    settings = home.settings()
+    data = [export_path(settings, "marts.fct_daily_stock"), export_path(settings, "marts.fct_daily_demand")]
+    code, libraries = ["ml/anomaly.py"], ["xgboost", "numpy"]
+    yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_stock_anomalies)
+
+
+@asset(
+    key=["models", "product_photos"],
+    group_name="models",
+    deps=[AssetKey(["raw", "product_photos"])],
+    check_specs=[AssetCheckSpec(GATE, asset=["models", "product_photos"], description="No worse than HOG + linear.")],
+    pool="training",
+    kinds={"tensorflow", "mlflow"},
+    description=(
+        "Recognises products on shelf photos and says when it does not know. Trained from scratch; judged on held-out"
+        " photos beside a linear model on gradients."
+    ),
+)
+def product_photos(
+    context: AssetExecutionContext,
+    config: TrainingConfig,
+    home: HomeResource,
+    store: StoreResource,
+    tracking: TrackingResource,
+) -> Iterator[MaterializeResult | AssetCheckResult]:
+    """Bring the photo recogniser up to date."""
+    settings = home.settings()
+    data = sorted(settings.raw.glob("product_photos/*/accepted.parquet"))
+    code, libraries = ["ml/images.py"], ["tensorflow", "numpy"]
+    yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_product_photos)
+
+
+def _up_to_date(
+    context: AssetExecutionContext,
+    config: TrainingConfig,
+    settings: Settings,
+    store: StoreResource,
+    tracking: TrackingResource,
+    data: Sequence[Path],
+    code: Sequence[str],
+    libraries: Sequence[str],
+    fit: Callable[[Settings, Path], Trained],
+) -> Iterator[MaterializeResult | AssetCheckResult]:
+    model = context.asset_key.path[-1]
+    outcome = bring_up_to_date(
+        model,
+        when=When(config.when),
+        data=data,
+        code=[*code, "orchestration/trainings.py"],
+        libraries=libraries,
+        parameters=PARAMETERS[model] | {"seed": settings.seed},
+        fit=lambda folder: fit(settings, folder),
+        tracking=tracking.open(),
+        store=store.open(),
+        run_id=context.run_id,
+    )
+    yield MaterializeResult(metadata=_metadata(outcome))
+    yield AssetCheckResult(
+        check_name=GATE,
+        passed=outcome.trained is None or outcome.trained.passed,
+        severity=AssetCheckSeverity.WARN,
+        metadata={"failures": ", ".join(outcome.failed_criteria()) or "none"},
+    )
+
+
+def _metadata(outcome: Outcome) -> dict[str, object]:
+    metadata: dict[str, object] = {"note": outcome.note}
+    if outcome.champion is not None:
+        metadata |= {"champion": outcome.champion.version} | {
+            name: MetadataValue.float(value) for name, value in sorted(outcome.champion.metrics.items())
+        }
+    if outcome.verdict is not None:
+        metadata["verdict"] = MetadataValue.md(outcome.verdict.to_markdown(index=False))
+    return metadata | {name: plots.as_metadata(figure) for name, figure in outcome.figures.items()}

@@ -1,0 +1,75 @@
+"""Predictions of the champions: every day, never a training."""
+
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
+
+from orchestration import plots
+from orchestration.frames import demand_history, planned_days, stock_series
+from orchestration.resources import HomeResource, StoreResource, TrackingResource
+from orchestration.training import repair_champion
+from orchestration.warehouse import read_build, write_predictions
+
+
+@asset(
+    key=["predictions", "demand_forecasts"],
+    group_name="predictions",
+    deps=[
+        AssetKey(["models", "demand_forecast"]),
+        AssetKey(["marts", "fct_daily_demand"]),
+        AssetKey(["marts", "fct_planned_days"]),
+    ],
+    kinds={"xgboost", "parquet"},
+    description=(
+        "Demand of each coming day as the champion sees it: mean and eleven quantiles."
+        " One row per sku, location and day."
+    ),
+)
+def demand_forecasts(
+    context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
+) -> MaterializeResult:
+    """Forecast every series with the champion."""
+    from ml.forecast import load
+
+    settings, registry = home.settings(), tracking.open()
+    champion = repair_champion("demand_forecast", registry, store.open())
+    forecaster = load(registry.load_folder(champion))
+    forecast = forecaster.predict(demand_history(settings), planned_days(settings, forecaster.horizon))
+    path = write_predictions(settings, "demand_forecasts", forecast, read_build(settings), champion)
+    return MaterializeResult(
+        metadata={
+            "dagster/row_count": len(forecast),
+            "note": f"version {champion.version}, {forecaster.horizon} days",
+            "plot": plots.as_metadata(plots.forecast_total(path)),
+        }
+    )
+
+
+@asset(
+    key=["predictions", "stock_anomalies"],
+    group_name="predictions",
+    deps=[AssetKey(["models", "stock_anomalies"]), AssetKey(["marts", "fct_daily_stock"])],
+    kinds={"xgboost", "parquet"},
+    description=(
+        "Days on which the record of stock or the demand looks wrong, with a score between 0 and 1, the kind and the"
+        " reason in words; the last 90 days. One row per sku, location and day that stands out."
+    ),
+)
+def stock_anomalies(
+    context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
+) -> MaterializeResult:
+    """Score the last 90 days of every series with the champion."""
+    from ml.anomaly import Detector
+
+    settings, registry = home.settings(), tracking.open()
+    champion = repair_champion("stock_anomalies", registry, store.open())
+    detector = Detector.load(registry.load_folder(champion))
+    build = read_build(settings)
+    scored = detector.score(stock_series(settings), since=build.days_before(90))
+    standing_out = scored[scored["kind"] != "none"]
+    write_predictions(settings, "stock_anomalies", standing_out, build, champion)
+    return MaterializeResult(
+        metadata={
+            "dagster/row_count": len(standing_out),
+            "note": f"version {champion.version}, {len(scored):,} days looked at",
+            "kinds": standing_out["kind"].value_counts().to_dict(),
+        }
+    )

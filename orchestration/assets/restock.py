@@ -1,0 +1,61 @@
+"""Restock decisions: joint demand of the champion against the inventory position, under the terms and the policy."""
+
+import pandas as pd
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
+
+from orchestration.archive import DECISION_INPUTS
+from orchestration.frames import (
+    demand_history,
+    open_orders,
+    planned_days,
+    restock_policy,
+    restock_terms,
+    stock_position,
+)
+from orchestration.resources import HomeResource, StoreResource, TrackingResource
+from orchestration.training import repair_champion
+from orchestration.warehouse import read_build, write_predictions
+
+
+@asset(
+    key=["predictions", "restock_lines"],
+    group_name="restock",
+    deps=[
+        AssetKey(["predictions", "demand_forecasts"]),
+        AssetKey(["marts", "fct_daily_demand"]),
+        *(AssetKey(relation.split(".")) for relation in DECISION_INPUTS),
+    ],
+    kinds={"parquet"},
+    description=(
+        "What to order of each item now and why, in days from today: target level, position, shortfall, minimum order"
+        " and packs, each a term that adds up to the order. One row per sku and location with a supplier."
+    ),
+)
+def restock_lines(
+    context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
+) -> MaterializeResult:
+    """Decide every line from sampled demand paths, a chunk of items at a time."""
+    from ml.forecast import load
+    from ml.restock import recommend
+
+    settings, registry = home.settings(), tracking.open()
+    champion = repair_champion("demand_forecast", registry, store.open())
+    forecaster = load(registry.load_folder(champion))
+    terms, position, orders = restock_terms(settings), stock_position(settings), open_orders(settings)
+    policy = restock_policy(settings)
+    chunks = forecaster.sample_paths(
+        demand_history(settings),
+        settings.path_count,
+        planned_days(settings, forecaster.horizon),
+        keys=terms[["sku", "location_id"]],
+        seed=settings.seed,
+    )
+    parts = [recommend(keys, paths, position, orders, terms, policy, seed=settings.seed)[0] for keys, paths in chunks]
+    lines = pd.concat(parts, ignore_index=True)
+    write_predictions(settings, "restock_lines", lines, read_build(settings), champion)
+    return MaterializeResult(
+        metadata={
+            "dagster/row_count": len(lines),
+            "note": ", ".join(f"{count:,} {status}" for status, count in lines["status"].value_counts().items()),
+        }
+    )
