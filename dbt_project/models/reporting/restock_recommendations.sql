@@ -128,7 +128,8 @@ shown as (
     select
         *,
         case when shown_decimals = 1 then round(order_up_to_units, 1) else order_up_to_units end as shown_level,
-        case when shown_decimals = 1 then round(expected_demand_units, 1) else expected_demand_units end as shown_expected
+        case when shown_decimals = 1 then round(expected_demand_units, 1) else expected_demand_units end as shown_expected,
+        case when shown_decimals = 1 then round(reduced_units, 1) else reduced_units end as shown_reduced
     from (
         select
             *,
@@ -157,7 +158,7 @@ worded as (
             case
                 when reduced_units > 0
                     then concat(
-                        ', less ', {{ number_text('round(reduced_units, shown_decimals)') }},
+                        ', less ', {{ number_text('shown_reduced') }},
                         ' lost before it can arrive or held back by a limit'
                     )
                 else ''
