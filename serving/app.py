@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,7 +35,6 @@ from serving.invocations import Invocation, MalformedBodyError
 from serving.models import LoadedModel, ModelRefusedError, Models
 from serving.tables import TABLES, CursorError, Page, page
 
-VERSION = "0.1.0"
 DEFAULT_MODEL = "demand_forecast"
 _REASON_CHARACTERS = 400
 _LOG = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="InventoryBot",
-        version=VERSION,
+        version=metadata.version("inventorybot"),
         description="Published stock, forecasts, recommendations and anomalies, and the models behind them.",
         docs_url=None,
         redoc_url=None,
@@ -140,6 +140,7 @@ def create_app(settings: Settings) -> FastAPI:
     _add_state_routes(app, served)
     _add_table_routes(app, served)
     _add_model_routes(app, served)
+    app.openapi = lambda: reference_page.openapi(app)  # type: ignore[method-assign]
     return app
 
 
@@ -175,9 +176,7 @@ def _add_state_routes(app: FastAPI, served: _Served) -> None:
 
     @app.get("/version", tags=["state"], summary="Versions of the endpoint, MLflow, the generation and its models")
     def version() -> dict[str, Any]:
-        from importlib import metadata
-
-        program = {"inventorybot": VERSION, "mlflow": metadata.version("mlflow")}
+        program = {"inventorybot": app.version, "mlflow": metadata.version("mlflow")}
         try:
             generation = served.generations.current()
         except NothingPublishedError:
@@ -205,19 +204,28 @@ def _add_table_routes(app: FastAPI, served: _Served) -> None:
             return Response(_as_csv(found), media_type="text/csv; charset=utf-8", headers=headers)
         return Response(_as_json(found), media_type="application/json", headers=headers)
 
-    @app.get("/v1/stock", tags=["tables"], summary=TABLES["stock"].description)
+    @app.get("/v1/stock", tags=["tables"], summary=TABLES["stock"].description, responses=reference_page.TABLE_ANSWER)
     def stock(request: Request, filters: Annotated[StockFilters, Query()]) -> Response:
         return answer(request, "stock", filters)
 
-    @app.get("/v1/forecasts", tags=["tables"], summary=TABLES["forecasts"].description)
+    @app.get(
+        "/v1/forecasts", tags=["tables"], summary=TABLES["forecasts"].description, responses=reference_page.TABLE_ANSWER
+    )
     def forecasts(request: Request, filters: Annotated[ForecastFilters, Query()]) -> Response:
         return answer(request, "forecasts", filters)
 
-    @app.get("/v1/recommendations", tags=["tables"], summary=TABLES["recommendations"].description)
+    @app.get(
+        "/v1/recommendations",
+        tags=["tables"],
+        summary=TABLES["recommendations"].description,
+        responses=reference_page.TABLE_ANSWER,
+    )
     def recommendations(request: Request, filters: Annotated[RecommendationFilters, Query()]) -> Response:
         return answer(request, "recommendations", filters)
 
-    @app.get("/v1/anomalies", tags=["tables"], summary=TABLES["anomalies"].description)
+    @app.get(
+        "/v1/anomalies", tags=["tables"], summary=TABLES["anomalies"].description, responses=reference_page.TABLE_ANSWER
+    )
     def anomalies(request: Request, filters: Annotated[AnomalyFilters, Query()]) -> Response:
         return answer(request, "anomalies", filters)
 
@@ -241,6 +249,7 @@ def _add_model_routes(app: FastAPI, served: _Served) -> None:
         tags=["models"],
         summary=f"Ask {DEFAULT_MODEL} in MLflow's scoring protocol",
         openapi_extra=reference_page.INVOCATION_BODY,
+        responses=reference_page.INVOCATION_ANSWER,
     )
     async def invocations_default(request: Request) -> Response:
         return await invoke(request, DEFAULT_MODEL)
@@ -250,6 +259,7 @@ def _add_model_routes(app: FastAPI, served: _Served) -> None:
         tags=["models"],
         summary="Ask a model that the published generation pins, in MLflow's scoring protocol",
         openapi_extra=reference_page.INVOCATION_BODY,
+        responses=reference_page.INVOCATION_ANSWER,
     )
     async def invocations_named(request: Request, name: str) -> Response:
         return await invoke(request, name)

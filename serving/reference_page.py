@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
 _EXAMPLE_ROWS = {
     "dataframe_records": [
         {
@@ -69,6 +72,57 @@ INVOCATION_BODY: dict[str, Any] = {
     }
 }
 
+TABLE_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "One page in the order of the key; Link names the next one",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["generation", "as_of", "rows", "next_cursor"],
+                    "properties": {
+                        "generation": {"type": "string"},
+                        "as_of": {"type": "string", "format": "date"},
+                        "rows": {"type": "array", "items": {"type": "object"}},
+                        "next_cursor": {"type": ["string", "null"]},
+                    },
+                }
+            },
+            "text/csv": {"schema": {"type": "string"}},
+        },
+    },
+    410: {"description": "The generation of the cursor is no longer kept; ask again without cursor"},
+}
+INVOCATION_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "One object per row of the model's answer",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["predictions"],
+                    "properties": {"predictions": {"type": "array", "items": {"type": "object"}}},
+                }
+            }
+        },
+    },
+    413: {"description": "The body is larger than the endpoint takes"},
+    415: {"description": "Neither JSON nor CSV in UTF-8"},
+}
+_EVERY_ANSWER = {
+    "400": "The request is not understood; the message says what to send instead",
+    "503": "Nothing is published, or a pinned model is refused; the message has the remedy",
+}
+_ERROR = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["error_code", "message"],
+            "properties": {"error_code": {"type": "string"}, "message": {"type": "string"}},
+        }
+    }
+}
+
 _STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -99,6 +153,28 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+
+
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of an application, with the error answers that it really gives.
+
+    Args:
+        app: routes, title and version; FastAPI assumes 422 with a list of problems for every route with parameters.
+    """
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                answers = operation["responses"]
+                answers.pop("422", None)
+                for status, description in _EVERY_ANSWER.items():
+                    answers[status] = {"description": description}
+                for status, answer in answers.items():
+                    if status != "200":
+                        answer["content"] = _ERROR
+        document.get("components", {}).get("schemas", {}).clear()
+        app.openapi_schema = document
+    return app.openapi_schema
 
 
 def render(openapi: Mapping[str, Any]) -> str:

@@ -489,6 +489,15 @@ def test_the_reference_page_lists_every_route_and_loads_nothing(client):
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
+def test_the_openapi_document_names_the_errors_that_are_really_given(client):
+    routes = client.get("/openapi.json").json()["paths"]
+    answers = {
+        route: set(operation["responses"]) for route, methods in routes.items() for operation in methods.values()
+    }
+    assert answers["/v1/stock"] == {"200", "400", "410", "503"}
+    assert answers["/invocations"] == {"200", "400", "413", "415", "503"}
+
+
 def test_the_root_leads_to_the_reference_page(client):
     assert client.get("/", follow_redirects=False).headers["location"] == "/docs"
 

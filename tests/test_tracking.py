@@ -204,6 +204,16 @@ def test_a_folder_that_differs_from_the_judged_one_is_refused(tracking, saved, d
         tracking.promote("demand_forecast", version.version)
 
 
+@pytest.mark.parametrize("lost", ["model", "verdict"])
+def test_a_version_whose_files_are_gone_says_where_they_belong(tracking, saved, home, lost):
+    version = log(tracking, saved)
+    package = tracking.load_folder(version).parent.parent
+    files = home / "artifacts" / "demand_forecast" / version.run_id / "artifacts"
+    (package if lost == "model" else files / "verdict.json").rename(home / version.run_id)
+    with pytest.raises(FolderHashError, match="bring them back from a backup"):
+        tracking.promote("demand_forecast", version.version)
+
+
 def test_bytecode_beside_a_models_code_does_not_change_its_hash(saved):
     before = folder_sha256(saved)
     (saved / "__pycache__").mkdir()

@@ -516,14 +516,22 @@ class Tracking:
             A local folder: the stored one where artifacts are local, else a download.
 
         Raises:
-            FolderHashError: the registered folder differs from the one the verdict names, or the tag does.
+            FolderHashError: the registered folder or the verdict is gone, or the folder differs from the one that the
+                verdict names, or the tag does.
         """
         import mlflow.artifacts
+        from mlflow.exceptions import MlflowException
 
         address = self._client.get_model_version_download_uri(version.name, version.version)
-        package = Path(mlflow.artifacts.download_artifacts(artifact_uri=address, tracking_uri=self.tracking_uri))
-        judged = self.verdict(version)["folder_sha256"]
-        found = folder_sha256(package)
+        try:
+            package = Path(mlflow.artifacts.download_artifacts(artifact_uri=address, tracking_uri=self.tracking_uri))
+            judged = self.verdict(version)["folder_sha256"]
+            found = folder_sha256(package)
+        except (MlflowException, OSError) as error:
+            raise FolderHashError(
+                f"the files of {version.name} version {version.version} cannot be read ({error}); the registry expects "
+                f"them under {address}: bring them back from a backup, or roll back to another version"
+            ) from error
         if not found == judged == version.folder_sha256:
             raise FolderHashError(
                 f"{version.name} version {version.version} is not what its gate judged: folder {package} hashes to "
