@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
-import os
 import random
 import re
+import shutil
+import statistics
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import duckdb
 import pytest
@@ -35,10 +37,16 @@ LINEAGE = {
     "source_row": "integer",
 }
 FACTS = ("fct_stock_movements", "fct_daily_stock", "fct_daily_demand")
-INCREMENTAL = (
-    "int_stock_movements int_as_of int_folded_movements int_item_location_spans int_location_days int_daily_balances"
-    " int_daily_demand fct_stock_movements fct_daily_stock fct_daily_demand"
-).split()
+INCREMENTAL = [
+    "int_stock_movements",
+    "int_as_of",
+    "int_folded_movements",
+    "int_item_location_spans",
+    "int_location_days",
+    "int_daily_balances",
+    "int_daily_demand",
+    *FACTS,
+]
 
 Row = Mapping[str, Any]
 
@@ -150,6 +158,7 @@ class Warehouse:
 
     def dbt(self, *arguments: str, **variables: str) -> list[tuple[str, str, str]]:
         """Run dbt and return (node, status, message) of each result."""
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.cli.main import dbtRunner
 
         environment = {
@@ -175,6 +184,8 @@ class Warehouse:
                 self.manifest = runner.invoke([*quiet, "parse", *options]).result
                 runner = dbtRunner(manifest=self.manifest)
             result = runner.invoke([*quiet, *arguments, *options, "--vars", json.dumps(variables)])
+        DuckDBConnectionManager.close_all_connections()
+        gc.collect()  # the adapter lets go of the database file only when nothing refers to it
         if result.exception is not None:
             raise result.exception
         return [(outcome.node.name, str(outcome.status), outcome.message or "") for outcome in result.result]
@@ -186,9 +197,10 @@ class Warehouse:
         failed = [result for result in results if result[1] not in ("success", "pass")]
         assert not failed, failed[0]
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Query the exported Parquet files; a relation is written as marts.fct_daily_stock."""
-        located = re.sub(r"\b(marts|reporting)\.(\w+)", rf"read_parquet('{self.exports}/\1/\2.parquet')", query)
+    def rows(self, query: str, exports: Path | None = None) -> list[tuple[Any, ...]]:
+        """Query exported Parquet files; a relation is written as marts.fct_daily_stock."""
+        folder = exports or self.exports
+        located = re.sub(r"\b(marts|reporting)\.(\w+)", rf"read_parquet('{folder}/\1/\2.parquet')", query)
         with duckdb.connect() as connection:
             connection.execute("set TimeZone = 'UTC'")
             return connection.execute(located).fetchall()
@@ -202,6 +214,7 @@ class Warehouse:
 
 
 FIRST_DAY = date(2011, 3, 20)  # a week before summer time begins in London, a week after in New York
+FIRST_NOON = datetime(2011, 3, 20, 12, tzinfo=UTC)
 FIRST_ARRIVAL = utc("2026-11-20 06:00")
 SECOND_ARRIVAL = utc("2026-11-21 06:00")
 SKUS = [f"s{number}" for number in range(8)]
@@ -267,6 +280,75 @@ def event(day: str, country: str, kind: str) -> Row:
     return {"date": date.fromisoformat(day), "country": country, "event_name": f"{kind} {day}", "event_type": kind}
 
 
+def order_line(
+    order: str, sku: str, supplier: str, ordered: str, expected: str, units: float, *, came: float = 0, on: str = ""
+) -> Row:
+    status = "open" if not came else "received" if came == units else "partly_received"
+    return {
+        "purchase_order_id": order,
+        "line": 1,
+        "supplier_id": supplier,
+        "sku": sku,
+        "location_id": "x",
+        "ordered_at": utc(f"{ordered} 09:00"),
+        "expected_date": date.fromisoformat(expected),
+        "ordered_units": Decimal(str(units)),
+        "received_units": Decimal(str(came)),
+        "received_at": utc(f"{on} 09:00") if on else None,
+        "status": status,
+    }
+
+
+def terms(
+    sku: str, supplier: str, lead_time: float, *, priority: int = 1, moq: float = 10, multiple: float = 12
+) -> Row:
+    return {
+        "sku": sku,
+        "location_id": "x",
+        "supplier_id": supplier,
+        "lead_time_days": Decimal(str(lead_time)),
+        "moq_units": Decimal(str(moq)),
+        "order_multiple_units": Decimal(str(multiple)),
+        "unit_cost": Decimal("3.5"),
+        "priority": priority,
+    }
+
+
+SUPPLY: dict[str, list[Row]] = {
+    "suppliers": [
+        {"supplier_id": "S1", "supplier_name": "One", "review_period_days": 7, "order_weekdays": "Mon Thu"},
+        {"supplier_id": "S2", "supplier_name": "Two", "review_period_days": 3},
+    ],
+    "supplier_terms": [
+        terms("s0", "S1", 5),
+        terms("s0", "S2", 2, priority=2),
+        terms("s1", "S2", 4.5),
+        terms("s2", "S9", 4.5),
+        terms("asleep", "S2", 4.5),
+        terms("even", "S1", 5),
+    ],
+    "purchase_order_lines": [
+        *(
+            order_line(f"P{days}", "s0", "S1", "2011-04-01", "2011-04-06", 6, came=6, on=f"2011-04-{days + 1:02}")
+            for days in range(4, 10)
+        ),
+        *(order_line(f"Q{n}", "s1", "S2", "2011-04-01", "2011-04-06", 6, came=6, on="2011-04-08") for n in range(4)),
+        order_line("PARTLY", "s0", "S1", "2011-04-20", "2011-05-04", 24, came=10, on="2011-04-27"),
+        order_line("LATE", "s0", "S1", "2011-04-25", "2011-04-28", 12),
+        order_line("LATE2", "s1", "S2", "2011-04-25", "2011-04-28", 12),
+        order_line("CAME LATER", "s0", "S1", "2011-04-20", "2011-04-30", 8, came=8, on="2011-04-30"),
+        order_line("NOT YET", "s0", "S1", "2011-04-30", "2011-05-10", 8),
+        order_line("BOOKED", "s0", "S1", "2011-04-20", "2011-05-01", 6),
+        dict(order_line("CANCELLED", "s0", "S1", "2011-04-20", "2011-05-04", 8), status="cancelled"),
+    ],
+    "reservations": [
+        {"sku": "s0", "location_id": "x", "document": "R1", "reserved_units": 2, "backordered_units": 1},
+        {"sku": "s0", "location_id": "x", "document": "R2", "reserved_units": 3, "backordered_units": 0},
+        {"sku": "nobody", "location_id": "x", "document": "R3", "reserved_units": 3, "backordered_units": 0},
+    ],
+}
+
+
 def two_arrivals(raw: Path) -> None:
     """Fill a raw folder with a first arrival, and a second one in which everything that can come late comes late."""
     movements = random_movements(seed=7, days=46)
@@ -284,10 +366,19 @@ def two_arrivals(raw: Path) -> None:
         raw,
         FIRST_ARRIVAL,
         empty
+        | SUPPLY
         | {
-            "products": [product(sku) for sku in SKUS],
+            "products": [product(sku) for sku in [*SKUS, "even", "asleep"]],
             "locations": [location("x"), location("y", country="US", time_zone="America/New_York")],
-            "stock_movements": first,
+            "stock_movements": [
+                *first,
+                movement("IN", "receipt", 1000, "2011-03-20 08:00", sku="even"),
+                *(
+                    movement("OUT", "sale", -10, FIRST_NOON + timedelta(days=number), sku="even", line=number)
+                    for number in range(41)
+                ),
+                movement("BOOKED", "receipt", 4, "2011-04-28 09:00", sku="s0", reference="BOOKED:1"),
+            ],
             "prices": [price("s1", "2011-03-25", "2011-04-30", 9), price("s2", "2011-04-10", "2011-05-10", 8, at="x")],
             "calendar_events": [event("2011-04-02", "GB", "closed"), event("2011-04-09", "US", "holiday")],
         },
@@ -314,6 +405,90 @@ def two_arrivals(raw: Path) -> None:
     )
 
 
+def predict(warehouse: Warehouse, **false_terms: float) -> None:
+    """Write what the models and the restock policy say of the first state."""
+    on_hand = dict(
+        warehouse.rows("select sku, on_hand_units::double from marts.fct_stock_position where location_id = 'x'")
+    )
+    daily = {"even": 10.0, "s0": 2.0, "s1": 0.4, "asleep": 0.05}
+    columns = yaml.safe_load((PROJECT / "models" / "reporting" / "predictions.yml").read_text())
+    types = {
+        table["name"]: {column["name"]: column["data_type"] for column in table["columns"]}
+        for table in columns["sources"][0]["tables"]
+    }
+
+    def line(sku: str, days: int, level: float, **more: Any) -> dict[str, Any]:
+        terms_of_line: dict[str, Any] = {
+            "sku": sku,
+            "location_id": "x",
+            "supplier_id": "S1" if sku in ("even", "s0") else "S2",
+            "target_type": "cycle_service_level",
+            "target_value": 0.95,
+            "protection_periods": days,
+            "expected_demand_units": daily[sku] * days,
+            "safety_stock_units": level - daily[sku] * days,
+            "order_up_to_units": level,
+            "on_hand_units": on_hand[sku],
+            "status": "order",
+            "as_of_date": FIRST_STATE["as_of"],
+            "forecast_model_version": "3",
+            "arrival_period": 10,
+            "stockout_period_50": 20,
+        }
+        zeros = {
+            name: 0 for name, kind in types["restock_lines"].items() if kind == "double" and name not in terms_of_line
+        }
+        position = on_hand[sku] + more.get("on_order_units", 0) - more.get("reserved_units", 0)
+        position -= more.get("backordered_units", 0)
+        found = {"inventory_position_units": position, "shortfall_units": max(level - position, 0)}
+        return zeros | terms_of_line | found | more
+
+    position = on_hand["s0"] + 36 - 5 - 1
+    promised = {"on_order_units": 36, "reserved_units": 5, "backordered_units": 1}
+    lines = [
+        line("even", 16, 636.4, multiple_added_units=1.6, order_units=48, order_packs=4) | false_terms,
+        line(
+            "s0", 16, position + 3, moq_added_units=7, multiple_added_units=2, order_units=12, order_packs=1, **promised
+        ),
+        line("asleep", 8, 1, reduced_units=1, status="no_order"),
+        {name: float("nan") for name, kind in types["restock_lines"].items() if kind == "double"}
+        | {
+            "sku": "s1",
+            "location_id": "x",
+            "supplier_id": "S2",
+            "order_units": 0,
+            "order_packs": 0,
+            "on_hand_units": -3,
+        }
+        | {"status": "exception", "exception": "on hand is -3 units: count the shelf and book the count"}
+        | {"on_order_units": 0, "on_order_not_counted_units": 0, "reserved_units": 0, "backordered_units": 0}
+        | {"inventory_position_units": -3, "as_of_date": FIRST_STATE["as_of"], "forecast_model_version": "3"},
+    ]
+    as_of = date.fromisoformat(FIRST_STATE["as_of"])
+    forecasts = [
+        {
+            "sku": sku,
+            "location_id": "x",
+            "day": as_of + timedelta(days=ahead),
+            "as_of_date": as_of,
+            "periods_ahead": ahead,
+        }
+        | {name: mean for name in types["demand_forecasts"] if name.endswith("_units")}
+        | {"model_version": "3"}
+        for sku, mean in daily.items()
+        for ahead in range(1, 21)
+    ]
+    with duckdb.connect() as connection:
+        for name, rows in {"restock_lines": lines, "demand_forecasts": forecasts}.items():
+            kinds = types[name]
+            connection.execute(
+                f"create table {name} ({', '.join(f'{column} {kind}' for column, kind in kinds.items())})"
+            )
+            values = [[row.get(column) for column in kinds] for row in rows]
+            connection.executemany(f"insert into {name} values ({', '.join('?' * len(kinds))})", values)
+            connection.execute(f"copy {name} to '{warehouse.predictions}/{name}.parquet' (format parquet)")
+
+
 FIRST_STATE = {"as_of": "2011-04-29", "ingested_until": FIRST_ARRIVAL.isoformat()}
 STATES = {
     "late_arrivals_and_two_more_days": {"as_of": "2011-05-01", "ingested_until": SECOND_ARRIVAL.isoformat()},
@@ -326,32 +501,85 @@ STATES = {
 
 @dataclass(frozen=True)
 class History:
-    """Content of the facts after each state, reached step by step and by full refresh."""
+    """Content of the facts after each state, reached step by step and by full refresh; the places of its rows."""
 
     stepwise: dict[str, dict[str, tuple[Any, ...]]]
     refreshed: dict[str, dict[str, tuple[Any, ...]]]
+    places: dict[str, set[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the first state leaves beside its tables: compiled SQL, and what a second pass with a false term came to."""
+
+    fold_sql: str
+    recheck_sql: str
+    failed_when_wrong: list[str]
+    exported_when_wrong: list[Path]
 
 
 @pytest.fixture(scope="module")
-def panel(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, Decided]:
+    """Build both passes of the first state, then a second pass with a false term; keep what each left."""
     warehouse = Warehouse(tmp_path_factory.mktemp("panel"))
     two_arrivals(warehouse.raw)
+    compiled = warehouse.target / "compiled" / "inventorybot"
     warehouse.build("build", "--select", "staging", "intermediate", "marts", **FIRST_STATE)
-    return warehouse
+    fold_sql = (compiled / "models" / "intermediate" / "int_folded_movements.sql").read_text()
+    predict(warehouse)
+    warehouse.build("build", "--select", "reporting", **FIRST_STATE)
+    recheck_sql = (compiled / "tests" / "every_recommendation_recomputes.sql").read_text()
+    shutil.copytree(warehouse.exports, warehouse.folder / "first")
+    (warehouse.folder / "decided").mkdir()
+    shutil.copyfile(warehouse.folder / "build.duckdb", warehouse.folder / "decided" / "build.duckdb")
+    shutil.rmtree(warehouse.exports / "reporting")
+    predict(warehouse, on_hand_units=591)
+    results = warehouse.dbt("build", "--select", "reporting", **FIRST_STATE)
+    failed = [name for name, status, _ in results if status == "fail"]
+    return warehouse, Decided(fold_sql, recheck_sql, failed, sorted(warehouse.exports.glob("reporting/*")))
+
+
+@pytest.fixture(scope="module")
+def panel(built: tuple[Warehouse, Decided]) -> Warehouse:
+    return built[0]
+
+
+@pytest.fixture(scope="module")
+def decided(built: tuple[Warehouse, Decided]) -> Decided:
+    return built[1]
+
+
+Query = Callable[[str], list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def first(panel: Warehouse) -> Query:
+    """Return the means to query what the first state of the panel exported."""
+    return lambda query: panel.rows(query, panel.folder / "first")
+
+
+def positions_of_rows(warehouse: Warehouse) -> set[tuple[Any, ...]]:
+    """Return key and place within the table of each daily balance; a rewritten row has another place."""
+    with duckdb.connect(str(warehouse.folder / "build.duckdb"), read_only=True) as connection:
+        return set(
+            connection.execute("select sku, location_id, day, rowid from intermediate.int_daily_balances").fetchall()
+        )
 
 
 @pytest.fixture(scope="module")
 def history(panel: Warehouse) -> History:
     stepwise = {"first": panel.content()}
     refreshed = {"back_again": panel.content()}
+    places = {}
     for name, state in STATES.items():
         panel.build("run", "--select", *INCREMENTAL, **state)
         stepwise[name] = panel.content()
+        places[name] = positions_of_rows(panel)
     for name, state in STATES.items():
         if name not in refreshed:
             panel.build("run", "--full-refresh", "--select", *INCREMENTAL, **state)
             refreshed[name] = panel.content()
-    return History(stepwise, refreshed)
+    return History(stepwise, refreshed, places)
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -363,3 +591,339 @@ def test_an_incremental_build_equals_a_full_refresh(history: History, state: str
 @pytest.mark.parametrize("fact", FACTS)
 def test_the_states_differ_so_that_their_comparison_can_fail(history: History, fact: str):
     assert len({content[fact] for content in history.stepwise.values()}) == len(STATES)
+
+
+def test_open_orders_are_what_had_not_come_by_the_end_of_the_day(first: Query):
+    rows = first("select purchase_order_id, open_units, periods_ahead, is_late from marts.fct_open_orders order by 1")
+    assert rows == [
+        ("BOOKED", 2, 2, False),  # four of six are booked as received, which the order does not tell yet
+        ("CAME LATER", 8, 1, False),
+        ("LATE", 12, 3, True),  # waited four days; the receipts that took longer took three more on average
+        ("LATE2", 12, 1, True),  # too few receipts to know better
+        ("PARTLY", 14, 5, False),
+    ]
+
+
+def test_a_lead_time_is_measured_from_five_receipts_on_and_agreed_before(first: Query):
+    rows = first(
+        "select sku, supplier_id, lead_time_days_mean, lead_time_days_sd, lead_time_days, lead_time_source,"
+        " lead_time_receipts_count from marts.fct_replenishment_terms order by 1"
+    )
+    assert rows == [
+        ("asleep", "S2", Decimal("4.5"), 0, 5, "contract", 4),
+        ("even", "S1", Decimal("6.5"), Decimal("1.871"), 7, "measured", 6),
+        ("s0", "S1", Decimal("6.5"), Decimal("1.871"), 7, "measured", 6),
+        ("s1", "S2", Decimal("4.5"), 0, 5, "contract", 4),
+    ]
+
+
+def test_the_next_order_day_is_a_weekday_of_the_supplier_from_the_day_after_as_of_on(first: Query):
+    # as_of is a Friday: Monday is two days after Saturday.
+    rows = first("select sku, next_order_in_days from marts.fct_replenishment_terms order by 1")
+    assert rows == [("asleep", 0), ("even", 2), ("s0", 2), ("s1", 0)]
+
+
+def test_the_position_adds_up_from_stock_orders_and_promises(first: Query):
+    rows = first(
+        "select on_hand_units = (select closing_units from marts.fct_daily_stock"
+        " where sku = 's0' and location_id = 'x' and day = '2011-04-29'),"
+        " on_order_units, reserved_units, backordered_units, inventory_position_units - on_hand_units"
+        " from marts.fct_stock_position where sku = 's0' and location_id = 'x'"
+    )
+    assert rows == [(True, 36, 5, 1, 30)]
+
+
+def test_rows_of_unknown_products_locations_and_suppliers_are_held_with_their_reason(first: Query):
+    rows = first("select distinct table_name, rule from marts.fct_quarantined_rows order by all")
+    assert rows == [
+        ("reservations", "unknown_sku"),
+        ("stock_movements", "after_as_of"),
+        ("stock_movements", "unknown_location"),
+        ("stock_movements", "unknown_sku"),
+        ("supplier_terms", "unknown_supplier"),
+    ]
+
+
+def test_every_movement_that_arrived_is_counted_superseded_or_held(panel: Warehouse, first: Query):
+    with duckdb.connect() as connection:
+        arrived, lines = connection.execute(
+            "select count(*), count(distinct (source, document, line)) from"
+            f" '{panel.raw}/stock_movements/{batch_id(FIRST_ARRIVAL)}/accepted.parquet'"
+        ).fetchall()[0]
+    counted = first("select count(*) from marts.fct_stock_movements")[0][0]
+    held = first("select count(*) from marts.fct_quarantined_rows where table_name = 'stock_movements'")[0][0]
+    assert arrived == lines == counted + held
+
+
+def test_classes_are_those_of_the_textbook(first: Query):
+    observed = first(
+        "select sku, location_id, day, demand_units, unconstrained_demand_units, unit_price, is_in_stock and is_open"
+        " from marts.fct_daily_demand order by 1, 2, 3"
+    )
+    series: dict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    for sku, location_id, *rest in observed:
+        series[sku, location_id].append(tuple(rest))
+    value = {key: sum(row[1] * row[3] for row in rows) for key, rows in series.items()}
+    expected = {}
+    for key, rows in series.items():
+        seen = [row[1] for row in rows if row[4]]
+        sizes = [float(units) for units in seen if units > 0]
+        adi = len(seen) / len(sizes) if sizes else None
+        cv2 = (statistics.stdev(sizes) / statistics.mean(sizes)) ** 2 if len(sizes) > 1 else 0.0
+        weeks = [
+            float(sum(row[2] for row in rows[-7 * (number + 1) :][:7])) for number in range(len(rows) // 7)
+        ]  # from as_of back
+        cv = statistics.stdev(weeks) / statistics.mean(weeks) if len(weeks) > 1 and any(weeks) else 9.0
+        richer = sum(
+            other for name, other in value.items() if name[1] == key[1] and (-other, name[0]) < (-value[key], key[0])
+        )
+        share = richer / sum(other for name, other in value.items() if name[1] == key[1])
+        expected[key] = (
+            ("none" if adi is None else "smooth" if cv2 < 0.49 else "erratic")
+            if adi is None or adi < 1.32
+            else ("intermittent" if cv2 < 0.49 else "lumpy"),
+            "C" if not value[key] else "A" if share < 0.8 else "B" if share < 0.95 else "C",
+            "X" if cv <= 0.5 else "Y" if cv <= 1 else "Z",
+        )
+    rows = first("select sku, location_id, demand_class, abc_class, xyz_class from marts.dim_item_locations")
+    found = {row[:2]: row[2:] for row in rows if row[0] != "asleep"}
+    assert found == expected
+    assert found["even", "x"] == ("smooth", "A", "X")
+    assert {kind[0] for kind in found.values()} >= {"smooth", "intermittent", "lumpy"}
+
+
+def test_a_product_that_has_terms_and_never_moved_has_a_row_without_demand(first: Query):
+    rows = first(
+        "select active_from, demand_class, abc_class, xyz_class, mean_daily_demand_units, supplier_id, unit_cost"
+        " from marts.dim_item_locations where sku = 'asleep'"
+    )
+    assert rows == [(None, "none", "C", "Z", 0, "S2", Decimal("3.5"))]
+
+
+def test_planned_days_go_on_from_as_of_with_prices_events_and_closed_days(first: Query):
+    rows = first(
+        "select sku, days_ahead, unit_price, is_open from marts.fct_planned_days"
+        " where location_id = 'x' and sku in ('s1', 's2') and days_ahead in (1, 2, 11, 12) order by all"
+    )
+    assert rows == [
+        ("s1", 1, 9, True),
+        ("s1", 2, 10, True),
+        ("s1", 11, 10, True),
+        ("s1", 12, 10, True),
+        ("s2", 1, 8, True),
+        ("s2", 2, 8, True),
+        ("s2", 11, 8, True),
+        ("s2", 12, 10, True),
+    ]
+
+
+def test_the_next_day_leaves_every_earlier_row_where_it_is(history: History):
+    before, after = history.places["late_arrivals_and_two_more_days"], history.places["the_next_day"]
+    assert before < after
+
+
+def test_an_earlier_arrival_rewrites_rows_so_that_their_places_tell(history: History):
+    assert not history.places["the_next_day"] < history.places["back_again"]
+
+
+INSTANTS = [datetime(2011, 3, day, hour, tzinfo=UTC) for day in (26, 27, 28) for hour in (0, 12, 23)]
+MOVEMENTS = st.lists(
+    st.builds(
+        movement,
+        st.text("ab:1é", min_size=1, max_size=2),
+        st.sampled_from(["sale", "receipt", "count", "count", "return", "write_off", "transfer_out"]),
+        st.integers(-5000, 5000).map(lambda thousandths: thousandths / 1000),
+        st.sampled_from(INSTANTS),
+        sku=st.sampled_from(["a", "b"]),
+        source=st.sampled_from(["shop", "wms"]),
+        line=st.integers(1, 12),
+        revision=st.integers(0, 2),
+    ),
+    max_size=25,
+    unique_by=lambda row: (row["source"], row["document"], row["line"]),
+)
+
+
+def fold(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """Return identity, change and stock after each movement: the design's fold, written down plainly."""
+    stock: dict[str, Decimal] = defaultdict(Decimal)
+    after = []
+    identity = ("source", "document", "line", "revision")
+    for row in sorted(
+        rows, key=lambda row: (row["occurred_at"], row["movement_type"] == "count", *(row[name] for name in identity))
+    ):
+        before = stock[row["sku"]]
+        is_count = row["movement_type"] == "count"
+        stock[row["sku"]] = row["quantity_units"] if is_count else before + row["quantity_units"]
+        after.append((*(row[name] for name in identity), stock[row["sku"]] - before, stock[row["sku"]]))
+    return sorted(after)
+
+
+@pytest.fixture(scope="module")
+def fold_in_sql(decided: Decided) -> Callable[[list[dict[str, Any]]], list[tuple[Any, ...]]]:
+    """Return the compiled model of the fold as a function over effective movements."""
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'; attach ':memory:' as build; create schema build.intermediate")
+    extra = {
+        "movement_id": "varchar",
+        "ingested_at": "timestamptz",
+        "time_zone": "varchar",
+        "content_fingerprint": "bigint",
+    }
+    types = CONTRACT["stock_movements"] | extra
+    connection.execute(
+        "create table build.intermediate.int_effective_movements"
+        f" ({', '.join(f'{column} {kind}' for column, kind in types.items())})"
+    )
+
+    def run(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+        connection.execute("delete from build.intermediate.int_effective_movements")
+        for row in rows:
+            known = row | {"time_zone": "Europe/London"}
+            connection.execute(
+                f"insert into build.intermediate.int_effective_movements values ({', '.join('?' * len(types))})",
+                [known.get(column) for column in types],
+            )
+        return connection.execute(
+            "select source, document, line, revision, change_units, on_hand_after_units"
+            f" from ({decided.fold_sql}) order by source, document, line, revision"
+        ).fetchall()
+
+    return run
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=MOVEMENTS)
+def test_the_fold_in_sql_is_the_fold_in_python_to_the_unit(
+    fold_in_sql: Callable[[list[dict[str, Any]]], list[tuple[Any, ...]]], rows: list[dict[str, Any]]
+):
+    assert fold_in_sql(rows) == fold(rows)
+
+
+def test_an_order_is_explained_from_its_terms(first: Query):
+    rows = first(
+        "select reason, order_value, order_by_date, next_order_date, expected_arrival_date, stockout_date_50,"
+        " last_4_weeks_units, protection_days from reporting.restock_recommendations where sku = 'even'"
+    )
+    assert rows == [
+        (
+            "Order 48 (4 packs of 12): 160 expected over 16 days + 476.4 for uncertainty − 590 on hand − 0 on order"
+            " = 46.4, rounded up to packs.",
+            168,
+            date(2011, 5, 2),
+            date(2011, 5, 2),
+            date(2011, 5, 9),
+            date(2011, 5, 19),
+            280,
+            16,
+        )
+    ]
+
+
+def test_an_order_with_promises_names_them_and_the_minimum(first: Query):
+    reason = first("select reason from reporting.restock_recommendations where sku = 's0'")[0][0]
+    assert re.fullmatch(
+        r"Order 12 \(1 pack of 12\): 32 expected over 16 days"
+        r" (\+ [\d.]+ for uncertainty|− [\d.]+ that the target leaves uncovered)"
+        r" \+ 5 reserved \+ 1 backordered − -?[\d.]+ on hand − 36 on order = 3,"
+        r" raised to the minimum order of 10 and rounded up to packs\.",
+        reason,
+    )
+
+
+def test_nothing_to_order_is_explained_from_the_same_terms(first: Query):
+    assert first(
+        "select status, reason, order_by_date from reporting.restock_recommendations where sku = 'asleep'"
+    ) == [
+        (
+            "no_order",
+            "Order nothing: 0.4 expected over 8 days + 0.6 for uncertainty − 0 on hand − 0 on order = 1,"
+            " less 1 lost before it can arrive or held back by a limit.",
+            None,
+        )
+    ]
+
+
+def test_an_exception_says_what_to_do_and_orders_nothing(first: Query):
+    rows = first(
+        "select reason, order_units, shortfall_units from reporting.restock_recommendations where status = 'exception'"
+    )
+    assert rows == [("No order can be worked out: on hand is -3 units: count the shelf and book the count.", 0, None)]
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """The recommendations of the first state and the test that makes every term again, outside dbt."""
+
+    database: Path
+    sql: str
+
+    def differing_terms(self, *changes: str) -> set[str]:
+        with duckdb.connect() as connection:
+            connection.execute(f"attach '{self.database}' as build")
+            connection.execute("begin")
+            for change in changes:
+                connection.execute(f"update build.{change}")
+            terms = {term for (term,) in connection.execute(f"select distinct term from ({self.sql})").fetchall()}
+            connection.execute("rollback")
+        return terms
+
+
+@pytest.fixture(scope="module")
+def recheck(panel: Warehouse, decided: Decided) -> Recheck:
+    return Recheck(panel.folder / "decided" / "build.duckdb", decided.recheck_sql)
+
+
+def test_untouched_recommendations_can_be_made_again(recheck: Recheck):
+    assert recheck.differing_terms() == set()
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        "as_of_date",
+        "protection_days",
+        "expected_demand_units",
+        "on_order_units",
+        "on_order_not_counted_units",
+        "reserved_units",
+        "backordered_units",
+        "inventory_position_units",
+        "shortfall_units",
+        "order_units",
+        "order_value",
+    ],
+)
+def test_a_stated_term_that_is_off_is_found(recheck: Recheck, term: str):
+    amount = {"as_of_date": "1", "protection_days": "1", "expected_demand_units": "0.02"}.get(term, "0.002")
+    change = f"reporting.restock_recommendations set {term} = {term} + {amount} where sku = 'even'"
+    assert term in recheck.differing_terms(change)
+
+
+@pytest.mark.parametrize(
+    ("source", "term"),
+    [
+        ("marts.fct_stock_position set on_hand_units = on_hand_units + 0.002", "on_hand_units"),
+        ("marts.fct_stock_position set as_of_date = as_of_date + 1", "as_of_date"),
+        ("marts.fct_open_orders set open_units = open_units + 1", "on_order_units"),
+        ("marts.fct_open_orders set periods_ahead = 17", "on_order_not_counted_units"),
+        ("marts.fct_replenishment_terms set lead_time_days = lead_time_days + 1", "protection_days"),
+        ("marts.fct_replenishment_terms set order_multiple_units = 5", "order_units"),
+        ("marts.fct_replenishment_terms set moq_units = 60", "order_units"),
+        ("marts.fct_replenishment_terms set unit_cost = 4", "order_value"),
+        ("reporting.fct_demand_forecasts set mean_units = mean_units + 0.002", "expected_demand_units"),
+    ],
+)
+def test_a_source_that_differs_from_the_stated_term_is_found(recheck: Recheck, source: str, term: str):
+    assert term in recheck.differing_terms(source)
+
+
+def test_recommendations_that_cannot_be_made_again_fail_the_build_and_nothing_is_exported(decided: Decided):
+    assert "every_recommendation_recomputes" in decided.failed_when_wrong
+    assert decided.exported_when_wrong == []
+
+
+def test_a_home_without_any_row_builds(panel: Warehouse, tmp_path: Path):
+    empty = Warehouse(tmp_path / "empty", panel.manifest)
+    empty.build("build", "--exclude-resource-type", "unit_test")
+    assert empty.rows("select count(*) from marts.fct_daily_demand") == [(0,)]
