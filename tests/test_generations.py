@@ -56,9 +56,10 @@ def test_a_removed_generation_says_what_to_do(generations, tmp_path):
         generations.kept("g1")
 
 
-@pytest.mark.parametrize("name", ["../g1", "g1/../g1", "", "a" * 200, "g\0"])
+@pytest.mark.parametrize("name", ["../g1", "folder/../wh_g1", "", "a" * 200, "g\0"])
 def test_a_name_that_is_no_name_is_a_removed_generation(generations, tmp_path, name):
     publish(tmp_path, "g1")
+    (tmp_path / "published" / "wh_folder").mkdir()
     with pytest.raises(GenerationRemovedError):
         generations.kept(name)
 
