@@ -1,7 +1,8 @@
 """What to order: every item-location's restock line under its whole demand distribution, term by term.
 
-Here belongs the decision of one moment: target, position, packs, limits, transfers and shared budgets. The simulated
-levels are in `ml.restock_levels`, lead times in `ml.restock_lead_times`, the test of a policy over time in `ml.replay`.
+Here belongs the decision of one moment: target, position, packs, limits. The simulated levels are in
+`ml.restock_levels`, lead times in `ml.restock_lead_times`, moves between locations in `ml.restock_transfer`, shared
+budgets in `ml.restock_allocate`, the test of a policy over time in `ml.replay`.
 
 Periods: state is read at the end of period 0; column j of a path is the demand of period j; an open order with
 `periods_ahead` j can be sold from the start of period j; an order placed now with lead time l from the start of l + 1.
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
+from ml.restock_allocate import allocate
 from ml.restock_lead_times import draw_lead_times
 from ml.restock_levels import (
     SMALLEST_UNITS,
@@ -30,6 +32,9 @@ from ml.restock_levels import (
     simulate_pipeline,
     weighted_quantity,
 )
+from ml.restock_transfer import transfer
+
+__all__ = ["LINE_COLUMNS", "TERM_NAMES", "allocate", "recommend", "transfer"]
 
 Thousandths = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.object_]

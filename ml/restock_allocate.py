@@ -1,0 +1,168 @@
+"""Sharing what is scarce between restock lines: a budget, a supplier's minimum and capacity.
+
+Here belongs the choice between lines. What one line wants is decided in `ml.restock`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+KEYS = ["sku", "location_id"]
+
+
+def allocate(
+    lines: pd.DataFrame, benefits: pd.DataFrame, suppliers: pd.DataFrame, budget: float | None = None
+) -> pd.DataFrame:
+    """Choose the blocks to buy by benefit per unit of money.
+
+    Blocks are taken from the best ratio down until the first one that does not fit. So a plan with a larger budget
+    contains every plan with a smaller one, and its benefit is at least the optimum less the benefit of that first
+    block (Dantzig, Operations Research 5, 1957, p. 275: up to it the greedy order solves the relaxed problem).
+
+    A supplier whose lines stay below its minimum order value is topped up with the best further blocks as long as the
+    whole order is still worth it, else it waits. The blocks that reach the minimum are bought together or not at all.
+
+    Args:
+        lines: sku, location_id, supplier_id, order_units, as `ml.restock.recommend` returns them.
+        benefits: sku, location_id, supplier_id, block, units, order_cost, benefit, in_order, likewise.
+        suppliers: supplier_id, minimum_order_value and optionally max_order_value; missing = none.
+        budget: money for all orders together; None = no limit.
+
+    Returns:
+        One row per line: sku, location_id, supplier_id, order_units (wanted), allocated_units, order_cost and benefit
+        of what is allocated, status (order, reduced, held, no_order, exception) and reason.
+
+    Raises:
+        ValueError: lines and benefits disagree about a line's units, or a supplier is named twice.
+    """
+    _check(lines, benefits, suppliers)
+    out = lines[[*KEYS, "supplier_id", "order_units"]].reset_index(drop=True)
+    if budget is not None and not budget > 0:
+        return _nothing(out, budget)
+    blocks = _ranked(benefits, suppliers)
+    blocks = _within_capacity(blocks, suppliers)
+    taken = blocks
+    if budget is not None:
+        # A bundle shares one rank and fits whole or not at all.
+        bundles = blocks.groupby("bundle", sort=False)["order_cost"].sum()
+        spent = bundles.cumsum()
+        over = np.flatnonzero(spent.to_numpy() > budget + 1e-9)
+        kept = bundles.index[: over[0]] if over.size else bundles.index
+        taken = blocks[blocks["bundle"].isin(kept)]
+    bought = taken.groupby(KEYS)[["units", "order_cost", "benefit"]].sum().rename(columns={"units": "allocated_units"})
+    out = out.merge(bought, left_on=KEYS, right_index=True, how="left").fillna(
+        {"allocated_units": 0.0, "order_cost": 0.0, "benefit": 0.0}
+    )
+    for name, digits in (("allocated_units", 3), ("order_cost", 4), ("benefit", 6)):
+        out[name] = out[name].round(digits)
+    waiting = set(benefits["supplier_id"]) - set(blocks["supplier_id"])
+    return _explained(out, waiting)
+
+
+def _check(lines: pd.DataFrame, benefits: pd.DataFrame, suppliers: pd.DataFrame) -> None:
+    if suppliers["supplier_id"].duplicated().any():
+        twice = suppliers.loc[suppliers["supplier_id"].duplicated(), "supplier_id"].iloc[0]
+        raise ValueError(f"supplier {twice} stands twice in suppliers: keep one row")
+    wanted = lines.set_index(KEYS)["order_units"]
+    offered = benefits[benefits["in_order"]].groupby(KEYS)["units"].sum().reindex(wanted.index).fillna(0.0)
+    wrong = (offered - wanted).abs() > 1e-6
+    if wrong.any():
+        sku, location = wrong.index[wrong.to_numpy()][0]
+        raise ValueError(
+            f"benefits hold {offered[wrong].iloc[0]:g} units for sku {sku} at {location} and lines "
+            f"{wanted[wrong].iloc[0]:g}: pass both from one call of recommend"
+        )
+
+
+def _nothing(out: pd.DataFrame, budget: float) -> pd.DataFrame:
+    wants = out["order_units"] > 0
+    return out.assign(
+        allocated_units=0.0,
+        order_cost=0.0,
+        benefit=0.0,
+        status=np.where(wants, "exception", "no_order"),
+        reason=np.where(wants, f"the budget is {budget:g}: give money above 0, or none for no limit", ""),
+    )
+
+
+def _ranked(benefits: pd.DataFrame, suppliers: pd.DataFrame) -> pd.DataFrame:
+    """Return the blocks that may be bought, best ratio first, with the bundle each is bought in."""
+    blocks = benefits.copy()
+    cost = blocks["order_cost"].to_numpy(dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(cost > 0, blocks["benefit"] / cost, np.inf)
+    blocks["ratio"] = ratio
+    # Later blocks of a line never pass earlier ones.
+    blocks["ratio"] = blocks.sort_values("block").groupby(KEYS)["ratio"].cummin()
+    blocks = blocks.sort_values(["ratio", *KEYS, "block"], ascending=[False, True, True, True], ignore_index=True)
+    terms = suppliers.set_index("supplier_id")
+    least = blocks["supplier_id"].map(terms["minimum_order_value"].astype(float)).fillna(0.0)
+    blocks["minimum"] = least
+    ordered = blocks["order_cost"].where(blocks["in_order"], 0.0).groupby(blocks["supplier_id"]).transform("sum")
+    blocks["needs_more"] = ordered < least - 1e-9
+    blocks = blocks[blocks["in_order"] | blocks["needs_more"]].reset_index(drop=True)
+    before = blocks.groupby("supplier_id")["order_cost"].cumsum() - blocks["order_cost"]
+    # What was ordered comes before what only fills the order up.
+    filling = blocks["needs_more"]
+    if filling.any():
+        order = blocks.sort_values(["in_order"], ascending=False, kind="stable")
+        before_filled = order.groupby("supplier_id")["order_cost"].cumsum() - order["order_cost"]
+        before = before.where(~filling, before_filled)
+    first = before < blocks["minimum"] - 1e-9
+    blocks = blocks[first | blocks["in_order"]].copy()
+    first = first[blocks.index] & (blocks["minimum"] > 0)
+    total = blocks["order_cost"].where(first, 0.0).groupby(blocks["supplier_id"]).transform("sum")
+    worth = blocks["benefit"].where(first, 0.0).groupby(blocks["supplier_id"]).transform("sum")
+    reached = ~blocks["needs_more"] | ((total >= blocks["minimum"] - 1e-9) & (worth > 0))
+    blocks, first, total, worth = (part[reached] for part in (blocks, first, total, worth))
+    blocks["bundle"] = np.where(first, "minimum of " + blocks["supplier_id"].astype(str), blocks.index.astype(str))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        together = np.where(total > 0, worth / total, np.inf)
+    blocks["ratio"] = np.where(first, together, blocks["ratio"])
+    # Within a supplier nothing passes the bundle that makes its order possible.
+    has_bundle = first.groupby(blocks["supplier_id"]).transform("any").to_numpy()
+    ceiling = (
+        pd.Series(np.where(first, together, np.inf), index=blocks.index).groupby(blocks["supplier_id"]).transform("min")
+    )
+    blocks["ratio"] = np.where(has_bundle & ~first, np.minimum(blocks["ratio"], ceiling), blocks["ratio"])
+    blocks["later"] = (~first).to_numpy()
+    return blocks.sort_values(
+        ["ratio", "later", "supplier_id", *KEYS, "block"],
+        ascending=[False, True, True, True, True, True],
+        ignore_index=True,
+    )
+
+
+def _within_capacity(blocks: pd.DataFrame, suppliers: pd.DataFrame) -> pd.DataFrame:
+    if "max_order_value" not in suppliers.columns:
+        return blocks
+    most = blocks["supplier_id"].map(suppliers.set_index("supplier_id")["max_order_value"].astype(float)).fillna(np.inf)
+    spent = blocks.groupby("supplier_id")["order_cost"].cumsum()
+    # The first block that does not fit ends the supplier's order: so plans stay nested.
+    fits = (spent <= most + 1e-9).groupby(blocks["supplier_id"]).cummin()
+    whole = fits.groupby(blocks["bundle"]).transform("all")
+    return blocks[whole].reset_index(drop=True)
+
+
+def _explained(out: pd.DataFrame, waiting: set[object]) -> pd.DataFrame:
+    wanted, given = out["order_units"].to_numpy(), out["allocated_units"].to_numpy()
+    held = out["supplier_id"].isin(waiting).to_numpy() & (wanted > 0)
+    cases = [
+        (wanted == 0) & (given == 0),
+        held,
+        given > wanted + 1e-9,
+        given < wanted - 1e-9,
+    ]
+    out["status"] = np.select(cases, ["no_order", "held", "order", "reduced"], default="order")
+    out["reason"] = np.select(
+        cases,
+        [
+            "",
+            "the supplier's order stays below its minimum or capacity: it waits",
+            "raised to reach the supplier's minimum order value",
+            "the budget or the supplier's capacity went to lines with more benefit per unit of money",
+        ],
+        default="",
+    )
+    return out

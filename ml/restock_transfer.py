@@ -1,0 +1,98 @@
+"""Moving stock between locations before buying more.
+
+Here belongs what one location can spare for another. What to buy after that is in `ml.restock`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml.restock_levels import sample_quantile
+
+KEYS = ["sku", "location_id"]
+SERVICE_LEVEL = 0.95
+
+
+def transfer(
+    position: pd.DataFrame, paths: npt.NDArray[np.float32], terms: pd.DataFrame, lanes: pd.DataFrame
+) -> pd.DataFrame:
+    """Move excess to shortage, cheapest lane first, never making a shortage.
+
+    A location's level is the quantile of its demand over lead time and review period. It can spare what it has at
+    hand, free of promises, beyond that level; it is short of what its inventory position lacks to it.
+
+    Args:
+        position: sku, location_id, on_hand_units, reserved_units, backordered_units and optionally on_order_units.
+        paths: demand draws, units [rows of position, n, horizon].
+        terms: sku, location_id, lead_time_periods, review_periods and optionally target_value (cycle service level,
+            default 0.95) and order_multiple_units (transfers are whole packs, default 1). A location without terms
+            neither gives nor takes.
+        lanes: from_location_id, to_location_id, lead_time_periods, unit_cost (money per unit moved).
+
+    Returns:
+        sku, from_location_id, to_location_id, units, arrival_period (first period they can be sold), transfer_cost.
+        Empty where nothing is worth moving.
+
+    Raises:
+        ValueError: position and paths differ in length, or a lane leads to itself.
+    """
+    if len(position) != paths.shape[0]:
+        raise ValueError(f"position has {len(position)} rows and paths {paths.shape[0]}: give one path set per row")
+    loop = lanes["from_location_id"] == lanes["to_location_id"]
+    if loop.any():
+        raise ValueError(f"a lane leads from {lanes.loc[loop, 'to_location_id'].iloc[0]} to itself: remove it")
+    stock = position.reset_index(drop=True).merge(
+        terms.drop_duplicates(KEYS), on=KEYS, how="left", suffixes=("", "_terms")
+    )
+    known = stock["lead_time_periods"].notna() & stock["review_periods"].notna()
+    level = _levels(stock, paths, known)
+    free = stock["on_hand_units"] - stock["reserved_units"] - stock["backordered_units"]
+    on_order = stock.get("on_order_units", 0.0)
+    gap = (free + on_order - level).where(known, 0.0)
+    pack = stock["order_multiple_units"].fillna(1.0) if "order_multiple_units" in stock else pd.Series(1.0, stock.index)
+    excess = np.minimum(gap, free).clip(lower=0).to_numpy(dtype=np.float64)
+    short = (-gap).clip(lower=0).to_numpy(dtype=np.float64)
+    place = pd.MultiIndex.from_frame(stock[KEYS])
+    ways = _possible_moves(stock, lanes, short)
+    giver = place.get_indexer(pd.MultiIndex.from_arrays([ways["sku"], ways["from_location_id"]]))
+    taker = place.get_indexer(pd.MultiIndex.from_arrays([ways["sku"], ways["to_location_id"]]))
+    moved = np.zeros(len(ways))
+    size = pack.to_numpy(dtype=np.float64)
+    for way in range(len(ways)):
+        source, goal = giver[way], taker[way]
+        if source < 0 or excess[source] <= 0 or short[goal] <= 0:
+            continue
+        packs = np.floor(min(excess[source], np.ceil(short[goal] / size[goal]) * size[goal]) / size[goal] + 1e-9)
+        moved[way] = packs * size[goal]
+        excess[source] -= moved[way]
+        short[goal] = max(short[goal] - moved[way], 0.0)
+    ways["units"] = moved.round(3)
+    ways["arrival_period"] = ways["lead_time_periods"].astype(int) + 1
+    ways["transfer_cost"] = (ways["units"] * ways["unit_cost"]).round(4)
+    columns = ["sku", "from_location_id", "to_location_id", "units", "arrival_period", "transfer_cost"]
+    return ways.loc[ways["units"] > 0, columns].reset_index(drop=True)
+
+
+def _levels(stock: pd.DataFrame, paths: npt.NDArray[np.float32], known: pd.Series) -> npt.NDArray[np.float64]:
+    protection = (stock["lead_time_periods"] + stock["review_periods"]).where(known, 1).to_numpy(dtype=np.int64)
+    inside = np.arange(paths.shape[2])[None, :] < protection[:, None]
+    demand = np.einsum("inh,ih->in", paths, inside.astype(np.float32))
+    target = (
+        stock["target_value"].fillna(SERVICE_LEVEL)
+        if "target_value" in stock
+        else pd.Series(SERVICE_LEVEL, stock.index)
+    )
+    return sample_quantile(demand, target.to_numpy(dtype=np.float64))
+
+
+def _possible_moves(stock: pd.DataFrame, lanes: pd.DataFrame, short: npt.NDArray[np.float64]) -> pd.DataFrame:
+    """Return lane by lane what could be moved: the cheapest way first, then the fastest, then the largest shortage."""
+    needy = stock[KEYS].assign(short=short)[short > 0]
+    ways = needy.merge(lanes, left_on="location_id", right_on="to_location_id", how="inner")
+    return ways.sort_values(
+        ["unit_cost", "lead_time_periods", "short", "sku", "from_location_id", "to_location_id"],
+        ascending=[True, True, False, True, True, True],
+        ignore_index=True,
+    )
