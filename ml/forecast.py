@@ -36,6 +36,7 @@ from ml.features import (
     covariate_names,
     static_features,
 )
+from ml.forecast_baselines import BaselineForecaster
 from ml.forecast_censoring import draw_above, expected_above
 from ml.forecast_distribution import (
     KNOTS,
@@ -205,7 +206,7 @@ class Training:
             mean = predict_mean(first, judge.features, judge.scale, judge.baseline)
             features = spread_features(self.plan, judge.features, mean, judge.scale)
             spread = fit_spread(features, judge.actual, mean, settings, self.seed)
-            dependences = self._dependences(spread, features, mean, judge, judged, pairs)
+            dependences = self._dependences_from(predict_spread(spread, features, mean), mean, judge, judged, pairs)
         prior, prior_model = prior_levels(self.history, self.statics, panel.length, self.seed)
         if rounds:
             builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
@@ -341,8 +342,8 @@ class Training:
         block = Block(built.features[known], actual, scale, built.baseline[known], scale**self.settings.volume_power)
         return block, known
 
-    def _dependences(
-        self, spread: Any, features: Floats, mean: Doubles, judge: Block, judged: Flags, pairs: Pairs
+    def _dependences_from(
+        self, knots: Floats, mean: Doubles, judge: Block, judged: Flags, pairs: Pairs
     ) -> list[Dependence]:
         """Estimate the copula of each class of sold share, from where the unseen demand fell in its distribution."""
         from scipy.special import ndtri
@@ -350,7 +351,6 @@ class Training:
         generator = np.random.default_rng([self.seed, 4])
         shape = pairs.ahead.shape
         grid = np.zeros((len(judged), 100), dtype=np.float32)
-        knots = predict_spread(spread, features, mean)
         grid[judged] = quantile_grid(knots, mean, 100, np.full(len(knots), self.counted))
         ranks = randomised_pit(judge.actual, grid[judged], generator.random(len(mean)))
         scores = np.full(len(judged), np.nan)
@@ -738,8 +738,8 @@ class DemandForecaster:
         (target / "forecaster.json").write_text(json.dumps(document, indent=1, sort_keys=True))
 
 
-def load(folder: str | Path) -> DemandForecaster:
-    """Read a forecaster that `DemandForecaster.save` wrote.
+def load(folder: str | Path) -> DemandForecaster | BaselineForecaster:
+    """Read a forecaster that `DemandForecaster.save` or `BaselineForecaster.save` wrote.
 
     Raises:
         ValueError: if the folder holds none, or one of another format.
@@ -747,6 +747,8 @@ def load(folder: str | Path) -> DemandForecaster:
     import xgboost
 
     source = Path(folder)
+    if (source / "baseline.json").is_file():
+        return BaselineForecaster.load(source)
     path = source / "forecaster.json"
     if not path.is_file():
         raise ValueError(f"{source} holds no forecaster.json: pass the folder that DemandForecaster.save wrote")

@@ -1,0 +1,184 @@
+"""Speed of the forecaster: against mlforecast with the same booster, and on 30,000 series.
+
+    python tests/benchmarks/bench_forecast_speed.py [peer] [scale]
+
+The peer comparison reads the m5 set from BENCH_DATA; the scale run makes its own panel. Ratios within one run count,
+absolute times depend on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+from bench_forecast import DATA, m5_frames, report
+
+from ml import metrics
+from ml.features import KEYS, FeatureBuilder, FeaturePlan, Frequency, History, build_panel
+from ml.forecast import Block, Settings, fit_mean, predict_mean, train
+from ml.forecast_distribution import STANDARD_PATHS
+
+ROUNDS, RATE, DEPTH = 200, 0.08, 6
+
+
+def peer() -> None:
+    """Features + training + 28 days ahead: ours with one booster of the mean, mlforecast with the same booster."""
+    if not (DATA / "m5").is_dir():
+        print(f"peer: no data under {DATA / 'm5'}; set BENCH_DATA. Left out.")
+        return
+    folder = DATA / "m5"
+    units = pd.read_csv(folder / "store_dept_daily_units.csv")
+    calendar = pd.read_csv(folder / "calendar.csv", parse_dates=["date"])
+    values = units.iloc[:, 2:].to_numpy(dtype=float)
+    keys = pd.DataFrame({"sku": units["dept_id"], "location_id": units["store_id"]})
+    rows = []
+    for start in (1577, 1605, 1633):
+        past, _ = m5_frames(values, keys, calendar, start)
+        past = past[[*KEYS, "period_start", "demand_units"]]
+        actual = values[:, start : start + 28]
+        for name, run in (
+            ("ours, mean only", _ours),
+            ("mlforecast", _mlforecast),
+            ("ours, whole distribution", _whole),
+        ):
+            clock = time.perf_counter()
+            mean = run(past, keys)
+            seconds = time.perf_counter() - clock
+            scores = metrics.rmsse(actual, mean, values[:, :start])
+            rows.append((start + 1, name, seconds, metrics.wape(actual, mean), float(np.mean(scores))))
+    table = pd.DataFrame(rows, columns=["first_day", "forecaster", "seconds", "WAPE", "RMSSE"])
+    mean = table.groupby("forecaster", sort=False)[["seconds", "WAPE", "RMSSE"]].mean()
+    ratio = mean.loc["mlforecast", "seconds"] / mean.loc["ours, mean only", "seconds"]
+    report(
+        "speed_peer",
+        [
+            f"m5: 70 series x 1,600 days, horizon 28; XGBoost hist, {ROUNDS} rounds, depth {DEPTH}, rate {RATE} in both; no",
+            "covariates; mlforecast with lags 1 ... 7, 14, 28, rolling means 7, 28, 56, weekday and day of month, recursive",
+            "",
+            table.round(3).to_string(index=False),
+            "",
+            mean.round(3).to_string(),
+            "",
+            f"mlforecast takes {ratio:.2f} times as long as ours (aim 2), mean only; one process, same threads",
+        ],
+    )
+
+
+def _ours(past: pd.DataFrame, keys: pd.DataFrame) -> np.ndarray:
+    """Return means [series, 28]: every cell is one training row with a drawn horizon."""
+    frequency = Frequency.of("D")
+    panel = build_panel(past, frequency, ahead=28)
+    plan = FeaturePlan(frequency, 28, [], [], [], True, [], {})
+    history = History(panel)
+    builder = FeatureBuilder(history, plan, np.zeros((panel.series, 0), np.float32), np.full(panel.series, 1.0))
+    cells = np.flatnonzero(history.observed.reshape(-1))
+    series, targets = np.divmod(cells, panel.length)
+    ahead = np.minimum(np.random.default_rng(0).integers(1, 29, size=len(cells)), targets + 1)
+    built = builder.build(series, targets - ahead, ahead[:, None])
+    actual = history.values[series, targets].astype(float)
+    settings = Settings(rounds=ROUNDS, learning_rate=RATE, depth=DEPTH)
+    model, _ = fit_mean(
+        Block(built.features, actual, built.scale, built.baseline, built.scale), settings, 0, rounds=ROUNDS
+    )
+    every = np.arange(panel.series)
+    coming = np.tile(np.arange(1, 29), (panel.series, 1))
+    row = builder.build(every, np.full(panel.series, panel.length - 1), coming)
+    mean = predict_mean(model, row.features, row.scale, row.baseline).reshape(-1, 28)
+    order = pd.MultiIndex.from_frame(panel.keys).get_indexer(pd.MultiIndex.from_frame(keys[KEYS]))
+    return mean[order]
+
+
+def _whole(past: pd.DataFrame, keys: pd.DataFrame) -> np.ndarray:
+    """Return means [series, 28] of the product itself, which also fits the spread and the dependence."""
+    frame = train(past, freq="D", horizon=28).predict(past)
+    return keys.merge(frame, on=KEYS, how="left", sort=False)["mean_units"].to_numpy().reshape(len(keys), 28)
+
+
+def _mlforecast(past: pd.DataFrame, keys: pd.DataFrame) -> np.ndarray:
+    """Return means [series, 28] of mlforecast."""
+    import xgboost
+    from mlforecast import MLForecast
+    from mlforecast.lag_transforms import RollingMean
+
+    frame = pd.DataFrame(
+        {
+            "unique_id": past["sku"] + "|" + past["location_id"],
+            "ds": past["period_start"],
+            "y": past["demand_units"].astype(float),
+        }
+    )
+    booster = xgboost.XGBRegressor(
+        n_estimators=ROUNDS,
+        learning_rate=RATE,
+        max_depth=DEPTH,
+        objective="reg:tweedie",
+        tweedie_variance_power=1.3,
+        tree_method="hist",
+        max_bin=128,
+        subsample=0.8,
+        colsample_bynode=0.6,
+        min_child_weight=20,
+        reg_lambda=2.0,
+        random_state=0,
+    )
+    model = MLForecast(
+        models={"mean": booster},
+        freq="D",
+        lags=[1, 2, 3, 4, 5, 6, 7, 14, 28],
+        lag_transforms={1: [RollingMean(7), RollingMean(28), RollingMean(56)], 7: [RollingMean(28)]},
+        date_features=["dayofweek", "day", "dayofyear"],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(frame)
+        answer = model.predict(28)
+    wide = answer.pivot(index="unique_id", columns="ds", values="mean")
+    return wide.loc[keys["sku"] + "|" + keys["location_id"]].to_numpy()
+
+
+def scale(series: int = 30_000, days: int = 730) -> None:
+    """30,000 daily series of two years, horizon 28: train, predict and stream 500 paths; a third of it for the slope."""
+    lines = []
+    for count in (series // 3, series):
+        generator = np.random.default_rng(0)
+        level = np.exp(generator.normal(0.0, 1.3, count))[:, None]
+        weekday = np.array([0.8, 0.9, 1.0, 1.0, 1.2, 1.4, 0.7])[np.arange(days) % 7][None, :]
+        units = generator.poisson(generator.gamma(0.7, level * weekday / 0.7)).astype(np.float32)
+        names = np.array([f"item{number:06d}" for number in range(count)], dtype=object)
+        demand = pd.DataFrame(
+            {
+                "sku": np.repeat(names, days),
+                "location_id": "depot",
+                "period_start": np.tile(pd.date_range("2023-01-01", periods=days).to_numpy(), count),
+                "demand_units": units.reshape(-1),
+            }
+        )
+        clock = time.perf_counter()
+        model = train(demand, freq="D", horizon=28)
+        trained = time.perf_counter()
+        model.predict(demand)
+        predicted = time.perf_counter()
+        drawn = sum(paths.shape[0] for _, paths in model.sample_paths(demand, STANDARD_PATHS))
+        done = time.perf_counter()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        lines.append(
+            f"{drawn:6d} series x {days} days ({len(demand) / 1e6:.1f} M rows): train {trained - clock:.0f} s, predict "
+            f"{predicted - trained:.0f} s, {STANDARD_PATHS} paths {done - predicted:.0f} s, together {done - clock:.0f} s; "
+            f"peak {peak:.1f} GB with the input frame"
+        )
+        print(lines[-1], flush=True)
+    report("scale", ["scale: horizon 28; target 10 min, 8 GB, linear in rows", "", *lines])
+
+
+def main(wanted: list[str]) -> None:
+    """Run the benchmarks named, or both."""
+    for name in wanted or ["peer", "scale"]:
+        {"peer": peer, "scale": scale}[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
