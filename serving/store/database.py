@@ -66,7 +66,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection that sees one snapshot and blocks nobody."""
-        with self._connect(is_write=False) as connection, connection.begin():
+        with self._answering(), self._connect(is_write=False) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -76,7 +76,7 @@ class Database:
         SQLite lets one writer in at a time by itself. In PostgreSQL every writer locks the head row first, so the
         order in which sequence numbers are given is the order in which they become visible.
         """
-        with self._connect(is_write=True) as connection, connection.begin():
+        with self._answering(), self._connect(is_write=True) as connection, connection.begin():
             if not self.is_sqlite:
                 connection.execute(select(ledger_head.c.head_id).with_for_update())
             yield connection
@@ -86,12 +86,15 @@ class Database:
         options: dict[str, Any] = {"store_write": is_write}
         if not self.is_sqlite:
             options["isolation_level"] = "READ COMMITTED" if is_write else "REPEATABLE READ"
+        with self.engine.connect() as connection:
+            yield connection.execution_options(**options)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
         try:
-            connection = self.engine.connect()
+            yield
         except exc.OperationalError as error:
             raise unavailable(self.shown_url, error) from error
-        with connection:
-            yield connection.execution_options(**options)
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -102,8 +105,9 @@ def unavailable(shown_url: str, error: exc.DBAPIError) -> StoreUnavailable:
     """Return the error for a database that does not answer; the URL shown carries no password."""
     cause = str(error.orig).strip().splitlines()
     return StoreUnavailable(
-        f"The online store at {shown_url} cannot be opened: {cause[0] if cause else 'no reason given'}. "
-        "Check that the folder exists and is writable, or that the database server runs and lets this user in."
+        f"The online store at {shown_url} does not answer: {cause[0] if cause else 'no reason given'}. "
+        "Check that the folder exists, is writable and has space, or that the database server runs and lets this "
+        "user in."
     )
 
 

@@ -1,0 +1,350 @@
+"""The stream consumer, against librdkafka's own mock cluster in another process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from shutil import copy
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from orchestration.ingest.contracts import load_contract, movement_json_schema
+from serving.store import OffsetsLost, Store
+from serving.stream import (
+    MovementSchema,
+    StreamConsumer,
+    StreamSettings,
+    StreamUnavailable,
+    read_message,
+    run_until_signal,
+)
+
+TOPIC = "movements"
+SCHEMA = movement_json_schema(load_contract())
+BROKER = """
+import sys
+from confluent_kafka import Producer
+producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+broker = next(iter(producer.list_topics(timeout=30).brokers.values()))
+print(f"{broker.host}:{broker.port}", flush=True)
+sys.stdin.read()
+"""
+
+
+def movement(number: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "source": "pos",
+        "document": f"D{number}",
+        "line": 1,
+        "occurred_at": "2011-03-01T12:00:00Z",
+        "sku": f"SKU-{number % 3}",
+        "location_id": "NORTH",
+        "movement_type": "receipt",
+        "quantity_units": 1,
+        **fields,
+    }
+
+
+@contextmanager
+def mock_broker() -> Iterator[str]:
+    process = subprocess.Popen([sys.executable, "-c", BROKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with mock_broker() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
+    Store.migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def url(empty: Path, tmp_path: Path) -> str:
+    return f"sqlite:///{copy(empty, tmp_path)}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as store:
+        yield store
+
+
+@pytest.fixture
+def settings(broker: str, request: pytest.FixtureRequest) -> StreamSettings:
+    # A topic and a group of its own for each test.
+    topic = f"t{abs(hash(request.node.nodeid))}"
+    return StreamSettings(broker, (topic,), group_id=topic, batch_seconds=0.1, batch_messages=50)
+
+
+def produce(settings: StreamSettings, values: list[bytes | None], partitions: int = 2) -> None:
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    for number, value in enumerate(values):
+        producer.produce(settings.topics[0], value=value, partition=number % partitions)
+    assert producer.flush(30) == 0
+
+
+def encoded(*events: dict[str, Any]) -> list[bytes | None]:
+    return [json.dumps(event).encode() for event in events]
+
+
+@contextmanager
+def consuming(store: Store, settings: StreamSettings) -> Iterator[StreamConsumer]:
+    consumer = StreamConsumer(store, MovementSchema(SCHEMA), settings)
+    thread = threading.Thread(target=consumer.run)
+    thread.start()
+    try:
+        yield consumer
+    finally:
+        consumer.stop()
+        thread.join()
+
+
+def until(condition: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(0.02)
+
+
+def next_offsets(store: Store) -> int:
+    return sum(store.offsets("stream").values())
+
+
+def test_messages_become_events_and_offsets_in_one_store(store, settings):
+    produce(settings, encoded(*(movement(number) for number in range(120))))
+    with consuming(store, settings) as consumer:
+        until(lambda: store.head()[0] == 120)
+    assert sorted(store.offsets("stream").values()) == [60, 60]
+    assert [live.on_hand_units for live in store.live_stocks()] == [40, 40, 40]
+    assert (consumer.state.accepted, consumer.state.messages) == (120, 120)
+
+
+POISON: list[tuple[bytes | None, str]] = [
+    (None, "empty_message"),
+    (b"", "empty_message"),
+    (b"\xff\xfe\x00", "not_utf8"),
+    (b"{", "not_json"),
+    (b"[" * 100_000, "not_json"),
+    (b'{"quantity_units": NaN}', "not_json"),
+    (b'{"line": 1, "line": 2}', "not_json"),
+    (b"[]", "schema"),
+    (b"7", "schema"),
+    (json.dumps(movement(1, quantity_units="many")).encode(), "schema"),
+    (json.dumps(movement(1, colour="red")).encode(), "schema"),
+    (json.dumps({"sku": "MUG"}).encode(), "schema"),
+    (json.dumps(movement(1, occurred_at="yesterday")).encode(), "occurred_at_type"),
+    (json.dumps(movement(1, quantity_units=-1)).encode(), "incoming_not_positive"),
+    (json.dumps(movement(1)).encode().replace(b": 1}", b": 1e400}"), "quantity_units_type"),
+    (b" " * 3_000 + b"{}", "message_too_large"),
+]
+
+
+def test_poison_goes_to_quarantine_with_its_place_and_bytes_and_the_stream_goes_on(store, settings):
+    poison = [value for value, _ in POISON]
+    produce(settings, [*poison, *encoded(movement(900))], partitions=1)
+    with consuming(store, settings) as consumer:
+        until(lambda: store.head()[0] == 1)
+    found = {row.position: row.original for row in store.quarantine()}
+    assert found == {f"{settings.topics[0]}/0@{offset}": value or b"" for offset, value in enumerate(poison)}
+    assert consumer.state.quarantined == len(poison)
+
+
+@pytest.mark.parametrize(("value", "rule"), POISON)
+def test_every_kind_of_poison_has_its_rule(store, value, rule):
+    read = read_message(value, MovementSchema(SCHEMA), largest_bytes=2_000 if rule == "message_too_large" else 200_000)
+    if isinstance(read, tuple):
+        assert read[0] == rule
+    else:
+        store.append([read], source="stream")
+        assert store.quarantine()[0].rule == rule
+
+
+def test_a_fraction_in_json_is_exact():
+    read = read_message(b'{"quantity_units": 0.1}', MovementSchema({}), 100)
+    assert read == {"quantity_units": Decimal("0.1")}
+
+
+def test_a_start_goes_on_where_the_store_stands_not_where_the_group_does(store, settings):
+    produce(settings, encoded(*(movement(number) for number in range(10))), partitions=1)
+    with consuming(store, settings):
+        until(lambda: store.head()[0] == 10)
+    produce(settings, encoded(*(movement(number) for number in range(10, 20))), partitions=1)
+    with consuming(store, replace(settings, group_id="another")) as consumer:
+        until(lambda: store.head()[0] == 20)
+    assert consumer.state.messages == 10
+
+
+def test_two_consumers_of_a_group_write_every_message_once(url, settings):
+    with Store.open(url) as store, Store.open(url) as other:
+        produce(settings, encoded(*(movement(number) for number in range(200))), partitions=4)
+        with consuming(store, settings):
+            until(lambda: store.head()[0] > 0)
+            with consuming(other, settings):
+                produce(settings, encoded(*(movement(number) for number in range(200, 400))), partitions=4)
+                until(lambda: next_offsets(store) == 400)
+        assert store.head()[0] == 400
+        assert store.verify().is_whole
+
+
+def test_redelivered_messages_change_nothing(store, settings):
+    events = [movement(number) for number in range(30)]
+    deliveries = encoded(*events) * 3
+    Random(0).shuffle(deliveries)
+    produce(settings, deliveries)
+    with consuming(store, settings) as consumer:
+        until(lambda: next_offsets(store) == 90)
+    assert (store.head()[0], consumer.state.duplicate) == (30, 60)
+
+
+def test_lag_and_rate_are_visible(store, settings):
+    produce(settings, encoded(*(movement(number) for number in range(40))), partitions=1)
+    seen = []
+    consumer = StreamConsumer(store, MovementSchema(SCHEMA), replace(settings, batch_messages=10), on_batch=seen.append)
+    thread = threading.Thread(target=consumer.run)
+    thread.start()
+    until(lambda: store.head()[0] == 40 and consumer.state.lag.get((settings.topics[0], 0)) == 0)
+    consumer.stop()
+    thread.join()
+    assert max(state.rate for state in seen) > 0
+    assert any(state.lag.get((settings.topics[0], 0), 0) > 0 for state in seen)
+
+
+def test_a_locked_database_holds_the_stream_back_and_loses_nothing(url, store, settings):
+    produce(settings, encoded(*(movement(number) for number in range(20))))
+    with Store.open(url) as other, ExitStack() as lock:
+        lock.enter_context(other._database.write())
+        with consuming(store, settings):
+            time.sleep(1.0)
+            assert store.head()[0] == 0
+            lock.close()
+            until(lambda: store.head()[0] == 20)
+
+
+def test_a_topic_made_anew_is_loud(store, settings):
+    store.append([], source="stream", offsets={(settings.topics[0], 0): 50})
+    produce(settings, encoded(movement(1)), partitions=1)
+    with pytest.raises(OffsetsLost, match=r"should go on at offset 50, and it holds offsets 0 to 0"):
+        StreamConsumer(store, MovementSchema(SCHEMA), settings).run()
+
+
+def test_a_reset_offset_lets_the_stream_go_on(store, settings):
+    store.append([], source="stream", offsets={(settings.topics[0], 0): 50})
+    produce(settings, encoded(movement(1)), partitions=1)
+    store.reset_offset("stream", settings.topics[0], 0, 0)
+    with consuming(store, settings):
+        until(lambda: store.head()[0] == 1)
+
+
+def test_an_unreachable_broker_is_named_with_what_to_check(store):
+    settings = StreamSettings("127.0.0.1:1", (TOPIC,), connect_seconds=0.5, client={"log_level": 0})
+    with pytest.raises(StreamUnavailable, match=r"127\.0\.0\.1:1 cannot be used.*Check that the broker runs"):
+        StreamConsumer(store, MovementSchema(SCHEMA), settings).run()
+
+
+def fork_consumer(url: str, settings: StreamSettings) -> int:
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException), Store.open(url) as store:
+            run_until_signal(StreamConsumer(store, MovementSchema(SCHEMA), settings))
+            os._exit(0)
+        os._exit(1)
+    return child
+
+
+def test_a_terminated_consumer_finishes_its_batch_and_ends_well(url, settings):
+    produce(settings, encoded(*(movement(number) for number in range(30))))
+    child = fork_consumer(url, settings)
+    with Store.open(url) as store:
+        until(lambda: store.head()[0] == 30)
+        os.kill(child, signal.SIGTERM)
+        assert os.waitpid(child, 0)[1] == 0
+        assert next_offsets(store) == 30
+
+
+def kill_and_restart(url: str, settings: StreamSettings, kills: int, seed: int) -> None:
+    rng = Random(seed)
+    events = [movement(number) for number in range(150 * kills)]
+    produce(settings, encoded(*events))
+    with Store.open(url) as store:
+        for kill in range(kills):
+            child = fork_consumer(url, replace(settings, batch_messages=7, group_id=f"{settings.group_id}-{kill}"))
+            before = store.head()[0]
+            until(lambda before=before: store.head()[0] > before)
+            time.sleep(rng.uniform(0, 0.2))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            assert store.verify().is_whole
+        with consuming(store, replace(settings, group_id=f"{settings.group_id}-last")):
+            until(lambda: next_offsets(store) == len(events))
+        stored = [document for batch in store.events_since(0) for document in batch.columns["document"]]
+        assert sorted(stored) == sorted(event["document"] for event in events)
+        assert sum(live.on_hand_units for live in store.live_stocks()) == len(events)
+
+
+def test_a_killed_consumer_loses_and_doubles_nothing(url, settings):
+    kill_and_restart(url, settings, kills=4, seed=0)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(5))
+def test_a_consumer_killed_many_times_loses_and_doubles_nothing(url, settings, seed):
+    kill_and_restart(url, settings, kills=20, seed=seed)
+
+
+json_values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**33), 2**33),
+    st.decimals(allow_nan=False, allow_infinity=False, places=2),
+    st.text(max_size=4),
+    st.sampled_from(["sale", "1.5", "-2", "1.5555", "2011-03-01T12:00:00Z"]),
+    st.lists(st.integers(), max_size=1),
+)
+
+
+@given(st.dictionaries(st.sampled_from([*SCHEMA["properties"], "colour"]), json_values, max_size=4), st.booleans())
+def test_the_quick_check_and_the_full_one_agree(changes, is_whole):
+    event = {**(movement(1) if is_whole else {}), **changes}
+    assert (MovementSchema(SCHEMA).objection(event) is None) == Draft202012Validator(SCHEMA).is_valid(event)
+
+
+def test_a_sound_movement_needs_no_full_check():
+    schema = MovementSchema(SCHEMA)
+    assert schema._is_plainly_valid(movement(1, unit_price="1.50", lot_id=None, quantity_units=Decimal("1.5")))
+
+
+def test_a_schema_that_says_more_is_obeyed_in_full():
+    schema = MovementSchema({"type": "object", "properties": {"a": {"type": "integer", "multipleOf": 3}}})
+    assert (schema.objection({"a": 6}), schema.objection({"a": 7})) == (None, "a: 7 is not a multiple of 3")
+
+
+def test_a_schema_comes_from_a_file(tmp_path):
+    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
+    assert MovementSchema.from_file(tmp_path / "schema.json").objection(movement(1)) is None
