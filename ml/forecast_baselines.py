@@ -99,6 +99,13 @@ class LocalForecaster(abc.ABC):
         document = {"kind": self.kind, "frequency": dataclasses.asdict(self.frequency), "horizon": self.horizon}
         (target / "baseline.json").write_text(json.dumps({**document, "seed": self.seed}, indent=1, sort_keys=True))
 
+    @classmethod
+    def load(cls, folder: str | Path) -> BaselineForecaster:
+        """Read a baseline that `save` wrote."""
+        document = json.loads((Path(folder) / "baseline.json").read_text())
+        frequency = Frequency(**{**document["frequency"], "windows": tuple(document["frequency"]["windows"])})
+        return cls(document["kind"], frequency, document["horizon"], document["seed"])
+
     def _panel(self, history: pd.DataFrame, future: pd.DataFrame | None) -> Panel:
         names = ["is_open"] if "is_open" in covariate_names(history) else []
         return build_panel(history, self.frequency, covariates=names, future=future, ahead=self.horizon)

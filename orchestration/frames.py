@@ -90,6 +90,17 @@ def stock_series(settings: Settings) -> "pd.DataFrame":
     )
 
 
+def no_anomalies() -> "pd.DataFrame":
+    """Return an empty frame of anomalies."""
+    return _frame(
+        """
+        select ''::varchar as sku, ''::varchar as location_id, now()::timestamp as day, 0::double as anomaly_score,
+            ''::varchar as kind, ''::varchar as reason, 0::double as record_error_score
+        where false
+        """
+    )
+
+
 def restock_terms(settings: Settings) -> "pd.DataFrame":
     """Return the terms of each sku and location with a supplier, times in periods of a day."""
     return _frame(

@@ -79,10 +79,9 @@ def demand_classes(parquet: Path) -> "Figure":
         ).df()
     table = frame.pivot_table(index="demand_class", columns="abc_class", values="items", fill_value=0)
     figure = _figure("Items by demand class", "items")
-    bottom = 0.0
+    below = table.cumsum(axis=1) - table
     for abc, shade in zip(table.columns, (_INK, _ACCENT, _PALE, "#e8e8e8"), strict=False):
-        figure.axes[0].bar(table.index, table[abc], bottom=bottom, color=shade, label=str(abc))
-        bottom = bottom + table[abc]
+        figure.axes[0].bar(table.index, table[abc], bottom=below[abc], color=shade, label=str(abc))
     figure.axes[0].legend(fontsize=8, frameon=False, title="ABC", title_fontsize=8)
     return figure
 

@@ -47,7 +47,7 @@ def _line(event: DagsterEvent) -> str | None:
             return None
 
 
-@logger(description="One line per step on the standard error stream.")
+@logger(None, "One line per step on the standard error stream.")
 def progress_logger(_context: InitLoggerContext) -> logging.Logger:
     """Return the logger that prints the progress of a run."""
     made = logging.Logger("inventorybot.progress", level=logging.DEBUG)

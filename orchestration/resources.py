@@ -63,7 +63,7 @@ def _read_number(name: str, default: float, *, above: float, below: float) -> fl
     return number
 
 
-class HomeResource(ConfigurableResource):
+class HomeResource(ConfigurableResource[None]):
     """The home and its settings."""
 
     def settings(self) -> Settings:
@@ -71,7 +71,7 @@ class HomeResource(ConfigurableResource):
         return read_settings()
 
 
-class StoreResource(ConfigurableResource):
+class StoreResource(ConfigurableResource[None]):
     """The online store: event ledger, quarantine, epochs."""
 
     url: str
@@ -83,7 +83,7 @@ class StoreResource(ConfigurableResource):
         return Store.open(self.url)
 
 
-class TrackingResource(ConfigurableResource):
+class TrackingResource(ConfigurableResource[None]):
     """MLflow: experiments, registered models, champions."""
 
     tracking_uri: str

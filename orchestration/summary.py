@@ -1,6 +1,6 @@
 """What a run came to, as text a planner and an engineer read at a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import duckdb
@@ -95,7 +95,7 @@ def summarise(settings: Settings) -> str:
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: set[int] = frozenset()) -> str:
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: Set[int] = frozenset()) -> str:
     texts = [list(header), *([str(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
     lines = [

@@ -36,20 +36,24 @@ class NothingToLearn(Exception):
     """The home holds too little to train this model; the message says what is needed."""
 
 
+class NoChampion(Exception):
+    """A model is needed and none has passed its gate."""
+
+
 @dataclass(frozen=True)
 class Headline:
     """The one figure a reader of the summary sees.
 
     Attributes:
         metric: its name and unit, and whether less or more is better.
-        champion: its value for the registered model.
-        baseline: its value for the baseline on the same data.
+        champion: its value for the registered model; None when it could not be measured.
+        baseline: its value for the baseline on the same data; None likewise.
         baseline_name: what the baseline is.
     """
 
     metric: str
-    champion: float
-    baseline: float
+    champion: float | None
+    baseline: float | None
     baseline_name: str
 
 
@@ -108,7 +112,7 @@ def bring_up_to_date(
     code: Sequence[str],
     libraries: Sequence[str],
     parameters: Mapping[str, Any],
-    fit: Callable[[Path], Trained],
+    fit: "Callable[[Path, Version | None], Trained]",
     tracking: "Tracking",
     store: "Store",
     run_id: str,
@@ -123,7 +127,7 @@ def bring_up_to_date(
         code: folders or files of the project that make it.
         libraries: packages whose version changes what it learns.
         parameters: of the training.
-        fit: trains, writes the model into the given empty folder, evaluates and judges.
+        fit: trains, writes the model into the given empty folder, evaluates and judges beside the champion, if any.
         tracking: MLflow.
         store: online store; its epoch row decides the champion, the alias follows.
         run_id: Dagster run.
@@ -146,7 +150,7 @@ def bring_up_to_date(
         folder = Path(scratch) / "model"
         folder.mkdir()
         try:
-            trained = fit(folder)
+            trained = fit(folder, champion)
         except NothingToLearn as reason:
             return Outcome(champion, None, None, {}, f"nothing trained: {reason}")
         version = tracking.log_training(
@@ -182,6 +186,21 @@ def repair_champion(model: str, tracking: "Tracking", store: "Store") -> "Versio
     return champion
 
 
+def champion_of(model: str, tracking: "Tracking", store: "Store") -> "Version":
+    """Return the champion of a model.
+
+    Raises:
+        NoChampion: none was promoted; the message says what to do.
+    """
+    champion = repair_champion(model, tracking, store)
+    if champion is None:
+        raise NoChampion(
+            f"{model} has no champion: no version has passed its gate. Look at the verdicts in MLflow, or "
+            "bring in more history and run `inventorybot train`"
+        )
+    return champion
+
+
 def pinned_models(tracking: "Tracking") -> dict[str, dict[str, str]]:
     """Return what a generation's manifest says of each champion: version, run, hash of its folder."""
     champions = {model: tracking.champion(model) for model in MODELS}
@@ -202,6 +221,6 @@ def headlines(settings: Settings) -> list[list[str]]:
         epoch = store.epoch(epoch_name(model))
         if epoch is not None:
             headline = Headline(**epoch.detail)
-            figures = [f"{headline.champion:.3f}", f"{headline.baseline:.3f}", headline.baseline_name]
-            rows.append([model, epoch.value, headline.metric, *figures])
+            figures = [f"{value:.3f}" if value is not None else "-" for value in (headline.champion, headline.baseline)]
+            rows.append([model, epoch.value, headline.metric, *figures, headline.baseline_name])
     return rows

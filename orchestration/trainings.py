@@ -3,8 +3,9 @@
 Belongs here: putting `ml` functions together for one home. Does not: the life cycle all share (training.py).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestration.child_process import run_in_child
 from orchestration.frames import demand_history, items, labelled_photos, protection_horizon, stock_series
@@ -13,7 +14,11 @@ from orchestration.settings import Settings
 from orchestration.training import Headline, NothingToLearn, Trained
 
 if TYPE_CHECKING:
-    from ml.backtest import Evaluation
+    import pandas as pd
+
+    from ml.backtest import Evaluation, Recipe
+    from ml.forecast_baselines import BaselineForecaster
+    from ml.tracking import Version
 
 EVALUATION_WINDOWS, EVALUATION_STEP_DAYS, EVALUATION_SERIES = 5, 21, 1_000
 EVALUATION_PATHS = 100
@@ -21,10 +26,12 @@ SPANS_DAYS = (7, 14, 28)
 IMAGE_PIXELS, EPOCHS, FEWEST_PHOTOS, HELD_OUT_EVERY = 64, 40, 50, 5
 CHILD_MEMORY_BYTES = 3 * 2**30
 PLANTED_DAYS, PLANTED_SHARE = 120, 0.01
+METRICS = ["mae", "rmse", "mape", "wape", "bias", "mase", "rmsse", "wrmsse", "pinball", "wql"]
+DETECTION_METRICS = ["precision", "recall", "f1", "auc_roc", "auc_pr"]
 _BASELINE = "seasonal_naive"
 _RECIPE = "xgboost"
 
-PARAMETERS: dict[str, dict[str, object]] = {
+PARAMETERS: dict[str, dict[str, Any]] = {
     "demand_forecast": {
         "windows": EVALUATION_WINDOWS,
         "step_days": EVALUATION_STEP_DAYS,
@@ -36,24 +43,32 @@ PARAMETERS: dict[str, dict[str, object]] = {
 }
 
 
-def train_demand_forecast(settings: Settings, folder: Path) -> Trained:
+def train_demand_forecast(settings: Settings, folder: Path, champion: "Version | None") -> Trained:
     """Backtest the recipes on rolling windows, judge, and refit the winner on everything.
 
-    A home with too little history to judge, or where the recipe does not beat it, keeps the seasonal naive baseline.
+    A home with too little history to judge, or whose recent demand forecasts better than the recipe while there is no
+    champion, keeps the recent distribution: orders need a forecast, and that one promises nothing.
     """
-    from ml import forecast
+    from ml import forecast, forecast_plots
     from ml.backtest import evaluate, stratified_series
     from ml.forecast_baselines import train_recent, train_seasonal_naive
     from ml.forecast_gate import verdict
 
     demand, attributes, horizon = demand_history(settings), items(settings), protection_horizon(settings)
-    recipes = {_RECIPE: forecast.train, _BASELINE: train_seasonal_naive, "recent": train_recent}
+    few = demand[(demand[["sku", "location_id"]] == demand[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
+    days = demand["period_start"].nunique()
+    windows = min(EVALUATION_WINDOWS, (days - 2 * horizon) // EVALUATION_STEP_DAYS)
+    recent = train_recent(demand, freq="D", horizon=horizon)
+    if windows < 1:
+        recent.save(folder)
+        return _baseline(recent, few, f"{days} days of history are too few to judge forecasts of {horizon} days")
+    recipes: dict[str, Recipe] = {_RECIPE: forecast.train, _BASELINE: train_seasonal_naive, "recent": train_recent}
     evaluation = evaluate(
         recipes,
         demand,
         freq="D",
         horizon=horizon,
-        windows=EVALUATION_WINDOWS,
+        windows=windows,
         step=EVALUATION_STEP_DAYS,
         items=attributes,
         series=stratified_series(demand, freq="D", most=EVALUATION_SERIES),
@@ -62,23 +77,34 @@ def train_demand_forecast(settings: Settings, folder: Path) -> Trained:
         keep_forecasts=True,
         seed=settings.seed,
     )
+    overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].set_index("recipe")[METRICS]
+    metrics = {
+        metric if recipe == _RECIPE else f"{recipe}_{metric}": value
+        for recipe, figures in overall.to_dict("index").items()
+        for metric, value in figures.items()
+    }
     judged = verdict(evaluation, _RECIPE, [_BASELINE])
-    overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].set_index("recipe")
+    if champion is None and not judged["passed"].all():
+        recent.save(folder)
+        return _baseline(recent, few, f"failed were: {', '.join(judged.loc[~judged['passed'], 'criterion'])}")
     forecaster = forecast.train(demand, freq="D", horizon=horizon, items=attributes, seed=settings.seed)
     forecaster.save(folder)
-    few = demand[demand["sku"] == demand["sku"].iloc[0]].tail(60)
-    champion, baseline = overall.loc[_RECIPE], overall.loc[_BASELINE]
+    last = evaluation.forecasts[evaluation.forecasts["window"] == windows - 1]
+    drawn = forecast_plots.typical_and_worst(evaluation.series, _RECIPE)
     return Trained(
         verdict=judged,
-        metrics={
-            f"{recipe}_{metric}" if recipe != _RECIPE else metric: float(overall.loc[recipe, metric])
-            for recipe in recipes
-            for metric in ("mae", "rmse", "mape", "wape", "bias", "mase", "rmsse", "wrmsse", "pinball", "wql")
-        },
-        headline=Headline("WRMSSE, less is better", champion["wrmsse"], baseline["wrmsse"], "seasonal naive"),
-        model_card=_forecast_card(evaluation, horizon),
+        metrics=metrics,
+        headline=Headline(
+            "WRMSSE, less is better", metrics["wrmsse"], metrics[f"{_BASELINE}_wrmsse"], "seasonal naive"
+        ),
+        model_card=_forecast_card(evaluation, horizon, windows),
         input_example=few,
         output_example=forecaster.predict(few).head(),
+        figures={
+            "fan_charts": forecast_plots.fan_charts(demand, last[last["recipe"] == _RECIPE], drawn),
+            "calibration": forecast_plots.calibration_curve(evaluation.calibration, _RECIPE),
+            "error_by_lag": forecast_plots.error_by_lag(evaluation.horizons),
+        },
         tables={
             "segments": evaluation.segments,
             "horizons": evaluation.horizons,
@@ -89,19 +115,33 @@ def train_demand_forecast(settings: Settings, folder: Path) -> Trained:
     )
 
 
-def _forecast_card(evaluation: "Evaluation", horizon: int) -> str:
-    windows = evaluation.windows[evaluation.windows["recipe"] == _RECIPE]
+def _baseline(recent: "BaselineForecaster", few: "pd.DataFrame", why: str) -> Trained:
+    import pandas as pd
+
+    return Trained(
+        verdict=pd.DataFrame(
+            [{"criterion": f"the baseline stands: {why}", "value": 0.0, "threshold": 0.0, "passed": True}]
+        ),
+        metrics={},
+        headline=Headline("none: the baseline stands", None, None, "recent demand"),
+        model_card=f"Recent demand, day after day alike. It stands because nothing was shown to be better: {why}.",
+        input_example=few,
+        output_example=recent.predict(few).head(),
+    )
+
+
+def _forecast_card(evaluation: "Evaluation", horizon: int, windows: int) -> str:
     overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"]
     lines = [
-        f"| {row.recipe} | {row.wrmsse:.3f} | {row.pinball:.4f} | {row.wape:.3f} | {row.bias:+.3f} |"
-        for row in overall.itertuples()
+        f"| {row['recipe']} | {row['wrmsse']:.3f} | {row['pinball']:.4f} | {row['wape']:.3f} | {row['bias']:+.3f} |"
+        for row in overall.to_dict("records")
     ]
     return "\n".join(
         [
             f"Daily demand of every sku and location, {horizon} days ahead: mean, quantiles and joint sample paths.",
             "",
-            f"Evaluated on {len(windows)} rolling windows, each recipe refitted per window on up to "
-            f"{EVALUATION_SERIES:,} series, scored on observed demand of days in stock.",
+            f"Evaluated on {windows} rolling windows, each recipe refitted per window on up to {EVALUATION_SERIES:,}",
+            "series, scored on the observed demand of days in stock.",
             "",
             "| recipe | WRMSSE | pinball | WAPE | bias |",
             "|---|---|---|---|---|",
@@ -112,7 +152,7 @@ def _forecast_card(evaluation: "Evaluation", horizon: int) -> str:
     )
 
 
-def train_stock_anomalies(settings: Settings, folder: Path) -> Trained:
+def train_stock_anomalies(settings: Settings, folder: Path, champion: "Version | None") -> Trained:
     """Learn on the earlier days, judge on errors planted in later ones, and refit on everything."""
     import pandas as pd
 
@@ -123,41 +163,25 @@ def train_stock_anomalies(settings: Settings, folder: Path) -> Trained:
     planted, labels = anomaly.plant(series, seed=settings.seed + 1, share=PLANTED_SHARE)
     labels = labels[labels["day"] > split]
     judged = anomaly.train(series[series["day"] <= split], seed=settings.seed)
+    rival = anomaly.robust_z_baseline(planted)
     scores = {
-        "detector": judged.score(planted, since=split + pd.Timedelta(days=1)),
-        "robust_z": anomaly.robust_z_baseline(planted)[lambda frame: frame["day"] > split],
+        "": judged.score(planted, since=split + pd.Timedelta(days=1)),
+        "robust_z_": rival[rival["day"] > split],
     }
     measured = anomaly.evaluate(scores, labels)
-    overall = measured[(measured["kind"] == "all") & (measured["size"] == "all")].set_index("detector")
+    totals = measured[measured["kind"] == "all"].to_dict("records")
+    metrics = {
+        f"{row['detector']}{metric}" + ("" if row["size"] == "all" else f"_{row['size']}"): float(row[metric])
+        for row in totals
+        for metric in DETECTION_METRICS
+    }
     detector = anomaly.train(series, seed=settings.seed)
     detector.save(folder)
-    few = series[series["sku"] == series["sku"].iloc[0]].tail(60)
-    metrics = ("precision", "recall", "f1", "auc_roc", "auc_pr")
+    few = series[(series[["sku", "location_id"]] == series[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
     return Trained(
-        verdict=pd.DataFrame(
-            [
-                {
-                    "criterion": f"{metric} not below robust z, all planted errors",
-                    "value": float(overall.loc["detector", metric]),
-                    "threshold": float(overall.loc["robust_z", metric]),
-                    "passed": bool(overall.loc["detector", metric] >= overall.loc["robust_z", metric]),
-                }
-                for metric in ("auc_roc", "auc_pr")
-            ]
-        ),
-        metrics={
-            name if detector_name == "detector" else f"{detector_name}_{name}": float(overall.loc[detector_name, name])
-            for detector_name in scores
-            for name in metrics
-        }
-        | {
-            f"auc_pr_{row.size_name}": float(row.auc_pr)
-            for row in measured.rename(columns={"size": "size_name"}).itertuples()
-            if row.detector == "detector" and row.kind == "all" and row.size_name != "all"
-        },
-        headline=Headline(
-            "AUC-PR, more is better", overall.loc["detector", "auc_pr"], overall.loc["robust_z", "auc_pr"], "robust z"
-        ),
+        verdict=_at_least(metrics, "robust_z", ["auc_roc", "auc_pr"], "planted errors"),
+        metrics=metrics,
+        headline=Headline("AUC-PR, more is better", metrics["auc_pr"], metrics["robust_z_auc_pr"], "robust z"),
         model_card=(
             "Suspicious days in the stock record and in demand, scored 0 to 1; each reported day has kind and reason."
             f"\n\nJudged on {len(labels):,} record errors planted in the last {PLANTED_DAYS} days, which training"
@@ -165,12 +189,12 @@ def train_stock_anomalies(settings: Settings, folder: Path) -> Trained:
         ),
         input_example=few,
         output_example=detector.score(few).head(),
-        figures={"top_anomalies": anomaly.top_anomalies_figure(planted, scores["detector"])},
+        figures={"top_anomalies": anomaly.top_anomalies_figure(planted, scores[""])},
         tables={"planted_errors": measured},
     )
 
 
-def train_product_photos(settings: Settings, folder: Path) -> Trained:
+def train_product_photos(settings: Settings, folder: Path, champion: "Version | None") -> Trained:
     """Train in a process of its own: TensorFlow never gives its memory back."""
     return run_in_child(CHILD_MEMORY_BYTES, _train_recogniser, settings, str(folder))
 
@@ -200,27 +224,19 @@ def _train_recogniser(settings: Settings, folder: str) -> Trained:
         photos[~is_held_out].tolist(), labels[~is_held_out].tolist(), image_size=IMAGE_PIXELS, seed=settings.seed
     )
     unseen, actual = photos[is_held_out].tolist(), labels[is_held_out].tolist()
-    probabilities = judged.probabilities(unseen)
-    measured = recognition_metrics(actual, probabilities, judged.classes)
+    metrics = recognition_metrics(actual, judged.probabilities(unseen), judged.classes)
     rival = recognition_metrics(actual, baseline.probabilities(unseen), baseline.classes)
+    metrics |= {f"hog_linear_{name}": value for name, value in rival.items()}
     confusion = confusion_frame(actual, judged.predict(unseen)["label"].tolist(), judged.classes)
     recogniser = trained_on(labels.notna())
     recogniser.save(folder)
     few = photos.iloc[:2].tolist()
     return Trained(
-        verdict=pd.DataFrame(
-            [
-                {
-                    "criterion": f"{metric} not below HOG + linear, held-out photos",
-                    "value": measured[metric],
-                    "threshold": rival[metric],
-                    "passed": measured[metric] >= rival[metric],
-                }
-                for metric in ("accuracy", "top5_accuracy")
-            ]
+        verdict=_at_least(metrics, "hog_linear", ["accuracy", "top5_accuracy"], "held-out photos"),
+        metrics=metrics,
+        headline=Headline(
+            "accuracy, more is better", metrics["accuracy"], metrics["hog_linear_accuracy"], "HOG + linear"
         ),
-        metrics=measured | {f"hog_linear_{name}": value for name, value in rival.items()},
-        headline=Headline("accuracy, more is better", measured["accuracy"], rival["accuracy"], "HOG + linear"),
         model_card=(
             f"Recognises {labels.nunique()} labels on shelf photos, trained from scratch on {len(labelled):,} photos."
             f"\n\nJudged on every {HELD_OUT_EVERY}th photo of a label, which the judged network had not seen; then"
@@ -231,3 +247,12 @@ def _train_recogniser(settings: Settings, folder: str) -> Trained:
         figures={"confusion": as_png(confusion_figure(confusion))},
         tables={"confusion": confusion.reset_index()},
     )
+
+
+def _at_least(metrics: Mapping[str, float], rival: str, names: list[str], measured_on: str) -> "pd.DataFrame":
+    """Return the verdict that no metric may be below that of the rival."""
+    import pandas as pd
+
+    rows = [(f"{name} not below {rival}, {measured_on}", metrics[name], metrics[f"{rival}_{name}"]) for name in names]
+    verdict = pd.DataFrame(rows, columns=["criterion", "value", "threshold"])
+    return verdict.assign(passed=verdict["value"] >= verdict["threshold"])

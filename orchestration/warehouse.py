@@ -16,8 +16,6 @@ from orchestration.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.tracking import Version
-
 _BUILD = "build.json"
 
 
@@ -44,9 +42,11 @@ class Build:
         """The business day."""
         return date.fromisoformat(self.as_of)
 
-    def days_before(self, days: int) -> date:
+    def days_before(self, days: int) -> "pd.Timestamp":
         """Return the day so many days before the business day."""
-        return self.as_of_date - timedelta(days=days)
+        import pandas as pd
+
+        return pd.Timestamp(self.as_of_date - timedelta(days=days))
 
     @property
     def dbt_vars(self) -> str:
@@ -120,7 +120,7 @@ def read_build(settings: Settings) -> Build:
     return Build(**json.loads(path.read_text()))
 
 
-def write_predictions(settings: Settings, table: str, frame: "pd.DataFrame", build: Build, champion: "Version") -> Path:
+def write_predictions(settings: Settings, table: str, frame: "pd.DataFrame", build: Build, version: str) -> Path:
     """Hand a frame to dbt's second pass, with its business day and the version that made it; return the file.
 
     `period_start` becomes `day` and `periods_ahead`.
@@ -129,7 +129,7 @@ def write_predictions(settings: Settings, table: str, frame: "pd.DataFrame", bui
 
     is_forecast = "period_start" in frame
     days = f"period_start::date as day, date_diff('day', date '{build.as_of}', period_start::date) as periods_ahead"
-    version = "forecast_model_version" if table == "restock_lines" else "model_version"
+    version_column = "forecast_model_version" if table == "restock_lines" else "model_version"
     path = settings.predictions / f"{table}.parquet"
     beside = path.with_suffix(".tmp")
     try:
@@ -139,7 +139,7 @@ def write_predictions(settings: Settings, table: str, frame: "pd.DataFrame", bui
                 f"""
                 copy (
                     select {f"* exclude (period_start), {days}" if is_forecast else "*"},
-                        date '{build.as_of}' as as_of_date, '{champion.version}' as {version}
+                        date '{build.as_of}' as as_of_date, '{version}' as {version_column}
                     from frame
                 ) to '{beside}' (format parquet, compression zstd)
                 """

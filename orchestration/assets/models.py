@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dagster import (
     AssetCheckResult,
@@ -21,6 +22,9 @@ from orchestration.resources import HomeResource, StoreResource, TrackingResourc
 from orchestration.settings import Settings, export_path
 from orchestration.training import Outcome, Trained, When, bring_up_to_date
 from orchestration.trainings import PARAMETERS, train_demand_forecast, train_product_photos, train_stock_anomalies
+
+if TYPE_CHECKING:
+    from ml.tracking import Version
 
 GATE = "gate"
 
@@ -52,7 +56,7 @@ def demand_forecast(
     home: HomeResource,
     store: StoreResource,
     tracking: TrackingResource,
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
     """Bring the demand forecaster up to date."""
     settings = home.settings()
     data = [export_path(settings, "marts.fct_daily_demand"), export_path(settings, "marts.dim_item_locations")]
@@ -78,7 +82,7 @@ def stock_anomalies(
     home: HomeResource,
     store: StoreResource,
     tracking: TrackingResource,
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
     """Bring the anomaly detector up to date."""
     settings = home.settings()
     data = [export_path(settings, "marts.fct_daily_stock"), export_path(settings, "marts.fct_daily_demand")]
@@ -104,7 +108,7 @@ def product_photos(
     home: HomeResource,
     store: StoreResource,
     tracking: TrackingResource,
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
     """Bring the photo recogniser up to date."""
     settings = home.settings()
     data = sorted(settings.raw.glob("product_photos/*/accepted.parquet"))
@@ -121,8 +125,8 @@ def _up_to_date(
     data: Sequence[Path],
     code: Sequence[str],
     libraries: Sequence[str],
-    fit: Callable[[Settings, Path], Trained],
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+    fit: "Callable[[Settings, Path, Version | None], Trained]",
+) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
     model = context.asset_key.path[-1]
     outcome = bring_up_to_date(
         model,
@@ -131,7 +135,7 @@ def _up_to_date(
         code=[*code, "orchestration/trainings.py"],
         libraries=libraries,
         parameters=PARAMETERS[model] | {"seed": settings.seed},
-        fit=lambda folder: fit(settings, folder),
+        fit=lambda folder, champion: fit(settings, folder, champion),
         tracking=tracking.open(),
         store=store.open(),
         run_id=context.run_id,
@@ -145,8 +149,8 @@ def _up_to_date(
     )
 
 
-def _metadata(outcome: Outcome) -> dict[str, object]:
-    metadata: dict[str, object] = {"note": outcome.note}
+def _metadata(outcome: Outcome) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"note": outcome.note}
     if outcome.champion is not None:
         metadata |= {"champion": outcome.champion.version} | {
             name: MetadataValue.float(value) for name, value in sorted(outcome.champion.metrics.items())

@@ -3,10 +3,12 @@
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
 
 from orchestration import plots
-from orchestration.frames import demand_history, planned_days, stock_series
+from orchestration.frames import demand_history, no_anomalies, planned_days, stock_series
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
-from orchestration.training import repair_champion
+from orchestration.training import champion_of, repair_champion
 from orchestration.warehouse import read_build, write_predictions
+
+DAYS_SCORED = 90
 
 
 @asset(
@@ -25,15 +27,15 @@ from orchestration.warehouse import read_build, write_predictions
 )
 def demand_forecasts(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
-) -> MaterializeResult:
+) -> MaterializeResult[None]:
     """Forecast every series with the champion."""
     from ml.forecast import load
 
     settings, registry = home.settings(), tracking.open()
-    champion = repair_champion("demand_forecast", registry, store.open())
+    champion = champion_of("demand_forecast", registry, store.open())
     forecaster = load(registry.load_folder(champion))
     forecast = forecaster.predict(demand_history(settings), planned_days(settings, forecaster.horizon))
-    path = write_predictions(settings, "demand_forecasts", forecast, read_build(settings), champion)
+    path = write_predictions(settings, "demand_forecasts", forecast, read_build(settings), champion.version)
     return MaterializeResult(
         metadata={
             "dagster/row_count": len(forecast),
@@ -55,21 +57,25 @@ def demand_forecasts(
 )
 def stock_anomalies(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
-) -> MaterializeResult:
-    """Score the last 90 days of every series with the champion."""
-    from ml.anomaly import Detector
+) -> MaterializeResult[None]:
+    """Score the last 90 days of every series with the champion; without a champion nothing stands out."""
+    from ml.anomaly import Detector, top_anomalies_figure
 
     settings, registry = home.settings(), tracking.open()
-    champion = repair_champion("stock_anomalies", registry, store.open())
+    build, champion = read_build(settings), repair_champion("stock_anomalies", registry, store.open())
+    series = stock_series(settings)
+    if champion is None:
+        write_predictions(settings, "stock_anomalies", no_anomalies(), build, "none")
+        return MaterializeResult(metadata={"dagster/row_count": 0, "note": "no champion, no day is scored"})
     detector = Detector.load(registry.load_folder(champion))
-    build = read_build(settings)
-    scored = detector.score(stock_series(settings), since=build.days_before(90))
+    scored = detector.score(series, since=build.days_before(DAYS_SCORED))
     standing_out = scored[scored["kind"] != "none"]
-    write_predictions(settings, "stock_anomalies", standing_out, build, champion)
+    write_predictions(settings, "stock_anomalies", standing_out, build, champion.version)
     return MaterializeResult(
         metadata={
             "dagster/row_count": len(standing_out),
             "note": f"version {champion.version}, {len(scored):,} days looked at",
             "kinds": standing_out["kind"].value_counts().to_dict(),
+            "plot": plots.as_metadata(top_anomalies_figure(series, scored)),
         }
     )

@@ -43,7 +43,7 @@ RELATIONS = _published_relations()
 )
 def generation(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
-) -> MaterializeResult:
+) -> MaterializeResult[None]:
     """Publish marts and reporting, unless their content is current already."""
     settings, ledger = home.settings(), store.open()
     build = read_build(settings)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from dagster import (
     AssetCheckResult,
@@ -35,7 +36,7 @@ def raw_asset(table: Table) -> AssetsDefinition:
     )
     def ingest(
         context: AssetExecutionContext, home: HomeResource, store: StoreResource
-    ) -> Iterator[MaterializeResult | AssetCheckResult]:
+    ) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
         settings = home.settings()
         events = events_behind(store.open(), settings.raw) if table.name == "stock_movements" else None
         report = ingest_table(
@@ -50,7 +51,7 @@ def raw_asset(table: Table) -> AssetsDefinition:
     return ingest
 
 
-def _metadata(report: ArrivalReport) -> dict[str, object]:
+def _metadata(report: ArrivalReport) -> dict[str, Any]:
     rows, refused = report.rows, [f"{file.name}: {file.reason}" for file in report.rejected]
     parts = [f"{rows.accepted:,} new, {rows.duplicate:,} duplicate, {rows.quarantined:,} quarantined"]
     parts = parts if rows.rows_in else ["nothing new"]

@@ -13,7 +13,7 @@ from orchestration.frames import (
     stock_position,
 )
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
-from orchestration.training import repair_champion
+from orchestration.training import champion_of
 from orchestration.warehouse import read_build, write_predictions
 
 
@@ -33,13 +33,13 @@ from orchestration.warehouse import read_build, write_predictions
 )
 def restock_lines(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
-) -> MaterializeResult:
+) -> MaterializeResult[None]:
     """Decide every line from sampled demand paths, a chunk of items at a time."""
     from ml.forecast import load
     from ml.restock import recommend
 
     settings, registry = home.settings(), tracking.open()
-    champion = repair_champion("demand_forecast", registry, store.open())
+    champion = champion_of("demand_forecast", registry, store.open())
     forecaster = load(registry.load_folder(champion))
     terms, position, orders = restock_terms(settings), stock_position(settings), open_orders(settings)
     policy = restock_policy(settings)
@@ -52,7 +52,7 @@ def restock_lines(
     )
     parts = [recommend(keys, paths, position, orders, terms, policy, seed=settings.seed)[0] for keys, paths in chunks]
     lines = pd.concat(parts, ignore_index=True)
-    write_predictions(settings, "restock_lines", lines, read_build(settings), champion)
+    write_predictions(settings, "restock_lines", lines, read_build(settings), champion.version)
     return MaterializeResult(
         metadata={
             "dagster/row_count": len(lines),

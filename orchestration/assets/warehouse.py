@@ -7,6 +7,7 @@ from typing import Any
 
 from dagster import AssetExecutionContext, Config
 from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pydantic import Field
 
 from orchestration import plots
@@ -64,10 +65,12 @@ def _build(
     with exporting_to(building):
         try:
             events.extend(dbt.cli(arguments, context=context).stream())
-        finally:
-            # dbt has let go of the database by now; what it did is told even where it failed.
-            counts = row_counts(settings.warehouse_file)
-            yield from (_described(event, counts, building) for event in events)
+        except DagsterDbtCliRuntimeError:
+            # dbt has ended and says which models and tests failed; their events tell it asset by asset.
+            yield from events
+            raise
+    counts = row_counts(settings.warehouse_file)
+    yield from (_described(event, counts, building) for event in events)
     context.log.info("exported %s", ", ".join(accept_exports(settings, building, build)))
 
 
