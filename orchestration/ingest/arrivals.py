@@ -178,9 +178,7 @@ def ingest_table(
             _remove_abandoned(arriving)
             suite = load_suite(table, suites)
             before = read_manifests(raw / table.name)
-            call = _Call(
-                table, suite, landing, raw, arriving, ingested_at.astimezone(UTC), memory_limit, claim, before
-            )
+            call = _Call(table, suite, landing, raw, arriving, ingested_at.astimezone(UTC), memory_limit, claim, before)
             return call.run(events, sources, release, settle_seconds)
     except OSError as error:
         raise _unwritable(raw, error.strerror or str(error), error.errno) from error

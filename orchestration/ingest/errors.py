@@ -19,3 +19,8 @@ class IngestBusy(IngestError):
 
 class SourceUnavailable(IngestError):
     """A SQL source cannot be read; that source alone stops."""
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+        """Whether trying again soon may help."""

@@ -117,9 +117,9 @@ class Splitter:
             broken: list[Record] = []
             copy = self._work / f"{name}.readable"
             rewrite(text, layout, copy, broken)
-            relation = readable_relation(copy, layout)
-            comma = self._has_decimal_comma(relation, layout)
-            rows = self._stage(relation, self._text_readings(layout, comma), line='"line"::integer')
+            readable = readable_relation(copy, layout)
+            comma = self._has_decimal_comma(readable, layout)
+            rows = self._stage(readable, self._text_readings(layout, comma), line='"line"::integer')
             self._set_aside(broken)
         self._keep(_Origin(name, self._staged_rows, 2, text=text, layout=layout, is_plain=is_plain), rows or 0)
         return (f"{name}: a comma was read as the decimal point",) if comma else ()
@@ -130,17 +130,15 @@ class Splitter:
         types = {name: kind.lower() for name, kind, *_ in self.connection.sql(f"describe from {relation}").fetchall()}
         readings = []
         for column in self._table.columns:
-            name = layout.sources.get(column.name)
-            if name is None:
+            source = layout.sources.get(column.name)
+            if source is None:
                 readings.append(Reading(column, None))
-            elif types[name] == column.data_type:
-                readings.append(Reading(column, quoted(name), is_typed=True))
+            elif types[source] == column.data_type:
+                readings.append(Reading(column, quoted(source), is_typed=True))
             else:
-                readings.append(Reading(column, f"{quoted(name)}::varchar"))
+                readings.append(Reading(column, f"{quoted(source)}::varchar"))
         rows = self._stage(relation, readings, line="null::integer")
-        self._keep(
-            _Origin(name=path.name, first_row=self._staged_rows, offset=1, parquet=path, layout=layout), rows or 0
-        )
+        self._keep(_Origin(name, self._staged_rows, 1, parquet=path, layout=layout), rows or 0)
 
     def add_rows(self, name: str, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> None:
         """Stage rows given as mappings of contract columns, with a number each (the ledger sequence, say)."""
