@@ -1,21 +1,25 @@
 """Run one function in a spawned process with bounded memory, which the system gets back when it ends."""
 
 import multiprocessing
+import os
 import resource
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def run_in_child(memory_bytes: int, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+def run_in_child(memory_bytes: int, log: Path, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a function in a spawned process and return its result; what it raises is raised here.
 
     Args:
         memory_bytes: bound on the private memory of the process; beyond it allocation fails there, not here.
+        log: file that takes what the process writes to its standard error, where TensorFlow is talkative.
         function: importable by name; arguments and result travel between the processes.
         *args: of the function.
         **kwargs: of the function.
@@ -24,7 +28,7 @@ def run_in_child(memory_bytes: int, function: Callable[P, R], /, *args: P.args, 
         MemoryError: its process died, as it does when the system runs out of memory.
     """
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_bound_memory, initargs=(memory_bytes,)) as pool:
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(memory_bytes, log)) as pool:
         try:
             return pool.submit(function, *args, **kwargs).result()
         except BrokenProcessPool as error:
@@ -34,5 +38,7 @@ def run_in_child(memory_bytes: int, function: Callable[P, R], /, *args: P.args, 
             ) from error
 
 
-def _bound_memory(memory_bytes: int) -> None:
+def _begin(memory_bytes: int, log: Path) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())

@@ -196,7 +196,7 @@ def train_stock_anomalies(settings: Settings, folder: Path, champion: "Version |
 
 def train_product_photos(settings: Settings, folder: Path, champion: "Version | None") -> Trained:
     """Train in a process of its own: TensorFlow never gives its memory back."""
-    return run_in_child(CHILD_MEMORY_BYTES, _train_recogniser, settings, str(folder))
+    return run_in_child(CHILD_MEMORY_BYTES, settings.home / "training.log", _train_recogniser, settings, str(folder))
 
 
 def _train_recogniser(settings: Settings, folder: str) -> Trained:
