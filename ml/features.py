@@ -127,6 +127,7 @@ class Panel:
         closed: True where the calendar forbids demand [series, periods + ahead].
         covariates: name -> float32 [series, periods + ahead]; NaN = unknown.
         ahead: periods after the last observed one that covariates and closed reach.
+        last_row: column of the last row each series had, observed or not; -1 = none [series].
     """
 
     keys: pd.DataFrame
@@ -137,6 +138,7 @@ class Panel:
     closed: Flags
     covariates: dict[str, Floats]
     ahead: int
+    last_row: Integers
 
     @property
     def length(self) -> int:
@@ -187,6 +189,14 @@ def _numbers(column: pd.Series, name: str) -> Doubles:
         return np.asarray(pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} holds values that are no numbers ({error}): pass numbers only") from error
+
+
+def _covariate(column: pd.Series, name: str) -> Doubles:
+    values = _numbers(column, name)
+    if np.isinf(values).any():
+        row = int(np.argmax(np.isinf(values)))
+        raise ValueError(f"{name} is infinite in row {row}: repair it, or leave it NaN if it is not known")
+    return values
 
 
 def covariate_names(demand: pd.DataFrame) -> list[str]:
@@ -261,6 +271,7 @@ def build_panel(
             f"demand has sku {demand['sku'].iloc[row]!r}, location {demand['location_id'].iloc[row]!r}, period "
             f"{demand['period_start'].iloc[row]} twice (again in row {row}): add the rows up or drop one"
         )
+    seen = seen.reshape(shape)
     units = np.full(shape, np.nan, dtype=np.float32)
     units.reshape(-1)[cells] = _numbers(demand["demand_units"], "demand.demand_units")
     bound = np.zeros(shape, dtype=bool)
@@ -272,7 +283,7 @@ def build_panel(
     for name in names:
         matrix = np.full(wide, np.nan, dtype=np.float32)
         if name in demand.columns:
-            matrix[codes, ordinals - first] = _numbers(demand[name], f"demand.{name}")
+            matrix[codes, ordinals - first] = _covariate(demand[name], f"demand.{name}")
         values[name] = matrix
     if ahead:
         if future is not None and len(future):
@@ -283,7 +294,8 @@ def build_panel(
     if "is_open" in values:
         closed = values.pop("is_open") == 0
     units[closed[:, :length]] = np.nan
-    return Panel(keys, frequency, first, units, bound & np.isfinite(units), closed, values, ahead)
+    last_row = np.where(seen.any(axis=1), length - 1 - seen[:, ::-1].argmax(axis=1), -1)
+    return Panel(keys, frequency, first, units, bound & np.isfinite(units), closed, values, ahead, last_row)
 
 
 def _lay_out_future(
@@ -311,7 +323,7 @@ def _lay_out_future(
         )
     for name, matrix in values.items():
         if name in future.columns:
-            matrix[rows[use], columns[use]] = _numbers(future[name], f"future.{name}")[use]
+            matrix[rows[use], columns[use]] = _covariate(future[name], f"future.{name}")[use]
 
 
 def _fill_ahead(matrix: Floats, length: int, season: int) -> None:
@@ -709,7 +721,8 @@ def static_features(
     """Return the static attributes of each series as numbers.
 
     Text becomes the rank of its value among those seen in training; a value never seen is unknown (NaN), because
-    XGBoost refuses new categories. The keys themselves are attributes when they have at most `few` values.
+    XGBoost refuses new categories. The keys themselves are attributes when they have at most `few` values. Other text
+    with more values than that and than a fifth of the series is a name, not an attribute, and is left out.
 
     Args:
         keys: sku and location_id of each series.
@@ -739,7 +752,8 @@ def static_features(
             text = column.astype("string")
             if learn:
                 values = sorted(text.dropna().unique().tolist())
-                if name in KEYS and not 1 < len(values) <= few:
+                most = few if name in KEYS else max(few, len(table) // 5)
+                if not 1 < len(values) <= most:
                     continue
                 learnt[name] = {value: rank for rank, value in enumerate(values)}
             if name not in learnt:

@@ -644,7 +644,9 @@ class DemandForecaster:
 
         Returns:
             sku, location_id, period_start, mean_units, q05_units ... q95_units: one row per series and period, sorted;
-            every series of `history` and every brand-new item of the training. All >= 0; quantiles never cross; the
+            every series of `history` and every brand-new item of the training. A series whose rows ended 56 days (13
+            weeks, 6 months) or more before the end of `history` is discontinued and forecast as zero. All >= 0;
+            quantiles never cross; the
             mean is that of the 500-point distribution from which paths are drawn.
 
         Raises:
@@ -796,6 +798,8 @@ class Scene:
         self.panel = build_panel(
             history, plan.frequency, covariates=names, future=future, ahead=plan.horizon, extra_keys=fresh
         )
+        last = self.panel.last_row
+        self.ended = (last >= 0) & (last < self.panel.length - plan.frequency.level_window)
         known_only = History(self.panel, ~self.panel.bound)
         statics = self._statics()
         prior = forecaster.prior_model
@@ -862,7 +866,7 @@ class Scene:
         origins = np.full(len(rows), self.panel.length - 1)
         ahead = np.tile(np.arange(1, horizon + 1), (len(rows), 1))
         mean, knots = forecaster.distribution(self.builder, rows, origins, ahead)
-        closed = self.panel.closed[rows, self.panel.length :].reshape(-1)
+        closed = self.panel.closed[rows, self.panel.length :].reshape(-1) | np.repeat(self.ended[rows], horizon)
         mean = np.where(closed, 0.0, np.maximum(mean, 0.0))
         knots[closed] = 0.0
         counted = np.full(len(mean), forecaster.counted)

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,7 @@ class LocalForecaster(abc.ABC):
         (target / "baseline.json").write_text(json.dumps({**document, "seed": self.seed}, indent=1, sort_keys=True))
 
     @classmethod
-    def load(cls, folder: str | Path) -> BaselineForecaster:
+    def load(cls, folder: str | Path) -> Self:
         """Read a baseline that `save` wrote."""
         document = json.loads((Path(folder) / "baseline.json").read_text())
         frequency = Frequency(**{**document["frequency"], "windows": tuple(document["frequency"]["windows"])})

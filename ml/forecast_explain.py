@@ -71,7 +71,7 @@ def contributions(
     mean = built.scale * np.exp(change)
     # (mean - level) / ln(mean / level), which tends to the level as both meet.
     middle = np.where(np.abs(change) > 1e-9, (mean - built.scale) / np.where(change == 0, 1.0, change), built.scale)
-    closed = scene.panel.closed[rows, scene.panel.length :].reshape(-1)
+    closed = scene.panel.closed[rows, scene.panel.length :].reshape(-1) | np.repeat(scene.ended[rows], horizon)
     frame = scene.panel.keys.iloc[np.repeat(rows, horizon)][KEYS].reset_index(drop=True)
     frame["period_start"] = np.tile(scene.panel.future_periods(horizon), len(rows))
     frame["level_units"] = built.scale

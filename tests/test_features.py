@@ -191,6 +191,17 @@ def test_text_attributes_become_codes_and_unseen_values_unknown():
     assert np.isnan(again[1, place])
 
 
+def test_a_text_that_names_each_series_is_no_attribute():
+    keys = pd.DataFrame({"sku": [f"s{number}" for number in range(100)], "location_id": "x"})
+    _, names, _ = static_features(keys, keys.assign(product_name=[f"name {number}" for number in range(100)]))
+    assert names == []
+
+
+def test_an_infinite_covariate_is_refused():
+    with pytest.raises(ValueError, match=r"demand.unit_price is infinite in row 1"):
+        build_panel(frame([1.0, 2.0], unit_price=[1.0, np.inf]), Frequency.of("D"))
+
+
 def test_an_item_twice_is_refused():
     with pytest.raises(ValueError, match="twice: keep one row"):
         check_items(pd.DataFrame({"sku": ["a", "a"], "location_id": ["x", "x"]}))

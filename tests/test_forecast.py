@@ -213,6 +213,14 @@ def test_a_series_that_never_sold_is_forecast_near_zero(demand):
     assert frame.loc["dead", "mean_units"].mean() < 0.05
 
 
+def test_a_discontinued_series_is_forecast_as_zero(demand, fitted):
+    last = demand["period_start"].max() - pd.Timedelta(days=60)
+    ended = demand[(demand["sku"] != "p02") | (demand["period_start"] < last)]
+    frame = fitted.predict(ended).set_index("sku")
+    assert (frame.loc["p02", ["mean_units", "q95_units"]] == 0).all(axis=None)
+    assert frame.loc["p06", "mean_units"].min() > 0
+
+
 def test_closed_days_are_forecast_as_zero(demand):
     opened = demand.assign(is_open=demand["period_start"].dt.dayofweek != 6)
     opened.loc[~opened["is_open"], "demand_units"] = 0.0
