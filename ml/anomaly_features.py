@@ -1,0 +1,681 @@
+"""What a detector of stock anomalies looks at: scale-free features of each day, from that day and earlier ones.
+
+Reading a frame of daily series, the memory of each series and the features belong here. What the features mean for a
+day does not (`ml.anomaly`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEYS = ["sku", "location_id", "day"]
+REQUIRED = ["opening_units", "receipt_units", "sales_units", "other_units", "closing_units"]
+OPTIONAL = [
+    "demand_units",
+    "is_in_stock",
+    "is_open",
+    "unit_price",
+    "counted_change_units",
+    "max_line_units",
+    "repeated_line_units",
+    "repeated_gap_minutes",
+    "expected_receipt_units",
+    "sale_unit_price",
+]
+
+# What the model sees of a day on which something happened, in the order of its columns. "days" is a signed log of units
+# over mean daily demand.
+FEATURES = (
+    "history_days",  # log of days of demand history
+    "selling_share",  # usual share of days with a sale
+    "size_spread",  # usual spread of the log size of a sale
+    "dispersion",  # variance of demand over that of a geometric count of the same mean
+    "trend",  # log of the last week's rate over the last quarter's
+    "activity",  # log of the share of the location's series that sold, over its usual
+    "sale_days",
+    "sale_z",  # log size against usual sizes, in spreads
+    "sale_tail",  # decades of the negative binomial tail
+    "sale_of_available",  # sale over what the record had to sell
+    "sale_over_available",
+    "sale_line_share",  # largest movement over the sale
+    "line_z",
+    "line_roundness",  # 1 = a multiple of ten, 2 = of a hundred
+    "tenth_of_line_z",  # how ordinary a tenth of the largest movement is
+    "price_gap",  # log of the price charged over the price of the day
+    "price_gap_z",  # the same against its usual
+    "returned_days",  # sales below zero
+    "repeat_days",
+    "repeat_share",  # repeated movement, both times, over all of the day's
+    "repeat_z",  # how ordinary the size of the repeated movement is
+    "repeat_gap",  # log minutes between the two
+    "receipt_days",
+    "receipt_z",
+    "receipt_to_last",  # log ratio to the receipt before
+    "receipt_gap",  # log days since the receipt before
+    "receipt_off_pack",  # remainder against the greatest common divisor of earlier receipts, 0 to 1
+    "receipt_to_expected",  # log ratio to what the purchase order lines had open
+    "receipt_unordered",  # nothing was open on them
+    "receipt_repeated",  # the receipt is one movement twice
+    "receipt_slip",  # a zero too many or two digits exchanged, against the order or the receipt before
+    "cover_before_receipt",  # stock before a receipt
+    "other_days",
+    "other_of_available",  # what other movements took, over what the record had
+    "correction_days",
+    "correction_share",  # of the larger of recorded and counted stock
+    "correction_slip",  # counted and recorded differ by a slip of the hand
+    "correction_is_a_movement",  # equals a movement since the count before
+    "days_since_count",
+    "opening_days",
+    "closing_days",
+    "closing_to_peak",  # log of closing over the highest closing before
+    "deeper_below_zero",  # how much further below zero than the day before
+    "negative_run",  # log of days below zero
+    "quiet_decades",  # decades of the probability of no sale for so long with stock on record
+)
+
+# What `_walk` remembers of a series.
+_MEMORY = (
+    "history",
+    "mean",
+    "fast",
+    "selling_share",
+    "chance",
+    "size_log",
+    "size_spread",
+    "dispersion",
+    "receipt_log",
+    "receipt_spread",
+    "last_receipt",
+    "receipt_age",
+    "pack",
+    "peak",
+    "count_age",
+    "negative_run",
+    "quiet",
+    "quiet_step",
+    "quiet_days",
+    "drop_step",
+    "usual_price_gap",
+    "price_gap_spread",
+)
+_CHUNK_CELLS = 300_000
+_MATCH_DAYS = 60
+
+
+@dataclass(frozen=True)
+class SeriesTable:
+    """A frame of daily series, sorted by series and day without being copied.
+
+    Attributes:
+        frame: as given.
+        order: row of the frame for each sorted row; position: sorted row for each row of the frame.
+        code: series of each sorted row, 0, 1, ...; starts: first sorted row of each series.
+        place: location of each series, 0, 1, ...; day: days since 1970-01-01 of each sorted row.
+    """
+
+    frame: pd.DataFrame
+    order: np.ndarray
+    position: np.ndarray
+    code: np.ndarray
+    starts: np.ndarray
+    place: np.ndarray
+    day: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.order)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of rows of each series."""
+        return np.diff(np.append(self.starts, self.rows))
+
+    @classmethod
+    def read(cls, frame: pd.DataFrame) -> SeriesTable:
+        """Check the columns and keys of a frame and sort it.
+
+        Args:
+            frame: columns `KEYS`, `REQUIRED` and any of `OPTIONAL`.
+
+        Raises:
+            ValueError: when a column or key is missing, a key occurs twice, or there is no row.
+        """
+        missing = [name for name in [*KEYS, *REQUIRED] if name not in frame.columns]
+        if missing:
+            raise ValueError(f"series has no column {', '.join(missing)}: it needs {', '.join([*KEYS, *REQUIRED])}")
+        if frame.empty:
+            raise ValueError("series has no rows: pass at least one sku, location and day")
+        for name in KEYS:
+            empty = frame[name].isna().to_numpy()
+            if empty.any():
+                row = int(np.flatnonzero(empty)[0])
+                raise ValueError(f"row {row} has no {name} ({frame[KEYS].iloc[row].tolist()}): fill the key")
+        sku, _ = pd.factorize(frame["sku"], sort=True)
+        location, locations = pd.factorize(frame["location_id"], sort=True)
+        day = day_numbers(frame["day"])
+        pair = sku.astype(np.int64) * len(locations) + location
+        order = np.lexsort((day, pair)) if not _is_sorted(pair, day) else np.arange(len(frame))
+        pair, day = pair[order], day[order]
+        first = np.append(True, pair[1:] != pair[:-1])
+        double = np.flatnonzero(~first[1:] & (day[1:] == day[:-1]))
+        if len(double):
+            key = frame[KEYS].iloc[int(order[double[0] + 1])].tolist()
+            raise ValueError(f"two rows for {key}: one row per sku, location and day is needed, add them up first")
+        position = np.empty(len(order), dtype=np.int64)
+        position[order] = np.arange(len(order))
+        starts = np.flatnonzero(first)
+        return cls(
+            frame=frame,
+            order=order,
+            position=position,
+            code=np.cumsum(first) - 1,
+            starts=starts,
+            place=location[order[starts]],
+            day=day,
+        )
+
+    def column(self, name: str, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Return a column as float64 for some sorted rows; what is absent is worked out or NaN.
+
+        Args:
+            name: one of `REQUIRED` or `OPTIONAL`.
+            rows: sorted rows.
+
+        Raises:
+            ValueError: when a number is infinite, or missing in a required column.
+        """
+        order = self.order[rows]
+        if name in self.frame.columns:
+            values = self.frame[name].iloc[order].to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            values = np.full(len(order), np.nan)
+        broken = np.isinf(values) | np.isnan(values) if name in REQUIRED else np.isinf(values)
+        if broken.any():
+            row = int(order[np.flatnonzero(broken)[0]])
+            key = self.frame[KEYS].iloc[row].tolist()
+            raise ValueError(f"{name} is {self.frame[name].iloc[row]} for {key} (row {row}): give a finite number")
+        unknown = np.isnan(values)
+        if name == "is_open":
+            values[unknown] = 1.0
+        elif name == "demand_units" and unknown.any():
+            values = np.where(unknown, np.maximum(self.column("sales_units", rows), 0.0), values)
+        elif name == "is_in_stock" and unknown.any():
+            had = self.column("opening_units", rows) + self.column("receipt_units", rows)
+            values = np.where(unknown, had > 0, values)
+        elif name == "counted_change_units":
+            # The count that opens a series enters its first stock; it corrects nothing.
+            opens = np.zeros(self.rows, dtype=bool)
+            opens[self.starts] = True
+            opens = opens[rows]
+            values[opens & (self.column("opening_units", rows) == 0)] = np.nan
+        return values
+
+    def frame_of(self, codes: np.ndarray) -> pd.DataFrame:
+        """Return the rows of some series, sorted, under a fresh index."""
+        return self.frame.iloc[self.order[np.isin(self.code, codes)]].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of some rows.
+
+    Attributes:
+        rows: sorted rows of the table.
+        state: arrays over `rows`: mean, fast (units a day), selling_share, chance (of a sale that day), closing
+            (units), quiet_days, quiet_step, drop_step, history.
+        events: entries of `rows` on which something moved or was counted.
+        detail: arrays over `events`, by name: the `FEATURES`, and numbers for evidence and sentences.
+    """
+
+    rows: np.ndarray
+    state: dict[str, np.ndarray]
+    events: np.ndarray
+    detail: dict[str, np.ndarray]
+
+    def features(self) -> np.ndarray:
+        """Return the model's matrix, float32 [events, features]; NaN where a column is not given."""
+        matrix = np.empty((len(self.events), len(FEATURES)), dtype=np.float32)
+        for place, name in enumerate(FEATURES):
+            matrix[:, place] = self.detail[name]
+        return matrix
+
+
+def facts_in_chunks(table: SeriesTable, wanted: np.ndarray) -> Iterator[Facts]:
+    """Yield the facts of the wanted rows, some series at a time so that memory stays bounded.
+
+    Args:
+        table: every row counts as history.
+        wanted: bool over the sorted rows.
+    """
+    activity = _location_activity(table)
+    first_day, span = int(table.day.min()), int(table.day.max() - table.day.min() + 1)
+    width = max(1, _CHUNK_CELLS // span)
+    for low in range(0, len(table.starts), width):
+        high = min(low + width, len(table.starts))
+        end = int(table.starts[high]) if high < len(table.starts) else table.rows
+        rows = slice(int(table.starts[low]), end)
+        if wanted[rows].any():
+            yield _facts(table, rows, low, high - low, first_day, span, activity, wanted[rows])
+
+
+def day_numbers(days: pd.Series) -> np.ndarray:
+    """Return days since 1970-01-01; dates, timestamps and ISO text are understood."""
+    return pd.to_datetime(days).to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def day_number(day: pd.Timestamp) -> int:
+    """Return days since 1970-01-01."""
+    return int(np.datetime64(pd.Timestamp(day), "D").astype(np.int64))
+
+
+def exchanged_digits(units: np.ndarray, place: int) -> np.ndarray:
+    """Return whole units with two neighbouring digits exchanged.
+
+    Args:
+        units: whole and non-negative.
+        place: 0 exchanges ones and tens, 1 tens and hundreds, and so on.
+    """
+    low, high = 10.0**place, 10.0 ** (place + 1)
+    lower, upper = np.floor(units / low) % 10, np.floor(units / high) % 10
+    return np.asarray(units + (lower - upper) * (high - low))
+
+
+def is_slip(recorded: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Say where one number is the other with a zero too many, or with two neighbouring digits exchanged."""
+    with np.errstate(invalid="ignore"):
+        differs = (recorded != true) & (recorded > 0) & (true > 0)
+        slip = (recorded == 10.0 * true) & (true >= 1)
+        whole = (recorded == np.floor(recorded)) & (true == np.floor(true))
+        for place in range(4):
+            slip |= whole & (true >= 10 ** (place + 1)) & (exchanged_digits(true, place) == recorded)
+    return np.asarray(differs & slip)
+
+
+def _is_sorted(pair: np.ndarray, day: np.ndarray) -> bool:
+    """Say whether rows are in order of series and day already."""
+    later = pair[1:] > pair[:-1]
+    return bool((later | ((pair[1:] == pair[:-1]) & (day[1:] >= day[:-1]))).all())
+
+
+def _location_activity(table: SeriesTable) -> np.ndarray:
+    """Return, per location and day, the log of the share of series that sold over the location's usual share.
+
+    A holiday or a sale moves every series of a location; what all of them do is not an anomaly of one.
+    """
+    first, days = int(table.day.min()), int(table.day.max() - table.day.min() + 1)
+    cell = table.place[table.code] * days + (table.day - first)
+    size = (int(table.place.max()) + 1) * days
+    sold_rows = table.column("sales_units") > 0
+    able = ((table.column("is_in_stock") > 0) & (table.column("is_open") > 0)) | sold_rows
+    there = np.bincount(cell, weights=able, minlength=size).reshape(-1, days)
+    sold = np.bincount(cell, weights=sold_rows, minlength=size).reshape(-1, days)
+    usual_sold, usual_there = np.zeros(len(there)), np.zeros(len(there))
+    log_ratio = np.zeros_like(there)
+    for day in range(days):
+        share = (usual_sold + 1.0) / (usual_there + 4.0)
+        # Ten pseudo-series hold the ratio near one where a location has few.
+        calm = 10.0 * share + 0.1
+        log_ratio[:, day] = np.log((sold[:, day] + calm) / (share * there[:, day] + calm))
+        moved = there[:, day] > 0
+        usual_sold = np.where(moved, 0.97 * usual_sold + sold[:, day], usual_sold)
+        usual_there = np.where(moved, 0.97 * usual_there + there[:, day], usual_there)
+    return np.asarray(np.clip(log_ratio, -3.0, 3.0))
+
+
+def _signed_log(units: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return units in days of mean demand on a signed log scale."""
+    return np.asarray(np.sign(units) * np.log1p(np.abs(units) / mean))
+
+
+def _facts(
+    table: SeriesTable,
+    rows: slice,
+    low: int,
+    width: int,
+    first_day: int,
+    span: int,
+    activity: np.ndarray,
+    wanted: np.ndarray,
+) -> Facts:
+    """Work out the facts of a run of series: a [days, series] grid, walked once day by day."""
+    cell = (table.day[rows] - first_day) * width + (table.code[rows] - low)
+
+    def grid(values: np.ndarray, absent: float = 0.0) -> np.ndarray:
+        flat = np.full(span * width, absent)
+        flat[cell] = values
+        return flat.reshape(span, width)
+
+    columns = {name: table.column(name, rows) for name in [*REQUIRED, *OPTIONAL]}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        price_gap = np.log(columns["sale_unit_price"] / columns["unit_price"])
+    price_gap[~np.isfinite(price_gap)] = np.nan
+    place = table.place[low : low + width]
+    memory = _walk(
+        present=grid(np.ones(len(cell))) > 0,
+        demand=grid(columns["demand_units"]),
+        receipt=grid(columns["receipt_units"]),
+        closing=grid(columns["closing_units"]),
+        in_stock=grid(columns["is_in_stock"]) > 0,
+        is_open=grid(columns["is_open"]) > 0,
+        counted=grid(columns["counted_change_units"], np.nan),
+        price_gap=grid(price_gap, np.nan) if np.isfinite(price_gap).any() else None,
+        day_factor=np.exp(activity[place].T),
+    )
+    kept = np.flatnonzero(wanted)
+    wanted_cell = cell[kept]
+    state = {
+        name: memory[name].reshape(-1)[wanted_cell]
+        for name in (
+            "mean",
+            "fast",
+            "selling_share",
+            "chance",
+            "quiet_days",
+            "quiet_step",
+            "drop_step",
+            "history",
+        )
+    }
+    state["closing"] = columns["closing_units"][kept]
+    moved = (columns["receipt_units"] != 0) | (columns["sales_units"] != 0) | (columns["other_units"] != 0)
+    events = np.flatnonzero((moved | np.isfinite(columns["counted_change_units"]))[kept])
+    here = kept[events]
+    sorted_rows = np.arange(rows.start, rows.stop)[here]
+    detail = _details(
+        table,
+        sorted_rows,
+        {name: values[here] for name, values in columns.items()},
+        {name: values.reshape(-1)[cell[here]].astype(np.float64) for name, values in memory.items()},
+        activity[table.place[table.code[sorted_rows]], table.day[sorted_rows] - first_day],
+        price_gap[here],
+    )
+    return Facts(rows=np.arange(rows.start, rows.stop)[kept], state=state, events=events, detail=detail)
+
+
+def _details(
+    table: SeriesTable,
+    rows: np.ndarray,
+    given: dict[str, np.ndarray],
+    state: dict[str, np.ndarray],
+    log_factor: np.ndarray,
+    price_gap: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Work out the features of days on which something happened; every array has one entry per row."""
+    sale, got, left, had = (given[name] for name in ("sales_units", "receipt_units", "closing_units", "opening_units"))
+    want, counted = given["demand_units"], given["counted_change_units"]
+    correction = np.nan_to_num(counted)
+    opens = (rows == table.starts[table.code[rows]]) & (had == 0)
+    other = np.where(opens, 0.0, given["other_units"] - correction)
+    mean, spread, size = state["mean"], state["size_spread"], state["size_log"]
+    expected_demand = np.maximum(mean * np.exp(log_factor), 1e-6)
+    sold, receiving = sale > 0, got > 0
+    largest = np.maximum(np.maximum(sale, got), np.abs(other))
+    # Without movements the day's sum stands in for its largest one.
+    line = np.where(np.isfinite(given["max_line_units"]), given["max_line_units"], largest)
+    sale_line = np.minimum(line, np.maximum(sale, 0.0))
+    repeated, expected = given["repeated_line_units"], given["expected_receipt_units"]
+    repeats = repeated > 0
+    roundness = ((line >= 100) & (np.mod(line, 100) == 0)).astype(float) + ((line >= 10) & (np.mod(line, 10) == 0))
+    available = had + got + np.maximum(other, 0.0)
+    matched_days_ago = _matching_movement(table, rows, correction)
+    recorded_before_count = left - correction
+
+    def log(units: np.ndarray) -> np.ndarray:
+        return np.asarray(np.log(np.maximum(units, 1e-3)))
+
+    def z_of(units: np.ndarray) -> np.ndarray:
+        return np.asarray(np.clip((log(units) - size) / spread, -12.0, 12.0))
+
+    def only(where: np.ndarray, values: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
+        return np.where(where, values, otherwise)
+
+    pack = np.maximum(state["pack"], 1.0)
+    receipt_z = np.clip((log(got) - state["receipt_log"]) / state["receipt_spread"], -12.0, 12.0)
+    has_expected = receiving & (expected > 0)
+    receipt_slip = np.where(np.isfinite(expected), is_slip(got, expected), is_slip(got, state["last_receipt"]))
+    tail = _upper_tail(sale, expected_demand, state["dispersion"])
+    return {
+        "history_days": np.log1p(state["history"]),
+        "selling_share": state["selling_share"],
+        "size_spread": spread,
+        "dispersion": state["dispersion"],
+        "trend": np.log((state["fast"] + 0.1 * mean) / (1.1 * mean)),
+        "activity": log_factor,
+        "sale_days": _signed_log(np.maximum(sale, 0.0), mean),
+        "sale_z": only(sold, z_of(sale)),
+        "sale_tail": tail,
+        "sale_of_available": only(sold, np.clip(sale / np.maximum(available, 1e-3), 0.0, 5.0)),
+        "sale_over_available": only(sold, _signed_log(sale - available, mean)),
+        "sale_line_share": only(sold, sale_line / np.maximum(sale, 1e-9)),
+        "line_z": only(sold, z_of(sale_line)),
+        "line_roundness": roundness,
+        "tenth_of_line_z": only(sold & (roundness > 0), np.abs(z_of(sale_line / 10.0)), np.nan),
+        "price_gap": price_gap,
+        "price_gap_z": np.clip((price_gap - state["usual_price_gap"]) / state["price_gap_spread"], -12.0, 12.0),
+        "returned_days": _signed_log(np.minimum(sale, 0.0), mean),
+        "repeat_days": _signed_log(repeated, mean),
+        "repeat_share": 2.0 * repeated / np.maximum(np.abs(sale) + got + np.abs(other), 1e-9),
+        "repeat_z": only(repeats, z_of(repeated), np.nan),
+        "repeat_gap": only(repeats, np.log1p(np.maximum(given["repeated_gap_minutes"], 0.0)), np.nan),
+        "receipt_days": only(receiving, _signed_log(got, mean)),
+        "receipt_z": only(receiving, receipt_z),
+        "receipt_to_last": only(receiving & (state["last_receipt"] > 0), log(got) - log(state["last_receipt"]), np.nan),
+        "receipt_gap": only(receiving, np.log1p(state["receipt_age"]), np.nan),
+        "receipt_off_pack": only(receiving & (state["pack"] > 1), np.mod(got, pack) / pack),
+        "receipt_to_expected": only(has_expected, log(got) - log(expected), np.nan),
+        "receipt_unordered": (receiving & (expected == 0)).astype(float),
+        "receipt_repeated": (receiving & (2.0 * repeated == got)).astype(float),
+        "receipt_slip": (receiving & receipt_slip).astype(float),
+        "cover_before_receipt": only(receiving, _signed_log(had, mean), np.nan),
+        "other_days": _signed_log(other, mean),
+        "other_of_available": np.clip(-np.minimum(other, 0.0) / np.maximum(had + got, 1e-3), 0.0, 5.0),
+        "correction_days": _signed_log(correction, mean),
+        "correction_share": np.abs(correction)
+        / np.maximum(np.maximum(np.abs(left), np.abs(recorded_before_count)), 1e-9),
+        "correction_slip": ((correction != 0) & is_slip(left, recorded_before_count)).astype(float),
+        "correction_is_a_movement": np.isfinite(matched_days_ago).astype(float),
+        "days_since_count": np.log1p(state["count_age"]),
+        "opening_days": _signed_log(had, mean),
+        "closing_days": _signed_log(left, mean),
+        "closing_to_peak": np.clip(np.log((np.maximum(left, 0.0) + mean) / (state["peak"] + mean)), -6.0, 6.0),
+        "deeper_below_zero": np.log1p(np.maximum(np.minimum(had, 0.0) - np.minimum(left, 0.0), 0.0) / mean),
+        "negative_run": np.log1p(state["negative_run"]),
+        "quiet_decades": state["quiet"],
+        # From here on: for evidence and sentences.
+        "demand": want,
+        "demand_z": only(want > 0, z_of(want)),
+        "demand_tail": np.where(want == sale, tail, _upper_tail(want, expected_demand, state["dispersion"])),
+        "sales": sale,
+        "receipt": got,
+        "other": other,
+        "opening": had,
+        "correction": correction,
+        "available": available,
+        "repeated": repeated,
+        "repeat_minutes": given["repeated_gap_minutes"],
+        "expected_receipt": expected,
+        "last_receipt": state["last_receipt"],
+        "matched_days_ago": matched_days_ago,
+        "usual_low": np.exp(size - spread),
+        "usual_high": np.exp(size + spread),
+    }
+
+
+def _upper_tail(units: np.ndarray, expected: np.ndarray, dispersion: np.ndarray) -> np.ndarray:
+    """Return decades of the probability that a negative binomial of that mean reaches the units, 0 to 30.
+
+    Dispersion is the variance over m + m², so 1 is a geometric count. For whole x the upper tail of the negative
+    binomial is a regularised incomplete beta function, I_p(x, k) with p = m/(m + k), defined between whole numbers too.
+    """
+    from scipy.special import betainc
+
+    decades = np.zeros(len(units))
+    above = units > expected
+    m = expected[above]
+    # The variance v = d·(m + m²) is that of a negative binomial with k = m²/(v − m).
+    k = np.clip(m * m / np.maximum(dispersion[above] * (m + m * m) - m, 1e-3 * m), 0.005, 1e3)
+    tail = betainc(units[above], k, m / (m + k))
+    decades[above] = np.minimum(-np.log10(np.maximum(tail, 1e-30)), 30.0)
+    return decades
+
+
+def _matching_movement(table: SeriesTable, rows: np.ndarray, correction: np.ndarray) -> np.ndarray:
+    """Return how many days before a count a movement of exactly its correction is on record, NaN where none is.
+
+    More found than recorded fits a sale that was posted twice or belongs to another sku; fewer fits a receipt that did.
+    Rows up to 60 back are searched, the latest match is given.
+    """
+    ago = np.full(len(rows), np.nan)
+    places = np.flatnonzero(np.abs(correction) >= 1)
+    if not len(places):
+        return ago
+    at = rows[places][:, None] - np.arange(_MATCH_DAYS + 1)
+    same = at >= table.starts[table.code[rows[places]]][:, None]
+    at = np.maximum(at, 0)
+    units = correction[places][:, None]
+    flat = at.ravel()
+    line = np.nan_to_num(table.column("max_line_units", flat), nan=-1.0).reshape(at.shape)
+    left = table.column("sales_units", flat).reshape(at.shape)
+    came = table.column("receipt_units", flat).reshape(at.shape)
+    fits = same & np.where(units > 0, (left == units) | ((line == units) & (left >= units)), came == -units)
+    days = table.day[rows[places]][:, None] - table.day[at]
+    best = np.where(fits & (days <= _MATCH_DAYS), days, _MATCH_DAYS + 1).min(axis=1)
+    ago[places[best <= _MATCH_DAYS]] = best[best <= _MATCH_DAYS]
+    return ago
+
+
+def _walk(
+    *,
+    present: np.ndarray,
+    demand: np.ndarray,
+    receipt: np.ndarray,
+    closing: np.ndarray,
+    in_stock: np.ndarray,
+    is_open: np.ndarray,
+    counted: np.ndarray,
+    price_gap: np.ndarray | None,
+    day_factor: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Carry the memory of each series from day to day; all arrays are [days, series].
+
+    Means forget: the weight of a day halves in about 60 open days (7 for `fast`), and is 1/n while history is short.
+    Values enter a memory clipped, so one false movement does not become the usual.
+
+    Returns:
+        float32 [days, series] for each of `_MEMORY`, as known before the day's own movements, except quiet,
+        quiet_step, quiet_days, drop_step and negative_run, which include the day.
+    """
+    span, width = present.shape
+    out = {name: np.zeros((span, width), dtype=np.float32) for name in _MEMORY}
+    zero = np.zeros(width)
+    history, mean, fast, selling = zero.copy(), zero.copy(), zero.copy(), zero.copy()
+    spread_ratio = np.full(width, 2.0)
+    sizes, size_log, size_dev = zero.copy(), zero.copy(), np.full(width, 0.7)
+    receipts, receipt_log, receipt_dev, last_receipt = zero.copy(), zero.copy(), np.full(width, 0.5), zero.copy()
+    receipt_age, count_age = zero.copy(), zero.copy()
+    pack = np.zeros(width, dtype=np.int64)
+    peak, negative_run = zero.copy(), zero.copy()
+    quiet, quiet_days, drop_peak = zero.copy(), zero.copy(), zero.copy()
+    prices, gap_mean, gap_dev = zero.copy(), zero.copy(), np.full(width, 0.3)
+    out["price_gap_spread"][:] = 1.0
+
+    for t in range(span):
+        on = present[t]
+        if not on.any():
+            continue
+        x = np.maximum(demand[t], 0.0)
+        sold = on & (x > 0)
+        # A series that has hardly sold counts as selling one unit in twice its known days.
+        floor = np.maximum(mean, 1.0 / (2.0 * history + 10.0))
+        dispersion = (spread_ratio * history + 20.0) / (history + 10.0)
+        out["history"][t], out["mean"][t], out["fast"][t] = history, floor, fast
+        out["selling_share"][t], out["dispersion"][t] = selling, dispersion
+        out["peak"][t], out["count_age"][t], out["receipt_age"][t] = peak, count_age, receipt_age
+        out["last_receipt"][t], out["pack"][t] = last_receipt, pack
+
+        below = on & (closing[t] < 0)
+        negative_run = np.where(below, negative_run + 1, np.where(on, 0.0, negative_run))
+        out["negative_run"][t] = negative_run
+        peak = np.where(on, np.maximum(peak, closing[t]), peak)
+        count_age = np.where(on & np.isfinite(counted[t]), 0.0, count_age + on)
+
+        # No sale although the record says there is stock: the more of such days, and the likelier a sale was on each,
+        # the less likely the stock is there.
+        able = on & is_open[t] & in_stock[t]
+        chance = np.clip(np.minimum(selling * day_factor[t], 1.0 - np.exp(-floor * day_factor[t])), 0.0, 0.99)
+        before = quiet
+        quiet = np.where(sold, 0.0, np.where(able, quiet - np.log10(1.0 - chance), quiet))
+        quiet_days = np.where(sold, 0.0, quiet_days + able)
+        # One report per decade: a silence of a month is not thirty anomalies.
+        stepped = able & ~sold & (history >= 14) & (closing[t] > 0) & (np.floor(quiet) > np.floor(before))
+        out["chance"][t] = np.where(able, chance, 0.0)
+        out["quiet"][t], out["quiet_days"][t] = quiet, quiet_days
+        out["quiet_step"][t] = np.where(stepped, quiet, 0.0)
+
+        seen = on & is_open[t] & (in_stock[t] | (x > 0))
+        rate = np.where(seen, np.maximum(1.0 / (history + 1.0), 0.0115), 0.0)
+        quick = np.where(seen, np.maximum(1.0 / (history + 1.0), 0.094), 0.0)
+        deviation = np.sqrt(dispersion * (floor + floor * floor))
+        capped = np.minimum(x, np.where(history >= 10, floor + 6.0 * deviation, np.inf))
+        # With the variance v of a day's demand and weight w per day, the fast mean varies by v·w/(2−w).
+        fall = (mean - fast) / (deviation * 0.222)
+        drop = np.where(seen & (history >= 28) & (sizes >= 8), np.maximum(fall - 1.0, 0.0), 0.0)
+        drop_peak = np.where(drop > 0, drop_peak, 0.0)
+        out["drop_step"][t] = np.where(np.floor(drop * 2) > np.floor(drop_peak * 2), drop, 0.0)
+        drop_peak = np.maximum(drop_peak, drop)
+        error = np.minimum((capped - mean) ** 2 / (floor + floor * floor), 40.0)
+        spread_ratio += np.where(history >= 3, rate, 0.0) * (error - spread_ratio)
+        mean = mean + rate * (capped - mean)
+        fast = fast + quick * (capped - fast)
+        selling = selling + rate * (sold - selling)
+        history = history + seen
+
+        log_x = np.log(np.maximum(x, 1e-3))
+        start = np.where(sizes > 0, size_log, np.log(np.maximum(x, 1.0)))
+        spread = np.maximum((size_dev * sizes + 0.8 * 4.0) / (sizes + 4.0), 0.15)
+        out["size_log"][t], out["size_spread"][t] = start, spread
+        size_log, size_dev, sizes = _remember(log_x, sold, start, spread, size_dev, sizes, 0.02)
+
+        got = on & (receipt[t] > 0)
+        log_r = np.log(np.maximum(receipt[t], 1e-3))
+        start = np.where(receipts > 0, receipt_log, np.log(np.maximum(receipt[t], 1.0)))
+        spread = np.maximum((receipt_dev * receipts + 0.5 * 3.0) / (receipts + 3.0), 0.1)
+        out["receipt_log"][t], out["receipt_spread"][t] = start, spread
+        if got.any():
+            receipt_log, receipt_dev, receipts = _remember(log_r, got, start, spread, receipt_dev, receipts, 0.05)
+            pack = np.where(got, np.gcd(pack, np.round(receipt[t]).astype(np.int64)), pack)
+            last_receipt = np.where(got, receipt[t], last_receipt)
+        receipt_age = np.where(got, 0.0, receipt_age + on)
+
+        if price_gap is not None:
+            told = on & np.isfinite(price_gap[t])
+            gap = np.where(told, price_gap[t], 0.0)
+            spread = np.maximum((gap_dev * prices + 0.3 * 4.0) / (prices + 4.0), 0.03)
+            out["usual_price_gap"][t], out["price_gap_spread"][t] = gap_mean, spread
+            gap_mean, gap_dev, prices = _remember(gap, told, gap_mean, spread, gap_dev, prices, 0.05)
+    return out
+
+
+def _remember(
+    value: np.ndarray,
+    is_new: np.ndarray,
+    start: np.ndarray,
+    spread: np.ndarray,
+    deviation: np.ndarray,
+    count: np.ndarray,
+    least_rate: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Take values into a running mean and deviation, at most four spreads at once; return mean, deviation and count."""
+    off = np.clip(value - start, -4.0 * spread, 4.0 * spread)
+    rate = np.where(is_new, np.maximum(1.0 / (count + 1.0), least_rate), 0.0)
+    # 1.2533 makes a mean absolute deviation a standard deviation under normality.
+    deviation = deviation + np.where(count > 0, rate, 0.0) * (1.2533 * np.abs(off) - deviation)
+    return start + rate * off, deviation, count + is_new
