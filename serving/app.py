@@ -358,7 +358,7 @@ def _as_csv(found: Page) -> str:
     writer = csv.writer(text)
     writer.writerow(found.columns)
     for row in found.rows:
-        writer.writerow([value.isoformat() if isinstance(value, datetime | date) else value for value in row])
+        writer.writerow([value if isinstance(value, Decimal) else _plain(value) for value in row])
     return text.getvalue()
 
 

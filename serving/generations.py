@@ -172,6 +172,7 @@ class Generations:
             here = (self.published.absolute(), self.published.resolve())
             folders = [f"{folder}/".replace("'", "''") for folder in here]
             connection.execute(f"set allowed_directories = ['{folders[0]}', '{folders[1]}']")
+            connection.execute("set global TimeZone = 'UTC'")
             connection.execute("set enable_external_access = false")
             connection.execute("set lock_configuration = true")
         return connection

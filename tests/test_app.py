@@ -61,12 +61,13 @@ def own(tmp_path, home):
 def follow(client, address, **parameters):
     """All rows of a table, page by page."""
     rows = []
-    while True:
+    for _ in range(100):
         answer = client.get(address, params=parameters).json()
         rows += answer["rows"]
         if answer["next_cursor"] is None:
             return rows
         parameters["cursor"] = answer["next_cursor"]
+    pytest.fail("the pages have no end")
 
 
 # State
@@ -138,10 +139,10 @@ def test_a_field_left_empty_filters_nothing(client):
     assert len(client.get("/v1/stock?sku=&limit=&cursor=&format=").json()["rows"]) == 10
 
 
-def test_a_score_that_is_not_a_number_is_null(client):
-    assert [row["anomaly_score"] for row in client.get("/v1/anomalies", params={"sku": "sku1"}).json()["rows"]] == [
-        None
-    ]
+def test_a_score_that_is_not_a_number_is_null_or_empty(client):
+    asked = {"sku": "sku1"}
+    assert client.get("/v1/anomalies", params=asked).json()["rows"][0]["anomaly_score"] is None
+    assert "sku1,south,2011-10-03,,none" in client.get("/v1/anomalies", params={**asked, "format": "csv"}).text
 
 
 @pytest.mark.parametrize(
