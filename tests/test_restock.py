@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.restock import LINE_COLUMNS, recommend
+from ml.restock import LINE_COLUMNS, allocate, recommend, transfer
 
 
 def item(sku: str = "A", location: str = "L1", **columns: object) -> dict[str, object]:
@@ -222,3 +222,272 @@ def test_two_policy_rows_for_an_item_are_contradictory():
     keys, paths, position, orders, terms, policy = random_world(1)
     lines, _, _ = recommend(keys, paths, position, orders, terms, pd.concat([policy, policy.iloc[:1]]))
     assert "contradictory overrides" in lines["exception"].iloc[0]
+
+
+def blocks(*rows: tuple[str, str, int, float, float], in_order: bool = True) -> pd.DataFrame:
+    """Benefit blocks from (sku, supplier, block, cost, benefit); a block is one unit."""
+    return pd.DataFrame(
+        [
+            item(sku, supplier_id=supplier, block=block, units=1.0, order_cost=cost, benefit=benefit, in_order=in_order)
+            for sku, supplier, block, cost, benefit in rows
+        ]
+    )
+
+
+def lines_of(benefits: pd.DataFrame) -> pd.DataFrame:
+    units = benefits["units"].where(benefits["in_order"], 0.0)
+    grouped = units.groupby([benefits[name] for name in ("sku", "location_id", "supplier_id")]).sum()
+    return grouped.rename("order_units").reset_index()
+
+
+NO_MINIMUM = pd.DataFrame({"supplier_id": ["S", "T"], "minimum_order_value": [0.0, 0.0]})
+
+
+def random_blocks(seed: int, skus: int = 8) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for place in range(skus):
+        cost = float(rng.integers(1, 9))
+        gains = np.sort(rng.uniform(0.1, 10, 2))[::-1]
+        rows += [
+            (f"s{place}", "S" if place % 2 else "T", block + 1, cost, float(gain)) for block, gain in enumerate(gains)
+        ]
+    return blocks(*rows)
+
+
+def best_benefit(benefits: pd.DataFrame, budget: float) -> float:
+    """Best benefit by trying every number of blocks of every line."""
+    best = {0.0: 0.0}
+    for _, own in benefits.groupby("sku"):
+        chains = [(0.0, 0.0), *zip(own["order_cost"].cumsum(), own["benefit"].cumsum(), strict=True)]
+        options: dict[float, float] = {}
+        for spent, gained in best.items():
+            for cost, gain in chains:
+                if spent + cost <= budget:
+                    options[spent + cost] = max(options.get(spent + cost, 0.0), gained + gain)
+        best = options
+    return max(best.values())
+
+
+@given(seed=st.integers(0, 10_000), budget=st.integers(1, 60))
+@settings(max_examples=40, deadline=None)
+def test_allocation_is_within_the_first_unfitting_block_of_the_optimum(seed: int, budget: int):
+    benefits = random_blocks(seed)
+    plan = allocate(lines_of(benefits), benefits, NO_MINIMUM, budget)
+    assert plan["order_cost"].sum() <= budget
+    ranked = benefits.assign(ratio=benefits["benefit"] / benefits["order_cost"]).sort_values("ratio", ascending=False)
+    unfitting = ranked[ranked["order_cost"].cumsum() > budget]["benefit"].head(1).sum()
+    assert plan["benefit"].sum() >= best_benefit(benefits, budget) - unfitting - 1e-6
+
+
+@given(seed=st.integers(0, 10_000), minimum=st.sampled_from([0.0, 8.0, 25.0]))
+@settings(max_examples=25, deadline=None)
+def test_plans_nest_as_the_budget_grows(seed: int, minimum: float):
+    benefits = random_blocks(seed)
+    suppliers = pd.DataFrame({"supplier_id": ["S", "T"], "minimum_order_value": [minimum, 0.0]})
+    before = np.zeros(8)
+    for budget in (3, 6, 12, 20, 35, 60, 200):
+        units = allocate(lines_of(benefits), benefits, suppliers, budget)["allocated_units"].to_numpy()
+        assert (units >= before).all()
+        before = units
+
+
+def test_without_a_budget_every_line_gets_what_it_wants():
+    benefits = random_blocks(1)
+    plan = allocate(lines_of(benefits), benefits, NO_MINIMUM)
+    assert (plan["allocated_units"] == plan["order_units"]).all()
+
+
+def test_a_supplier_below_its_minimum_is_topped_up_when_that_is_worth_it():
+    benefits = pd.concat([blocks(("A", "S", 1, 10.0, 8.0)), blocks(("A", "S", 2, 10.0, -1.0), in_order=False)])
+    suppliers = pd.DataFrame({"supplier_id": ["S"], "minimum_order_value": [15.0]})
+    plan = allocate(lines_of(benefits), benefits, suppliers)
+    assert plan["allocated_units"].iloc[0] == 2
+    assert plan["reason"].iloc[0] == "raised to reach the supplier's minimum order value"
+
+
+def test_a_supplier_that_cannot_reach_its_minimum_waits():
+    benefits = blocks(("A", "S", 1, 10.0, 8.0))
+    suppliers = pd.DataFrame({"supplier_id": ["S"], "minimum_order_value": [15.0]})
+    plan = allocate(lines_of(benefits), benefits, suppliers)
+    assert (plan["allocated_units"].iloc[0], plan["status"].iloc[0]) == (0, "held")
+
+
+def test_a_budget_of_zero_is_an_exception_with_the_remedy():
+    benefits = random_blocks(2)
+    plan = allocate(lines_of(benefits), benefits, NO_MINIMUM, 0)
+    assert (plan["status"] == "exception").all()
+    assert plan["reason"].iloc[0] == "the budget is 0: give money above 0, or none for no limit"
+
+
+def test_a_suppliers_capacity_ends_its_order():
+    benefits = blocks(("A", "S", 1, 10.0, 8.0), ("B", "S", 1, 10.0, 5.0), ("C", "T", 1, 10.0, 1.0))
+    suppliers = NO_MINIMUM.assign(max_order_value=[12.0, np.nan])
+    plan = allocate(lines_of(benefits), benefits, suppliers).set_index("sku")
+    assert plan["allocated_units"].to_dict() == {"A": 1.0, "B": 0.0, "C": 1.0}
+
+
+def test_benefit_never_rises_from_block_to_block_of_one_size():
+    keys, paths, position, orders, terms, policy = random_world(4)
+    _, _, benefit = recommend(keys, paths, position, orders, terms.assign(moq_units=0.0), policy)
+    each = benefit.assign(each=benefit["benefit"] / benefit["units"]).groupby("sku")["each"].diff().dropna()
+    assert (each <= 1e-5).all()
+
+
+def two_shelves(on_hand: tuple[float, float]) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame, pd.DataFrame]:
+    keys = pd.DataFrame([item(location="L1"), item(location="L2")])
+    position = keys.assign(on_hand_units=on_hand, reserved_units=0.0, backordered_units=0.0)
+    terms = keys.assign(lead_time_periods=2, review_periods=1)
+    lanes = pd.DataFrame(
+        [
+            {"from_location_id": a, "to_location_id": b, "lead_time_periods": 1, "unit_cost": 0.5}
+            for a, b in (("L1", "L2"), ("L2", "L1"))
+        ]
+    )
+    return position, np.full((2, 50, 5), 4.0, np.float32), terms, lanes
+
+
+def test_excess_moves_to_shortage():
+    moves = transfer(*two_shelves((30.0, 3.0)))
+    assert moves[["from_location_id", "to_location_id", "units", "arrival_period"]].to_numpy().tolist() == [
+        ["L1", "L2", 9.0, 2]
+    ]
+
+
+def test_a_transfer_never_makes_a_shortage():
+    moves = transfer(*two_shelves((14.0, 3.0)))
+    assert moves["units"].sum() == 2.0  # 14 less the 12 that L1 needs itself
+
+
+def test_nothing_moves_where_nobody_is_short():
+    assert transfer(*two_shelves((30.0, 30.0))).empty
+
+
+@given(more=st.floats(0, 20))
+@settings(max_examples=20, deadline=None)
+def test_more_demand_never_orders_less(more: float):
+    less = decide(poisson(2.0, n=200), terms={"order_multiple_units": 3})[0]["order_units"]
+    assert decide(poisson(2.0, n=200) + more, terms={"order_multiple_units": 3})[0]["order_units"] >= less
+
+
+@pytest.mark.parametrize("target", ["cycle_service_level", "fill_rate"])
+@pytest.mark.parametrize("unmet", ["lost_sales", "backorders"])
+def test_a_higher_service_target_never_orders_less(target: str, unmet: str):
+    orders = [
+        decide(
+            poisson(2.0, n=500), on_hand=3, policy={"target_type": target, "target_value": value, "unmet_demand": unmet}
+        )[0]["order_units"]
+        for value in (0.5, 0.7, 0.9, 0.95, 0.99)
+    ]
+    assert orders == sorted(orders)
+
+
+def test_a_cost_target_meets_the_newsvendor():
+    policy = {"target_type": "cost", "holding_cost": 2.0, "shortage_cost": 18.0}
+    line, _, _ = decide(poisson(40.0, n=20_000), terms={"lead_time_periods": 2}, policy=policy)
+    # One period's shortage of backorders: the 18 / (2 + 18) quantile of three periods' Poisson demand.
+    assert line["order_up_to_units"] == pytest.approx(poisson_quantile(0.9, 120), abs=1)
+
+
+def poisson_quantile(level: float, mean: float) -> float:
+    from scipy import stats
+
+    return float(stats.poisson.ppf(level, mean))
+
+
+def test_demand_lost_before_the_order_arrives_is_not_bought():
+    line, terms, _ = decide(constant(5.0), terms={"lead_time_periods": 4}, policy={"unmet_demand": "lost_sales"})
+    assert (line["order_units"], terms["lost_before_arrival"]) == (5.0, -20.0)
+
+
+def test_backorders_and_reservations_are_bought_even_where_new_demand_is_lost():
+    line, _, _ = decide(constant(5.0), backordered=7, reserved=3, policy={"unmet_demand": "lost_sales"})
+    assert line["order_units"] == 15.0
+
+
+def test_an_order_up_to_maximum_is_passed_by_less_than_one_pack():
+    line, _, _ = decide(constant(10.0), terms={"order_multiple_units": 6, "order_up_to_max_units": 20})
+    assert line["order_units"] == 24.0
+
+
+def test_a_maximum_order_is_rounded_down_to_packs():
+    line, _, _ = decide(constant(10.0), terms={"order_multiple_units": 6, "max_order_units": 20})
+    assert line["order_units"] == 18.0
+
+
+def test_a_maximum_stock_counts_every_open_order():
+    line, _, _ = decide(constant(10.0), due=[(9, 5.0)], terms={"max_stock_units": 20})
+    assert line["order_units"] == 15.0
+
+
+def test_a_short_shelf_life_caps_the_order_at_what_can_be_sold():
+    line, terms, _ = decide(constant(5.0), terms={"review_periods": 5, "shelf_life_periods": 2})
+    assert (line["order_units"], terms["shelf_life"]) == (20.0, -15.0)
+
+
+def test_lots_that_expire_before_their_use_are_bought_again():
+    lots = pd.DataFrame([item(units=12.0, expires_in_periods=1)])
+    line, terms, _ = decide(constant(5.0), on_hand=12, lots=lots)
+    assert (terms["expiring_lots"], line["order_units"]) == (7.0, 10.0)
+
+
+def test_one_pack_of_six_never_becomes_more():
+    line, _, _ = decide(constant(2.04 / 3 + 4 / 3 + 1e-7), on_hand=0.12, terms={"order_multiple_units": 6})
+    assert line["order_packs"] == 1.0
+
+
+def test_a_random_lead_time_raises_the_level():
+    certain, _, _ = decide(poisson(5.0), terms={"lead_time_periods": 5})
+    uncertain, _, _ = decide(
+        poisson(5.0), terms={"lead_time_periods": 5, "lead_time_mean_periods": 5.0, "lead_time_sd_periods": 2.0}
+    )
+    assert uncertain["order_up_to_units"] > certain["order_up_to_units"] + 5
+
+
+def test_the_simulated_level_agrees_with_the_textbook_under_an_uncertain_lead_time():
+    rng = np.random.default_rng(0)
+    paths = np.maximum(rng.normal(50, 5, (1, 8000, 20)), 0)
+    terms = {"lead_time_periods": 6, "lead_time_mean_periods": 6.0, "lead_time_sd_periods": 2.0}
+    line, _, _ = decide(paths, terms=terms, policy={"target_value": 0.90})
+    # The normal formula says 479.3; a log-normal lead time in whole periods is skewed.
+    assert line["order_up_to_units"] == pytest.approx(479.27, rel=0.04)
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("reorder_point_order_up_to", 16.0), ("reorder_point_quantity", 12.0)])
+def test_reorder_point_rules(rule: str, expected: float):
+    line, _, _ = decide(constant(2.0), on_hand=2, policy={"order_rule": rule, "order_quantity_units": 12})
+    assert line["order_units"] == expected  # reorder point 6, position 2
+
+
+def test_above_its_reorder_point_an_item_waits():
+    line, terms, _ = decide(
+        constant(2.0), on_hand=7, policy={"order_rule": "reorder_point_order_up_to", "order_quantity_units": 12}
+    )
+    assert (line["order_units"], terms["above_reorder_point"]) == (0.0, -11.0)
+
+
+def test_make_to_order_buys_what_customers_wait_for():
+    line, _, _ = decide(constant(5.0), backordered=4, policy={"target_type": "make_to_order"})
+    assert line["order_units"] == 4.0
+
+
+def test_what_is_not_stocked_is_not_ordered():
+    line, _, _ = decide(constant(5.0), policy={"target_type": "do_not_stock"})
+    assert (line["status"], line["order_units"]) == ("no_order", 0.0)
+
+
+@pytest.mark.parametrize("model", ["normal", "poisson", "negative_binomial"])
+def test_named_demand_models_agree_on_poisson_demand(model: str):
+    line, _, _ = decide(poisson(10.0, n=4000), policy={"demand_model": model})
+    assert line["order_up_to_units"] == pytest.approx(poisson_quantile(0.95, 30), abs=1.5)
+
+
+def test_the_first_stockout_period_is_when_it_is_likelier_than_not():
+    line, _, _ = decide(constant(3.0), on_hand=10)
+    assert (line["stockout_period_50"], line["stockout_period_10"]) == (4, 4)
+
+
+def test_a_stockout_probability_falls_below_the_risk_taken():
+    line, _, _ = decide(poisson(2.0, n=500))
+    assert line["stockout_probability_without_order"] == 1.0
+    assert line["stockout_probability_with_order"] <= 0.05
