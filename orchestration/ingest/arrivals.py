@@ -255,6 +255,7 @@ class _Call:
     notices: list[str] = field(default_factory=list)
     unavailable: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    spoiling: list[FileOutcome] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -288,7 +289,7 @@ class _Call:
         return self._report(rejected)
 
     def _standing_rejections(self, present: set[str]) -> tuple[FileOutcome, ...]:
-        files = (file for manifest in self.manifests for file in manifest.files)
+        files = [*(file for manifest in self.manifests for file in manifest.files), *self.spoiling]
         return tuple({f.sha256: f for f in files if f.outcome == "rejected" and f.sha256 in present}.values())
 
     def _report(self, rejected: tuple[FileOutcome, ...]) -> ArrivalReport:
@@ -402,6 +403,10 @@ class _Call:
         try:
             with Splitter(self.table, self.suite, work, ingested_at, memory_limit=self.memory_limit) as split:
                 staged, rejected = stage(split, work)
+                if rejected and self.table.arrival == "snapshot":
+                    # A list with a part missing would read as if that part no longer held: the list before stays.
+                    self.spoiling += rejected
+                    return
                 self._check_against_the_world(split, door)
                 split.settle(self._accepted_files(self.manifests))
                 refusal = self._refusal(split)
