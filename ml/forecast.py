@@ -646,8 +646,7 @@ class DemandForecaster:
             sku, location_id, period_start, mean_units, q05_units ... q95_units: one row per series and period, sorted;
             every series of `history` and every brand-new item of the training. A series whose rows ended 56 days (13
             weeks, 6 months) or more before the end of `history` is discontinued and forecast as zero. All >= 0;
-            quantiles never cross; the
-            mean is that of the 500-point distribution from which paths are drawn.
+            quantiles never cross; the mean is that of the 500-point distribution from which paths are drawn.
 
         Raises:
             ValueError: as `train`.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -255,7 +257,9 @@ def shuffle_grid(
         if kind.shared > 0
     }
     paths = np.empty((series, n, horizon), dtype=np.float32)
-    for number, (sku, location_id) in enumerate(keys):
+
+    def fill(number: int) -> None:
+        sku, location_id = keys[number]
         kind = dependences[number]
         scores = kind.scores(series_generator(seed, sku, location_id), n, horizon)
         if kind in common:
@@ -265,4 +269,9 @@ def shuffle_grid(
         block = np.empty((horizon, n), dtype=np.float32)
         np.put_along_axis(block, order, grid[number], axis=1)
         paths[number] = block.T
+
+    # Drawing and sorting let go of the interpreter lock; each series has its own generator, so threads change nothing.
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(fill, range(series)):
+            pass
     return paths

@@ -40,7 +40,11 @@ def machine() -> str:
     packages = ("xgboost", "numpy", "pandas", "statsforecast", "mlforecast")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores, {memory:.0f} GB"
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    return (
+        f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores, {memory:.0f} GB; threads {threads}, "
+        f"load average at the end {os.getloadavg()[1]:.1f}"
+    )
 
 
 def report(name: str, lines: list[str]) -> None:

@@ -57,7 +57,7 @@ def peer() -> None:
         "speed_peer",
         [
             f"m5: 70 series x 1,600 days, horizon 28; XGBoost hist, {ROUNDS} rounds, depth {DEPTH}, rate {RATE} both;",
-            "no covariates; mlforecast with lags 1 ... 7, 14, 28, rolling means, day of week, month and year, recursive",
+            "no covariates; mlforecast with lags 1 ... 7, 14, 28, rolling means, day of week, month, year, recursive",
             "",
             table.round(3).to_string(index=False),
             "",
