@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 from shutil import copy
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from confluent_kafka import Producer
@@ -74,6 +75,10 @@ def mock_broker() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[str]:
+    """A real broker where KAFKA_BOOTSTRAP names one; it must create topics of 4 partitions by itself."""
+    if "KAFKA_BOOTSTRAP" in os.environ:
+        yield os.environ["KAFKA_BOOTSTRAP"]
+        return
     with mock_broker() as address:
         yield address
 
@@ -99,7 +104,7 @@ def store(url: str) -> Iterator[Store]:
 @pytest.fixture
 def settings(broker: str, request: pytest.FixtureRequest) -> StreamSettings:
     # A topic and a group of its own for each test.
-    topic = f"t{abs(hash(request.node.nodeid))}"
+    topic = f"{request.node.name.split('[')[0]}_{uuid4().hex[:8]}"
     return StreamSettings(broker, (topic,), group_id=topic, batch_seconds=0.1, batch_messages=50)
 
 
@@ -309,7 +314,7 @@ def kill_and_restart(url: str, settings: StreamSettings, kills: int, seed: int) 
 
 
 def test_a_killed_consumer_loses_and_doubles_nothing(url, settings):
-    kill_and_restart(url, settings, kills=4, seed=0)
+    kill_and_restart(url, settings, kills=3, seed=0)
 
 
 @pytest.mark.deep

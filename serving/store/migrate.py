@@ -70,11 +70,8 @@ def require_current(database: Database) -> None:
     # Connecting to a SQLite file that is not there would create an empty one.
     if path is not None and not path.exists():
         raise StoreOutdated(f"There is no online store at {database.shown_url}: {REMEDY}.")
-    try:
-        with database.read() as connection:
-            found = version(connection)
-    except exc.DBAPIError as error:
-        raise unavailable(database.shown_url, error) from error
+    with database.read() as connection:
+        found = version(connection)
     if found is None:
         raise StoreOutdated(f"The database at {database.shown_url} holds no online store: {REMEDY}.")
     if found > VERSION:

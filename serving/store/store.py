@@ -11,6 +11,7 @@ from typing import Any, Self
 from serving.store import authorities, backup, epochs, ledger, policies, proposals, quarantine, stock
 from serving.store.database import Database
 from serving.store.epochs import Epoch
+from serving.store.errors import StoreError
 from serving.store.events import microseconds
 from serving.store.ledger import AppendReport, MovementBatch, Place, Refusal, VerifyReport
 from serving.store.migrate import migrate, require_current
@@ -85,7 +86,11 @@ class Store:
             StoreUnavailable: the database cannot be opened.
         """
         database = Database(url)
-        require_current(database)
+        try:
+            require_current(database)
+        except StoreError:
+            database.close()
+            raise
         return cls(database, clock=clock, clock_tolerance=clock_tolerance, published_units_after=published_units_after)
 
     def close(self) -> None:
