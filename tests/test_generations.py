@@ -108,12 +108,13 @@ def test_a_reader_can_neither_write_nor_leave_the_folder(generations, tmp_path):
 
 def test_instants_come_in_utc_wherever_the_server_stands(tmp_path):
     publish(tmp_path, "g1")
-    code = (
-        "from pathlib import Path; from serving.generations import Generations; "
-        f"generations = Generations(Path({str(tmp_path / 'published')!r})); "
-        "cursor = generations.cursor(generations.current()).__enter__(); "
-        "print(cursor.execute(\"select timestamptz '2011-01-01 00:00:00+00'\").fetchall()[0][0])"
-    )
+    code = f"""
+from pathlib import Path
+from serving.generations import Generations
+generations = Generations(Path({str(tmp_path / "published")!r}))
+with generations.cursor(generations.current()) as cursor:
+    print(cursor.execute("select timestamptz '2011-01-01 00:00:00+00'").fetchall()[0][0])
+"""
     environment = {**os.environ, "TZ": "America/New_York"}
     result = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     assert result.stdout == "2011-01-01 00:00:00+00:00\n"
