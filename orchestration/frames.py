@@ -63,28 +63,65 @@ def item_segments(settings: Settings) -> "pd.DataFrame":
 
 
 def protection_horizon(settings: Settings) -> int:
-    """Return the days that forecasts must reach: P99 of lead time plus review period over all items, in whole days."""
+    """Return the days that forecasts must reach, at least 7.
+
+    P99 of the measured lead times plus the longest review period, and never less than the longest protection interval
+    that is planned for an item.
+    """
     frame = _frame(
         f"""
-        select coalesce(ceil(quantile_cont(lead_time_days + review_period_days, 0.99)), 28)::integer as days
-        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+        with terms as (
+            select coalesce(max(review_period_days), 7) as review_days,
+                coalesce(max(lead_time_days + review_period_days + next_order_in_days), 7) as planned_days
+            from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+        ),
+
+        measured as (
+            select coalesce(quantile_cont(lead_time_days, 0.99), 0) as lead_time_days
+            from read_parquet('{export_path(settings, "marts.fct_supplier_lead_times")}')
+        )
+
+        select greatest(7, planned_days, ceil(lead_time_days) + review_days)::integer as days from terms, measured
         """
     )
-    return max(int(frame["days"].iloc[0]), 7)
+    return int(frame["days"].iloc[0])
 
 
 def stock_series(settings: Settings) -> "pd.DataFrame":
-    """Return daily stock beside daily demand, one row per sku, location and day, as the anomaly detector reads it."""
+    """Return daily stock, demand and what is remarkable in the day's movements, as the anomaly detector reads them.
+
+    One row per sku, location and day. counted_change_units: what counts corrected that day; max_line_units: largest
+    movement; repeated_line_units: largest quantity that two movements of one type share, 0 = none.
+    """
     return _frame(
         f"""
+        with lines as (
+            select sku, location_id, day, movement_type, change_units, count(*) as times
+            from read_parquet('{export_path(settings, "marts.fct_stock_movements")}')
+            group by all
+        ),
+
+        remarkable as (
+            select sku, location_id, day,
+                sum(change_units * times) filter (where movement_type = 'count') as counted_change_units,
+                max(abs(change_units)) filter (where movement_type <> 'count') as max_line_units,
+                max(abs(change_units)) filter (where movement_type <> 'count' and times > 1) as repeated_line_units
+            from lines
+            group by all
+        )
+
         select stock.sku, stock.location_id, stock.day::timestamp as day,
             stock.opening_units::double as opening_units, stock.receipt_units::double as receipt_units,
             stock.sales_units::double as sales_units, stock.other_units::double as other_units,
             stock.closing_units::double as closing_units, demand.demand_units::double as demand_units,
-            demand.is_in_stock, demand.is_open, demand.unit_price::double as unit_price
+            demand.is_in_stock, demand.is_open, demand.unit_price::double as unit_price,
+            remarkable.counted_change_units::double as counted_change_units,
+            coalesce(remarkable.max_line_units, 0)::double as max_line_units,
+            coalesce(remarkable.repeated_line_units, 0)::double as repeated_line_units
         from read_parquet('{export_path(settings, "marts.fct_daily_stock")}') as stock
         inner join read_parquet('{export_path(settings, "marts.fct_daily_demand")}') as demand
             using (sku, location_id, day)
+        left join remarkable using (sku, location_id, day)
         order by stock.sku, stock.location_id, stock.day
         """
     )

@@ -41,7 +41,12 @@ class TrainingConfig(Config):
 @asset(
     key=["models", "demand_forecast"],
     group_name="models",
-    deps=[AssetKey(["marts", name]) for name in ("fct_daily_demand", "dim_item_locations", "fct_replenishment_terms")],
+    deps=[
+        AssetKey(["marts", "fct_daily_demand"]),
+        AssetKey(["marts", "dim_item_locations"]),
+        AssetKey(["marts", "fct_replenishment_terms"]),
+        AssetKey(["marts", "fct_supplier_lead_times"]),
+    ],
     check_specs=[AssetCheckSpec(GATE, asset=["models", "demand_forecast"], description="No worse than its rivals.")],
     pool="training",
     kinds={"xgboost", "mlflow"},
@@ -60,7 +65,8 @@ def demand_forecast(
     """Bring the demand forecaster up to date."""
     settings = home.settings()
     data = [export_path(settings, "marts.fct_daily_demand"), export_path(settings, "marts.dim_item_locations")]
-    code, libraries = ["ml/forecast.py", "ml/features.py", "ml/forecast_distribution.py"], ["xgboost", "numpy"]
+    code = ["ml/forecast.py", "ml/features.py", "ml/forecast_distribution.py", "ml/forecast_censoring.py"]
+    libraries = ["xgboost", "numpy"]
     yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_demand_forecast)
 
 
@@ -85,8 +91,8 @@ def stock_anomalies(
 ) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
     """Bring the anomaly detector up to date."""
     settings = home.settings()
-    data = [export_path(settings, "marts.fct_daily_stock"), export_path(settings, "marts.fct_daily_demand")]
-    code, libraries = ["ml/anomaly.py"], ["xgboost", "numpy"]
+    data = [export_path(settings, f"marts.{name}") for name in ("fct_daily_stock", "fct_daily_demand")]
+    code, libraries = ["ml/anomaly.py", "ml/anomaly_features.py", "ml/anomaly_plantings.py"], ["xgboost", "numpy"]
     yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_stock_anomalies)
 
 

@@ -48,7 +48,12 @@ def demand_forecasts(
 @asset(
     key=["predictions", "stock_anomalies"],
     group_name="predictions",
-    deps=[AssetKey(["models", "stock_anomalies"]), AssetKey(["marts", "fct_daily_stock"])],
+    deps=[
+        AssetKey(["models", "stock_anomalies"]),
+        AssetKey(["marts", "fct_daily_stock"]),
+        AssetKey(["marts", "fct_daily_demand"]),
+        AssetKey(["marts", "fct_stock_movements"]),
+    ],
     kinds={"xgboost", "parquet"},
     description=(
         "Days on which the record of stock or the demand looks wrong, with a score between 0 and 1, the kind and the"

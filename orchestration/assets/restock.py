@@ -23,6 +23,7 @@ from orchestration.warehouse import read_build, write_predictions
     deps=[
         AssetKey(["predictions", "demand_forecasts"]),
         AssetKey(["marts", "fct_daily_demand"]),
+        AssetKey(["marts", "fct_planned_days"]),
         *(AssetKey(relation.split(".")) for relation in DECISION_INPUTS),
     ],
     kinds={"parquet"},

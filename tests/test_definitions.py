@@ -1,0 +1,128 @@
+"""The asset graph, pinned: keys, edges, groups, checks, jobs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, Definitions
+
+from orchestration.definitions import build_defs
+from orchestration.home import prepare_project
+from orchestration.settings import PROJECT_FOLDER
+
+GROUPS = ("raw", "staging", "intermediate", "marts", "models", "predictions", "restock", "reporting", "publish")
+RAW = (
+    *("calendar_events", "locations", "prices", "product_photos", "products", "purchase_order_lines", "reservations"),
+    *("stock_lots", "stock_movements", "supplier_terms", "suppliers", "transfer_lanes"),
+)
+MARTS = (
+    *("dim_item_locations", "dim_locations", "dim_products", "dim_suppliers", "fct_daily_demand", "fct_daily_stock"),
+    *("fct_open_orders", "fct_planned_days", "fct_quarantined_rows", "fct_replenishment_terms", "fct_stock_movements"),
+    *("fct_stock_position", "fct_supplier_lead_times"),
+)
+REPORTING = ("fct_demand_forecasts", "fct_stock_anomalies", "restock_recommendations")
+EDGES = {
+    "models/demand_forecast": {
+        "marts/fct_daily_demand",
+        "marts/dim_item_locations",
+        "marts/fct_replenishment_terms",
+        "marts/fct_supplier_lead_times",
+    },
+    "models/stock_anomalies": {"marts/fct_daily_stock", "marts/fct_daily_demand", "marts/fct_stock_movements"},
+    "models/product_photos": {"raw/product_photos"},
+    "predictions/demand_forecasts": {"models/demand_forecast", "marts/fct_daily_demand", "marts/fct_planned_days"},
+    "predictions/stock_anomalies": {
+        "models/stock_anomalies",
+        "marts/fct_daily_stock",
+        "marts/fct_daily_demand",
+        "marts/fct_stock_movements",
+    },
+    "predictions/restock_lines": {
+        "predictions/demand_forecasts",
+        "marts/fct_daily_demand",
+        "marts/fct_planned_days",
+        "marts/fct_stock_position",
+        "marts/fct_open_orders",
+        "marts/fct_replenishment_terms",
+    },
+    "publish/generation": {f"marts/{name}" for name in MARTS} | {f"reporting/{name}" for name in REPORTING},
+}
+
+
+@pytest.fixture(scope="module")
+def definitions() -> Definitions:
+    prepare_project()
+    return build_defs()
+
+
+@pytest.fixture(scope="module")
+def graph(definitions: Definitions) -> dict[str, set[str]]:
+    asset_graph = definitions.resolve_asset_graph()
+    return {
+        key.to_user_string(): {parent.to_user_string() for parent in asset_graph.get(key).parent_keys}
+        for key in asset_graph.get_all_asset_keys()
+    }
+
+
+def names(graph: dict[str, set[str]], layer: str) -> set[str]:
+    return {key.split("/")[1] for key in graph if key.startswith(f"{layer}/")}
+
+
+def test_every_raw_table_of_the_contract_is_an_asset(graph: dict[str, set[str]]) -> None:
+    assert names(graph, "raw") == {*RAW, "quarantined_rows"}
+
+
+def test_the_marts_are_these(graph: dict[str, set[str]]) -> None:
+    assert names(graph, "marts") == set(MARTS)
+
+
+def test_the_reporting_tables_are_these(graph: dict[str, set[str]]) -> None:
+    assert names(graph, "reporting") == set(REPORTING)
+
+
+@pytest.mark.parametrize("asset", EDGES)
+def test_an_asset_reads_exactly_these(graph: dict[str, set[str]], asset: str) -> None:
+    assert graph[asset] == EDGES[asset]
+
+
+def test_staging_alone_reads_raw(graph: dict[str, set[str]]) -> None:
+    readers = {key for key, parents in graph.items() if any(parent.startswith("raw/") for parent in parents)}
+    assert {key for key in readers if not key.startswith("staging/")} == {"models/product_photos"}
+
+
+def test_no_prediction_feeds_a_model(definitions: Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    upstream = graph.get_ancestor_asset_keys(AssetKey(["models", "demand_forecast"]))
+    assert not [key for key in upstream if key.path[0] in ("predictions", "reporting", "publish")]
+
+
+def test_groups_are_the_layers_and_every_asset_is_described(definitions: Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+    assert {node.group_name for node in nodes} == set(GROUPS)
+    assert [node.key.to_user_string() for node in nodes if not node.description] == []
+
+
+def test_the_checks_of_raw_tables_block(definitions: Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    blocking = {key.asset_key.to_user_string() for key in graph.asset_check_keys if graph.get(key).blocking}
+    assert {f"raw/{name}" for name in RAW} <= blocking
+
+
+def test_schedules_ship_stopped(definitions: Definitions) -> None:
+    assert {schedule.default_status.value for schedule in definitions.schedules or []} == {"STOPPED"}
+
+
+def test_definitions_validate_from_any_directory(tmp_path: Path) -> None:
+    dagster = Path(sys.executable).parent / "dagster"
+    command = [str(dagster), "definitions", "validate", "-w", str(PROJECT_FOLDER / "workspace.yaml")]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_importing_the_definitions_opens_no_heavy_library() -> None:
+    heavy = ("tensorflow", "xgboost", "mlflow", "great_expectations", "boto3", "matplotlib")
+    code = f"import orchestration.definitions, sys; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert result.stdout.strip() == "[]", result.stderr
