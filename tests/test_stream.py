@@ -17,11 +17,13 @@ from shutil import copy
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from confluent_kafka import Producer
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from sqlalchemy.engine import make_url
 
 from orchestration.ingest.contracts import load_contract, movement_json_schema
 from serving.store import OffsetsLost, Store
@@ -353,3 +355,46 @@ def test_a_schema_that_says_more_is_obeyed_in_full():
 def test_a_schema_comes_from_a_file(tmp_path):
     (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
     assert MovementSchema.from_file(tmp_path / "schema.json").objection(movement(1)) is None
+
+
+@pytest.fixture
+def postgresql_url() -> Iterator[str]:
+    server = os.environ.get("POSTGRES_URL")
+    if server is None:
+        pytest.fail(
+            "POSTGRES_URL names no PostgreSQL server; start one and set it, as postgresql://user@host/postgres."
+        )
+    name = f"stream_{uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.services
+def test_a_database_that_breaks_off_again_and_again_loses_and_doubles_nothing(postgresql_url, settings):
+    Store.migrate(postgresql_url)
+    produce(settings, [*encoded(*(movement(number) for number in range(600))), b"poison"])
+    with Store.open(postgresql_url) as store, psycopg.connect(postgresql_url, autocommit=True) as administrator:
+
+        def written() -> int:
+            row = administrator.execute("SELECT coalesce(sum(next_offset), 0) FROM stream_offsets").fetchone()
+            return int(row[0]) if row else 0
+
+        broken = 0
+        with consuming(store, replace(settings, batch_messages=5)):
+            until(lambda: written() > 0)
+            while written() < 601 and broken < 10:
+                administrator.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                broken += 1
+                time.sleep(0.3)
+            until(lambda: written() == 601)
+        assert broken > 1
+        assert store.head()[0] == 600
+        assert store.quarantine_counts()["held"] == 1
+        assert store.verify().is_whole
+        assert sum(live.on_hand_units for live in store.live_stocks()) == 600
