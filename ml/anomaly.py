@@ -193,8 +193,6 @@ def train(series: pd.DataFrame, *, seed: int = 0) -> Detector:
     Raises:
         ValueError: as `Detector.score`, and when the series hold no movement to plant an error in.
     """
-    import xgboost
-
     table = SeriesTable.read(series)
     drawn = _drawn_series(table, np.random.default_rng(seed))
     # A quarter of the series drawn is kept from the model: its scores there are those of ordinary rows it never saw.
@@ -202,38 +200,15 @@ def train(series: pd.DataFrame, *, seed: int = 0) -> Detector:
     if not len(quiet):
         quiet = taught
 
-    lesson = table.frame_of(taught)
-    matrices, labels = [], []
-    events = 0
-    for repeat in range(6):
-        matrix, label = _lesson(lesson, seed * 1009 + repeat)
-        matrices.append(matrix)
-        labels.append(label)
-        events += len(label)
-        if events >= _LESSON_EVENTS // 4:
-            break
-    booster = xgboost.train(
-        {
-            "objective": "binary:logistic",
-            "tree_method": "hist",
-            "max_depth": 6,
-            "eta": 0.1,
-            "subsample": 0.8,
-            "colsample_bytree": 0.6,
-            "min_child_weight": 3,
-            "lambda": 2.0,
-            "max_bin": 128,
-            "seed": seed,
-            "nthread": _THREADS,
-        },
-        xgboost.DMatrix(
-            np.concatenate(matrices),
-            label=np.concatenate(labels),
-            feature_names=list(FEATURES),
-            nthread=_THREADS,
-        ),
-        num_boost_round=160,
-    )
+    lessons = [table.frame_of(taught[part::2]) for part in range(min(2, len(taught)))]
+    taught_on = [_lesson(lesson, seed * 1009 + part) for part, lesson in enumerate(lessons)]
+    if len(lessons) == 2:
+        # What is wrong already is labelled as ordinary and blurs the very errors to be found: a day that a model of the
+        # other half of the series takes for an error is left out.
+        blind = [_fitted(*taught_on[1 - part], seed) for part in range(2)]
+        taught_on = [_without_doubtful(blind[part], *taught_on[part]) for part in range(2)]
+    matrices, labels = zip(*taught_on, strict=True)
+    booster = _fitted(np.concatenate(matrices), np.concatenate(labels), seed)
 
     ordinary = SeriesTable.read(table.frame_of(drawn))
     place_of_quiet = np.isin(np.sort(drawn), quiet)
@@ -389,12 +364,50 @@ def _drawn_series(table: SeriesTable, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(order[: max(2, enough)])
 
 
+def _fitted(matrix: np.ndarray, label: np.ndarray, seed: int) -> Any:
+    """Return a boosted model of the label."""
+    import xgboost
+
+    return xgboost.train(
+        {
+            "objective": "binary:logistic",
+            "tree_method": "hist",
+            "max_depth": 6,
+            "eta": 0.1,
+            "subsample": 0.8,
+            "colsample_bytree": 0.6,
+            "min_child_weight": 3,
+            "lambda": 2.0,
+            "max_bin": 128,
+            "seed": seed,
+            "nthread": _THREADS,
+        },
+        xgboost.DMatrix(matrix, label=label, feature_names=list(FEATURES), nthread=_THREADS),
+        num_boost_round=140,
+    )
+
+
+def _without_doubtful(booster: Any, matrix: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a lesson without the days labelled ordinary that a model takes for errors."""
+    keep = label | (np.asarray(booster.inplace_predict(matrix)) < 0.5)
+    return matrix[keep], label[keep]
+
+
 def _lesson(frame: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and labels of days with events in series with planted errors.
+    """Return features and labels of days with events in series with planted errors; a small frame is planted anew.
 
     Errors that leave nothing on the day itself would teach that ordinary days are wrong, and the counts that mend an
     error are neither ordinary nor the error: both are left out.
     """
+    lessons = [_planted_lesson(frame, seed * 10)]
+    while len(lessons) < 4 and sum(len(label) for _, label in lessons) < _LESSON_EVENTS // 8:
+        lessons.append(_planted_lesson(frame, seed * 10 + len(lessons)))
+    matrices, labels = zip(*lessons, strict=True)
+    return np.concatenate(matrices), np.concatenate(labels)
+
+
+def _planted_lesson(frame: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and labels of one planting."""
     planted, truth = plant(frame, seed=seed, share=_LESSON_SHARE)
     visible = truth[~truth["kind"].isin(INVISIBLE_KINDS)]
     hidden = truth.loc[truth["kind"].isin(INVISIBLE_KINDS), KEYS]
@@ -552,12 +565,15 @@ def _receipt_sentence(fact: dict[str, float], mean: str) -> str:
 def _count_sentence(fact: dict[str, float]) -> str:
     """Say what is odd about a count."""
     more = "more" if fact["correction"] > 0 else "fewer"
-    counted = f"A count left {_units(fact['closing'])} in stock, {_units(abs(fact['correction']))} {more} than recorded"
+    difference = (
+        f"{_units(abs(fact['correction']))} {more} than the {_units(fact['closing'] - fact['correction'])} recorded"
+    )
+    counted = f"A count left {_units(fact['closing'])} in stock, {difference}"
     if fact["correction_slip"] > 0:
         return f"{counted}: a zero or two digits may be mis-keyed."
     if fact["correction_is_a_movement"] > 0:
         return f"{counted}: exactly a movement on record {fact['matched_days_ago']:.0f} days before."
-    return f"{counted}: {_units(abs(fact['correction']) / fact['mean'])} days of mean demand."
+    return f"{counted}; demand is {_units(fact['mean'])} a day on average."
 
 
 def _units(value: float) -> str:
