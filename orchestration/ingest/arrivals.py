@@ -216,6 +216,7 @@ class _Staged:
     columns: tuple[str, ...] = ()
     delimiter: str = ""
     cursor: str | None = None
+    file: LandingFile | None = None
 
     def outcome(self, rows: Counts) -> FileOutcome:
         return FileOutcome(
@@ -334,28 +335,38 @@ class _Call:
                     f"{self.table.name}: {len(present)} files together are the whole list; remove those of earlier days"
                 )
             return [_distinct(present, hashes)]
+        if self.table.arrival == "versions":
+            return [[file] for file in self._fresh_versions(present, hashes)]
         seen = {file.sha256 for manifest in self.before for file in manifest.files}
         fresh = _distinct([file for file in present if hashes[file] not in seen], hashes)
-        if self.table.arrival == "versions":
-            return [[file] for file in fresh]
         return [fresh] if fresh else []
+
+    def _fresh_versions(
+        self, present: Sequence[LandingFile], hashes: Mapping[LandingFile, str]
+    ) -> Iterator[LandingFile]:
+        """Yield the files whose content is an arrival: a list that returns to what it once was is one too."""
+        files = [file for manifest in self.before for file in manifest.files]
+        by_name = {file.name: file.sha256 for file in files}
+        kept = {(file.sha256, _without_name_time(file.mark)) for file in files if file.mark}
+        latest = files[-1].sha256 if files else ""
+        for file in present:
+            digest = hashes[file]
+            is_renamed = (digest, _without_name_time(file.mark)) in kept
+            if digest not in (by_name.get(file.name), latest) and not is_renamed:
+                latest = digest
+                yield file
 
     def _staging_files(self, files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> Stage:
         def stage(split: Splitter, work: Path) -> tuple[list[_Staged], list[FileOutcome]]:
             staged, rejected = [], []
             for file in files:
-                known = _Staged(file.name, hashes[file], file.size, file.mark)
+                known = _Staged(file.name, hashes[file], file.size, file.mark, file=file)
                 try:
                     self._stage_file(split, work, file, known)
                     staged.append(known)
                 except FileRejected as error:
                     rejected.append(
                         FileOutcome(file.name, hashes[file], file.size, file.mark, "rejected", str(error), Counts())
-                    )
-                if not is_unchanged(file):
-                    raise IngestError(
-                        f"{self.table.name}/{file.name} changed while it was read; nothing was committed: run again "
-                        "when it is complete (write it under a name that ends in .tmp, then rename it)"
                     )
             return staged, rejected
 
@@ -429,9 +440,19 @@ class _Call:
                     last_sequence=events.last_sequence if events else None,
                     settled=settled,
                 )
-                self._commit(split, manifest, work)
+                batch = self._write(split, manifest, work)
+                for known in staged:
+                    self._check_unchanged(known.file)
+                self._publish(manifest, batch)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+    def _check_unchanged(self, file: LandingFile | None) -> None:
+        if file is not None and not is_unchanged(file):
+            raise IngestError(
+                f"{self.table.name}/{file.name} changed while it was read; nothing was committed: run again when it is "
+                "complete (write it under a name that ends in .tmp, then rename it)"
+            )
 
     def _check_against_the_world(self, split: Splitter, door: str) -> None:
         """Refuse rows for what no rule on values can see: a photo that is none, a source that has another door."""
@@ -501,12 +522,14 @@ class _Call:
             with Splitter(self.table, self.suite, work, self.ingested_at) as split:
                 split.settle([])
                 at = self.ingested_at.isoformat()
-                self._commit(split, Manifest(self.table.name, batch_id, at, LANDING, Counts(), {}, ()), work)
+                manifest = Manifest(self.table.name, batch_id, at, LANDING, Counts(), {}, ())
+                self._publish(manifest, self._write(split, manifest, work))
         finally:
             shutil.rmtree(work, ignore_errors=True)
         self.committed.clear()
 
-    def _commit(self, split: Splitter, manifest: Manifest, work: Path) -> None:
+    def _write(self, split: Splitter, manifest: Manifest, work: Path) -> Path:
+        """Write a batch aside, durably; returns its folder."""
         if not manifest.rows.is_balanced or manifest.rows.quarantined != sum(manifest.quarantined_by_rule.values()):
             raise IngestError(
                 f"the counts of batch {manifest.batch_id} of {manifest.table} do not balance ({manifest.rows}); "
@@ -520,6 +543,10 @@ class _Call:
         for name in ("accepted.parquet", "quarantined.parquet", "manifest.json"):
             sync(batch / name)
         sync(batch)
+        return batch
+
+    def _publish(self, manifest: Manifest, batch: Path) -> None:
+        """Make a batch visible, in one step."""
         batch.rename(self.folder / manifest.batch_id)
         sync(self.folder)
         self.committed.append(manifest)
@@ -553,6 +580,12 @@ def _staging_release(release: Release) -> Stage:
 def _hash_of_rows(rows: Sequence[Mapping[str, Any]]) -> str:
     facts = [sorted((key, str(value)) for key, value in row.items()) for row in rows]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _without_name_time(mark: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a mark without the time that renaming changes."""
+    size, modified, _, inode = mark
+    return size, modified, inode
 
 
 def _distinct(files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> list[LandingFile]:
