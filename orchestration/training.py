@@ -121,8 +121,8 @@ def bring_up_to_date(
 
     Args:
         model: experiment, registered model and asset name.
-        when: `missing` trains only a model without champion, `changed` when data, code, libraries or parameters have
-            not been trained on before, `always` in any case.
+        when: `missing` trains only a model without champion, `changed` also one whose data, code, libraries or
+            parameters have changed; neither trains twice on the same. `always` does.
         data: Parquet files it learns from; their content is the data fingerprint.
         code: folders or files of the project that make it.
         libraries: packages whose version changes what it learns.
@@ -141,8 +141,11 @@ def bring_up_to_date(
     code_print = text_fingerprint(code_fingerprint(*code), library_fingerprint(libraries))
     fingerprint = training_fingerprint(data_fingerprint, code_print, parameters)
     seen = tracking.training_fingerprint_seen(model, fingerprint)
-    if when is When.CHANGED and seen is not None:
-        note = f"data, code and parameters are those of version {seen.version}, nothing trained"
+    if when is not When.ALWAYS and seen is not None:
+        judged = "passed" if seen.passed else "failed"
+        note = (
+            f"data, code and parameters are those of version {seen.version}, which {judged} its gate; nothing trained"
+        )
         return Outcome(champion, None, None, {}, note)
 
     fence, began = store.claim(epoch_name(model), run_id, {}), datetime.now(UTC)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 EVALUATION_WINDOWS, EVALUATION_STEP_DAYS, EVALUATION_SERIES = 5, 21, 1_000
 EVALUATION_PATHS = 100
 SPANS_DAYS = (7, 14, 28)
-IMAGE_PIXELS, EPOCHS, FEWEST_PHOTOS, HELD_OUT_EVERY = 64, 40, 50, 5
+IMAGE_PIXELS, EPOCHS, FEWEST_PHOTOS, HELD_OUT_EVERY = 64, 24, 50, 5
 CHILD_MEMORY_BYTES = 3 * 2**30
-PLANTED_DAYS, PLANTED_SHARE = 120, 0.01
+PLANTED_DAYS, PLANTED_SHARE, FEWEST_DAYS = 120, 0.01, 28
 METRICS = ["mae", "rmse", "mape", "wape", "bias", "mase", "rmsse", "wrmsse", "pinball", "wql"]
 DETECTION_METRICS = ["precision", "recall", "f1", "auc_roc", "auc_pr"]
 _BASELINE = "seasonal_naive"
@@ -159,7 +159,11 @@ def train_stock_anomalies(settings: Settings, folder: Path, champion: "Version |
     from ml import anomaly
 
     series = stock_series(settings)
-    split = series["day"].max() - pd.Timedelta(days=PLANTED_DAYS)
+    days = series["day"].nunique()
+    if days < FEWEST_DAYS:
+        raise NothingToLearn(f"{days} days of stock, {FEWEST_DAYS} are needed to learn what is ordinary")
+    planted_days = min(PLANTED_DAYS, days // 3)
+    split = series["day"].max() - pd.Timedelta(days=planted_days)
     planted, labels = anomaly.plant(series, seed=settings.seed + 1, share=PLANTED_SHARE)
     labels = labels[labels["day"] > split]
     judged = anomaly.train(series[series["day"] <= split], seed=settings.seed)
@@ -184,7 +188,7 @@ def train_stock_anomalies(settings: Settings, folder: Path, champion: "Version |
         headline=Headline("AUC-PR, more is better", metrics["auc_pr"], metrics["robust_z_auc_pr"], "robust z"),
         model_card=(
             "Suspicious days in the stock record and in demand, scored 0 to 1; each reported day has kind and reason."
-            f"\n\nJudged on {len(labels):,} record errors planted in the last {PLANTED_DAYS} days, which training"
+            f"\n\nJudged on {len(labels):,} record errors planted in the last {planted_days} days, which training"
             " had not seen, beside a robust z-score. Errors that are already in the record count as ordinary."
         ),
         input_example=few,
@@ -196,10 +200,15 @@ def train_stock_anomalies(settings: Settings, folder: Path, champion: "Version |
 
 def train_product_photos(settings: Settings, folder: Path, champion: "Version | None") -> Trained:
     """Train in a process of its own: TensorFlow never gives its memory back."""
-    return run_in_child(CHILD_MEMORY_BYTES, settings.home / "training.log", _train_recogniser, settings, str(folder))
+    labelled = labelled_photos(settings)
+    if len(labelled) < FEWEST_PHOTOS or labelled["label"].nunique() < 2:
+        raise NothingToLearn(f"{len(labelled)} labelled photos, {FEWEST_PHOTOS} of two labels are needed to learn from")
+    return run_in_child(
+        CHILD_MEMORY_BYTES, settings.home / "training.log", _train_recogniser, settings, labelled, folder
+    )
 
 
-def _train_recogniser(settings: Settings, folder: str) -> Trained:
+def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path) -> Trained:
     import base64
 
     import pandas as pd
@@ -207,9 +216,6 @@ def _train_recogniser(settings: Settings, folder: str) -> Trained:
     from ml import images
     from ml.classification_metrics import confusion_figure, confusion_frame, recognition_metrics
 
-    labelled = labelled_photos(settings)
-    if len(labelled) < FEWEST_PHOTOS or labelled["label"].nunique() < 2:
-        raise NothingToLearn(f"{len(labelled)} labelled photos, {FEWEST_PHOTOS} of two labels are needed to learn from")
     photos = pd.Series([(settings.landing / path).read_bytes() for path in labelled["photo_path"]])
     labels = labelled["label"]
     is_held_out = labelled.groupby("label").cumcount() % HELD_OUT_EVERY == HELD_OUT_EVERY - 1

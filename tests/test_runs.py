@@ -1,0 +1,221 @@
+"""The main job, as a person runs it, on a small home: order of events, second runs, accidents."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+from small_landing import DAYS, MOVEMENT_COLUMNS, add_file, movements, write_landing
+
+COMMAND = str(Path(sys.executable).parent / "inventorybot")
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("INVENTORYBOT_", "DAGSTER_"))}
+    return kept | {"INVENTORYBOT_HOME": str(home), "PYTHONWARNINGS": "ignore"}
+
+
+def inventorybot(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments], env=environment(home), capture_output=True, text=True, timeout=400, check=False
+    )
+
+
+def read(home: Path, query: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(str((home / "published" / "current.duckdb").resolve()), read_only=True) as connection:
+        return connection.sql(query).fetchall()
+
+
+def generation(home: Path) -> Path:
+    return (home / "published" / "current.duckdb").readlink()
+
+
+def landing_hash(home: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted((home / "landing").rglob("*")):
+        digest.update(str(path).encode() + (path.read_bytes() if path.is_file() else b""))
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    home = tmp_path_factory.mktemp("home")
+    write_landing(home / "landing")
+    return home, inventorybot(home, "run")
+
+
+@pytest.fixture(scope="module")
+def home(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
+    made, result = first_run
+    assert result.returncode == 0, result.stdout + result.stderr
+    return made
+
+
+def test_every_item_gets_a_recommendation(home: Path) -> None:
+    assert read(home, "select count(*) from reporting.restock_recommendations") == [(6,)]
+
+
+def test_the_business_day_is_the_last_one_with_a_later_movement(home: Path) -> None:
+    assert read(home, "select distinct as_of_date::varchar from reporting.restock_recommendations") == [("2024-05-01",)]
+
+
+def test_stock_is_the_count_and_what_came_and_went_after_it(home: Path) -> None:
+    kept = [row for row in movements(0, DAYS - 1) if row[4] == "apple"]
+    expected = sum(int(row[7]) for row in kept)
+    assert read(home, "select on_hand_units from marts.fct_stock_position where sku = 'apple'") == [(expected,)]
+
+
+def test_the_terms_of_a_recommendation_add_up(home: Path) -> None:
+    wrong = """
+        select * from reporting.restock_recommendations
+        where order_units <> shortfall_units + moq_added_units + multiple_added_units - reduced_units
+            or safety_stock_units <> order_up_to_units - expected_demand_units
+    """
+    assert read(home, wrong) == []
+
+
+def test_the_summary_names_orders_champions_and_where_to_look(
+    first_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, result = first_run
+    for text in ("Restock recommendations at the end of 2024-05-01", "demand_forecast", "content hash", "make ui"):
+        assert text in result.stdout
+
+
+def test_progress_is_told_step_by_step(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    _, result = first_run
+    assert "raw/stock_movements  " in result.stderr
+    assert "publish/generation" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def second_run(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A copy of the home after a second run on unchanged input; landing hash before it; what the run said."""
+    copy = copied(home, tmp_path_factory)
+    before = landing_hash(copy)
+    result = inventorybot(copy, "run")
+    assert result.returncode == 0, result.stderr
+    return copy, before, result.stderr
+
+
+def copied(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy a home; links of the copy stay inside it."""
+    copy = tmp_path_factory.mktemp("copy") / "home"
+    shutil.copytree(home, copy, symlinks=True)
+    return copy
+
+
+def test_landing_is_never_touched(second_run: tuple[Path, str, str]) -> None:
+    copy, before, _ = second_run
+    assert landing_hash(copy) == before
+
+
+def test_a_second_run_trains_nothing(second_run: tuple[Path, str, str]) -> None:
+    assert second_run[2].count("nothing trained") == 3
+
+
+def test_a_second_run_publishes_nothing(home: Path, second_run: tuple[Path, str, str]) -> None:
+    copy, _, told = second_run
+    assert "unchanged, nothing published" in told
+    assert generation(copy) == generation(home)
+
+
+@pytest.fixture(scope="module")
+def next_day(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, set[tuple[object, ...]]]:
+    """One more day arrives; its run is killed in the marts and started again, beside a second one and readers.
+
+    Returns the home, what the refused run said and what the readers saw.
+    """
+    copy = copied(home, tmp_path_factory)
+    add_file(copy / "landing/stock_movements/next.csv", MOVEMENT_COLUMNS, movements(DAYS, DAYS + 1))
+    with started(copy) as killed:
+        assert any("marts ..." in line for line in killed.stderr or ())
+        killed.send_signal(signal.SIGKILL)
+    assert generation(copy) == generation(home)
+    seen = set()
+    with started(copy) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        refused = inventorybot(copy, "run")
+        told = threading.Thread(target=process.stderr.read)
+        told.start()
+        while process.poll() is None:
+            seen.add(read(copy, _SEEN)[0])
+            time.sleep(0.02)
+        told.join()
+    assert process.returncode == 0
+    assert f"(process {process.pid})" in refused.stderr
+    return copy, refused.stderr, seen | {read(copy, _SEEN)[0]}
+
+
+_SEEN = "select count(*), max(as_of_date)::varchar from reporting.restock_recommendations"
+
+
+def started(home: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [COMMAND, "run"], env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_run_after_a_killed_one_loses_and_doubles_nothing(
+    next_day: tuple[Path, str, set[tuple[object, ...]]],
+) -> None:
+    assert read(next_day[0], "select count(*) from marts.fct_stock_movements") == [(len(movements(0, DAYS)),)]
+
+
+def test_two_runs_at_once_are_refused_by_name(next_day: tuple[Path, str, set[tuple[object, ...]]]) -> None:
+    assert f"another run is working on {next_day[0]}" in next_day[1]
+
+
+def test_readers_are_never_blocked_nor_torn_while_a_run_works(
+    next_day: tuple[Path, str, set[tuple[object, ...]]],
+) -> None:
+    assert next_day[2] == {(6, "2024-05-01"), (6, "2024-05-02")}
+
+
+def test_a_missing_column_names_itself_and_stops_publication(
+    home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    copy = copied(home, tmp_path_factory)
+    (copy / "landing/products/products.csv").write_text("sku,product_name\napple,Apple\n")
+    result = inventorybot(copy, "run")
+    assert "products.csv" in result.stderr
+    assert "unit_cost" in result.stderr
+    assert generation(copy) == generation(home)
+
+
+def test_a_home_without_a_required_table_says_which_and_publishes_nothing(tmp_path: Path) -> None:
+    write_landing(tmp_path / "landing")
+    shutil.rmtree(tmp_path / "landing" / "suppliers")
+    result = inventorybot(tmp_path, "run")
+    assert result.returncode == 1
+    assert "suppliers" in result.stderr
+    assert "Nothing is published" in result.stdout
+    assert not list((tmp_path / "published").iterdir())
+
+
+def test_an_unwritable_home_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = inventorybot(tmp_path / "file" / "home", "run")
+    assert result.returncode == 1
+    assert "cannot be written" in result.stderr
+    assert "INVENTORYBOT_HOME" in result.stderr
+
+
+def test_status_of_an_empty_home_says_how_to_begin(tmp_path: Path) -> None:
+    result = inventorybot(tmp_path, "status")
+    assert "Nothing is published" in result.stdout
+    assert "inventorybot run" in result.stdout
+
+
+def test_init_writes_a_template_for_every_table(tmp_path: Path) -> None:
+    result = inventorybot(tmp_path, "init", str(tmp_path / "mine"))
+    assert result.returncode == 0
+    assert len(list((tmp_path / "mine" / "landing").glob("*/*.csv.template"))) == 12
