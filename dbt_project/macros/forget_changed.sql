@@ -17,7 +17,7 @@
 
 
 {% macro forget_changed_movements() %}
-    {% set clocks = ref('int_location_clocks') %}  {# outside the condition, where dbt looks for dependencies #}
+    {% set clocks = ref('int_location_clocks') %}  {# outside the condition: there dbt finds dependencies #}
     {% if is_incremental() %}
         delete from {{ this }} as kept
         using (
@@ -152,10 +152,12 @@
 {% endmacro %}
 
 
-{% macro forget_changed_stock() %}
+{% macro forget_changed_balances() %}
     {% if is_incremental() %}
         {% set upstream %}
             select sku, location_id, day, content_fingerprint as fingerprint from {{ ref('int_folded_movements') }}
+            union all
+            select sku, location_id, day, cancellations_fingerprint as fingerprint from {{ ref('int_sale_cancellations') }}
         {% endset %}
         {{ forget_days_outside_spans() }};
         {{ forget_changed_days(upstream) }}
@@ -164,11 +166,10 @@
 
 
 {% macro forget_changed_demand() %}
+    {% set contexts_of_last_rows = demand_contexts('last_rows') %}
     {% if is_incremental() %}
         {% set upstream %}
             select sku, location_id, day, inputs_fingerprint as fingerprint from {{ ref('int_daily_balances') }}
-            union all
-            select sku, location_id, day, cancellations_fingerprint as fingerprint from {{ ref('int_sale_cancellations') }}
         {% endset %}
         {{ forget_days_outside_spans() }};
         {{ forget_changed_days(upstream) }};
@@ -192,12 +193,12 @@
                         and last_rows.until_day = built.day
             ),
 
-            {{ demand_context('last_rows') }}
+            {{ contexts_of_last_rows }}
 
             select remembered.sku, remembered.location_id
             from remembered
-            left join contexts using (sku, location_id)
-            where remembered.context_fingerprint is distinct from contexts.context_fingerprint
+            left join demand_contexts using (sku, location_id)
+            where remembered.context_fingerprint is distinct from demand_contexts.context_fingerprint
         ) as changed
         where kept.sku = changed.sku and kept.location_id = changed.location_id
     {% endif %}
@@ -205,11 +206,11 @@
 
 
 {#
-    CTEs ending in `contexts`: the fingerprint of everything but movements that shapes the demand rows of a series up to its
+    CTEs ending in `demand_contexts`: the fingerprint of everything but movements that shapes the demand rows of a series up to its
     `until_day`: list price, prices and promotions, events of the country. What lies after that day does not enter, so planned
     promotions change nothing that is past.
 #}
-{% macro demand_context(spans) %}
+{% macro demand_contexts(spans) %}
             price_contexts as (
                 select
                     spans.sku,
@@ -239,7 +240,7 @@
                 group by until_days.location_id, until_days.until_day
             ),
 
-            contexts as (
+            demand_contexts as (
                 select
                     spans.sku,
                     spans.location_id,

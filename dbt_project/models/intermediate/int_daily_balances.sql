@@ -3,24 +3,24 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
-        pre_hook="{{ forget_changed_stock() }}"
+        pre_hook="{{ forget_changed_balances() }}"
     )
 }}
 
-with stock_movements as (
+with folded_movements as (
     select * from {{ ref('int_folded_movements') }}
+),
+
+cancellations as (
+    select * from {{ ref('int_sale_cancellations') }}
 ),
 
 spans as (
     select * from {{ ref('int_item_location_spans') }}
 ),
 
-location_days as (
-    select * from {{ ref('int_location_days') }}
-),
-
+{% if is_incremental() %}
 kept as (
-    {% if is_incremental() %}
     select
         sku,
         location_id,
@@ -28,11 +28,6 @@ kept as (
         sum(receipt_units - sales_units + other_units) as closing_units
     from {{ this }}
     group by sku, location_id
-    {% else %}
-    select sku, location_id, last_day as kept_until, cast(0 as decimal(18, 3)) as closing_units
-    from spans
-    where false
-    {% endif %}
 ),
 
 to_append as (
@@ -44,82 +39,110 @@ to_append as (
         coalesce(kept.closing_units, 0) as kept_units
     from spans
     left join kept on spans.sku = kept.sku and spans.location_id = kept.location_id
+    where kept.kept_until is null or kept.kept_until < spans.last_day
 ),
 
-item_days as (
-    select to_append.sku, to_append.location_id, location_days.day, to_append.kept_units
-    from to_append
-    inner join location_days
-        on
-            to_append.location_id = location_days.location_id
-            and location_days.day between to_append.from_day and to_append.last_day
-),
-
-movement_days as (
-    select
-        stock_movements.sku,
-        stock_movements.location_id,
-        stock_movements.day,
-        sum(case when stock_movements.movement_type = 'receipt' then stock_movements.change_units else 0 end) as receipt_units,
-        -sum(
-            case when stock_movements.movement_type in ('sale', 'cancellation') then stock_movements.change_units else 0 end
-        ) as sales_units,
-        sum(
-            case
-                when stock_movements.movement_type not in ('receipt', 'sale', 'cancellation') then stock_movements.change_units
-                else 0
-            end
-        ) as other_units,
-        sum(stock_movements.change_units) as change_units,
-        min(
-            case when stock_movements.movement_type = 'sale' then stock_movements.on_hand_after_units end
-        ) as least_after_sale_units,
-        sum(stock_movements.content_fingerprint) as inputs_fingerprint
-    from stock_movements
+movements_to_append as (
+    select folded_movements.*
+    from folded_movements
     inner join to_append
         on
-            stock_movements.sku = to_append.sku
-            and stock_movements.location_id = to_append.location_id
-            and stock_movements.day >= to_append.from_day
-    group by stock_movements.sku, stock_movements.location_id, stock_movements.day
+            folded_movements.sku = to_append.sku
+            and folded_movements.location_id = to_append.location_id
+            and folded_movements.day >= to_append.from_day
+),
+{% else %}
+to_append as (
+    select sku, location_id, active_from as from_day, last_day, cast(0 as decimal(18, 3)) as kept_units
+    from spans
 ),
 
-balances as (
-    select
-        item_days.sku,
-        item_days.location_id,
-        item_days.day,
-        coalesce(movement_days.receipt_units, 0) as receipt_units,
-        coalesce(movement_days.sales_units, 0) as sales_units,
-        coalesce(movement_days.other_units, 0) as other_units,
-        item_days.kept_units + sum(coalesce(movement_days.change_units, 0)) over (
-            partition by item_days.sku, item_days.location_id
-            order by item_days.day
-            rows between unbounded preceding and current row
-        ) as closing_units,
-        movement_days.least_after_sale_units,
-        coalesce(movement_days.inputs_fingerprint, 0) as inputs_fingerprint
-    from item_days
-    left join movement_days
-        on
-            item_days.sku = movement_days.sku
-            and item_days.location_id = movement_days.location_id
-            and item_days.day = movement_days.day
+movements_to_append as (
+    select * from folded_movements
 ),
+{% endif %}
 
-daily_stock as (
+-- The first day to append stands for itself where nothing moved on it, with what is carried over from the day before.
+changes as (
     select
         sku,
         location_id,
         day,
-        cast(closing_units - receipt_units + sales_units - other_units as decimal(18, 3)) as opening_units,
-        cast(receipt_units as decimal(18, 3)) as receipt_units,
-        cast(sales_units as decimal(18, 3)) as sales_units,
-        cast(other_units as decimal(18, 3)) as other_units,
+        change_units,
+        cast(0 as decimal(18, 3)) as carried_units,
+        movement_type,
+        case when movement_type = 'sale' then on_hand_after_units end as after_sale_units,
+        content_fingerprint
+    from movements_to_append
+    union all
+    select sku, location_id, from_day, 0, kept_units, 'carried', null, 0
+    from to_append
+),
+
+changed_days as (
+    select
+        sku,
+        location_id,
+        day,
+        sum(case when movement_type = 'receipt' then change_units else 0 end) as receipt_units,
+        -sum(case when movement_type in ('sale', 'cancellation') then change_units else 0 end) as sales_units,
+        -sum(case when movement_type = 'sale' then change_units else 0 end) as sold_units,
+        sum(case when movement_type not in ('receipt', 'sale', 'cancellation') then change_units else 0 end) as other_units,
+        sum(change_units + carried_units) as change_units,
+        min(after_sale_units) as least_after_sale_units,
+        sum(content_fingerprint) as movements_fingerprint
+    from changes
+    group by sku, location_id, day
+),
+
+-- A window over the days with movements, and each then stands for the days until the next: an eighth of the rows to sort.
+spells as (
+    select
+        *,
+        sum(change_units) over (
+            partition by sku, location_id order by day rows between unbounded preceding and current row
+        ) as closing_units,
+        lead(day) over (partition by sku, location_id order by day) as next_changed_day
+    from changed_days
+),
+
+described_spells as (
+    select
+        spells.*,
+        coalesce({{ add_days('spells.next_changed_day', -1) }}, to_append.last_day) as last_day,
+        greatest(spells.sold_units - coalesce(cancellations.cancelled_units, 0), 0) as demand_units,
+        spells.movements_fingerprint + coalesce(cancellations.cancellations_fingerprint, 0) as inputs_fingerprint
+    from spells
+    inner join to_append on spells.sku = to_append.sku and spells.location_id = to_append.location_id
+    left join cancellations
+        on
+            spells.sku = cancellations.sku
+            and spells.location_id = cancellations.location_id
+            and spells.day = cancellations.day
+),
+
+item_days as (
+    select *, day as changed_day, {{ each_day('day', 'last_day') }} as item_day
+    from described_spells
+),
+
+balances as (
+    select
+        sku,
+        location_id,
+        item_day as day,
+        cast(
+            case when item_day = changed_day then closing_units - receipt_units + sales_units - other_units else closing_units end
+            as decimal(18, 3)
+        ) as opening_units,
+        cast(case when item_day = changed_day then receipt_units else 0 end as decimal(18, 3)) as receipt_units,
+        cast(case when item_day = changed_day then sales_units else 0 end as decimal(18, 3)) as sales_units,
+        cast(case when item_day = changed_day then other_units else 0 end as decimal(18, 3)) as other_units,
         cast(closing_units as decimal(18, 3)) as closing_units,
-        closing_units <= 0 or coalesce(least_after_sale_units <= 0, false) as is_stocked_out,
-        cast(inputs_fingerprint as decimal(38, 0)) as inputs_fingerprint
-    from balances
+        closing_units <= 0 or (item_day = changed_day and coalesce(least_after_sale_units <= 0, false)) as is_stocked_out,
+        cast(case when item_day = changed_day then demand_units else 0 end as decimal(18, 3)) as demand_units,
+        cast(case when item_day = changed_day then inputs_fingerprint else 0 end as decimal(38, 0)) as inputs_fingerprint
+    from item_days
 )
 
-select * from daily_stock
+select * from balances
