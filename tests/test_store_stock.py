@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from serving.store import Store, fold
+from serving.store import Store, StoreError, fold
 
 START = datetime(2011, 3, 1, tzinfo=UTC)
 ITEM = ("MUG", "NORTH")
@@ -326,6 +326,18 @@ def test_publishing_the_same_again_changes_nothing(store):
     rows = published(store, [movement("f", 10, 1, "receipt", source="file")])
     store.rebase_stock(rows)
     assert store.rebase_stock(rows) == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"sku": "MUG", "location_id": "NORTH", "on_hand_units": 1.5, "last_occurred_at": START}], "float"),
+        ([{"sku": "MUG", "location_id": "NORTH", "on_hand_units": 1, "last_occurred_at": START}] * 2, "twice"),
+    ],
+)
+def test_malformed_published_stock_is_refused(store, rows, words):
+    with pytest.raises(StoreError, match=words):
+        store.rebase_stock(rows)
 
 
 def test_an_item_that_is_published_no_longer_is_gone(store):

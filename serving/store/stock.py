@@ -16,8 +16,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
+from serving.store.errors import StoreError
 from serving.store.events import (
     COLUMNS,
+    Refused,
     Row,
     instant,
     instant_of,
@@ -228,15 +230,23 @@ def _refold(
     )
 
 
+PublishedState = tuple[int, int | None, int]
+"""Thousandths on hand, microseconds of the last count, microseconds of the last movement or count."""
+
+
 def rebase(
-    connection: Connection, published: Iterable[Mapping[str, Any]], units_after: PublishedUnitsAfter | None
+    connection: Connection, wanted: Mapping[tuple[str, str], PublishedState], units_after: PublishedUnitsAfter | None
 ) -> int:
     """Replace what the published generation contributes; see `Store.rebase_stock`.
+
+    Args:
+        connection: a write transaction.
+        wanted: as `published_states` returns it.
+        units_after: reads published movements that never passed through the ledger.
 
     Returns:
         Items whose published state changed.
     """
-    wanted = {row[:2]: row[2:] for row in map(_published_row, published)}
     known = {
         (row.sku, row.location_id): (row.on_hand_thousandths, row.counted_at, row.last_occurred_at)
         for row in connection.execute(select(published_stock))
@@ -306,15 +316,30 @@ _PUT_PUBLISHED = text("""
 """)
 
 
-def _published_row(row: Mapping[str, Any]) -> tuple[str, str, int, int | None, int]:
-    counted_at = row.get("counted_at")
-    return (
-        text_of("sku", row["sku"]),
-        text_of("location_id", row["location_id"]),
-        quantity_of("on_hand_units", row["on_hand_units"]),
-        None if counted_at is None else instant_of("counted_at", counted_at),
-        instant_of("last_occurred_at", row["last_occurred_at"]),
-    )
+def published_states(published: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], PublishedState]:
+    """Return the state of each item, in stored units.
+
+    Raises:
+        StoreError: a row is malformed, or an item occurs twice.
+    """
+    states: dict[tuple[str, str], PublishedState] = {}
+    for row in published:
+        counted_at = row.get("counted_at")
+        try:
+            key = (text_of("sku", row.get("sku")), text_of("location_id", row.get("location_id")))
+            state = (
+                quantity_of("on_hand_units", row.get("on_hand_units")),
+                None if counted_at is None else instant_of("counted_at", counted_at),
+                instant_of("last_occurred_at", row.get("last_occurred_at")),
+            )
+        except Refused as refused:
+            raise StoreError(
+                f"Published stock cannot be taken over: {refused.reason} (row {dict(row)!r})."
+            ) from refused
+        if key in states:
+            raise StoreError(f"Published stock names {key[0]!r} at {key[1]!r} twice; hand over one row per item.")
+        states[key] = state
+    return states
 
 
 def of_item(connection: Connection, sku: str, location_id: str) -> LiveStock | None:

@@ -371,9 +371,13 @@ class Store:
 
         Returns:
             Items whose published contribution changed.
+
+        Raises:
+            StoreError: a row is malformed, or an item occurs twice.
         """
+        states = stock.published_states(published)
         with self._database.write() as connection:
-            return stock.rebase(connection, published, self._published_units_after)
+            return stock.rebase(connection, states, self._published_units_after)
 
     def policy_overrides(self, day: date | None = None) -> list[PolicyOverride]:
         """Return the overrides that hold on a day; all that were ever made where no day is given."""

@@ -1,22 +1,34 @@
-"""How fast the online store accepts movements, beside bare sqlite3, and how fast live stock answers.
+"""How fast the online store accepts movements, by itself and from a stream, beside bare sqlite3; how fast it answers.
 
 Append: batches of 1,000 against `executemany` of ready-made tuples into the same table, with the same indexes and the
 same fsyncs; what the store adds is checking, recognising, chaining and folding.
+Stream: from a broker (a mock one in another process unless --bootstrap names a real one) into the store, against a bare
+loop that consumes, reads the JSON and inserts, batch for batch.
 """
 
 import argparse
+import json
 import random
 import sqlite3
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+
+from orchestration.ingest.contracts import load_contract, movement_json_schema
 from serving.store import Store
 from serving.store.events import COLUMNS, typed_row
+from serving.stream import MovementSchema, StreamConsumer, StreamSettings, StreamState
 
 BATCH_ROWS = 1_000
 START = datetime(2011, 1, 1, tzinfo=UTC)
@@ -130,11 +142,110 @@ def live_stock_milliseconds(store: Store, reads: int) -> list[float]:
     return sorted(seconds)
 
 
+BROKER = """
+import sys
+from confluent_kafka import Producer
+producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+broker = next(iter(producer.list_topics(timeout=30).brokers.values()))
+print(f"{broker.host}:{broker.port}", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def broker_at(bootstrap: str | None) -> Iterator[str]:
+    """Yield the address of the broker to use."""
+    if bootstrap is not None:
+        yield bootstrap
+        return
+    process = subprocess.Popen([sys.executable, "-c", BROKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def produce(address: str, topic: str, made: list[list[dict[str, Any]]]) -> None:
+    """Write the movements of all batches to partition 0 of a topic as JSON."""
+    producer = Producer({"bootstrap.servers": address, "linger.ms": 50, "queue.buffering.max.messages": 1_000_000})
+    for movements in made:
+        for movement in movements:
+            text = json.dumps(
+                movement, default=lambda value: value.isoformat() if hasattr(value, "isoformat") else str(value)
+            )
+            producer.produce(topic, value=text.encode(), partition=0)
+        producer.poll(0)
+    producer.flush()
+
+
+def bare_stream_seconds(address: str, topic: str, path: Path, number: int) -> float:
+    """Return the seconds from the first message to the last of a loop that consumes, reads and inserts."""
+    Store.migrate(f"sqlite:///{path}")
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA cache_size=-65536")
+    connection.execute("PRAGMA wal_autocheckpoint=8192")
+    marks = ", ".join("?" * (len(COLUMNS) + 1))
+    statement = f"INSERT INTO events (sequence, {', '.join(COLUMNS)}) VALUES ({marks})"
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "bare", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    done = 0
+    begin = 0.0
+    while done < number:
+        messages = consumer.consume(BATCH_ROWS, timeout=0.5)
+        begin = begin or time.perf_counter()
+        rows = []
+        for message in messages:
+            event = json.loads(message.value() or b"")
+            done += 1
+            identity = (event["source"], event["document"], event["line"], event["revision"])
+            rows.append(
+                (
+                    *(done, ":".join(map(str, identity)), "movement", *identity),
+                    *(event["occurred_at"], event["recorded_at"], event["sku"], event["location_id"]),
+                    *(event["movement_type"], event["quantity_units"], event["unit_price"], None, None, None, None),
+                )
+            )
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(statement, rows)
+        connection.execute("COMMIT")
+    seconds = time.perf_counter() - begin
+    consumer.close()
+    connection.close()
+    return seconds
+
+
+def our_stream_seconds(address: str, topic: str, path: Path, number: int) -> float:
+    """Return the seconds from the first batch to the last of the stream consumer."""
+    Store.migrate(f"sqlite:///{path}")
+    schema = MovementSchema(movement_json_schema(load_contract()))
+    instants: list[tuple[float, int]] = []
+    with Store.open(f"sqlite:///{path}") as store:
+
+        def watch(state: StreamState) -> None:
+            instants.append((time.perf_counter(), state.messages))
+            if state.messages >= number:
+                consumer.stop()
+
+        consumer = StreamConsumer(store, schema, StreamSettings(address, (topic,)), on_batch=watch)
+        consumer.run()
+        assert store.head()[0] == number
+    first = next(index for index, (_, messages) in enumerate(instants) if messages)
+    start, already = instants[first]
+    # From the end of the first batch on, so that joining the group is left out; scaled to all messages.
+    return (instants[-1][0] - start) * number / (number - already)
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=200, help="batches of 1,000 on each side")
     parser.add_argument("--rounds", type=int, default=20, help="the batches are parted in so many alternating rounds")
+    parser.add_argument("--bootstrap", help="a real broker, as host:port")
+    parser.add_argument("--messages", type=int, default=50, help="thousands of messages through the stream")
     arguments = parser.parse_args()
     made = batches(arguments.batches, seed=0)
     with tempfile.TemporaryDirectory() as folder:
@@ -156,6 +267,16 @@ def main() -> None:
             begin = time.perf_counter()
             report = store.verify()
             print(f"verify: {report.events:,} events in {time.perf_counter() - begin:.1f} s, whole: {report.is_whole}")
+        with broker_at(arguments.bootstrap) as address:
+            topic = f"bench_{uuid4().hex[:8]}"
+            produce(address, topic, batches(arguments.messages, seed=1))
+            number = arguments.messages * BATCH_ROWS
+            bare_stream = bare_stream_seconds(address, topic, Path(folder) / "bare_stream.sqlite", number)
+            our_stream = our_stream_seconds(address, topic, Path(folder) / "stream.sqlite", number)
+            print(f"stream, {number:,} messages from a {'real' if arguments.bootstrap else 'mock'} broker:")
+            print(f"  bare loop         {number / bare_stream:10,.0f} messages/s")
+            print(f"  StreamConsumer    {number / our_stream:10,.0f} messages/s")
+            print(f"  ratio             {bare_stream / our_stream:10.2f} (at least 0.30)")
 
 
 def store_seconds_of_duplicates(store: Store, made: list[list[dict[str, Any]]]) -> float:
