@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Start a real PostgreSQL and a real Apache Kafka broker (KRaft) on loopback, run the tests that need them, stop them.
+# What is missing is installed from Debian's packages and the Maven registry; what cannot start is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+processes=()
+
+stop() {
+  for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
+  for process in "${processes[@]}"; do wait "$process" 2>/dev/null || true; done
+  rm -rf "$work"
+}
+trap stop EXIT
+
+fail() { echo "test-services: $1" >&2; [ -f "${2:-}" ] && tail -n 30 "$2" >&2; exit 1; }
+
+free_port() { .venv/bin/python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+need() { # program, Debian package
+  command -v "$1" >/dev/null && return
+  [ "$(id -u)" = 0 ] || fail "$1 is missing: install the Debian package $2"
+  apt-get update -qq && apt-get install -y -qq "$2" >/dev/null || fail "the Debian package $2 cannot be installed"
+}
+
+start_postgresql() {
+  local bin data="$work/postgresql" port user=()
+  bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1) || true
+  if [ -z "$bin" ]; then
+    need postgres postgresql
+    bin=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1)
+  fi
+  port=$(free_port)
+  mkdir "$data"
+  # PostgreSQL refuses to run as root.
+  if [ "$(id -u)" = 0 ]; then
+    user=(runuser -u postgres --)
+    chmod 755 "$work"
+    chown postgres "$data"
+  fi
+  "${user[@]}" "$bin/initdb" -D "$data/cluster" -U tester -A trust >"$work/initdb.log" 2>&1 || fail "initdb failed" "$work/initdb.log"
+  "${user[@]}" "$bin/postgres" -D "$data/cluster" -h 127.0.0.1 -p "$port" -k "$data" >"$work/postgresql.log" 2>&1 &
+  processes+=($!)
+  for _ in $(seq 60); do "$bin/pg_isready" -q -h 127.0.0.1 -p "$port" && break; sleep 0.5; done
+  "$bin/pg_isready" -q -h 127.0.0.1 -p "$port" || fail "PostgreSQL does not answer" "$work/postgresql.log"
+  export POSTGRES_URL="postgresql://tester@127.0.0.1:$port/postgres"
+  echo "PostgreSQL $("$bin/postgres" --version | awk '{print $3}') on port $port"
+}
+
+start_kafka() {
+  [ -n "${KAFKA_BOOTSTRAP:-}" ] && { echo "Kafka at $KAFKA_BOOTSTRAP"; return; }
+  need java default-jre-headless
+  need mvn maven
+  local jars="${XDG_CACHE_HOME:-$HOME/.cache}/inventorybot/kafka-3.9.1" port controller
+  if [ ! -f "$jars/complete" ]; then
+    mvn -q -B -f infra/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$jars" >"$work/maven.log" 2>&1 ||
+      fail "Maven cannot bring the broker" "$work/maven.log"
+    touch "$jars/complete"
+  fi
+  port=$(free_port)
+  controller=$(free_port)
+  cat >"$work/kafka.properties" <<PROPERTIES
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=$work/kafka
+num.partitions=4
+auto.create.topics.enable=true
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+PROPERTIES
+  java -cp "$jars/*" kafka.tools.StorageTool format -t AAAAAAAAQACAAAAAAAAAAQ -c "$work/kafka.properties" >"$work/kafka.log" 2>&1 ||
+    fail "the broker's storage cannot be formatted" "$work/kafka.log"
+  java -Xmx512m -cp "$jars/*" kafka.Kafka "$work/kafka.properties" >>"$work/kafka.log" 2>&1 &
+  processes+=($!)
+  export KAFKA_BOOTSTRAP="127.0.0.1:$port"
+  .venv/bin/python - <<'PYTHON' || fail "the broker does not answer" "$work/kafka.log"
+import os
+from confluent_kafka.admin import AdminClient
+
+AdminClient({"bootstrap.servers": os.environ["KAFKA_BOOTSTRAP"], "log_level": 0}).list_topics(timeout=60)
+PYTHON
+  echo "Apache Kafka 3.9.1 (KRaft) on port $port"
+}
+
+start_postgresql
+start_kafka
+.venv/bin/pytest -m services
+.venv/bin/pytest tests/test_stream.py
