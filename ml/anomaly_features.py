@@ -412,7 +412,9 @@ def _details(
     sale, got, left, had = (given[name] for name in ("sales_units", "receipt_units", "closing_units", "opening_units"))
     want, counted = given["demand_units"], given["counted_change_units"]
     correction = np.nan_to_num(counted)
+    # What a series' first day books beside sales and receipts is the stock it begins with.
     opens = (rows == table.starts[table.code[rows]]) & (had == 0)
+    had = np.where(opens, given["other_units"], had)
     other = np.where(opens, 0.0, given["other_units"] - correction)
     mean, spread, size = state["mean"], state["size_spread"], state["size_log"]
     expected_demand = np.maximum(mean * np.exp(log_factor), 1e-6)
