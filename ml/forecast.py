@@ -76,8 +76,8 @@ class Settings:
 
     mean_rows: int = 240_000
     spread_rows: int = 80_000
-    rounds: int = 300
-    learning_rate: float = 0.08
+    rounds: int = 200
+    learning_rate: float = 0.15
     depth: int = 6
     tweedie_power: float = 1.3
     volume_power: float = 1.0
@@ -370,7 +370,7 @@ class Training:
                 result.append(pooled)
                 continue
             own = Dependence.fit(table[inside], pairs.ahead[inside], pairs.groups[inside])
-            some = inside if len(inside) <= 2000 else np.sort(generator.choice(inside, 2000, replace=False))
+            some = inside if len(inside) <= 1000 else np.sort(generator.choice(inside, 1000, replace=False))
             result.append(match_sums(own, quantiles[some], pairs.ahead[some], amounts[some], generator))
         return result
 
@@ -493,7 +493,7 @@ def fit_mean(
         matrix,
         settings.rounds,
         evals=[(unseen, "unseen")],
-        early_stopping_rounds=25,
+        early_stopping_rounds=15,
         verbose_eval=False,
     )
     best = max(int(booster.best_iteration) + 1, 10)

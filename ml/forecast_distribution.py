@@ -210,7 +210,7 @@ def match_sums(
     grid, horizons, known = grid[enough], horizons[enough], known[enough]
     total = np.where(known, actual[enough], 0.0).sum(axis=1)
     uniform = generator.random(len(total))
-    n, pools = grid.shape[2], 16
+    n, pools = grid.shape[2], 8
     pool = np.arange(len(total)) % pools
     seed = int(generator.integers(2**31))
     candidates = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
