@@ -1,6 +1,7 @@
 """The command `inventorybot`: what the Makefile calls and what a person types. Heavy libraries are imported on use."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -175,14 +176,122 @@ def schema(form: str) -> None:
     )
 
 
+@cli.command()
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path), default="data_dictionary.html")
+def docs(output: Path) -> None:
+    """Write the data dictionary (dbt docs) as one HTML file to OUTPUT."""
+    import shutil
+    import tempfile
+
+    from orchestration.resources import DBT_PROJECT
+
+    with tempfile.TemporaryDirectory(prefix="inventorybot_") as target:
+        # An empty catalogue: types and descriptions come from the contracts, and the warehouse stays untouched.
+        made = subprocess.run(
+            [
+                *(
+                    str(Path(sys.executable).parent / "dbt"),
+                    "--quiet",
+                    "docs",
+                    "generate",
+                    "--static",
+                    "--empty-catalog",
+                ),
+                *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", target),
+            ],
+            check=False,
+        )
+        if made.returncode:
+            raise click.ClickException("dbt could not write the data dictionary; its message stands above")
+        shutil.copyfile(Path(target) / "static_index.html", output)
+    click.echo(f"{output}: open it in a browser")
+
+
+@cli.command()
+@click.argument("model")
+@click.argument("version", required=False)
+def rollback(model: str, version: str | None) -> None:
+    """Make an earlier VERSION of MODEL the champion again; without VERSION, the champion before the present one."""
+    from orchestration.training import roll_back
+    from serving.store import Store
+
+    settings = _prepared(_settings())
+    from ml.tracking import Tracking
+
+    tracking = Tracking(settings.tracking_uri, settings.artifact_root)
+    try:
+        champion = roll_back(model, version, tracking, Store.open(settings.store_url))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{model}: version {champion.version} is champion; the next run predicts with it")
+
+
+@cli.group()
+def store() -> None:
+    """Look after the online store: the ledger of events, quarantine, epochs."""
+
+
+@store.command()
+def migrate() -> None:
+    """Create the store or bring it to the current schema."""
+    from serving.store import Store
+
+    settings = _settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    click.echo(f"schema version {Store.migrate(settings.store_url)}")
+
+
+@store.command()
+def verify() -> None:
+    """Walk the hash chain, and hold it against the heads that the published generations noted."""
+    from orchestration.publication import anchors
+    from serving.store import Store
+
+    settings = _settings()
+    with Store.open(settings.store_url) as opened:
+        report = opened.verify(anchors(settings.published))
+    click.echo(f"{report.events:,} events in {report.batches:,} batches, head {report.sequence} {report.chain_hash}")
+    for problem in report.problems:
+        click.echo(problem, err=True)
+    if not report.is_whole:
+        sys.exit(_FAILED)
+
+
+@store.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(file: Path) -> None:
+    """Write a checked snapshot to FILE while others go on writing."""
+    from serving.store import Store
+
+    with Store.open(_settings().store_url) as opened:
+        report = opened.backup(file)
+    click.echo(f"{file}: {report.events:,} events, head {report.sequence}")
+
+
+@store.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def restore(file: Path) -> None:
+    """Fill an empty or absent store from the snapshot FILE."""
+    from serving.store import Store
+
+    report = Store.restore(file, _settings().store_url)
+    click.echo(f"restored {report.events:,} events, head {report.sequence}")
+
+
 def _become(command: list[str]) -> None:
     program = Path(sys.executable).parent / command[0]
     os.execv(str(program), [str(program), *command[1:]])
 
 
 def main() -> None:
-    """Entry point of the command."""
-    cli()
+    """Entry point of the command; what the store says of itself is told without a traceback."""
+    from serving.store import StoreError
+
+    try:
+        cli()
+    except StoreError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(_FAILED)
 
 
 if __name__ == "__main__":

@@ -167,6 +167,12 @@ def current_manifest(published: Path) -> dict[str, Any] | None:
     return manifest
 
 
+def anchors(published: Path) -> list[tuple[int, str]]:
+    """Return sequence and chain hash of the ledger as each kept generation noted them: a cut-off tail shows there."""
+    ledgers = [json.loads(path.read_text())["ledger"] for path in sorted(published.glob("wh_*.json"))]
+    return [(ledger["sequence"], ledger["hash"]) for ledger in ledgers]
+
+
 def _share_large(exports: Path, published: Path, relation: str, rows: int, digest: str) -> PublishedTable:
     if rows < LARGE_TABLE_ROWS:
         return PublishedTable(relation, rows, digest, None)

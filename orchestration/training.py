@@ -189,6 +189,34 @@ def repair_champion(model: str, tracking: "Tracking", store: "Store") -> "Versio
     return champion
 
 
+def roll_back(model: str, version: str | None, tracking: "Tracking", store: "Store") -> "Version":
+    """Make an earlier version the champion: first the epoch row, which decides, then the alias.
+
+    Args:
+        model: registered model.
+        version: version to go back to; None = the champion before the present one.
+        tracking: MLflow.
+        store: online store.
+
+    Raises:
+        ValueError: there is no such model or version, or no champion before the present one.
+    """
+    if model not in MODELS:
+        raise ValueError(f"no model is called {model!r}; the models are {', '.join(MODELS)}")
+    history = store.epochs(epoch_name(model))
+    if version is None:
+        earlier = [epoch.value for epoch in history if epoch.value != history[-1].value]
+        if not earlier:
+            raise ValueError(f"{model} had no champion before the present one; name the version to go back to")
+        version = earlier[-1]
+    detail = next((epoch.detail for epoch in reversed(history) if epoch.value == version), None)
+    if detail is None:
+        raise ValueError(f"version {version} of {model} was never champion; promote it by training")
+    tracking.load_folder(tracking.version(model, version))
+    store.advance(epoch_name(model), store.claim(epoch_name(model), "rollback", {}), version, detail)
+    return tracking.promote(model, version)
+
+
 def champion_of(model: str, tracking: "Tracking", store: "Store") -> "Version":
     """Return the champion of a model.
 
