@@ -1,0 +1,163 @@
+"""The life cycle of a model: trained when needed, promoted when it passes, never twice on the same."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from ml.forecast_baselines import train_recent
+from ml.tracking import Tracking, Version
+from orchestration.training import (
+    Headline,
+    NoChampion,
+    NothingToLearn,
+    Outcome,
+    Trained,
+    When,
+    bring_up_to_date,
+    champion_of,
+    pinned_models,
+    repair_champion,
+    roll_back,
+)
+from serving.store import Store
+
+MODEL = "demand_forecast"
+
+
+@dataclass
+class Home:
+    folder: Path
+    tracking: Tracking
+    store: Store
+
+    def learn_from(self, value: int) -> None:
+        duckdb.sql(f"copy (select {value} as value) to '{self.folder / 'data.parquet'}' (format parquet)")
+
+    def train(self, when: When, fit: Callable[[Path, Version | None], Trained]) -> Outcome:
+        return bring_up_to_date(
+            MODEL,
+            when=when,
+            data=[self.folder / "data.parquet"],
+            code=["ml/forecast_baselines.py"],
+            libraries=["numpy"],
+            parameters={"seed": 0},
+            fit=fit,
+            tracking=self.tracking,
+            store=self.store,
+            run_id="run",
+        )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    Store.migrate(url)
+    tracking = Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
+    made = Home(tmp_path, tracking, Store.open(url))
+    made.learn_from(1)
+    return made
+
+
+def fitted(folder: Path, *, passed: bool) -> Trained:
+    days = pd.date_range("2024-01-01", periods=30)
+    demand = pd.DataFrame({"sku": "a", "location_id": "L", "period_start": days, "demand_units": 1.0})
+    forecaster = train_recent(demand, freq="D", horizon=3)
+    forecaster.save(folder)
+    return Trained(
+        verdict=pd.DataFrame([{"criterion": "wrmsse", "value": 1.0, "threshold": 1.0, "passed": passed}]),
+        metrics={"wrmsse": 1.0},
+        headline=Headline("WRMSSE", 1.0, 2.0, "naive"),
+        model_card="A test.",
+        input_example=demand,
+        output_example=forecaster.predict(demand),
+    )
+
+
+def good(folder: Path, _champion: Version | None) -> Trained:
+    return fitted(folder, passed=True)
+
+
+def bad(folder: Path, _champion: Version | None) -> Trained:
+    return fitted(folder, passed=False)
+
+
+def nothing(_folder: Path, _champion: Version | None) -> Trained:
+    raise NothingToLearn("2 rows are too few")
+
+
+def test_a_model_without_champion_is_trained_and_promoted(home: Home) -> None:
+    outcome = home.train(When.MISSING, good)
+    assert outcome.champion is not None
+    assert outcome.champion.version == "1"
+    assert pinned_models(home.tracking)[MODEL]["version"] == "1"
+
+
+def test_a_model_with_champion_is_not_trained_by_the_daily_job_whatever_the_data(home: Home) -> None:
+    home.train(When.MISSING, good)
+    home.learn_from(2)
+    outcome = home.train(When.MISSING, good)
+    assert outcome.trained is None
+    assert "nothing trained" in outcome.note
+
+
+def test_the_weekly_job_trains_on_changed_data_alone(home: Home) -> None:
+    home.train(When.MISSING, good)
+    assert home.train(When.CHANGED, good).trained is None
+    home.learn_from(2)
+    assert home.train(When.CHANGED, good).trained is not None
+    assert home.tracking.training_runs(MODEL) == 2
+
+
+def test_a_failed_gate_never_replaces_the_champion(home: Home) -> None:
+    home.train(When.MISSING, good)
+    home.learn_from(2)
+    outcome = home.train(When.CHANGED, bad)
+    assert outcome.failed_criteria() == ["wrmsse"]
+    champion = home.tracking.champion(MODEL)
+    assert champion is not None
+    assert champion.version == "1"
+
+
+def test_what_failed_its_gate_is_not_trained_again_on_the_same(home: Home) -> None:
+    home.train(When.MISSING, bad)
+    outcome = home.train(When.MISSING, bad)
+    assert outcome.trained is None
+    assert "failed its gate" in outcome.note
+
+
+def test_too_little_to_learn_from_is_told(home: Home) -> None:
+    assert home.train(When.MISSING, nothing).note == "nothing trained: 2 rows are too few"
+    with pytest.raises(NoChampion, match="inventorybot train"):
+        champion_of(MODEL, home.tracking, home.store)
+
+
+def test_the_alias_follows_the_row_of_the_store(home: Home) -> None:
+    home.train(When.MISSING, good)
+    home.tracking.demote(MODEL)
+    repaired = repair_champion(MODEL, home.tracking, home.store)
+    assert repaired is not None
+    assert repaired.version == "1"
+
+
+def test_rolling_back_makes_the_champion_before_champion_again(home: Home) -> None:
+    home.train(When.MISSING, good)
+    home.learn_from(2)
+    home.train(When.CHANGED, good)
+    assert roll_back(MODEL, None, home.tracking, home.store).version == "1"
+    assert champion_of(MODEL, home.tracking, home.store).version == "1"
+
+
+def test_rolling_back_without_history_says_so(home: Home) -> None:
+    home.train(When.MISSING, good)
+    with pytest.raises(ValueError, match="no champion before the present one"):
+        roll_back(MODEL, None, home.tracking, home.store)
+
+
+def test_only_a_former_champion_can_be_rolled_back_to(home: Home) -> None:
+    home.train(When.MISSING, bad)
+    with pytest.raises(ValueError, match="was never champion"):
+        roll_back(MODEL, "1", home.tracking, home.store)
