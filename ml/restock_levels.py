@@ -75,6 +75,8 @@ def simulate_pipeline(
     m, n, horizon = paths.shape
     slots = int(review.max()) if keep_cycle else 0
     by_period = np.ascontiguousarray(paths.transpose(2, 0, 1), dtype=np.float32)
+    if (lead == lead[:, :1]).all():
+        lead = lead[:, :1]
     end = lead + review[:, None]
     last = int(end.max())
     mean_rate = by_period.mean(axis=0) if last > horizon else np.zeros((1, 1), np.float32)
@@ -101,26 +103,35 @@ def simulate_pipeline(
             stockout_by[:, t - 1] = np.count_nonzero(worst > SMALLEST_UNITS / 2, axis=1) / n
         if t > last:
             continue
-        before = lead >= t
-        arriving = lead == t
-        if arriving.any():
-            np.copyto(lost_before, np.where(lost_column, worst, 0), where=arriving)
-            np.copyto(start_demand, cumulated, where=arriving)
-            np.copyto(start_net, cumulated - supply[:, column], where=arriving)
-        inside = ~before & (end >= t)
-        if not inside.any():
+        arriving = _places(lead == t)
+        if _any(arriving):
+            lost_before[arriving] = np.where(lost_column, worst, 0)[arriving]
+            start_demand[arriving] = cumulated[arriving]
+            start_net[arriving] = (cumulated - supply[:, column])[arriving]
+        inside = _places((lead < t) & (end >= t))
+        if not _any(inside):
             continue
-        np.maximum(cycle_worst, short, out=cycle_worst, where=inside)
+        cycle_worst[inside] = np.maximum(cycle_worst[inside], short[inside])
         needed = cycle_worst - lost_before + owed[:, column]
-        ending = end == t
-        np.copyto(worst_need, needed, where=ending)
-        np.copyto(interval, cumulated, where=ending)
-        np.copyto(end_net, cumulated - supply[:, column], where=ending)
+        ending = _places(end == t)
+        if _any(ending):
+            worst_need[ending] = needed[ending]
+            interval[ending] = cumulated[ending]
+            end_net[ending] = (cumulated - supply[:, column])[ending]
         if keep_cycle:
             # A cycle is consecutive periods, so t modulo the longest cycle never meets an occupied slot.
-            np.copyto(need[t % slots], np.where(lost_column, needed, short), where=inside)
-            np.copyto(demand_to[t % slots], cumulated, where=inside)
+            need[t % slots][inside] = np.where(lost_column, needed, short)[inside]
+            demand_to[t % slots][inside] = cumulated[inside]
     return Pipeline(interval, start_demand, start_net, end_net, worst_need, need, demand_to, stockout_by)
+
+
+def _places(chosen: Flags) -> Flags | npt.NDArray[np.int64]:
+    """Return whole rows where all paths of an item share their lead time (copied far faster), else single cells."""
+    return np.flatnonzero(chosen[:, 0]) if chosen.shape[1] == 1 else chosen
+
+
+def _any(places: Flags | npt.NDArray[np.int64]) -> bool:
+    return bool(places.any()) if places.dtype == bool else places.size > 0
 
 
 def sample_quantile(values: Floats, level: Doubles) -> Doubles:

@@ -225,10 +225,10 @@ demand: the week before a gap sells 1.36 times its trailing mean, so every polic
 The weeks 105–156 are two runs of 26 weeks, each started by the protocol: that is how the published 44,986.6 and
 40,120.0 arise (19,419.0 + 25,567.6 and 18,062.8 + 22,057.2); one run of 52 weeks costs 44,991.4 and 40,128.4.
 Textbook quantile = order up to the 1/(1+0.2) quantile of three weeks' demand. Around the benchmark's own forecast
-(normal) it costs more than the benchmark: the critical ratio belongs to one week's newsvendor, but the quantile is taken of three
-weeks whose errors add up, as if unmet demand waited. What is lost in the two weeks before the order arrives need not be
-bought again, and a unit too many stays for more than the one week it is charged for. A better forecast narrows the loss,
-the cost target (which loses demand as the shop does) removes it.
+(normal) it costs more than the benchmark: the critical ratio belongs to one week's newsvendor, but the quantile is
+taken of three weeks whose errors add up, as if unmet demand waited. What is lost in the two weeks before the order
+arrives need not be bought again, and a unit too many stays for more than the one week it is charged for. A better
+forecast narrows the loss; the cost target, which loses demand as the shop does, removes it.
 """
 
 
