@@ -4,7 +4,7 @@
     after dbt read always passed all its tests.
 #}
 {% macro export_relations(results) %}
-    {% set folder = env_var('INVENTORYBOT_EXPORTS', '') %}
+    {% set folder = env_var('INVENTORYBOT_EXPORTS', '') | replace("'", "''") %}
     {% if execute and folder %}
         {% set failed = results | rejectattr('status', 'in', ['success', 'pass', 'warn']) | list %}
         {% if failed %}

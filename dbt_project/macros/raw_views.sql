@@ -6,7 +6,7 @@
 
 {% macro create_raw_views() %}
     {% if execute %}
-        {% set folder = env_var('INVENTORYBOT_RAW', '') %}
+        {% set folder = env_var('INVENTORYBOT_RAW', '') | replace("'", "''") %}
         {% set until = latest_batch_allowed() %}
         {% set statements = ['create schema if not exists raw'] %}
         {% set quarantined = [] %}
@@ -36,7 +36,7 @@
 
 {% macro create_prediction_views() %}
     {% if execute %}
-        {% set folder = env_var('INVENTORYBOT_PREDICTIONS', '') %}
+        {% set folder = env_var('INVENTORYBOT_PREDICTIONS', '') | replace("'", "''") %}
         {% set statements = ['create schema if not exists predictions'] %}
         {% for table in source_tables('predictions') %}
             {% set path = folder ~ '/' ~ table.name ~ '.parquet' %}

@@ -66,6 +66,7 @@ chosen as (
     left join next_orders on preferred_terms.supplier_id = next_orders.supplier_id
     left join measured
         on preferred_terms.supplier_id = measured.supplier_id and preferred_terms.location_id = measured.location_id
+    where products.is_active
 ),
 
 terms as (
