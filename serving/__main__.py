@@ -21,7 +21,12 @@ def main(arguments: list[str] | None = None) -> None:
 
     from serving.app import Settings, create_app
 
-    settings = Settings(given.published, given.tracking_uri, max_body_bytes=given.max_body_bytes)
+    settings = Settings(
+        given.published,
+        given.tracking_uri,
+        max_body_bytes=given.max_body_bytes,
+        preloaded=("demand_forecast",),
+    )
     uvicorn.run(create_app(settings), host=given.host, port=given.port, log_level="warning")
 
 

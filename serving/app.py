@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import math
+import threading
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -52,6 +53,7 @@ class Settings:
         max_page_rows: most rows of a page.
         concurrent_predictions: invocations computed at once; others wait.
         waiting_predictions: invocations that may wait; more are turned away.
+        preloaded: models loaded in the background from the start, so that nobody waits for libraries to be imported.
     """
 
     published: Path
@@ -61,6 +63,7 @@ class Settings:
     max_page_rows: int = 10_000
     concurrent_predictions: int = 2
     waiting_predictions: int = 32
+    preloaded: tuple[str, ...] = ()
 
 
 class _Filters(BaseModel):
@@ -123,6 +126,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        threading.Thread(target=_preload, args=(served,), name="preload", daemon=True).start()
         yield
         served.generations.close()
         served.models.close()
@@ -142,6 +146,16 @@ def create_app(settings: Settings) -> FastAPI:
     _add_model_routes(app, served)
     app.openapi = lambda: reference_page.openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _preload(served: _Served) -> None:
+    for name in served.settings.preloaded:
+        try:
+            pin = served.generations.current().models.get(name)
+            if pin is not None:
+                served.models.get(name, pin)
+        except (NothingPublishedError, ModelRefusedError) as error:
+            _LOG.warning("%s is not loaded yet: %s", name, error)
 
 
 def _add_state_routes(app: FastAPI, served: _Served) -> None:

@@ -99,6 +99,7 @@ class Models:
 
     def _load(self, name: str, pin: Mapping[str, str]) -> LoadedModel:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
         import mlflow.pyfunc
         from mlflow.exceptions import MlflowException

@@ -135,7 +135,8 @@ table { border-collapse: collapse; width: 100%; }
 td { padding: .25rem .75rem .25rem 0; vertical-align: top; }
 td:first-child { font-family: ui-monospace, monospace; white-space: nowrap; }
 td:nth-child(2) { color: color-mix(in srgb, currentColor 65%, transparent); }
-input { font: inherit; width: 100%; box-sizing: border-box; }
+input, select { font: inherit; width: 100%; box-sizing: border-box; }
+td:last-child { width: 16rem; }
 button { font: inherit; padding: .25rem 1rem; margin-top: .5rem; }
 pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); border-radius: .375rem; font-size: .875rem; }
 """.strip()
@@ -219,14 +220,25 @@ def _parameters(parameters: list[Mapping[str, Any]], path: str, *, is_form: bool
     if not parameters:
         return
     yield "<table>"
-    for parameter in parameters:
+    # Paging comes after what is asked for.
+    for parameter in sorted(parameters, key=lambda parameter: parameter["name"] in ("limit", "cursor", "format")):
         name, schema = parameter["name"], parameter["schema"]
         identity = escape(f"{path.strip('/').replace('/', '-')}-{name}")
         label = f'<label for="{identity}">{escape(name)}</label>' if is_form else escape(name)
-        field = f'<td><input id="{identity}" name="{escape(name)}"></td>' if is_form else ""
+        field = f"<td>{_field(identity, name, schema)}</td>" if is_form else ""
         about = parameter.get("description") or schema.get("description") or ""
         yield f"<tr><td>{label}</td><td>{escape(_kind(schema))}</td><td>{escape(about)}</td>{field}</tr>"
     yield "</table>"
+
+
+def _field(identity: str, name: str, schema: Mapping[str, Any]) -> str:
+    inner = next((choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"), schema)
+    inner = inner.get("items", inner)
+    if "enum" in inner:
+        options = "".join(f"<option>{escape(choice)}</option>" for choice in ["", *inner["enum"]])
+        return f'<select id="{identity}" name="{escape(name)}">{options}</select>'
+    kind = "date" if inner.get("format") == "date" else "text"
+    return f'<input type="{kind}" id="{identity}" name="{escape(name)}">'
 
 
 def _kind(schema: Mapping[str, Any]) -> str:

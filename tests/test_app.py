@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -71,6 +72,14 @@ def follow(client, address, **parameters):
 
 
 # State
+
+
+def test_a_server_starts_before_the_first_publication(tmp_path, home, caplog):
+    with opened(tmp_path, home, preloaded=("demand_forecast",)) as client:
+        assert client.get("/ping").status_code == 200
+        while "preload" in {thread.name for thread in threading.enumerate()}:
+            time.sleep(0.01)
+    assert "demand_forecast is not loaded yet: nothing is published" in caplog.text
 
 
 def test_an_unpublished_home_answers_503_with_the_remedy_and_still_pings(own):
@@ -506,23 +515,23 @@ def test_the_root_leads_to_the_reference_page(client):
 # The command
 
 
-def test_the_command_serves_on_loopback(client, home):
+def test_the_command_serves_on_loopback_and_loads_the_forecaster_by_itself(client, home):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     arguments = ["--published", str(home / "published"), "--tracking-uri", tracking_uri(home), "--port", str(port)]
     process = subprocess.Popen([sys.executable, "-m", "serving", *arguments], stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
+        for _ in range(600):
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
-                    assert json.load(answer)["status"] == "ok"
-                break
+                    if json.load(answer)["models"]["demand_forecast"]["is_loaded"]:
+                        break
             except OSError:
                 assert process.poll() is None
-                time.sleep(0.1)
+            time.sleep(0.1)
         else:
-            pytest.fail("the server did not answer within 20 s")
+            pytest.fail("the server did not answer, or did not load the forecaster")
     finally:
         process.terminate()
         process.wait()
