@@ -6,6 +6,7 @@ from typing import Any
 
 from dagster import (
     AssetCheckResult,
+    AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
     AssetsDefinition,
@@ -20,7 +21,7 @@ from orchestration.ingest.online import events_behind
 from orchestration.ingest.rules import Validation, validate
 from orchestration.resources import HomeResource, StoreResource
 
-CHECK = "expectations"
+EXPECTATIONS, FILES = "expectations", "files"
 
 
 def raw_asset(table: Table) -> AssetsDefinition:
@@ -32,7 +33,10 @@ def raw_asset(table: Table) -> AssetsDefinition:
         description=table.description,
         pool="ingest",
         kinds={"parquet", "greatexpectations"},
-        check_specs=[AssetCheckSpec(CHECK, asset=["raw", table.name], blocking=True, description="Its suite holds.")],
+        check_specs=[
+            AssetCheckSpec(EXPECTATIONS, asset=["raw", table.name], blocking=True, description="Its suite holds."),
+            AssetCheckSpec(FILES, asset=["raw", table.name], description="Every file that lies there could be read."),
+        ],
     )
     def ingest(
         context: AssetExecutionContext, home: HomeResource, store: StoreResource
@@ -46,7 +50,8 @@ def raw_asset(table: Table) -> AssetsDefinition:
         for notice in report.notices:
             context.log.warning("raw/%s: %s", table.name, notice)
         yield MaterializeResult(metadata=_metadata(report))
-        yield _check(report, validation)
+        yield _expectations(report, validation)
+        yield _files(report)
 
     return ingest
 
@@ -65,11 +70,21 @@ def _metadata(report: ArrivalReport) -> dict[str, Any]:
     }
 
 
-def _check(report: ArrivalReport, validation: Validation | None) -> AssetCheckResult:
+def _files(report: ArrivalReport) -> AssetCheckResult:
+    refused = [f"raw/{report.table}/{file.name}: {file.reason}" for file in report.rejected]
+    return AssetCheckResult(
+        check_name=FILES,
+        passed=not refused,
+        severity=AssetCheckSeverity.WARN,
+        metadata={"failures": "; ".join(refused) or "none"},
+    )
+
+
+def _expectations(report: ArrivalReport, validation: Validation | None) -> AssetCheckResult:
     broken = [] if validation is None else [result for result in validation.results if not result.success]
     told = [f"{result.rule}: {result.unexpected_count:,} rows, {result.observed}" for result in broken]
     return AssetCheckResult(
-        check_name=CHECK,
+        check_name=EXPECTATIONS,
         passed=report.failed is None and not broken,
         metadata={
             "failures": "; ".join(filter(None, [report.failed, *told])) or "none",
