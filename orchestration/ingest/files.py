@@ -399,7 +399,7 @@ def records(text: CsvText, layout: Layout) -> Iterator[Record]:
             record = f"{record}\n{more}"
             taken += 1
             state, values = _parse(record, layout.delimiter)
-        if taken and (state != _CLOSED or len(_without_last_empty(values, width)) != width):
+        if taken and (state != _CLOSED or len(_without_empty_end(values, width)) != width):
             record, taken, state = line, 0, _OPEN
         lines.skip(taken)
         if state == _CLOSED:
@@ -414,7 +414,7 @@ def records(text: CsvText, layout: Layout) -> Iterator[Record]:
 
 
 def _by_width(number: int, line: str, values: list[str], width: int, text: CsvText) -> Record:
-    values = _without_last_empty(values, width)
+    values = _without_empty_end(values, width)
     if len(line) > _LONGEST_RECORD:
         reason = f"the line has {len(line)} characters, at most {_LONGEST_RECORD} are allowed"
         return Record(number, line[:_LONGEST_HEADER], None, "line_too_long", reason)
@@ -428,8 +428,11 @@ def _by_width(number: int, line: str, values: list[str], width: int, text: CsvTe
     return Record(number, line, None, rule, reason)
 
 
-def _without_last_empty(values: list[str], width: int) -> list[str]:
-    return values[:-1] if len(values) == width + 1 and not values[-1].strip() else values
+def _without_empty_end(values: list[str], width: int) -> list[str]:
+    """Return the values without the empty ones behind the last column, as DuckDB reads them."""
+    while len(values) > width and not values[-1].strip():
+        values = values[:-1]
+    return values
 
 
 def _parse(record: str, delimiter: str) -> tuple[str, list[str]]:
@@ -437,9 +440,13 @@ def _parse(record: str, delimiter: str) -> tuple[str, list[str]]:
     values: list[str] = []
     at, end = 0, len(record)
     while True:
-        if at < end and record[at] == '"':
+        # Blanks around quotation marks are not part of the value, as DuckDB reads them.
+        first = at
+        while first < end and record[first] == " ":
+            first += 1
+        if first < end and record[first] == '"':
             parts = []
-            at += 1
+            at = first + 1
             while True:
                 close = record.find('"', at)
                 if close < 0:
@@ -449,6 +456,8 @@ def _parse(record: str, delimiter: str) -> tuple[str, list[str]]:
                 if at == end or record[at] != '"':
                     break
                 parts.append('"')
+                at += 1
+            while at < end and record[at] == " ":
                 at += 1
             if at < end and not record.startswith(delimiter, at):
                 return _MALFORMED, []

@@ -43,7 +43,6 @@ _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_80
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KNOWN_OPTIONS = {"name", "table", "url", "query", "from", "cursor", "overlap", "columns"}
-_LEAST_ROWS_TO_TRY = 100
 
 
 @dataclass(frozen=True)
@@ -189,6 +188,7 @@ def pull(
 
 def try_source(source: SqlSource) -> SourceTrial:
     """Read the first rows of a source and compare its columns with the contract."""
+    rows = 0
     try:
         for batch in _batches(source, source.query, None):
             names = _renamed(source, batch.schema.names)
@@ -203,11 +203,12 @@ def try_source(source: SqlSource) -> SourceTrial:
                 return SourceTrial(source, False, message)
             if source.cursor is not None and source.cursor not in batch.schema.names:
                 return SourceTrial(source, False, f"the query has no column {source.cursor!r} to be the cursor")
-            rows = f"at least {batch.num_rows}" if batch.num_rows >= _LEAST_ROWS_TO_TRY else str(batch.num_rows)
-            return SourceTrial(source, True, f"works: {rows} rows, {len(names)} columns")
+            rows += batch.num_rows
+            if rows:
+                break
     except SourceUnavailable as error:
         return SourceTrial(source, False, str(error))
-    return SourceTrial(source, True, "works: no rows yet")
+    return SourceTrial(source, True, "works" if rows else "works, and has no rows")
 
 
 def _pull_once(source: SqlSource, path: Path, since: str | None) -> str | None:
