@@ -27,13 +27,10 @@ def take(connection: Connection, source: str, door: str, now: int, *, hand_over:
 
 def taken_elsewhere(connection: Connection, sources: set[str], now: int) -> dict[str, str]:
     """Take sources for the online store; returns the door of each that another one holds."""
-    if not sources:
-        return {}
-    found = connection.execute(select(authorities).where(authorities.c.source.in_(sorted(sources))))
-    holders = {row.source: row.door for row in found}
-    for source in sorted(sources - holders.keys()):
+    known = holders(connection)
+    for source in sorted(sources - known.keys()):
         take(connection, source, ONLINE_STORE, now, hand_over=False)
-    return {source: door for source, door in holders.items() if door != ONLINE_STORE}
+    return {source: known[source] for source in sources & known.keys() if known[source] != ONLINE_STORE}
 
 
 def holders(connection: Connection) -> dict[str, str]:

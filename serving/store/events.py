@@ -149,9 +149,15 @@ def typed_movements(events: Sequence[Mapping[str, Any]]) -> list[Row] | None:
     Works column by column on distinct values. Gives up with None at the first thing out of the ordinary; `typed_row`
     then finds which event it is and why.
     """
-    if not all(type(event) is dict and event.keys() <= _MOVEMENT_FIELDS for event in events):
+    if set(map(type, events)) != {dict}:
         return None
-    given: dict[str, list[Any]] = {name: [event.get(name) for event in events] for name in _MOVEMENT_FIELDS}
+    present = frozenset().union(*events)
+    if not present <= _MOVEMENT_FIELDS:
+        return None
+    nothing = [None] * len(events)
+    given: dict[str, list[Any]] = {
+        name: [event.get(name) for event in events] if name in present else nothing for name in _MOVEMENT_FIELDS
+    }
     # Equal values of different types would share one conversion; so each column is held to types that may.
     if not all(set(map(type, given[name])) <= types for name, types in _ORDINARY_TYPES.items()):
         return None
@@ -165,7 +171,10 @@ def typed_movements(events: Sequence[Mapping[str, Any]]) -> list[Row] | None:
     ):
         return None
     try:
-        typed = {name: _converted(name, given[name], read) for name, read in _READERS.items()}
+        typed = {
+            name: nothing if given[name] is nothing else _converted(name, given[name], read)
+            for name, read in _READERS.items()
+        }
     except Refused:
         return None
     recorded_ats = [
@@ -207,7 +216,7 @@ def typed_movements(events: Sequence[Mapping[str, Any]]) -> list[Row] | None:
             typed["lot_id"],
             typed["reference"],
             typed["reason"],
-            [None] * len(events),
+            nothing,
             strict=True,
         )
     )

@@ -93,16 +93,32 @@ def follow(
     to_fold = {(row[_SKU], row[_LOCATION]) for row in fresh if row[_TYPE] == "count"}
     for found in connection.execute(_REVISED, {"first": first, "last": last}):
         to_fold.update(((found[0], found[1]), (found[2], found[3])))
-    connection.execute(_ADD, {"first": first, "last": last})
+    connection.execute(_ADD[connection.dialect.name], {"first": first, "last": last})
     for sku, location_id in sorted(to_fold):
         _refold(connection, sku, location_id, last, units_after)
 
 
-# Adds movements to the state of their items. A movement at or before the last count changes nothing.
-_ADD = text("""
+# Adds movements to the state of their items. A movement at or before the last count changes nothing. SQLite takes the
+# movements one by one, in the order of the table: half the time of grouping them first. PostgreSQL does not let one
+# statement touch a row twice, so there they are grouped, and the count is looked up beside.
+_INTO_STATE = """
     INSERT INTO live_stock (
         sku, location_id, counted_at, ledger_thousandths, published_thousandths, last_occurred_at, sequence, is_settled
     )
+"""
+_ADD = {
+    "sqlite": text(f"""{_INTO_STATE}
+    SELECT sku, location_id, NULL, quantity_thousandths, 0, occurred_at, sequence, true
+    FROM events
+    WHERE sequence BETWEEN :first AND :last AND event_type = 'movement'
+    ORDER BY sku, location_id
+    ON CONFLICT (sku, location_id) DO UPDATE SET
+        ledger_thousandths = ledger_thousandths
+            + CASE WHEN counted_at >= excluded.last_occurred_at THEN 0 ELSE excluded.ledger_thousandths END,
+        last_occurred_at = max(coalesce(last_occurred_at, excluded.last_occurred_at), excluded.last_occurred_at),
+        sequence = max(sequence, excluded.sequence)
+    """),
+    "postgresql": text(f"""{_INTO_STATE}
     SELECT
         event.sku,
         event.location_id,
@@ -120,12 +136,10 @@ _ADD = text("""
     GROUP BY event.sku, event.location_id
     ON CONFLICT (sku, location_id) DO UPDATE SET
         ledger_thousandths = live_stock.ledger_thousandths + excluded.ledger_thousandths,
-        last_occurred_at = CASE
-            WHEN live_stock.last_occurred_at > excluded.last_occurred_at THEN live_stock.last_occurred_at
-            ELSE excluded.last_occurred_at
-        END,
+        last_occurred_at = greatest(live_stock.last_occurred_at, excluded.last_occurred_at),
         sequence = excluded.sequence
-""")
+    """),
+}
 
 # Items of events that correct another revision of their line or are corrected by one, on both sides.
 _REVISED = text("""
@@ -173,10 +187,7 @@ _LAST_OCCURRED = text(
     "AND event_type IN ('movement', 'count')"
 )
 
-_PUT = text("""
-    INSERT INTO live_stock (
-        sku, location_id, counted_at, ledger_thousandths, published_thousandths, last_occurred_at, sequence, is_settled
-    )
+_PUT = text(f"""{_INTO_STATE}
     VALUES (
         :sku, :location_id, :counted_at, :ledger_thousandths, :published_thousandths, :last_occurred_at, :sequence,
         :is_settled
