@@ -115,7 +115,7 @@ def _ranked(benefits: pd.DataFrame, suppliers: pd.DataFrame) -> pd.DataFrame:
     total = blocks["order_cost"].where(first, 0.0).groupby(blocks["supplier_id"]).transform("sum")
     worth = blocks["benefit"].where(first, 0.0).groupby(blocks["supplier_id"]).transform("sum")
     reached = ~blocks["needs_more"] | ((total >= blocks["minimum"] - 1e-9) & (worth > 0))
-    blocks, first, total, worth = (part[reached] for part in (blocks, first, total, worth))
+    blocks, first, total, worth = blocks[reached].copy(), first[reached], total[reached], worth[reached]
     blocks["bundle"] = np.where(first, "minimum of " + blocks["supplier_id"].astype(str), blocks.index.astype(str))
     with np.errstate(divide="ignore", invalid="ignore"):
         together = np.where(total > 0, worth / total, np.inf)

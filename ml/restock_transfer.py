@@ -52,7 +52,7 @@ def transfer(
     on_order = stock.get("on_order_units", 0.0)
     gap = (free + on_order - level).where(known, 0.0)
     pack = stock["order_multiple_units"].fillna(1.0) if "order_multiple_units" in stock else pd.Series(1.0, stock.index)
-    excess = np.minimum(gap, free).clip(lower=0).to_numpy(dtype=np.float64)
+    excess = gap.where(gap <= free, free).clip(lower=0).to_numpy(dtype=np.float64)
     short = (-gap).clip(lower=0).to_numpy(dtype=np.float64)
     place = pd.MultiIndex.from_frame(stock[KEYS])
     ways = _possible_moves(stock, lanes, short)

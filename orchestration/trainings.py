@@ -79,7 +79,7 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: "Version |
     )
     overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].set_index("recipe")[METRICS]
     metrics = {
-        metric if recipe == _RECIPE else f"{recipe}_{metric}": value
+        str(metric) if recipe == _RECIPE else f"{recipe}_{metric}": float(value)
         for recipe, figures in overall.to_dict("index").items()
         for metric, value in figures.items()
     }

@@ -277,7 +277,8 @@ def test_allocation_is_within_the_first_unfitting_block_of_the_optimum(seed: int
     assert plan["order_cost"].sum() <= budget
     ranked = benefits.assign(ratio=benefits["benefit"] / benefits["order_cost"]).sort_values("ratio", ascending=False)
     unfitting = ranked[ranked["order_cost"].cumsum() > budget]["benefit"].head(1).sum()
-    assert plan["benefit"].sum() >= best_benefit(benefits, budget) - unfitting - 1e-6
+    # Each of up to eight lines is rounded to a millionth.
+    assert plan["benefit"].sum() >= best_benefit(benefits, budget) - unfitting - 8e-6
 
 
 @given(seed=st.integers(0, 10_000), minimum=st.sampled_from([0.0, 8.0, 25.0]))
