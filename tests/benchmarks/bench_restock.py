@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_restock.py [item-locations]   default 100,000, kept in tests/benchmarks/results
 
-Demand draws are made here, chunk by chunk, and not timed. Ratios are of processor time in one run.
+Demand draws are made here and not timed; every chunk is a fresh copy of the same ones.
+Ratios are of processor time in one run.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ CHUNK, DRAWS, HORIZON, LEVEL = 2000, 500, 28, 0.95
 World = tuple[pd.DataFrame, np.ndarray, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 
-def world(first: int, count: int) -> World:
-    """A chunk of item-locations with certain lead times of 5 to 14 days and packs of 6."""
+def world(first: int, count: int, draws: np.ndarray | None = None) -> World:
+    """A chunk of item-locations with certain lead times of 5 to 14 days and packs of 6; draws made here or copied."""
     rng = np.random.default_rng(first)
     keys = pd.DataFrame({"sku": [f"s{first + i}" for i in range(count)], "location_id": "L1"})
-    paths = rng.poisson(rng.gamma(1, 2, (count, 1, 1)), (count, DRAWS, HORIZON)).astype(np.float32)
+    if draws is None:
+        paths = rng.poisson(rng.gamma(1, 2, (count, 1, 1)), (count, DRAWS, HORIZON)).astype(np.float32)
+    else:
+        paths = draws[:count].copy()
     position = keys.assign(on_hand_units=rng.integers(0, 60, count), reserved_units=0, backordered_units=0)
     orders = keys.assign(periods_ahead=rng.integers(1, 20, count), units=rng.integers(1, 30, count)).iloc[::2]
     terms = keys.assign(
@@ -78,8 +82,9 @@ def plain_order(draws: list[list[float]], on_hand: float, due: dict[int, float],
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     used, passed, orders = 0.0, 0.0, 0
+    draws = world(0, CHUNK)[1]
     for first in range(0, count, CHUNK):
-        chunk = world(first, min(CHUNK, count - first))
+        chunk = world(first, min(CHUNK, count - first), draws)
         cpu, wall = time.process_time(), time.perf_counter()
         lines, _, _ = recommend(*chunk)
         used += time.process_time() - cpu
