@@ -156,6 +156,4 @@ def test_the_schema_is_json():
 
 def test_the_readme_holds_the_contract_as_it_is():
     readme = (PROJECT_FOLDER / "README.md").read_text(encoding="utf-8")
-    if "### `products`" not in readme:
-        pytest.skip("the README does not show the contract")
     assert contract_markdown(load_contract()).strip() in readme
