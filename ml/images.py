@@ -27,8 +27,6 @@ MAX_IMAGE_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP")
 
 _FORMAT = 1
-# The network sees a window of 8/9 of the decoded side: training moves it about, prediction takes the middle.
-_MARGIN = 9 / 8
 _BATCH = 32
 _HELD_OUT_SHARE = 0.15
 # A photo less certain than this share of the rightly recognised held-out photos is called unknown.
@@ -333,8 +331,8 @@ def _checked(images: Sequence[bytes], labels: Sequence[str]) -> tuple[list[str],
 
 
 def _stored_side(image_size: int) -> int:
-    """Return the side at which photos are decoded."""
-    return round(image_size * _MARGIN)
+    """Return the side at which photos are decoded: training moves a window about in it, prediction takes the middle."""
+    return image_size + 2 * round(image_size / 16)
 
 
 def _held_out(target: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -379,10 +377,10 @@ def _network(image_size: int, classes: int, seed: int) -> Any:
     scaled = layers.Rescaling(1 / 127.5, -1.0)(picture)
     colour = layers.AveragePooling2D(2)(scaled)
     colour = layers.ReLU()(convolution(32, 1, bias=True)(colour))
-    colour = layers.BatchNormalization()(layers.ReLU()(convolution(64, 1, bias=True)(colour)))
-    texture = layers.ReLU()(layers.BatchNormalization()(convolution(16, 5, stride=2)(scaled)))
+    colour = layers.BatchNormalization(momentum=0.95)(layers.ReLU()(convolution(64, 1, bias=True)(colour)))
+    texture = layers.ReLU()(layers.BatchNormalization(momentum=0.95)(convolution(16, 5, stride=2)(scaled)))
     for units in (32, 64, 128):
-        texture = layers.ReLU()(layers.BatchNormalization()(convolution(units, 3)(texture)))
+        texture = layers.ReLU()(layers.BatchNormalization(momentum=0.95)(convolution(units, 3)(texture)))
         texture = layers.MaxPooling2D(2)(texture)
     pooled = layers.Concatenate()(
         [
@@ -407,7 +405,8 @@ def _fit(
 ) -> None:
     """Train the network in place: AdamW, one warm-up, one cosine, smoothed labels, rare classes weighted up."""
     tensorflow, keras = _tensorflow()
-    steps = epochs * -(-len(pixels) // _BATCH)
+    batch_size = int(np.clip(len(pixels) // 16, 4, _BATCH))
+    steps = epochs * -(-len(pixels) // batch_size)
     rate = keras.optimizers.schedules.CosineDecay(
         4e-4, steps, alpha=0.01, warmup_target=4e-3, warmup_steps=max(1, steps // 10)
     )
@@ -433,8 +432,8 @@ def _fit(
 
     for _ in range(epochs):
         order = rng.permutation(len(pixels))
-        for start in range(0, len(order), _BATCH):
-            chosen = order[start : start + _BATCH]
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
             step(_augmented(pixels[chosen], image_size, rng), wanted[target[chosen]], weight[target[chosen]])
 
 

@@ -427,6 +427,7 @@ def test_slips_of_the_hand_are_told_from_other_differences(recorded, true, expec
     assert is_slip(np.array([float(recorded)]), np.array([float(true)]))[0] == expected
 
 
+@settings(deadline=None)
 @given(units=st.integers(0, 10**6), place=st.integers(0, 4))
 def test_exchanging_two_digits_twice_gives_the_number_back(units, place):
     once = exchanged_digits(np.array([float(units)]), place)
