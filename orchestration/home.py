@@ -19,6 +19,8 @@ _PARSED = DBT_PROJECT / "target" / "parsed"
 _DAGSTER_YAML = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   runs:
     max_concurrent_runs: 1

@@ -46,7 +46,8 @@ demand_patterns as (
         count(case when is_in_stock and is_open then 1 end) as observed_days,
         count(case when is_in_stock and is_open and demand_units > 0 then 1 end) as demand_days,
         avg(case when is_in_stock and is_open and demand_units > 0 then demand_units end) as mean_size_units,
-        stddev_samp(case when is_in_stock and is_open and demand_units > 0 then demand_units end) as sd_size_units,
+        {{ exact_var_samp('case when is_in_stock and is_open and demand_units > 0 then demand_units end') }}
+            as size_variance,
         count(case when demand_units > 0 then 1 end) as days_with_sales
     from recent_demand
     group by sku, location_id
@@ -65,7 +66,8 @@ weeks as (
 ),
 
 weekly_variation as (
-    select sku, location_id, stddev_samp(demand_units) / nullif(avg(demand_units), 0) as weekly_cv
+    select
+        sku, location_id, sqrt({{ exact_var_samp('cast(demand_units as decimal(18, 3))') }}) / nullif(avg(demand_units), 0) as weekly_cv
     from weeks
     group by sku, location_id
 ),
@@ -90,7 +92,7 @@ classified as (
         round(
             case
                 when demand_patterns.demand_days > 0
-                    then power(coalesce(demand_patterns.sd_size_units, 0) / demand_patterns.mean_size_units, 2)
+                    then coalesce(demand_patterns.size_variance, 0) / power(demand_patterns.mean_size_units, 2)
             end, 4
         ) as cv2,
         coalesce(demand_patterns.mean_daily_demand_units, 0) as mean_daily_demand_units,

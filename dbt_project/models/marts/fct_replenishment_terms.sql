@@ -24,7 +24,7 @@ measured as (
         location_id,
         count(*) as receipts_count,
         round(avg(lead_time_days), 3) as mean_days,
-        round(stddev_samp(lead_time_days), 3) as sd_days
+        round(sqrt({{ exact_var_samp('lead_time_days') }}), 3) as sd_days
     from lead_times
     group by supplier_id, location_id
 ),

@@ -1,0 +1,12 @@
+{#
+    Sample variance of a column of exact numbers (decimal or integer), from exact sums. The built-in aggregate adds in floating
+    point, so its last digits depend on the order in which threads deliver rows, and a rounded value may differ between two
+    runs on the same data.
+#}
+{% macro exact_var_samp(column) -%}
+    greatest(
+        cast(sum({{ column }} * {{ column }}) as double)
+        - cast(sum({{ column }}) as double) * cast(sum({{ column }}) as double) / nullif(count({{ column }}), 0),
+        0
+    ) / nullif(count({{ column }}) - 1, 0)
+{%- endmacro %}
