@@ -357,6 +357,7 @@ MALFORMED = {
     "nested deeply": b"[" * 50_000,
     "a number of many digits": b'{"instances": [{"sku": "A", "demand_units": ' + b"9" * 5000 + b"}]}",
     "NaN": b'{"instances": [{"sku": "A", "demand_units": NaN}]}',
+    "NaN in a column that is ignored": b'{"instances": [{"sku": "A", "demand_units": 1, "x": NaN}]}',
     "Infinity": b'{"instances": [{"sku": "A", "demand_units": -Infinity}]}',
     "1e400": b'{"instances": [{"sku": "A", "demand_units": 1e400}]}',
     "no form": {"rows": [ROW]},

@@ -10,6 +10,7 @@ import pytest
 from tiny_home import publish, remove, switch_to
 
 from serving.generations import GenerationRemovedError, Generations, NothingPublishedError
+from serving.tables import page
 
 POSITIONS = "select count(*) from marts.fct_stock_position"
 
@@ -158,6 +159,22 @@ def test_many_readers_see_whole_generations_while_others_are_published_and_remov
     assert all(
         (stock, forecasts) == (2 * (int(name[1:]) + 1), 14 * (int(name[1:]) + 1)) for name, stock, forecasts in seen
     )
+
+
+def test_a_generation_removed_before_its_first_page_is_read_gives_the_page_of_the_next(tmp_path):
+    class Overtaken(Generations):
+        def cursor(self, generation):
+            if generation.name == "g1":
+                publish(tmp_path, "g2", skus=9)
+                remove(tmp_path / "published" / "wh_g1.duckdb")
+                (tmp_path / "published" / "facts" / "reporting.fct_demand_forecasts_g1.parquet").unlink()
+            return super().cursor(generation)
+
+    publish(tmp_path, "g1", skus=1)
+    generations = Overtaken(tmp_path / "published")
+    found = page(generations, "forecasts", {}, limit=1000)
+    assert (found.generation, len(found.rows)) == ("g2", 9 * 2 * 7)
+    generations.close()
 
 
 def test_the_manifest_tells_as_of_and_pinned_models(generations, tmp_path):
