@@ -40,6 +40,7 @@ FACTS = ("fct_stock_movements", "fct_daily_stock", "fct_daily_demand")
 INCREMENTAL = [
     "int_stock_movements",
     "int_as_of",
+    "int_corrected_lines",
     "int_folded_movements",
     "int_item_location_spans",
     "int_location_days",

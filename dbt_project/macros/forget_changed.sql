@@ -142,13 +142,26 @@
 {# Days outside the life of the series: as_of moved back, the series ended, or its first movement went. #}
 {% macro forget_days_outside_spans() %}
         delete from {{ this }} as kept
-        where not exists (
-            select 1 from {{ ref('int_item_location_spans') }} as spans
+        using (
+            with own_pairs as (
+                select sku, location_id, min(day) as built_from, max(day) as built_to
+                from {{ this }}
+                group by sku, location_id
+            )
+
+            select own_pairs.sku, own_pairs.location_id, spans.active_from, spans.last_day
+            from own_pairs
+            left join {{ ref('int_item_location_spans') }} as spans
+                on own_pairs.sku = spans.sku and own_pairs.location_id = spans.location_id
             where
-                kept.sku = spans.sku
-                and kept.location_id = spans.location_id
-                and kept.day between spans.active_from and spans.last_day
-        )
+                spans.sku is null
+                or own_pairs.built_from < spans.active_from
+                or own_pairs.built_to > spans.last_day
+        ) as outside
+        where
+            kept.sku = outside.sku
+            and kept.location_id = outside.location_id
+            and (outside.active_from is null or kept.day < outside.active_from or kept.day > outside.last_day)
 {% endmacro %}
 
 

@@ -10,12 +10,8 @@ clocks as (
     select * from {{ ref('int_location_clocks') }}
 ),
 
--- Few lines are ever corrected: comparing with them alone spares a sort of all movements.
-corrections as (
-    select source, document, line, max(revision) as revision
-    from stock_movements
-    where revision > 0
-    group by source, document, line
+corrected_lines as (
+    select * from {{ ref('int_corrected_lines') }}
 ),
 
 settled as (
@@ -29,12 +25,12 @@ settled as (
     from stock_movements
     left join products on stock_movements.sku = products.sku
     left join clocks on stock_movements.location_id = clocks.location_id
-    left join corrections
+    left join corrected_lines
         on
-            stock_movements.source = corrections.source
-            and stock_movements.document = corrections.document
-            and stock_movements.line = corrections.line
-    where corrections.revision is null or stock_movements.revision = corrections.revision
+            stock_movements.source = corrected_lines.source
+            and stock_movements.document = corrected_lines.document
+            and stock_movements.line = corrected_lines.line
+    where corrected_lines.revision is null or stock_movements.revision = corrected_lines.revision
 )
 
 select * from settled
