@@ -18,6 +18,7 @@ FIRST_DAY, END_DAY = "1900-01-01", "2100-01-01"
 """Days and instants outside [1900, 2100) are refused: they are a wrong year or a marker for something else."""
 
 _BLANKS = "' ' || chr(9) || chr(10) || chr(13) || chr(160) || chr(8203) || chr(12288) || chr(65279)"
+_NOISE = "1e-9"
 _NOT_NUMBERS = "'nan', '+nan', '-nan', 'inf', '+inf', '-inf', 'infinity', '+infinity', '-infinity'"
 
 
@@ -81,12 +82,14 @@ class Reading:
             return text
         if kind == "integer":
             number = f"try_cast({text} as integer)"
-            same = f"try_cast({text} as decimal(18,3)) = {number}"
-            return f"case when {same} and not contains({text}, '_') then {number} end"
+            noise = f"abs(try_cast({text} as double) - {number}) <= {_NOISE}"
+            return f"case when {noise} and not contains({text}, '_') then {number} end"
         if self.decimal_comma:
             text = f"replace({text}, ',', '.')"
-        number = f"try_cast({text} as {kind})"
-        noise = f"abs(try_cast({text} as double) - {number}::double) <= 1e-9 + 1e-15 * abs({number}::double)"
+        # The cast of text gives up on 5.6e-17, and reads 9.9999999999999999999e-24 as 0.001.
+        by_double = f"try_cast(try_cast({text} as double) as {kind})"
+        number = f"case when contains(lower({text}), 'e') then {by_double} else try_cast({text} as {kind}) end"
+        noise = f"abs(try_cast({text} as double) - ({number})::double) <= {_NOISE} + 1e-15 * abs(({number})::double)"
         return f"case when {noise} and not contains({text}, '_') then {number} end"
 
     def _day(self, text: str) -> str:
