@@ -299,11 +299,10 @@ def vn2() -> None:
 
 def sample() -> None:
     """The shipped sample, daily and weekly, scored on true demand."""
-    exports = sorted((HOME / "warehouse" / "exports").glob("*/marts/fct_daily_demand.parquet"))
-    if not exports:
-        print(f"sample: no marts under {HOME / 'warehouse' / 'exports'}; run `make run` first. Left out.")
+    marts = HOME / "warehouse" / "exports" / "marts"
+    if not (marts / "fct_daily_demand.parquet").exists():
+        print(f"sample: no marts in {marts}; run `make run` first. Left out.")
         return
-    marts = exports[-1].parent
     columns = [*KEYS, "day", "demand_units", "is_in_stock", "unit_price", "is_promotion", "is_open"]
     daily = pd.read_parquet(marts / "fct_daily_demand.parquet", columns=columns).rename(columns={"day": "period_start"})
     daily = daily.astype({"demand_units": float, "unit_price": float}).assign(
