@@ -15,6 +15,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
     return Definitions(
         assets=[
             *raw.RAW_TABLES,
+            raw.QUARANTINED_ROWS,
             warehouse.warehouse_marts,
             models.demand_forecast,
             models.stock_anomalies,

@@ -10,6 +10,7 @@ from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
     AssetsDefinition,
+    AssetSpec,
     MaterializeResult,
     MetadataValue,
     asset,
@@ -96,3 +97,10 @@ def _expectations(report: ArrivalReport, validation: Validation | None) -> Asset
 
 
 RAW_TABLES = [raw_asset(table) for table in load_contract()]
+
+QUARANTINED_ROWS = AssetSpec(
+    ["raw", "quarantined_rows"],
+    group_name="raw",
+    deps=[["raw", table.name] for table in load_contract()],
+    description="Rows that ingest refused, of every raw table, with reason, place and original text. One row per row.",
+)
