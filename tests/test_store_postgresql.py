@@ -187,9 +187,9 @@ def test_a_killed_writer_loses_and_doubles_nothing(url, seed):
             pass
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        before = store.head()[0]
+        # The server may still finish what the killed client had asked of it.
         report = store.append(events, source="api")
-        assert (report.accepted, report.duplicate) == (len(events) - before, before)
+        assert (report.accepted + report.duplicate, store.head()[0]) == (len(events), len(events))
         assert_equals_fold(store, events)
         assert store.verify().is_whole
 

@@ -21,6 +21,7 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from sqlalchemy.engine import make_url
@@ -336,6 +337,7 @@ json_values = st.one_of(
 )
 
 
+@examples(deadline=None)
 @given(st.dictionaries(st.sampled_from([*SCHEMA["properties"], "colour"]), json_values, max_size=4), st.booleans())
 def test_the_quick_check_and_the_full_one_agree(changes, is_whole):
     event = {**(movement(1) if is_whole else {}), **changes}
@@ -345,6 +347,28 @@ def test_the_quick_check_and_the_full_one_agree(changes, is_whole):
 def test_a_sound_movement_needs_no_full_check():
     schema = MovementSchema(SCHEMA)
     assert schema._is_plainly_valid(movement(1, unit_price="1.50", lot_id=None, quantity_units=Decimal("1.5")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"line": -1},
+        {"line": 2**31},
+        {"line": True},
+        {"line": Decimal(1)},
+        {"sku": ""},
+        {"sku": "x" * 1001},
+        {"sku": None},
+        {"movement_type": "theft"},
+        {"quantity_units": "1.5555"},
+        {"quantity_units": None},
+        {"colour": "red"},
+    ],
+)
+def test_the_quick_check_leaves_what_is_wrong_to_the_full_one(change):
+    schema = MovementSchema(SCHEMA)
+    assert not schema._is_plainly_valid(movement(1, **change))
+    assert schema.objection(movement(1, **change)) is not None
 
 
 def test_a_schema_that_says_more_is_obeyed_in_full():

@@ -175,7 +175,8 @@ def typed_movements(events: Sequence[Mapping[str, Any]]) -> list[Row] | None:
             name: nothing if given[name] is nothing else _converted(name, given[name], read)
             for name, read in _READERS.items()
         }
-    except Refused:
+    except (Refused, TypeError):
+        # A signalling NaN is the one value of these types that cannot be hashed.
         return None
     recorded_ats = [
         occurred if recorded is None else recorded
@@ -477,6 +478,8 @@ def _exact(name: str, value: Any, step: Decimal, digits: int) -> int:
         raise Refused(
             f"{name}_type", f"{name} {value!r} is a {type(value).__name__}; give an integer, a Decimal or text"
         )
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise Refused(f"{name}_type", f"{name} {value!r} is not a number")
     return _scaled(name, value, step, digits)
 
 
