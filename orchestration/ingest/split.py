@@ -220,7 +220,7 @@ class Splitter:
             derived as (select *{derived} from complete),
             judged as (select *, coalesce("·unreadable", case {broken} end)::usmallint as "·failed" from derived)
             select {len(self._origins)}::integer as "·origin", "·line", {names}, "·failed",
-                   case "·failed" {reasons} end as "·reason"
+                   case when "·failed" is not null then case "·failed" {reasons} end end as "·reason"
             from judged
         """
 
@@ -333,16 +333,15 @@ class Splitter:
         """)
 
     def _origin_sql(self, relation: str) -> str:
-        if not self._origins:
-            return "''"
+        if len(self._origins) < 2:
+            return literal(self._origins[0].name if self._origins else "")
         names = ", ".join(literal(origin.name) for origin in self._origins)
         return f'[{names}][{relation}."·origin" + 1]'
 
     def _row_sql(self, relation: str) -> str:
-        if not self._origins:
-            return "0"
-        shifts = ", ".join(str(origin.offset - origin.first_row) for origin in self._origins)
-        return f'coalesce({relation}."·line", ({relation}.rowid + [{shifts}][{relation}."·origin" + 1])::integer)'
+        shifts = [str(origin.offset - origin.first_row) for origin in self._origins] or ["0"]
+        shift = shifts[0] if len(shifts) == 1 else f'[{", ".join(shifts)}][{relation}."·origin" + 1]'
+        return f'coalesce({relation}."·line", ({relation}.rowid + {shift})::integer)'
 
     # --- verdicts
 
@@ -417,7 +416,7 @@ class Splitter:
         """Return why the batch may not be committed, or None; `rows_before` counts the table's earlier rows."""
         batch = f"({self._accepted_sql('')})"
         (rows,) = self.connection.sql(f"select count(*) from {batch}").fetchall()[0]
-        return broken_table_rule(self._suite, self.connection, batch, state_rows=rows_before + rows)
+        return broken_table_rule(self._suite, self.connection, batch, state_rows=rows_before + rows, is_settled=True)
 
     # --- writing
 
