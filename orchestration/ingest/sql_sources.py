@@ -250,6 +250,7 @@ def _postgresql_batches(source: SqlSource, query: str, bound: Any) -> Iterator[p
     url = re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", source.url)
     try:
         with dbapi.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute("set transaction read only")
             cursor.execute(query.replace("{cursor}", "$1"), None if bound is None else (bound,))
             reader = cursor.fetch_record_batch()
             schema = pa.schema([_plain_field(column) for column in reader.schema])
