@@ -29,7 +29,7 @@ _EXAMPLE_ROWS = {
             "sku": "85123A",
             "location_id": "north",
             "period_start": "2011-11-08",
-            "demand_units": None,
+            "demand_units": 7,
             "is_in_stock": True,
         },
     ],
@@ -146,6 +146,7 @@ SECURITY_HEADERS = {
         (
             "default-src 'none'",
             f"style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'",
+            "img-src data:",
             "form-action 'self'",
             "base-uri 'none'",
             "frame-ancestors 'none'",
@@ -194,6 +195,7 @@ def render(openapi: Mapping[str, Any]) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,">'
         f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style></head><body>"
         f"<h1>{escape(info['title'])} API <small>{escape(info['version'])}</small></h1>"
         f"<p>{escape(info['description'])} Errors are JSON with error_code and message. "
