@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import event as sqlalchemy_event
 
 from serving.store import Store, StoreError, fold
 
@@ -32,6 +33,14 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(empty: Path, tmp_path: Path) -> Iterator[Store]:
     with Store.open(f"sqlite:///{copy(empty, tmp_path)}") as store:
         yield store
+
+
+def without_syncs(store: Store) -> Store:
+    """Let a store that a property test throws away skip the disk, which would take most of the time."""
+    engine = store._database.engine
+    sqlalchemy_event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    engine.dispose()
+    return store
 
 
 def movement(document: str, units: Any, hour: float, kind: str = "sale", **fields: Any) -> dict[str, Any]:
@@ -204,7 +213,7 @@ class StockMachine(RuleBasedStateMachine):
     def __init__(self, empty: Path, folder: Path) -> None:
         super().__init__()
         self.folder = mkdtemp(dir=folder)
-        self.store = Store.open(f"sqlite:///{copy(empty, self.folder)}")
+        self.store = without_syncs(Store.open(f"sqlite:///{copy(empty, self.folder)}"))
         self.history: list[dict[str, Any]] = []
 
     hours = st.integers(0, 12)
@@ -389,7 +398,7 @@ def test_live_stock_is_the_fold_of_both_doors_after_a_publication(empty, tmp_pat
         return sum((event["quantity_units"] for event in after), Decimal(0))
 
     url = f"sqlite:///{copy(empty, tmp_path_factory.mktemp('stock'))}"
-    with Store.open(url, published_units_after=units_after) as store:
+    with without_syncs(Store.open(url, published_units_after=units_after)) as store:
         for number, event in enumerate(events):
             if event["source"] == "file":
                 by_file.append(event)
