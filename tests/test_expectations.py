@@ -209,6 +209,13 @@ def test_a_table_rule_holds_for_both_engines_when_a_key_repeats():
     assert [entry["expectation_config"]["meta"]["rule"] for entry in failed] == ["identity"]
 
 
+def test_two_versions_of_a_key_in_two_arrivals_are_no_repetition():
+    with duckdb.connect() as connection:
+        lots(connection, ONE_LOT + ", " + ONE_LOT.replace("'b'", "'c'"))
+        frame = connection.sql("from lots").df()
+    assert validate(table_named("stock_lots"), frame).success
+
+
 def test_a_required_table_without_rows_breaks_its_row_count():
     suite = load_suite(table_named("suppliers"))
     with duckdb.connect() as connection:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -536,6 +537,34 @@ def test_an_unwritable_home_is_named_with_a_remedy(tmp_path):
     (tmp_path / "raw").write_text("a file where a folder should be")
     with pytest.raises(IngestError, match=r"raw cannot be written .*give it to your user"):
         ingest_table("stock_lots", landing=tmp_path, raw=tmp_path / "raw", ingested_at=MORNING)
+
+
+def test_a_file_that_cannot_be_read_is_named(home):
+    path = home.land("stock_movements", "a.csv", MOVEMENTS + sale("1"))
+    path.unlink()
+    path.symlink_to(home.landing / "nowhere.csv")
+    with pytest.raises(IngestError, match=r"a\.csv cannot be read \(No such file"):
+        home.ingest("stock_movements")
+
+
+def test_a_disk_that_takes_no_more_commits_nothing_and_says_so(home):
+    home.land("stock_movements", "a.csv", MOVEMENTS + "".join(sale(str(n)) for n in range(20_000)))
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            home.ingest("stock_movements")
+        except IngestError as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    message = os.read(reading, 10_000).decode()
+    assert message.startswith(f"{home.raw} cannot be written (")
+    assert "nothing was committed" in message
+    assert read_manifests(home.raw / "stock_movements") == []
+    assert home.ingest("stock_movements").rows.accepted == 20_000
 
 
 def test_a_file_that_changes_while_it_is_read_commits_nothing(home):

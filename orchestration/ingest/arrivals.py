@@ -181,7 +181,13 @@ def ingest_table(
             call = _Call(table, suite, landing, raw, arriving, ingested_at.astimezone(UTC), memory_limit, claim, before)
             return call.run(events, sources, release, settle_seconds)
     except OSError as error:
-        raise _unwritable(raw, error.strerror or str(error), error.errno) from error
+        reason = error.strerror or str(error)
+        if error.filename and Path(error.filename).is_relative_to(landing / table.name):
+            raise IngestError(
+                f"{error.filename} cannot be read ({reason}); nothing of {table.name} was committed by this step: "
+                "make it readable or take it away, and run again"
+            ) from error
+        raise _unwritable(raw, reason, error.errno) from error
     except duckdb.IOException as error:
         reason = str(error).splitlines()[0]
         raise _unwritable(raw, reason, errno.ENOSPC if "No space left" in reason else None) from error
