@@ -370,7 +370,7 @@ def two_arrivals(raw: Path) -> None:
         empty
         | SUPPLY
         | {
-            "products": [product(sku) for sku in [*SKUS, "even", "asleep"]],
+            "products": [product(sku) for sku in [*SKUS, "even", "ended", "asleep"]],
             "locations": [location("x"), location("y", country="US", time_zone="America/New_York")],
             "stock_movements": [
                 *first,
@@ -379,6 +379,8 @@ def two_arrivals(raw: Path) -> None:
                     movement("OUT", "sale", -10, FIRST_NOON + timedelta(days=number), sku="even", line=number)
                     for number in range(41)
                 ),
+                movement("IN2", "receipt", 5, "2011-03-21 08:00", sku="ended"),
+                movement("OUT2", "sale", -5, "2011-04-10 12:00", sku="ended"),
                 movement("BOOKED", "receipt", 4, "2011-04-28 09:00", sku="s0", reference="BOOKED:1"),
             ],
             "prices": [price("s1", "2011-03-25", "2011-04-30", 9), price("s2", "2011-04-10", "2011-05-10", 8, at="x")],
@@ -389,7 +391,12 @@ def two_arrivals(raw: Path) -> None:
         raw,
         SECOND_ARRIVAL,
         {
-            "products": [product("late"), product("s3", price=11), product("s4", is_active=False)],
+            "products": [
+                product("late"),
+                product("s3", price=11),
+                product("s4", is_active=False),
+                product("ended", is_active=False),
+            ],
             "locations": [location("z", country="US"), location("y", country="US", time_zone="America/Chicago")],
             "stock_movements": [
                 *second,
@@ -495,7 +502,7 @@ FIRST_STATE = {"as_of": "2011-04-29", "ingested_until": FIRST_ARRIVAL.isoformat(
 STATES = {
     "the_next_day": {"as_of": "2011-04-30", "ingested_until": FIRST_ARRIVAL.isoformat()},
     "late_arrivals_and_two_more_days": {"as_of": "2011-05-02", "ingested_until": SECOND_ARRIVAL.isoformat()},
-    "an_earlier_day_and_knowledge": {"as_of": "2011-04-11", "ingested_until": FIRST_ARRIVAL.isoformat()},
+    "an_earlier_day": {"as_of": "2011-04-11", "ingested_until": SECOND_ARRIVAL.isoformat()},
     "back_again": FIRST_STATE,
 }
 

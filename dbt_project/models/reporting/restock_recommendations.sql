@@ -169,8 +169,13 @@ worded as (
                 else ''
             end,
             case
-                when multiple_added_units > 0 and moq_added_units > 0 then ' and rounded up to packs'
-                when multiple_added_units > 0 then ', rounded up to packs'
+                when multiple_added_units > 0 and moq_added_units > 0 then ' and rounded up to '
+                when multiple_added_units > 0 then ', rounded up to '
+                else ''
+            end,
+            case
+                when multiple_added_units > 0 and pack_units = 1 then 'whole units'
+                when multiple_added_units > 0 then 'packs'
                 else ''
             end
         ) as steps_text,
