@@ -276,20 +276,26 @@ def test_an_unreachable_broker_is_named_with_what_to_check(store):
         StreamConsumer(store, MovementSchema(SCHEMA), settings).run()
 
 
-def fork_consumer(url: str, settings: StreamSettings) -> int:
+@contextmanager
+def forked_consumer(url: str, settings: StreamSettings) -> Iterator[int]:
+    """A consumer in a process of its own, killed at the end where it still runs."""
     child = os.fork()
     if child == 0:
         with suppress(BaseException), Store.open(url) as store:
             run_until_signal(StreamConsumer(store, MovementSchema(SCHEMA), settings))
             os._exit(0)
         os._exit(1)
-    return child
+    try:
+        yield child
+    finally:
+        with suppress(ProcessLookupError):  # ended and waited for
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 def test_a_terminated_consumer_finishes_its_batch_and_ends_well(url, settings):
     produce(settings, encoded(*(movement(number) for number in range(30))))
-    child = fork_consumer(url, settings)
-    with Store.open(url) as store:
+    with forked_consumer(url, settings) as child, Store.open(url) as store:
         until(lambda: store.head()[0] == 30)
         os.kill(child, signal.SIGTERM)
         assert os.waitpid(child, 0)[1] == 0
@@ -299,15 +305,14 @@ def test_a_terminated_consumer_finishes_its_batch_and_ends_well(url, settings):
 def kill_and_restart(url: str, settings: StreamSettings, kills: int, seed: int) -> None:
     rng = Random(seed)
     events = [movement(number) for number in range(150 * kills)]
-    produce(settings, encoded(*events))
     with Store.open(url) as store:
         for kill in range(kills):
-            child = fork_consumer(url, replace(settings, batch_messages=7, group_id=f"{settings.group_id}-{kill}"))
+            # New messages for every consumer: the one before may have read all there were.
+            produce(settings, encoded(*events[150 * kill : 150 * (kill + 1)]))
             before = store.head()[0]
-            until(lambda before=before: store.head()[0] > before)
-            time.sleep(rng.uniform(0, 0.2))
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            with forked_consumer(url, replace(settings, batch_messages=7, group_id=f"{settings.group_id}-{kill}")):
+                until(lambda before=before: store.head()[0] > before)
+                time.sleep(rng.uniform(0, 0.2))
             assert store.verify().is_whole
         with consuming(store, replace(settings, group_id=f"{settings.group_id}-last")):
             until(lambda: next_offsets(store) == len(events))
