@@ -190,7 +190,9 @@ def _column(frame: pd.DataFrame, name: str, default: float) -> Doubles:
 def _texts(frame: pd.DataFrame, name: str, default: str) -> Texts:
     if name not in frame.columns:
         return np.full(len(frame), default, dtype=object)
-    return frame[name].where(frame[name].notna(), default).to_numpy(dtype=object)
+    # A column without any value may come as numbers.
+    values = frame[name].astype(object)
+    return values.where(values.notna(), default).to_numpy(dtype=object)
 
 
 def _align(keys: pd.DataFrame, position: pd.DataFrame, terms: pd.DataFrame, policy: pd.DataFrame) -> _Inputs:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from orchestration import cli_restock
 from orchestration.resources import read_settings
 from orchestration.settings import PROJECT_FOLDER, Settings
 
@@ -224,6 +225,9 @@ def rollback(model: str, version: str | None) -> None:
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{model}: version {champion.version} is champion; the next run predicts with it")
+
+
+cli.add_command(cli_restock.policy)
 
 
 @cli.group()

@@ -22,6 +22,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             models.product_photos,
             predictions.demand_forecasts,
             predictions.stock_anomalies,
+            restock.restock_policies,
             restock.restock_lines,
             warehouse.warehouse_reporting,
             publish.generation,

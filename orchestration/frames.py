@@ -139,23 +139,25 @@ def no_anomalies() -> "pd.DataFrame":
 
 
 def restock_terms(settings: Settings) -> "pd.DataFrame":
-    """Return the terms of each sku and location with a supplier, times in periods of a day."""
+    """Return the terms of each sku and location with a supplier, times in periods of a day, limits of its policy."""
     return _frame(
         f"""
-        select sku, location_id, supplier_id,
+        select terms.sku, terms.location_id, supplier_id,
             lead_time_days::integer as lead_time_periods, lead_time_days_mean::double as lead_time_mean_periods,
             lead_time_days_sd::double as lead_time_sd_periods, review_period_days::integer as review_periods,
             next_order_in_days::integer as next_order_in_periods, moq_units::double as moq_units,
             order_multiple_units::double as order_multiple_units, shelf_life_days::integer as shelf_life_periods,
-            unit_cost::double as unit_cost, unit_price::double as unit_price
-        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
-        order by sku, location_id
+            unit_cost::double as unit_cost, unit_price::double as unit_price,
+            order_up_to_max_units, max_order_units, max_stock_units
+        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}') as terms
+        left join read_parquet('{settings.predictions}/restock_policies.parquet') as policies using (sku, location_id)
+        order by terms.sku, terms.location_id
         """
     )
 
 
-def restock_policy(settings: Settings) -> "pd.DataFrame":
-    """Return the standard policy for each sku and location with a supplier.
+def standard_policy(settings: Settings) -> "pd.DataFrame":
+    """Return the home's own policy for each sku and location with a supplier, before any override.
 
     A unit left overnight costs its yearly holding rate over 365 days; a unit lost costs its margin.
     """
@@ -164,8 +166,34 @@ def restock_policy(settings: Settings) -> "pd.DataFrame":
         select sku, location_id, 'cycle_service_level' as target_type,
             {settings.cycle_service_level}::double as target_value, 'lost_sales' as unmet_demand,
             unit_cost::double * {settings.holding_cost_rate} / 365 as holding_cost,
-            greatest(unit_price::double - unit_cost::double, 0) as shortage_cost
+            greatest(unit_price::double - unit_cost::double, 0) as shortage_cost, unit_cost::double as unit_cost
         from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+        order by sku, location_id
+        """
+    )
+
+
+def restock_policy(settings: Settings) -> "pd.DataFrame":
+    """Return the policy that holds for each sku and location with a supplier, as `ml.restock.recommend` reads it."""
+    return _frame(
+        f"""
+        select * exclude (
+            order_up_to_max_units, max_order_units, max_stock_units, policy_source, policy_note, as_of_date
+        )
+        from read_parquet('{settings.predictions}/restock_policies.parquet')
+        order by sku, location_id
+        """
+    )
+
+
+def segmented_items(settings: Settings) -> "pd.DataFrame":
+    """Return what the segments of policies speak of, one row per sku and location."""
+    return _frame(
+        f"""
+        select sku, location_id, category, supplier_id, abc_class, xyz_class, demand_class,
+            unit_cost::double as unit_cost, unit_price::double as unit_price,
+            mean_daily_demand_units::double as mean_daily_demand_units
+        from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
         order by sku, location_id
         """
     )

@@ -120,8 +120,8 @@ def read_build(settings: Settings) -> Build:
     return Build(**json.loads(path.read_text()))
 
 
-def write_predictions(settings: Settings, table: str, frame: "pd.DataFrame", build: Build, version: str) -> Path:
-    """Hand a frame to dbt's second pass, with its business day and the version that made it; return the file.
+def write_predictions(settings: Settings, table: str, frame: "pd.DataFrame", build: Build, version: str | None) -> Path:
+    """Hand a frame to dbt's second pass, with its business day and the version that made it, if any; return the file.
 
     `period_start` becomes `day` and `periods_ahead`.
     """
@@ -139,7 +139,7 @@ def write_predictions(settings: Settings, table: str, frame: "pd.DataFrame", bui
                 f"""
                 copy (
                     select {f"* exclude (period_start), {days}" if is_forecast else "*"},
-                        date '{build.as_of}' as as_of_date, '{version}' as {version_column}
+                        date '{build.as_of}' as as_of_date{f", '{version}' as {version_column}" if version else ""}
                     from frame
                 ) to '{beside}' (format parquet, compression zstd)
                 """

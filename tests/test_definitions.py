@@ -21,7 +21,10 @@ MARTS = (
     *("fct_open_orders", "fct_planned_days", "fct_quarantined_rows", "fct_replenishment_terms", "fct_stock_movements"),
     *("fct_stock_position", "fct_supplier_lead_times"),
 )
-REPORTING = ("fct_demand_forecasts", "fct_stock_anomalies", "restock_recommendations")
+REPORTING = (
+    *("fct_demand_forecasts", "fct_stock_anomalies", "restock_exceptions", "restock_policies"),
+    "restock_recommendations",
+)
 EDGES = {
     "models/demand_forecast": {
         "marts/fct_daily_demand",
@@ -38,8 +41,10 @@ EDGES = {
         "marts/fct_daily_demand",
         "marts/fct_stock_movements",
     },
+    "predictions/restock_policies": {"marts/dim_item_locations", "marts/fct_replenishment_terms"},
     "predictions/restock_lines": {
         "predictions/demand_forecasts",
+        "predictions/restock_policies",
         "marts/fct_daily_demand",
         "marts/fct_planned_days",
         "marts/fct_stock_position",

@@ -488,7 +488,14 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
         for ahead in range(1, 21)
     ]
     with duckdb.connect() as connection:
-        for name, rows in {"restock_lines": lines, "demand_forecasts": forecasts}.items():
+        policies = [
+            {name: line[name] for name in ("sku", "location_id", "as_of_date")}
+            | {"target_type": "cycle_service_level", "target_value": 0.95, "unmet_demand": "lost_sales"}
+            | {"policy_source": "standard"}
+            for line in lines
+        ]
+        written = {"restock_lines": lines, "demand_forecasts": forecasts, "restock_policies": policies}
+        for name, rows in written.items():
             kinds = types[name]
             connection.execute(
                 f"create table {name} ({', '.join(f'{column} {kind}' for column, kind in kinds.items())})"

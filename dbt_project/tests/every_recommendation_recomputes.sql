@@ -25,6 +25,10 @@ replenishment_terms as (
     select * from {{ ref('fct_replenishment_terms') }}
 ),
 
+policies as (
+    select * from {{ ref('restock_policies') }}
+),
+
 intervals as (
     select
         sku,
@@ -34,6 +38,17 @@ intervals as (
         coalesce(moq_units, 0) as moq_units,
         unit_cost
     from replenishment_terms
+),
+
+-- The rule (r, Q) orders whole lots, which are then filled to packs.
+lots as (
+    select
+        sku,
+        location_id,
+        order_quantity_units as lot_units,
+        coalesce(order_up_to_max_units, max_order_units, max_stock_units) is not null as is_limited
+    from policies
+    where order_rule = 'reorder_point_quantity'
 ),
 
 on_order as (
@@ -68,6 +83,8 @@ sources as (
         intervals.unit_cost as source_unit_cost,
         intervals.multiple_units,
         intervals.moq_units as source_moq_units,
+        lots.lot_units,
+        lots.is_limited,
         expected.expected_demand_units as source_expected_demand_units
     from recommendations
     left join positions
@@ -76,6 +93,8 @@ sources as (
         on recommendations.sku = intervals.sku and recommendations.location_id = intervals.location_id
     left join on_order
         on recommendations.sku = on_order.sku and recommendations.location_id = on_order.location_id
+    left join lots
+        on recommendations.sku = lots.sku and recommendations.location_id = lots.location_id
     left join expected
         on recommendations.sku = expected.sku and recommendations.location_id = expected.location_id
     where recommendations.status <> 'exception'
@@ -101,6 +120,12 @@ orders_made_again as (
     select
         *,
         case
+            -- A limit cuts lots to packs; that the terms add up to the order is tested beside.
+            when is_limited then order_units
+            when lot_units is not null and (wanted_units > 0 or order_up_to_units = source_position_units)
+                then
+                    ceil(ceil(greatest(wanted_units, source_moq_units, lot_units) / lot_units) * lot_units / multiple_units)
+                    * multiple_units
             when wanted_units > 0 then ceil(greatest(wanted_units, source_moq_units) / multiple_units) * multiple_units
             else 0
         end as source_order_units

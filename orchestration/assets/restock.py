@@ -1,7 +1,9 @@
 """Restock decisions: joint demand of the champion against the inventory position, under the terms and the policy."""
 
+from collections.abc import Iterator
+
 import pandas as pd
-from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResult, asset, multi_asset
 
 from orchestration.archive import DECISION_INPUTS
 from orchestration.frames import (
@@ -10,11 +12,54 @@ from orchestration.frames import (
     planned_days,
     restock_policy,
     restock_terms,
+    segmented_items,
+    standard_policy,
     stock_position,
 )
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import champion_of
 from orchestration.warehouse import read_build, write_predictions
+
+_POLICIES, _POLICY_EXCEPTIONS = (AssetKey(["predictions", name]) for name in ("restock_policies", "policy_exceptions"))
+
+
+@multi_asset(
+    name="restock_policies",
+    specs=[
+        AssetSpec(
+            key,
+            deps=[AssetKey(["marts", "dim_item_locations"]), AssetKey(["marts", "fct_replenishment_terms"])],
+            group_name="restock",
+            kinds={"parquet"},
+            description=description,
+        )
+        for key, description in (
+            (
+                _POLICIES,
+                "The policy that orders follow on the business day, and whether the home, a default, a segment or the"
+                " item itself sets it. One row per sku and location with a supplier.",
+            ),
+            (_POLICY_EXCEPTIONS, "Policy overrides that cannot be followed, and what to do. One row per override."),
+        )
+    ],
+)
+def restock_policies(
+    context: AssetExecutionContext, home: HomeResource, store: StoreResource
+) -> Iterator[MaterializeResult[None]]:
+    """Put the overrides that hold on the business day over the home's own policy."""
+    from orchestration.restock_policies import effective_policies
+
+    settings = home.settings()
+    build = read_build(settings)
+    held = store.open().policy_overrides(build.as_of_date)
+    policies, exceptions = effective_policies(standard_policy(settings), segmented_items(settings), held)
+    sources = policies["policy_source"].value_counts().items()
+    for key, frame, note in (
+        (_POLICIES, policies, ", ".join(f"{count:,} {source}" for source, count in sources)),
+        (_POLICY_EXCEPTIONS, exceptions, f"{len(held):,} overrides hold"),
+    ):
+        write_predictions(settings, key.path[-1], frame, build, None)
+        yield MaterializeResult(asset_key=key, metadata={"dagster/row_count": len(frame), "note": note})
 
 
 @asset(
@@ -22,6 +67,7 @@ from orchestration.warehouse import read_build, write_predictions
     group_name="restock",
     deps=[
         AssetKey(["predictions", "demand_forecasts"]),
+        _POLICIES,
         AssetKey(["marts", "fct_daily_demand"]),
         AssetKey(["marts", "fct_planned_days"]),
         *(AssetKey(relation.split(".")) for relation in DECISION_INPUTS),

@@ -12,6 +12,10 @@ replenishment_terms as (
     select * from {{ ref('fct_replenishment_terms') }}
 ),
 
+policies as (
+    select * from {{ ref('restock_policies') }}
+),
+
 products as (
     select * from {{ ref('dim_products') }}
 ),
@@ -87,6 +91,8 @@ dated as (
         products.product_name,
         locations.location_name,
         suppliers.supplier_name,
+        policies.policy_source,
+        policies.policy_note,
         replenishment_terms.unit_cost,
         replenishment_terms.lead_time_days,
         replenishment_terms.lead_time_source,
@@ -108,6 +114,7 @@ dated as (
     left join suppliers on lines.supplier_id = suppliers.supplier_id
     left join replenishment_terms
         on lines.sku = replenishment_terms.sku and lines.location_id = replenishment_terms.location_id
+    left join policies on lines.sku = policies.sku and lines.location_id = policies.location_id
     left join positions on lines.sku = positions.sku and lines.location_id = positions.location_id
     left join next_deliveries
         on lines.sku = next_deliveries.sku and lines.location_id = next_deliveries.location_id
@@ -229,6 +236,8 @@ recommendations as (
         moq_units,
         target_type,
         target_value,
+        policy_source,
+        policy_note,
         expected_demand_units,
         safety_stock_units,
         order_up_to_units,

@@ -1,0 +1,25 @@
+with policies as (
+    select * from {{ source('predictions', 'restock_policies') }}
+),
+
+held as (
+    select
+        sku,
+        location_id,
+        as_of_date,
+        target_type,
+        nullif(target_value, cast('nan' as double)) as target_value,
+        policy_source,
+        policy_note,
+        unmet_demand,
+        cast(holding_cost as decimal(18, 6)) as holding_cost,
+        cast(shortage_cost as decimal(18, 4)) as shortage_cost,
+        coalesce(order_rule, 'order_up_to') as order_rule,
+        {% for name in ['order_quantity', 'min', 'max', 'dampener', 'order_up_to_max', 'max_order', 'max_stock'] %}
+        {{ units(name ~ '_units') }} as {{ name }}_units,
+        {% endfor %}
+        coalesce(demand_model, 'simulated') as demand_model
+    from policies
+)
+
+select * from held

@@ -1,0 +1,199 @@
+"""Commands of planners: restock policies, proposals for the ERP, what-if and the reproduction of past decisions."""
+
+import getpass
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestration.resources import read_settings
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.store import PolicyOverride, Store
+
+_DAY = click.DateTime(["%Y-%m-%d"])
+
+
+def home_settings() -> Settings:
+    """Return the settings of the home.
+
+    Raises:
+        click.ClickException: a variable of the environment cannot be read.
+    """
+    try:
+        return read_settings()
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def opened_store() -> Iterator["Store"]:
+    """Open the online store of the home; what it refuses is told without a traceback."""
+    from serving.store import Store, StoreError
+
+    try:
+        with Store.open(home_settings().store_url) as opened:
+            yield opened
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def business_day() -> date:
+    """Return the business day of the current generation, today where nothing is published yet."""
+    from orchestration.publication import current_manifest
+
+    manifest = current_manifest(home_settings().published)
+    return datetime.now(UTC).date() if manifest is None else date.fromisoformat(manifest["as_of"])
+
+
+def listing(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return rows as text in columns."""
+    texts = [list(header), *(["-" if value is None else str(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in texts
+    )
+
+
+@click.group()
+def policy() -> None:
+    """Set what orders aim at: for every item, a segment of items, or one item at one location.
+
+    \b
+      inventorybot policy set target_value 0.98 --segment "abc_class=A" --reason "key items"
+      inventorybot policy set max_order_units 24 --sku 85123A --location UK1 --reason "shelf is small"
+      inventorybot policy list
+      inventorybot policy end 17 --reason "season is over"
+
+    The next run follows them; an item stands above a segment, a segment above the default.
+    """  # noqa: D301
+
+
+@policy.command("set", epilog="Settings and what they mean: inventorybot policy settings")
+@click.argument("setting")
+@click.argument("value")
+@click.option("--segment", help='Whom it is for, as in "abc_class=A and unit_cost>100".')
+@click.option("--sku", help="Item it is for; with --location.")
+@click.option("--location", help="Location of the item.")
+@click.option("--from", "first", type=_DAY, metavar="DAY", help="First day; default: the current business day.")
+@click.option("--to", "last", type=_DAY, metavar="DAY", help="Last day; default: until further notice.")
+@click.option("--reason", required=True, help="Why.")
+@click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
+def set_policy(
+    setting: str,
+    value: str,
+    segment: str | None,
+    sku: str | None,
+    location: str | None,
+    first: datetime | None,
+    last: datetime | None,
+    reason: str,
+    author: str,
+) -> None:
+    """Set SETTING to VALUE from a day on, for every item unless a segment or an item is named."""
+    from ml.restock_segments import segment_conditions
+    from orchestration.restock_policies import read_setting
+
+    if segment and (sku or location):
+        raise click.ClickException("give --segment, or --sku with --location, not both: an override has one scope")
+    if bool(sku) != bool(location):
+        raise click.ClickException("--sku and --location belong together: an item is a sku at a location")
+    try:
+        read_setting(setting, value)
+        if segment:
+            segment_conditions(segment)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    scope = "segment" if segment else "item" if sku else "default"
+    target = {"scope": scope, "segment": segment, "sku": sku, "location_id": location}
+    number = _append_override(
+        target, setting, value, first.date() if first else business_day(), last.date() if last else None, reason, author
+    )
+    click.echo(f"override {number}: {setting} {value} for {_scope_text(scope, segment, sku, location)}")
+
+
+@policy.command("settings")
+def settings_of_policies() -> None:
+    """Show what a policy may set."""
+    from orchestration.restock_policies import SETTINGS
+
+    click.echo(listing(["setting", "meaning"], [[name, setting.meaning] for name, setting in SETTINGS.items()]))
+
+
+@policy.command("list")
+@click.option("--day", type=_DAY, metavar="DAY", help="Day to look at; default: the current business day.")
+@click.option("--all", "every", is_flag=True, help="Every override ever made, in the order they were made.")
+def list_policies(day: datetime | None, every: bool) -> None:
+    """Show the overrides that hold on a day."""
+    on_day = day.date() if day else business_day()
+    with opened_store() as store:
+        found = store.policy_overrides(None if every else on_day)
+    if not found:
+        click.echo(f"No override holds on {on_day}: the settings of the home do.")
+        return
+    header = ["number", "for", "setting", "value", "from", "to", "author", "reason"]
+    click.echo(listing(header, [_override_row(override) for override in found]))
+
+
+@policy.command("end")
+@click.argument("number", type=int)
+@click.option("--from", "first", type=_DAY, metavar="DAY", help="First day without it; default: the business day.")
+@click.option("--reason", required=True, help="Why.")
+@click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
+def end_policy(number: int, first: datetime | None, reason: str, author: str) -> None:
+    """End the override NUMBER, as `policy list` shows it, from a day on."""
+    with opened_store() as store:
+        found = next((made for made in store.policy_overrides() if made.sequence == number), None)
+    if found is None or found.value is None:
+        raise click.ClickException(f"there is no override {number}; `inventorybot policy list --all` shows them")
+    ends = max(first.date() if first else business_day(), found.valid_from)
+    if found.valid_to is not None and found.valid_to < ends:
+        raise click.ClickException(f"override {number} holds until {found.valid_to} only; it has ended by {ends}")
+    target = {"scope": found.scope, "segment": found.segment, "sku": found.sku, "location_id": found.location_id}
+    _append_override(target, found.setting, None, ends, found.valid_to, reason, author)
+    click.echo(f"override {number} ends: from {ends} on it sets {found.setting} no longer")
+
+
+def _append_override(
+    target: dict[str, str | None],
+    setting: str,
+    value: str | None,
+    first: date,
+    last: date | None,
+    reason: str,
+    author: str,
+) -> int:
+    event: dict[str, Any] = {
+        "event_type": "policy_override",
+        "event_id": f"policy-{uuid.uuid4()}",
+        "occurred_at": datetime.now(UTC),
+        **{name: text for name, text in target.items() if text is not None},
+        "setting": setting,
+        "valid_from": first.isoformat(),
+        **({} if last is None else {"valid_to": last.isoformat()}),
+        **({} if value is None else {"value": value}),
+        "author": author,
+        "reason": reason,
+    }
+    with opened_store() as store:
+        report = store.append([event], source="command")
+        if report.quarantine_ids:
+            row, _ = store.quarantine_show(report.quarantine_ids[0])
+            store.quarantine_discard(row.quarantine_id, author=author, reason="told to its author by the command")
+            raise click.ClickException(row.reason)
+    return report.sequence
+
+
+def _override_row(override: "PolicyOverride") -> list[object]:
+    scope = _scope_text(override.scope, override.segment, override.sku, override.location_id)
+    value = "(ended)" if override.value is None else override.value
+    dates = [override.valid_from, override.valid_to or "-"]
+    return [override.sequence, scope, override.setting, value, *dates, override.author, override.reason]
+
+
+def _scope_text(scope: str, segment: str | None, sku: str | None, location: str | None) -> str:
+    return {"segment": f"segment {segment}", "item": f"{sku} at {location}"}.get(scope, "every item")

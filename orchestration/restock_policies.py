@@ -1,0 +1,258 @@
+"""Which restock policy holds for each item on a day, and where it comes from: the home's standard, then overrides.
+
+Belongs here: the settings that a policy may have and putting overrides over the standard. Does not: which override
+wins (serving/store/policies.py), what a policy orders (ml/restock.py).
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ml.restock import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
+from ml.restock_segments import segment_members
+from serving.store.policies import EffectivePolicy, PolicyOverride, effective
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEYS = ["sku", "location_id"]
+LIMITS = ("order_up_to_max_units", "max_order_units", "max_stock_units")
+POLICY_COLUMNS = (
+    *("sku", "location_id", "target_type", "target_value", "unmet_demand", "holding_cost", "shortage_cost"),
+    *("order_rule", "order_quantity_units", "min_units", "max_units", "demand_model", "dampener_units"),
+    *LIMITS,
+    *("policy_source", "policy_note"),
+)
+EXCEPTION_COLUMNS = ("sku", "location_id", "policy_sequence", "cause", "exception")
+_TEXTS = (
+    "sku",
+    "location_id",
+    "target_type",
+    "unmet_demand",
+    "order_rule",
+    "demand_model",
+    "policy_source",
+    "policy_note",
+)
+_SERVICE_TARGETS = ("cycle_service_level", "fill_rate")
+_SCOPES = ("default", "segment", "item")
+_DAYS_OF_A_YEAR = 365
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing a policy may set.
+
+    Attributes:
+        read: the value from its text; raises ValueError with the remedy.
+        meaning: what it is, with unit.
+    """
+
+    read: Callable[[str], Any]
+    meaning: str
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"use one of {', '.join(allowed)}")
+        return text
+
+    return read
+
+
+def _number(least: float, *, is_least_allowed: bool = True) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or number < least or (number == least and not is_least_allowed):
+            raise ValueError(f"give a number {'of at least' if is_least_allowed else 'above'} {least:g}")
+        return number
+
+    return read
+
+
+def _service_level(text: str) -> float:
+    number = _number(0, is_least_allowed=False)(text)
+    if number >= 1:
+        raise ValueError("give a service level between 0 and 1, both left out, as in 0.97")
+    return number
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "target_type": Setting(_choice(*TARGET_TYPES), f"what orders aim at: {', '.join(TARGET_TYPES)}"),
+    "target_value": Setting(_service_level, "service level between 0 and 1"),
+    "unmet_demand": Setting(_choice("lost_sales", "backorders"), "lost_sales or backorders"),
+    "holding_cost_rate": Setting(
+        _number(0, is_least_allowed=False), "yearly cost of holding stock, as a share of its value"
+    ),
+    "shortage_cost": Setting(
+        _number(0, is_least_allowed=False), "money per unit lost, or per unit and day that a customer waits"
+    ),
+    "order_rule": Setting(_choice(*ORDER_RULES), f"when and how much: {', '.join(ORDER_RULES)}"),
+    "order_quantity_units": Setting(_number(0, is_least_allowed=False), "units of the reorder-point rules"),
+    "min_units": Setting(_number(0), "min_max: order at or below this position"),
+    "max_units": Setting(_number(0, is_least_allowed=False), "min_max: order up to this position"),
+    "demand_model": Setting(_choice(*DEMAND_MODELS), f"distribution of demand: {', '.join(DEMAND_MODELS)}"),
+    "dampener_units": Setting(_number(0), "smaller orders wait"),
+    "order_up_to_max_units": Setting(_number(0), "largest position to order up to, passed by less than a pack"),
+    "max_order_units": Setting(_number(0), "largest order, hard"),
+    "max_stock_units": Setting(_number(0), "largest stock with everything on order, hard"),
+}
+
+
+def read_setting(setting: str, text: str) -> Any:
+    """Return the value of a setting from its text.
+
+    Raises:
+        ValueError: there is no such setting, or the value cannot be; the message names both and the remedy.
+    """
+    if setting not in SETTINGS:
+        raise ValueError(f"there is no policy setting {setting!r}; the settings are {', '.join(SETTINGS)}")
+    try:
+        return SETTINGS[setting].read(text)
+    except ValueError as remedy:
+        raise ValueError(f"policy {setting} is {text!r}: {remedy}") from None
+
+
+def effective_policies(
+    standard: "pd.DataFrame", items: "pd.DataFrame", held: Iterable[PolicyOverride]
+) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Return the policy of each item with its source, and what of the overrides cannot be followed.
+
+    An override that cannot be followed is left out, and what it stands above holds instead.
+
+    Args:
+        standard: the home's own policy, one row per sku and location that can be restocked: target_type,
+            target_value, unmet_demand, holding_cost, shortage_cost, unit_cost.
+        items: every known sku and location, with `ml.restock_segments.SEGMENT_COLUMNS`.
+        held: overrides that hold on the day, as `Store.policy_overrides(day)` returns them.
+
+    Returns:
+        policies: `POLICY_COLUMNS`, one row per row of `standard`. policy_source is the scope that sets the target:
+            standard, default, segment or item; policy_note says for each override what it sets, why and by whom.
+        exceptions: `EXCEPTION_COLUMNS`, one row per override, or pair of segments, that needs a person; cause is
+            unreadable, unknown_item, no_terms, empty_segment or contradiction.
+    """
+    import pandas as pd
+
+    known = set(items[KEYS].itertuples(index=False, name=None))
+    keys = list(standard[KEYS].itertuples(index=False, name=None))
+    members: dict[str, set[tuple[str, str]]] = {}
+    followed: list[PolicyOverride] = []
+    exceptions: list[tuple[str | None, str | None, int, str, str]] = []
+    for override in held:
+        problem = _problem(override, items, known, set(keys), members)
+        if problem is None:
+            followed.append(override)
+        else:
+            exceptions.append((override.sku, override.location_id, override.sequence, *problem))
+    if not followed:
+        return _typed(standard.assign(policy_source="standard")), _exceptions(exceptions)
+
+    shared = [override for override in followed if override.scope != "item"]
+    own: dict[tuple[str | None, str | None], list[PolicyOverride]] = {}
+    for override in followed:
+        if override.scope == "item":
+            own.setdefault((override.sku, override.location_id), []).append(override)
+    changes: list[dict[str, Any]] = []
+    contradictions: dict[tuple[int, int], tuple[PolicyOverride, PolicyOverride, int]] = {}
+    for key, unit_cost in zip(keys, standard["unit_cost"], strict=True):
+        segments = [name for name, belonging in members.items() if key in belonging]
+        found = effective(shared + own.get(key, []), sku=key[0], location_id=key[1], segments=segments)
+        changes.append(_changes(found, unit_cost))
+        for policy in found.values():
+            for other in policy.contradicts:
+                pair = (policy.source.sequence, other.sequence)
+                contradictions[pair] = (policy.source, other, contradictions.get(pair, (None, None, 0))[2] + 1)
+    exceptions += [_contradiction(*pair) for pair in contradictions.values()]
+    policies = _typed(standard.assign(policy_source="standard"))
+    for name, changed in pd.DataFrame(changes, index=standard.index).items():
+        policies[name] = changed.where(changed.notna(), policies[name])
+    aims_at_service = policies["target_type"].isin(_SERVICE_TARGETS)
+    policies["target_value"] = policies["target_value"].where(aims_at_service)
+    return _typed(policies), _exceptions(exceptions)
+
+
+def _problem(
+    override: PolicyOverride,
+    items: "pd.DataFrame",
+    known: set[tuple[str, str]],
+    restocked: set[tuple[str, str]],
+    members: dict[str, set[tuple[str, str]]],
+) -> tuple[str, str] | None:
+    """Return cause and remedy where an override cannot be followed; note the members of its segment where it can."""
+    made = f"policy override {override.sequence} of {override.author}"
+    try:
+        read_setting(override.setting, str(override.value))
+        if override.segment is not None and override.segment not in members:
+            found = items.loc[segment_members(override.segment, items), KEYS]
+            members[override.segment] = set(found.itertuples(index=False, name=None))
+    except ValueError as error:
+        return "unreadable", f"{made}: {error}; end it and set it anew"
+    if override.scope == "item" and override.sku is not None and override.location_id is not None:
+        key, named = (override.sku, override.location_id), f"sku {override.sku!r} at {override.location_id!r}"
+        if key not in known:
+            return "unknown_item", f"{made} is for {named}, which nobody knows: correct the names, or end the override"
+        if key not in restocked:
+            return (
+                "no_terms",
+                f"{made} is for {named}, which cannot be ordered: add supplier_terms, or end the override",
+            )
+    if override.segment is not None and not members[override.segment]:
+        return (
+            "empty_segment",
+            f"{made} is for segment {override.segment!r}, to which no item belongs: correct or end it",
+        )
+    return None
+
+
+def _changes(found: Mapping[str, EffectivePolicy], unit_cost: float) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for name, policy in found.items():
+        value = read_setting(name, policy.value)
+        if name == "holding_cost_rate":
+            changes["holding_cost"] = unit_cost * value / _DAYS_OF_A_YEAR
+        else:
+            changes[name] = value
+    targets = [found[name].source for name in ("target_type", "target_value") if name in found]
+    if targets:
+        changes["policy_source"] = max((source.scope for source in targets), key=_SCOPES.index)
+    if found:
+        changes["policy_note"] = "; ".join(_note(policy) for _, policy in sorted(found.items()))
+    return changes
+
+
+def _note(policy: EffectivePolicy) -> str:
+    source = policy.source
+    scope = f"segment {source.segment}" if source.segment else source.scope
+    return f"{policy.setting} {policy.value} by {scope} ({source.author}: {source.reason})"
+
+
+def _contradiction(
+    winner: PolicyOverride, other: PolicyOverride, count: int
+) -> tuple[str | None, str | None, int, str, str]:
+    told = (
+        f"segments {winner.segment!r} and {other.segment!r} ask for {winner.setting} {winner.value} and {other.value} "
+        f"of {count} {'item' if count == 1 else 'items'}; the later one, {winner.value}, holds: end one of the policy "
+        f"overrides {other.sequence} and {winner.sequence}, or narrow its segment or dates"
+    )
+    return None, None, other.sequence, "contradiction", told
+
+
+def _typed(policies: "pd.DataFrame") -> "pd.DataFrame":
+    return policies.reindex(columns=list(POLICY_COLUMNS)).astype(
+        {name: "string" if name in _TEXTS else "float64" for name in POLICY_COLUMNS}
+    )
+
+
+def _exceptions(rows: list[tuple[str | None, str | None, int, str, str]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=list(EXCEPTION_COLUMNS))
+    return frame.astype(
+        {"policy_sequence": "int64"} | dict.fromkeys(("sku", "location_id", "cause", "exception"), "string")
+    )

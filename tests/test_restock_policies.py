@@ -1,0 +1,145 @@
+"""The policy of each item: what holds, where it comes from, and what nobody can follow."""
+
+from datetime import date
+
+import pandas as pd
+import pytest
+
+from orchestration.restock_policies import effective_policies, read_setting
+from serving.store import PolicyOverride
+
+STANDARD = pd.DataFrame(
+    {
+        "sku": ["MUG", "CUP"],
+        "location_id": "N",
+        "target_type": "cycle_service_level",
+        "target_value": 0.95,
+        "unmet_demand": "lost_sales",
+        "holding_cost": 0.01,
+        "shortage_cost": 2.0,
+        "unit_cost": [7.3, 14.6],
+    }
+)
+ITEMS = pd.DataFrame(
+    {
+        "sku": ["MUG", "CUP", "OLD"],
+        "location_id": "N",
+        "abc_class": ["A", "C", "A"],
+        "xyz_class": ["X", "X", "X"],
+        "demand_class": "smooth",
+        "category": "kitchen",
+        "supplier_id": ["S", "S", None],
+        "unit_cost": [7.3, 14.6, 1.0],
+        "unit_price": 20.0,
+        "mean_daily_demand_units": 1.0,
+    }
+)
+
+
+def override(
+    sequence: int, setting: str, value: str, *, segment: str | None = None, sku: str | None = None
+) -> PolicyOverride:
+    scope = "segment" if segment else "item" if sku else "default"
+    place = "N" if sku else None
+    return PolicyOverride(sequence, scope, segment, sku, place, setting, value, date(2011, 1, 1), None, "season", "ann")
+
+
+def policy_of(sku: str, *held: PolicyOverride) -> pd.Series:
+    policies, exceptions = effective_policies(STANDARD, ITEMS, held)
+    assert exceptions.empty
+    return policies.set_index("sku").loc[sku]
+
+
+def exceptions_of(*held: PolicyOverride) -> list[tuple[str, str]]:
+    _, exceptions = effective_policies(STANDARD, ITEMS, held)
+    return list(exceptions[["cause", "exception"]].itertuples(index=False, name=None))
+
+
+def test_without_overrides_the_home_sets_the_policy():
+    policies, exceptions = effective_policies(STANDARD, ITEMS, [])
+    assert policies[["target_value", "policy_source"]].to_numpy().tolist() == [[0.95, "standard"]] * 2
+    assert exceptions.empty
+
+
+def test_an_item_stands_above_its_segment_and_that_above_the_default():
+    held = [
+        override(1, "target_value", "0.9"),
+        override(2, "target_value", "0.97", segment="abc_class=A"),
+        override(3, "target_value", "0.99", sku="CUP"),
+    ]
+    mug, cup = policy_of("MUG", *held), policy_of("CUP", *held)
+    assert (mug["target_value"], mug["policy_source"]) == (0.97, "segment")
+    assert (cup["target_value"], cup["policy_source"]) == (0.99, "item")
+    assert cup["policy_note"] == "target_value 0.99 by item (ann: season)"
+
+
+def test_an_item_outside_the_segment_keeps_the_standard():
+    cup = policy_of("CUP", override(2, "target_value", "0.97", segment="abc_class=A"))
+    assert (cup["target_value"], cup["policy_source"]) == (0.95, "standard")
+
+
+def test_the_source_is_that_of_the_target_also_where_something_else_is_overridden():
+    mug = policy_of("MUG", override(1, "max_order_units", "12", sku="MUG"))
+    assert (mug["max_order_units"], mug["policy_source"]) == (12.0, "standard")
+    assert mug["policy_note"].startswith("max_order_units 12 by item")
+
+
+def test_a_holding_rate_is_money_per_unit_and_night():
+    assert policy_of("CUP", override(1, "holding_cost_rate", "0.5"))["holding_cost"] == pytest.approx(0.02)
+
+
+def test_a_cost_target_has_no_service_level():
+    assert pd.isna(policy_of("MUG", override(1, "target_type", "cost"))["target_value"])
+
+
+def test_an_override_for_an_unknown_item_is_an_exception_and_the_others_hold():
+    held = [override(1, "target_value", "0.9", sku="NOBODY"), override(2, "target_value", "0.99", sku="MUG")]
+    policies, exceptions = effective_policies(STANDARD, ITEMS, held)
+    assert policies["target_value"].tolist() == [0.99, 0.95]
+    assert exceptions[["sku", "policy_sequence", "cause"]].to_numpy().tolist() == [["NOBODY", 1, "unknown_item"]]
+    assert "correct the names, or end the override" in exceptions["exception"].iloc[0]
+
+
+def test_an_override_for_an_item_without_terms_says_so():
+    assert [cause for cause, _ in exceptions_of(override(1, "target_value", "0.9", sku="OLD"))] == ["no_terms"]
+
+
+def test_a_segment_without_items_says_so():
+    found = exceptions_of(override(1, "target_value", "0.9", segment="category=none"))
+    assert [cause for cause, _ in found] == ["empty_segment"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "segment"),
+    [("target_value", "95", None), ("colour", "red", None), ("target_value", "0.9", "abc_class")],
+)
+def test_what_cannot_be_read_is_left_out_and_named(setting: str, value: str, segment: str | None):
+    held = [override(1, "target_value", "0.9"), override(2, setting, value, segment=segment)]
+    policies, exceptions = effective_policies(STANDARD, ITEMS, held)
+    assert policies["target_value"].tolist() == [0.9, 0.9]
+    assert exceptions["cause"].tolist() == ["unreadable"]
+
+
+def test_two_segments_that_contradict_each_other_are_told_once():
+    held = [
+        override(1, "target_value", "0.9", segment="abc_class=A"),
+        override(2, "target_value", "0.97", segment="xyz_class=X"),
+    ]
+    ((cause, told),) = exceptions_of(*held)
+    assert cause == "contradiction"
+    assert "0.97 and 0.9 of 1 item; the later one, 0.97, holds: end one of the policy overrides 1 and 2" in told
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "told"),
+    [
+        ("target_value", "1", "policy target_value is '1': give a service level between 0 and 1"),
+        ("target_type", "service", "use one of cost, cycle_service_level"),
+        ("max_order_units", "-1", "give a number of at least 0"),
+        ("shortage_cost", "0", "give a number above 0"),
+        ("colour", "red", "there is no policy setting 'colour'; the settings are target_type"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_with_the_remedy(setting: str, text: str, told: str):
+    with pytest.raises(ValueError, match=told):
+        read_setting(setting, text)
