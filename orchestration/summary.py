@@ -41,13 +41,14 @@ def summarise(settings: Settings) -> str:
         orders, money, items, exceptions = connection.sql(_TOTALS).fetchall()[0]
         top = connection.sql(_TOP).fetchall()
         quarantined = connection.sql(_QUARANTINED).fetchall()
+    champions = headlines(settings)
     return "\n".join(
         [
             "",
             f"Restock recommendations at the end of {manifest['as_of']}: {orders:,} orders for {money:,.2f} "
-            f"among {items:,} items, {exceptions:,} exceptions. The most urgent:",
-            "",
-            _table(
+            f"among {items:,} items, {exceptions:,} exceptions."
+            + (" The most urgent:" if top else " Every item is covered until its next order can come."),
+            *_section(
                 ["product", "sku", "at", "order", "packs", "supplier", "order by", "stock-out likely", "money"],
                 [
                     [
@@ -65,22 +66,14 @@ def summarise(settings: Settings) -> str:
                 right={3, 4, 8},
             ),
             "",
-            "Champions:",
-            _table(
-                ["model", "version", "metric", "champion", "baseline", "baseline is"], headlines(settings), right={3, 4}
-            ),
+            "Champions:" if champions else "Champions: none",
+            *_section(["model", "version", "metric", "champion", "baseline", "baseline is"], champions, right={3, 4}),
             "",
             "Quarantined rows:" if quarantined else "Quarantined rows: none",
-            *(
-                [
-                    _table(
-                        ["table", "rule", "rows", "for example"],
-                        [[*row[:2], f"{row[2]:,}", row[3][:70]] for row in quarantined],
-                        right={2},
-                    )
-                ]
-                if quarantined
-                else []
+            *_section(
+                ["table", "rule", "rows", "for example"],
+                [[*row[:2], f"{row[2]:,}", row[3][:70]] for row in quarantined],
+                right={2},
             ),
             "",
             f"Generation {manifest['generation']}, content hash {manifest['content_hash']}",
@@ -95,10 +88,13 @@ def summarise(settings: Settings) -> str:
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: Set[int] = frozenset()) -> str:
+def _section(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: Set[int] = frozenset()) -> list[str]:
+    """Return a table as lines, none for no rows."""
+    if not rows:
+        return []
     texts = [list(header), *([str(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
-    lines = [
+    head, *body = [
         "  "
         + "  ".join(
             text.rjust(width) if column in right else text.ljust(width)
@@ -106,7 +102,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: Se
         ).rstrip()
         for row in texts
     ]
-    return "\n".join([lines[0], "  " + "  ".join("-" * width for width in widths), *lines[1:]])
+    return [head, "  " + "  ".join("-" * width for width in widths), *body]
 
 
 def _short(path: Path) -> str:
