@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from orchestration import cli_restock
+from orchestration import cli_ingest, cli_restock
 from orchestration.resources import read_settings
 from orchestration.settings import PROJECT_FOLDER, Settings
 
@@ -227,6 +227,9 @@ def rollback(model: str, version: str | None) -> None:
     click.echo(f"{model}: version {champion.version} is champion; the next run predicts with it")
 
 
+cli.add_command(cli_ingest.sources)
+cli.add_command(cli_ingest.quarantine)
+cli.add_command(cli_ingest.stream)
 cli.add_command(cli_restock.policy)
 
 

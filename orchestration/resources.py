@@ -15,6 +15,7 @@ from orchestration.settings import PROJECT_FOLDER, Settings
 
 if TYPE_CHECKING:
     from ml.tracking import Tracking
+    from orchestration.ingest.sql_sources import SqlSource
     from serving.store import Store
 
 DBT_PROJECT = PROJECT_FOLDER / "dbt_project"
@@ -63,12 +64,27 @@ def _read_number(name: str, default: float, *, above: float, below: float) -> fl
     return number
 
 
+def read_sources(settings: Settings) -> "tuple[SqlSource, ...]":
+    """Read the SQL sources of a home, their URLs from the environment.
+
+    Raises:
+        ContractError: the sources file names a table, column or option that does not exist.
+    """
+    from orchestration.ingest.sql_sources import load_sources
+
+    return load_sources(settings.sources_file, os.environ)
+
+
 class HomeResource(ConfigurableResource[None]):
     """The home and its settings."""
 
     def settings(self) -> Settings:
         """Return the settings of this process."""
         return read_settings()
+
+    def sources(self) -> "tuple[SqlSource, ...]":
+        """Return the SQL sources of the home."""
+        return read_sources(read_settings())
 
 
 class StoreResource(ConfigurableResource[None]):

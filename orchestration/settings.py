@@ -43,6 +43,11 @@ class Settings:
     seed: int = 0
 
     @property
+    def sources_file(self) -> Path:
+        """The databases that raw tables are pulled from."""
+        return self.home / "sources.yml"
+
+    @property
     def raw(self) -> Path:
         """Arrival batches, one folder per table."""
         return self.home / "raw"

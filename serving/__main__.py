@@ -1,7 +1,8 @@
-"""The command behind `inventorybot serve`: the endpoint in a process of its own."""
+"""What `inventorybot serve` and `inventorybot stream` start: the endpoint, or the consumer, in a process of its own."""
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 
@@ -31,4 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["stream"]:
+        from serving.stream_command import main as consume
+
+        sys.exit(consume(sys.argv[2:]))
     main()

@@ -247,7 +247,10 @@ class StreamConsumer:
             StreamUnavailable: broker or topic cannot be reached at the start, or the broker refuses this client.
             OffsetsLost: the topic no longer holds the messages after the last stored offset.
         """
-        consumer = Consumer(self._client_settings())
+        try:
+            consumer = Consumer(self._client_settings())
+        except KafkaException as error:
+            raise StreamUnavailable(f"A setting of the Kafka client is refused: {error.args[0].str()}.") from error
         try:
             self._require_topics(consumer)
             consumer.subscribe(list(self._settings.topics), on_assign=self._on_assign)

@@ -88,14 +88,14 @@ def test_the_list_can_be_narrowed_to_a_table_and_a_rule(home):
 def test_a_row_is_found_by_its_reference(home):
     home.land("stock_movements", "a.csv", MOVEMENTS + sale(1) + sale(2, "5"))
     (row,) = home.quarantined()
-    assert find(home.raw, row.reference) == row
+    assert find(home.raw, [row.reference]) == [row]
 
 
 @pytest.mark.parametrize("reference", ["", "what", "stock_movements/20261123T070000.000000Z/9/a.csv", "sales/b/1/f"])
 def test_a_reference_that_names_nothing_is_told(home, reference):
     home.land("stock_movements", "a.csv", MOVEMENTS + sale(1) + sale(2, "5"))
     with pytest.raises(IngestError, match="no quarantined row is called"):
-        find(home.raw, reference)
+        find(home.raw, [reference])
 
 
 def test_the_values_of_a_row_are_told_apart(home):

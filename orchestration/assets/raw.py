@@ -18,11 +18,11 @@ from dagster import (
 
 from orchestration.ingest.arrivals import ArrivalReport, ingest_table
 from orchestration.ingest.contracts import Table, load_contract
-from orchestration.ingest.online import events_behind
+from orchestration.ingest.online import claims_of, events_behind
 from orchestration.ingest.rules import Validation, validate
 from orchestration.resources import HomeResource, StoreResource
 
-EXPECTATIONS, FILES = "expectations", "files"
+EXPECTATIONS, FILES, SOURCES = "expectations", "files", "sources"
 
 
 def raw_asset(table: Table) -> AssetsDefinition:
@@ -37,15 +37,21 @@ def raw_asset(table: Table) -> AssetsDefinition:
         check_specs=[
             AssetCheckSpec(EXPECTATIONS, asset=["raw", table.name], blocking=True, description="Its suite holds."),
             AssetCheckSpec(FILES, asset=["raw", table.name], description="Every file that lies there could be read."),
+            AssetCheckSpec(SOURCES, asset=["raw", table.name], description="Every SQL source of it could be read."),
         ],
     )
     def ingest(
         context: AssetExecutionContext, home: HomeResource, store: StoreResource
     ) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
-        settings = home.settings()
-        events = events_behind(store.open(), settings.raw) if table.name == "stock_movements" else None
+        settings, opened = home.settings(), store.open()
         report = ingest_table(
-            table, landing=settings.landing, raw=settings.raw, ingested_at=datetime.now(UTC), events=events
+            table,
+            landing=settings.landing,
+            raw=settings.raw,
+            ingested_at=datetime.now(UTC),
+            events=events_behind(opened, settings.raw) if table.name == "stock_movements" else None,
+            sources=[source for source in home.sources() if source.table == table.name],
+            claim=claims_of(opened),
         )
         validation = validate(table, report.accepted) if report.accepted else None
         for notice in report.notices:
@@ -53,6 +59,7 @@ def raw_asset(table: Table) -> AssetsDefinition:
         yield MaterializeResult(metadata=_metadata(report))
         yield _expectations(report, validation)
         yield _files(report)
+        yield _sources(report)
 
     return ingest
 
@@ -78,6 +85,15 @@ def _files(report: ArrivalReport) -> AssetCheckResult:
         passed=not refused,
         severity=AssetCheckSeverity.WARN,
         metadata={"failures": "; ".join(refused) or "none"},
+    )
+
+
+def _sources(report: ArrivalReport) -> AssetCheckResult:
+    return AssetCheckResult(
+        check_name=SOURCES,
+        passed=not report.unavailable,
+        severity=AssetCheckSeverity.WARN,
+        metadata={"failures": "; ".join(report.unavailable) or "none"},
     )
 
 

@@ -34,6 +34,7 @@ import pyarrow as pa
 from orchestration.ingest.contracts import Table, load_contract, table_named
 from orchestration.ingest.errors import FileRejected, IngestBusy, IngestError, SourceUnavailable
 from orchestration.ingest.files import (
+    Landing,
     LandingFile,
     Layout,
     content_hash,
@@ -63,6 +64,7 @@ from orchestration.ingest.sql_sources import SqlSource, pull
 
 _ARRIVING = ".arriving"
 _LOCK_SECONDS = 60.0
+_NOTHING = Landing((), (), ())
 
 Claim = Callable[[frozenset[str], str], Mapping[str, str]]
 """Takes the sources of movements and the door they came by; returns, per source that may not come by it, why."""
@@ -90,10 +92,12 @@ class Release:
     Attributes:
         rows: one mapping of contract columns to text per row that is judged again.
         settled: what becomes of each quarantined row: first those of `rows`, in their order, then the discarded.
+        door: the way the rows came by.
     """
 
     rows: Sequence[Mapping[str, Any]]
     settled: tuple[Settled, ...]
+    door: str = LANDING
 
 
 @dataclass(frozen=True)
@@ -275,7 +279,8 @@ class _Call:
     def run(
         self, events: Events | None, sources: Sequence[SqlSource], release: Release | None, settle_seconds: float
     ) -> ArrivalReport:
-        looked = look(self.landing / self.table.name, settle_seconds=settle_seconds)
+        # Beside a release no file is looked at: what arrived meanwhile waits for the next ingest.
+        looked = _NOTHING if release else look(self.landing / self.table.name, settle_seconds=settle_seconds)
         self.waiting += looked.waiting
         self.notices += looked.notices
         marks = {file.mark: file.sha256 for manifest in self.before for file in manifest.files if file.mark}
@@ -287,7 +292,7 @@ class _Call:
         if events is not None:
             self._take_in(ONLINE_STORE, _staging_events(events), events=events)
         if release is not None:
-            self._take_in(LANDING, _staging_release(release), settled=release.settled)
+            self._take_in(LANDING, _staging_release(release), settled=release.settled, came_by=release.door)
         rejected = self._standing_rejections(set(hashes.values()))
         if self.table.required and not self._rows() and not self.failures:
             self.failures.append(self._nothing_there(rejected))
@@ -410,7 +415,13 @@ class _Call:
     # --- one batch
 
     def _take_in(
-        self, door: str, stage: Stage, *, events: Events | None = None, settled: tuple[Settled, ...] = ()
+        self,
+        door: str,
+        stage: Stage,
+        *,
+        events: Events | None = None,
+        settled: tuple[Settled, ...] = (),
+        came_by: str | None = None,
     ) -> None:
         """Make one batch and commit it, unless it holds nothing or may not be committed."""
         ingested_at = self._next_instant()
@@ -424,7 +435,8 @@ class _Call:
                     # A list with a part missing would read as if that part no longer held: the list before stays.
                     self.spoiling += rejected
                     return
-                self._check_against_the_world(split, door)
+                if staged:
+                    self._check_against_the_world(split, came_by or door)
                 split.settle(self._accepted_files(self.manifests))
                 refusal = self._refusal(split)
                 if refusal is not None:

@@ -1,9 +1,10 @@
-"""Movements of the online store as an arrival: what the ledger holds behind the last batch."""
+"""What ingest asks of the online store: the movements behind the last batch, and which door speaks for a source."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.ingest.arrivals import Events
+from orchestration.ingest.arrivals import Claim, Events
 from orchestration.ingest.manifests import ledger_watermark
 
 if TYPE_CHECKING:
@@ -24,3 +25,23 @@ def events_behind(store: "Store", raw: Path) -> Events | None:
         for values in zip(*batch.columns.values(), strict=True)
     ]
     return Events(rows, watermark + 1, batches[-1].last_sequence)
+
+
+def claims_of(store: "Store") -> Claim:
+    """Return a claim that takes sources of movements for a door, in the online store.
+
+    A source that has no door yet gets the one it came by; a source that another door speaks for is refused, so that
+    the same sale does not enter by two.
+    """
+    from serving.store import SourceTaken
+
+    def claim(sources: frozenset[str], door: str) -> Mapping[str, str]:
+        known, refused = store.authorities(), {}
+        for source in sorted(source for source in sources if known.get(source) != door):
+            try:
+                store.take_authority(source, door)
+            except SourceTaken as error:
+                refused[source] = str(error)
+        return refused
+
+    return claim

@@ -9,7 +9,8 @@ released + discarded, for ever.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,14 +18,16 @@ from typing import Any, Literal
 
 import duckdb
 
-from orchestration.ingest.arrivals import ArrivalReport, Release, ingest_table
+from orchestration.ingest.arrivals import ArrivalReport, Claim, Release, ingest_table
 from orchestration.ingest.contracts import Table, load_contract, table_named
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.files import read_values
-from orchestration.ingest.manifests import FileOutcome, Manifest, Settled, read_manifests
+from orchestration.ingest.manifests import LANDING, ONLINE_STORE, FileOutcome, Manifest, Settled, read_manifests
 from orchestration.ingest.rules import literal, quoted
 
 Status = Literal["open", "released", "discarded"]
+
+_EVERY_ROW = 2**31
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,47 @@ class QuarantinedRow:
     status: Status
 
     @property
+    def door(self) -> str:
+        """The way it came by: landing, online_store or sql:<name>."""
+        return self.source_file if self.source_file.startswith(("sql:", ONLINE_STORE)) else LANDING
+
+    @property
     def reference(self) -> str:
         """Name of the row on the command line: `table/batch/row/file`."""
         return f"{self.table}/{self.batch_id}/{self.source_row}/{self.source_file}"
 
 
+@dataclass(frozen=True)
+class QuarantineCounts:
+    """How many rows were quarantined, and what became of them; the first number is the sum of the others."""
+
+    added: int
+    open: int
+    released: int
+    discarded: int
+
+    def __add__(self, other: "QuarantineCounts") -> "QuarantineCounts":
+        return QuarantineCounts(
+            self.added + other.added,
+            self.open + other.open,
+            self.released + other.released,
+            self.discarded + other.discarded,
+        )
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether nothing was lost or counted twice."""
+        return self.added == self.open + self.released + self.discarded
+
+
 def list_quarantined(
-    raw: Path, *, table: str | None = None, rule: str | None = None, status: Status | None = "open", limit: int = 1000
+    raw: Path,
+    *,
+    table: str | None = None,
+    rule: str | None = None,
+    status: Status | None = "open",
+    batches: Set[str] | None = None,
+    limit: int = 1000,
 ) -> list[QuarantinedRow]:
     """Return quarantined rows, the latest batch first.
 
@@ -67,6 +104,7 @@ def list_quarantined(
         table: only of this table.
         rule: only under this rule.
         status: only with this status; None = every one.
+        batches: only of these batches; None = of every one.
         limit: at most so many rows.
     """
     found: list[QuarantinedRow] = []
@@ -75,7 +113,8 @@ def list_quarantined(
         fates: dict[tuple[str, str, int], Status] = {
             (s.batch_id, s.source_file, s.source_row): s.how for manifest in manifests for s in manifest.settled
         }
-        for manifest in reversed([manifest for manifest in manifests if manifest.rows.quarantined]):
+        wanted = [m for m in manifests if m.rows.quarantined and (batches is None or m.batch_id in batches)]
+        for manifest in reversed(wanted):
             for row in _rows_of(raw, manifest, rule):
                 known = replace(row, status=fates.get((row.batch_id, row.source_file, row.source_row), "open"))
                 if status in (None, known.status):
@@ -85,20 +124,56 @@ def list_quarantined(
     return found
 
 
-def find(raw: Path, reference: str) -> QuarantinedRow:
-    """Return the row that a reference names.
+def find(raw: Path, references: Sequence[str]) -> list[QuarantinedRow]:
+    """Return the rows that references name, in their order.
 
     Raises:
-        IngestError: there is none; the message says what a reference looks like.
+        IngestError: one names none; the message says what a reference looks like.
     """
-    parts = reference.split("/", 3)
-    if len(parts) == 4 and parts[0] in {table.name for table in load_contract()} and parts[2].isdigit():
-        for row in list_quarantined(raw, table=parts[0], status=None, limit=2**31):
-            if row.reference == reference:
-                return row
-    raise IngestError(
-        f"no quarantined row is called {reference!r}: names are table/batch/row/file, as the list shows them"
-    )
+    tables = {table.name for table in load_contract()}
+    known: dict[str, QuarantinedRow] = {}
+    for table in sorted({reference.split("/", 1)[0] for reference in references} & tables):
+        batches = {reference.split("/")[1] for reference in references if reference.startswith(f"{table}/")}
+        rows = list_quarantined(raw, table=table, status=None, batches=batches, limit=_EVERY_ROW)
+        known.update({row.reference: row for row in rows})
+    for reference in references:
+        if reference not in known:
+            raise IngestError(
+                f"no quarantined row is called {reference!r}: names are table/batch/row/file, as the list shows them"
+            )
+    return [known[reference] for reference in references]
+
+
+def counts(raw: Path) -> QuarantineCounts:
+    """Count the quarantined rows of every table, each number read where it is kept.
+
+    Raises:
+        IngestError: batches and manifests disagree; the message names the table.
+    """
+    total = QuarantineCounts(0, 0, 0, 0)
+    for table in load_contract():
+        manifests = read_manifests(raw / table.name)
+        settled = {(s.batch_id, s.source_file, s.source_row): s.how for m in manifests for s in m.settled}
+        found = list_quarantined(raw, table=table.name, status=None, limit=_EVERY_ROW) if manifests else []
+        by_status = Counter(row.status for row in found)
+        told = Counter(settled.values())
+        counted = QuarantineCounts(
+            sum(manifest.rows.quarantined for manifest in manifests),
+            by_status["open"],
+            by_status["released"],
+            by_status["discarded"],
+        )
+        if len(found) != counted.added or (told["released"], told["discarded"]) != (
+            counted.released,
+            counted.discarded,
+        ):
+            raise IngestError(
+                f"the quarantine of {table.name} does not balance: manifests tell of {counted.added} rows, {told}; "
+                f"batches hold {len(found)}, {by_status}: a file in {raw / table.name} was changed or removed, "
+                "restore it from a backup"
+            )
+        total = total + counted
+    return total
 
 
 def values_of(raw: Path, row: QuarantinedRow) -> dict[str, str | None]:
@@ -134,6 +209,8 @@ def release(
     *,
     corrections: Mapping[str, str | None],
     ingested_at: datetime,
+    reason: str = "",
+    claim: Claim | None = None,
 ) -> ArrivalReport:
     """Judge quarantined rows of one table again, corrected; they pass the same checks as any arrival.
 
@@ -143,15 +220,20 @@ def release(
         rows: open rows of one table.
         corrections: column of the contract to the text it is to have, in every one of the rows.
         ingested_at: instant of the release.
+        reason: who releases them and why; kept beside the corrections.
+        claim: as for `ingest_table`: a row whose source has another door stays out.
 
     Returns:
         The report of the batch; a row that is still refused lies in quarantine again, under that batch.
 
     Raises:
-        IngestError: no rows, rows of several tables or of a snapshot, a row that is not open, a column that does not
-            exist, or a later version of the same key has arrived since.
+        IngestError: no rows, rows of several tables or doors or of a snapshot, a row that is not open, a column that
+            does not exist, or a later version of the same key has arrived since.
     """
     table = table_named(_only_table(rows))
+    doors = sorted({row.door for row in rows})
+    if len(doors) > 1:
+        raise IngestError(f"rows of one door are released at a time, these came by {', '.join(doors)}")
     unknown = sorted(set(corrections) - set(table.column_names))
     if unknown:
         raise IngestError(f"{table.name} has no column {unknown[0]!r}; it has {', '.join(table.column_names)}")
@@ -161,8 +243,9 @@ def release(
         for row, values in zip(rows, given, strict=True):
             _check_not_overtaken(raw, table, row, values)
     told = ", ".join(f"{name} = {value}" for name, value in corrections.items()) or "unchanged"
+    told = f"{reason}: {told}" if reason else told
     settled = tuple(Settled(row.batch_id, row.source_file, row.source_row, "released", told) for row in rows)
-    return _settle(raw, landing, table.name, Release(given, settled), ingested_at)
+    return _settle(raw, landing, table.name, Release(given, settled, doors[0]), ingested_at, claim)
 
 
 def discard(
@@ -179,10 +262,10 @@ def discard(
     return _settle(raw, landing, _only_table(rows), Release([], settled), ingested_at)
 
 
-def _settle(raw: Path, landing: Path, table: str, release: Release, ingested_at: datetime) -> ArrivalReport:
-    # Files that arrived meanwhile wait for the next ingest: an empty folder stands for the landing folder.
-    nowhere = landing / ".nothing"
-    return ingest_table(table, landing=nowhere, raw=raw, ingested_at=ingested_at, release=release)
+def _settle(
+    raw: Path, landing: Path, table: str, release: Release, ingested_at: datetime, claim: Claim | None = None
+) -> ArrivalReport:
+    return ingest_table(table, landing=landing, raw=raw, ingested_at=ingested_at, release=release, claim=claim)
 
 
 def _only_table(rows: Sequence[QuarantinedRow]) -> str:

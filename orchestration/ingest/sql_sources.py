@@ -3,17 +3,8 @@
 Belongs here: the sources file, reading a query past its cursor, saying why a source cannot be read. Does not: judging
 rows (split), committing them (arrivals).
 
-    sources:
-      - name: erp                        # the door is sql:erp
-        table: stock_movements           # raw table it fills
-        url: ERP_DATABASE_URL            # environment variable that holds the URL: no credentials in files
-        query: select * from movements   # or  from: movements
-        cursor: updated_at               # optional: a column that grows; only rows past it are read again
-        overlap: 2 hours                 # optional: how far before the cursor to read again (a number for a number)
-        columns: {quantity_units: qty}   # optional: column of the contract: column of the query
-
-What the overlap reads twice is recognised as duplicate. PostgreSQL is read by ADBC as Arrow, everything else by
-SQLAlchemy.
+EXAMPLE shows every option of the sources file. What the overlap reads twice is recognised as duplicate. PostgreSQL is
+read by ADBC as Arrow, everything else by SQLAlchemy.
 """
 
 import re
@@ -25,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,12 +27,23 @@ from orchestration.ingest.contracts import load_contract, table_named
 from orchestration.ingest.errors import ContractError, SourceUnavailable
 from orchestration.ingest.reading import text_of
 
-SOURCES_FILE = "sources.yml"
+EXAMPLE = """\
+sources:
+  - name: erp                        # the door is sql:erp
+    table: stock_movements           # raw table it fills
+    url: ERP_DATABASE_URL            # environment variable that holds the URL: no credentials in files
+    query: select * from movements   # or  from: movements
+    cursor: updated_at               # optional: a column that grows; only rows past it are read again
+    overlap: 2 hours                 # optional: how far before the cursor to read again (a number for a number)
+    columns: {quantity_units: qty}   # optional: column of the contract: column of the query
+"""
+
 _ROWS_AT_ONCE = 20_000
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.5
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?")
+_SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KNOWN_OPTIONS = {"name", "table", "url", "query", "from", "cursor", "overlap", "columns"}
 
@@ -290,6 +293,11 @@ def _sqlalchemy_batches(source: SqlSource, query: str, bound: Any) -> Iterator[p
     except exc.SQLAlchemyError as error:
         may_pass = isinstance(error, exc.OperationalError) and "syntax" not in str(error)
         raise _unavailable(source, error, may_pass=may_pass) from None
+    except ImportError as error:
+        raise SourceUnavailable(
+            f"the database of {source.url_variable} needs a driver that is not installed ({error}): install it beside "
+            "InventoryBot, or write the URL for a driver that is there"
+        ) from None
 
 
 def _read_only(url: str) -> str:
@@ -389,8 +397,12 @@ def _unavailable(source: SqlSource, error: Exception, *, may_pass: bool) -> Sour
     shown = source.url_variable
     try:
         url = make_url(source.url or "")
-        shown = f"{source.url_variable} ({url.render_as_string(hide_password=True)})"
-        reason = reason.replace(str(url.password), "***") if url.password else reason
+        # Options may hold credentials too, as in ?password=: neither they nor their values are shown.
+        shown = f"{source.url_variable} ({url.set(query={}).render_as_string(hide_password=True)})"
+        hidden = [str(url.password)] if url.password else []
+        hidden += [str(value) for name, value in url.query.items() if _SECRET.search(name)]
+        for secret in sorted(filter(None, hidden), key=len, reverse=True):
+            reason = reason.replace(secret, "***").replace(quote(secret), "***")
     except exc.ArgumentError:
         reason = "it is not a database URL, as in postgresql://user:password@host/database"
     remedy = "check that it runs and may be reached" if may_pass else "check URL, credentials and query"

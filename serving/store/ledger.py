@@ -294,7 +294,8 @@ def release(
     if objection is None:
         objection = _objection(connection, event, row.door, latest_instant)
     if objection is not None:
-        raise StillRefused(f"Quarantined row {row.quarantine_id} is refused again: {objection}. Fix its text first.")
+        told = objection.rstrip(".")
+        raise StillRefused(f"Quarantined row {row.quarantine_id} is refused again: {told}. Fix its text first.")
     delivered = delivery([event], door=row.door, now=now, latest_instant=latest_instant)
     return append(database, connection, delivered, units_after)
 

@@ -1,0 +1,472 @@
+"""Commands on what comes in: SQL sources, quarantined rows, the stream.
+
+Belongs here: what these commands read, call and print. Does not: what they do to data (ingest, serving/store).
+"""
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestration.resources import read_settings, read_sources
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestration.ingest.quarantine import QuarantinedRow, Status
+    from serving.store import QuarantinedRow as HeldRow
+    from serving.store import Store
+
+_FAILED = 1
+_ONLINE = "online_store/"
+_SCHEMA_FILE = "movement_schema.json"
+
+
+@contextmanager
+def _told() -> Iterator[Settings]:
+    """Give the settings, and tell what goes wrong without a traceback."""
+    from orchestration.ingest.errors import IngestError
+    from serving.store import StoreError
+
+    try:
+        yield read_settings()
+    except (IngestError, StoreError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.group()
+def sources() -> None:
+    """SQL databases that raw tables are pulled from, as <home>/sources.yml names them."""
+
+
+@sources.command("list")
+def list_sources() -> None:
+    """List the sources, how far each has been read, and which door speaks for which movements."""
+    from orchestration.ingest.manifests import last_cursor, read_manifests
+
+    with _told() as settings:
+        declared = read_sources(settings)
+        for source in declared:
+            manifests = read_manifests(settings.raw / source.table)
+            rows = sum(manifest.rows.accepted for manifest in manifests if manifest.door == source.door)
+            url = "set" if source.url else "NOT SET"
+            read = f"{rows:,} rows so far"
+            if source.cursor:
+                read += f", {source.cursor} up to {last_cursor(manifests, source.door) or 'nothing'}"
+            click.echo(f"{source.name}  fills {source.table}, URL in {source.url_variable} ({url}), {read}")
+        if not declared:
+            click.echo(f"{settings.sources_file} names no source; how to write one: `inventorybot sources example`")
+        if _has_store(settings):
+            with _store(settings) as store:
+                for name, door in store.authorities().items():
+                    click.echo(f"movements of {name!r} come by {door}")
+
+
+@sources.command("test")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def test_sources(names: tuple[str, ...]) -> None:
+    """Read the first rows of every source, or of those named, and say what would stop an ingest."""
+    from orchestration.ingest.sql_sources import try_source
+
+    with _told() as settings:
+        declared = read_sources(settings)
+        absent = sorted(set(names) - {source.name for source in declared})
+        if absent:
+            known = ", ".join(source.name for source in declared) or "none"
+            raise click.ClickException(f"{settings.sources_file} names no source {absent[0]!r}; there are: {known}")
+        if not declared:
+            click.echo(f"{settings.sources_file} names no source; how to write one: `inventorybot sources example`")
+        broken = 0
+        for source in declared:
+            if not names or source.name in names:
+                trial = try_source(source)
+                click.echo(f"{source.name}: {trial.message}", err=not trial.works)
+                broken += not trial.works
+    if broken:
+        sys.exit(_FAILED)
+
+
+@sources.command("example")
+def example_source() -> None:
+    """Print a sources file to begin with."""
+    from orchestration.ingest.sql_sources import EXAMPLE
+
+    click.echo(EXAMPLE, nl=False)
+
+
+@sources.command("hand-over")
+@click.argument("source")
+@click.argument("door")
+def hand_over(source: str, door: str) -> None:
+    """Let movements of SOURCE come by DOOR: landing, online_store or sql:NAME. Other doors are refused from then on."""
+    with _told() as settings:
+        doors = {"landing", "online_store", *(declared.door for declared in read_sources(settings))}
+        if door not in doors:
+            raise click.ClickException(f"there is no door {door!r}; there are {', '.join(sorted(doors))}")
+        with _store(settings) as store:
+            before = store.authorities().get(source, "nothing yet")
+            store.take_authority(source, door, hand_over=True)
+    click.echo(f"movements of {source!r} come by {door} (before: {before})")
+
+
+@click.group()
+def quarantine() -> None:
+    """Rows that were refused, of files, SQL sources and the online store: look, correct, judge again, give up.
+
+    A row is called by its reference, as `list` shows it: table/batch/row/file, or online_store/number.
+    """
+
+
+_references = click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
+_author = click.option("--author", default=getpass.getuser, help="Who decides; default: the user of this machine.")
+
+
+@quarantine.command("list")
+@click.option("--table", help="Only rows of this raw table; online_store for those of the online store.")
+@click.option("--rule", help="Only rows that broke this rule.")
+@click.option(
+    "--status", type=click.Choice(["open", "released", "discarded", "all"]), default="open", show_default=True
+)
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many of each kind.")
+@click.option("--references", is_flag=True, help="Only references, one a line, as input of another command.")
+def list_rows(table: str | None, rule: str | None, status: "Status", limit: int, references: bool) -> None:
+    """List quarantined rows, the latest first, and how the counts balance."""
+    from orchestration.ingest.quarantine import counts, list_quarantined
+
+    wanted = None if str(status) == "all" else status
+    with _told() as settings:
+        lines = []
+        if table in (None, "online_store") and _has_store(settings):
+            with _store(settings) as store:
+                state = "held" if wanted == "open" else wanted
+                held = _held_rows(store, state, rule, limit)
+                lines += [(f"{_ONLINE}{row.quarantine_id}", row.rule, row.reason) for row in held]
+        if table != "online_store":
+            rows = list_quarantined(settings.raw, table=table, rule=rule, status=wanted, limit=limit)
+            lines += [(row.reference, row.rule, row.reason) for row in rows]
+        for reference, broken, reason in lines:
+            click.echo(reference if references else f"{reference}\n    {broken}: {reason}")
+        if references:
+            return
+        batch = counts(settings.raw)
+        _balance("files and SQL sources", batch.added, batch.open, batch.released, batch.discarded)
+        if _has_store(settings):
+            with _store(settings) as store:
+                online = store.quarantine_counts()
+            _balance("online store", online["added"], online["held"], online["released"], online["discarded"])
+
+
+@quarantine.command()
+@_references
+def show(references: tuple[str, ...]) -> None:
+    """Show all that is known of rows: place, rule, reason, the text as it came, what was done to it."""
+    with _told() as settings:
+        numbers, rows = _found(settings, references)
+        for row in rows:
+            _show_row(settings, row)
+        if numbers:
+            with _store(settings) as store:
+                for number in numbers:
+                    _show_held(store, number)
+
+
+@quarantine.command()
+@_references
+@click.option("--set", "given", multiple=True, metavar="COLUMN=VALUE", help="A corrected value; may be given again.")
+@click.option("--text", help="Of a row of the online store: the whole event, as JSON.")
+@click.option("--reason", required=True, help="Why; kept for ever.")
+@_author
+def fix(references: tuple[str, ...], given: tuple[str, ...], text: str | None, reason: str, author: str) -> None:
+    """Correct values of rows and judge them again, by the same checks as any arrival."""
+    corrections = dict(_corrections(given))
+    if not corrections and text is None:
+        raise click.UsageError("nothing is corrected: give --set COLUMN=VALUE, or --text for a whole event")
+    with _told() as settings:
+        numbers, rows = _found(settings, references)
+        if rows and text is not None:
+            raise click.UsageError(f"{rows[0].reference} is a row of a table: correct it with --set COLUMN=VALUE")
+        held_again = _release_rows(settings, rows, corrections, f"{author}: {reason}")
+        if numbers:
+            with _store(settings) as store:
+                for number in numbers:
+                    row, _ = store.quarantine_show(number)
+                    corrected = text if text is not None else _corrected(row, corrections)
+                    store.quarantine_fix(number, corrected, author=author, reason=reason)
+                held_again += _release_held(store, numbers, author, reason)
+    if held_again:
+        sys.exit(_FAILED)
+
+
+@quarantine.command()
+@_references
+@click.option("--reason", required=True, help="Why; kept for ever.")
+@_author
+def release(references: tuple[str, ...], reason: str, author: str) -> None:
+    """Judge rows again as they stand: after a rule was changed, a source handed over, a missing photo sent."""
+    with _told() as settings:
+        numbers, rows = _found(settings, references)
+        held_again = _release_rows(settings, rows, {}, f"{author}: {reason}")
+        if numbers:
+            with _store(settings) as store:
+                held_again += _release_held(store, numbers, author, reason)
+    if held_again:
+        sys.exit(_FAILED)
+
+
+@quarantine.command()
+@_references
+@click.option("--reason", required=True, help="Why; kept for ever.")
+@_author
+def discard(references: tuple[str, ...], reason: str, author: str) -> None:
+    """Give rows up. They stay readable, with the reason, and count as discarded."""
+    from orchestration.ingest import quarantine as batch
+
+    with _told() as settings:
+        numbers, rows = _found(settings, references)
+        for group in _grouped(rows, lambda row: row.table):
+            now = datetime.now(UTC)
+            batch.discard(settings.raw, settings.landing, group, reason=f"{author}: {reason}", ingested_at=now)
+        if numbers:
+            with _store(settings) as store:
+                for number in numbers:
+                    store.quarantine_discard(number, author=author, reason=reason)
+    click.echo(f"{len(references)} discarded")
+
+
+@click.command()
+@click.option("--bootstrap-servers", required=True, metavar="HOST:PORT,...", help="Brokers of the Kafka cluster.")
+@click.option("--topic", "topics", multiple=True, required=True, help="Topic to read; may be given again.")
+@click.option("--group-id", default="inventorybot", show_default=True, help="Consumer group.")
+@click.option("--door", default="stream", show_default=True, help="Name that offsets and quarantined messages go by.")
+@click.option("--batch-messages", type=click.IntRange(1), default=1_000, show_default=True, help="Of one transaction.")
+@click.option(
+    "--client-settings",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON file with settings of librdkafka, as for TLS and SASL.",
+)
+@click.option("--connect-seconds", type=click.FloatRange(0.1), default=15.0, show_default=True, help="To wait for it.")
+@click.option("--report-seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Between reports.")
+def stream(
+    bootstrap_servers: str,
+    topics: tuple[str, ...],
+    group_id: str,
+    door: str,
+    batch_messages: int,
+    client_settings: Path | None,
+    connect_seconds: float,
+    report_seconds: float,
+) -> None:
+    """Read stock movements from Kafka into the online store, each exactly once, until stopped (Ctrl-C or SIGTERM)."""
+    from orchestration.ingest.contracts import load_contract, movement_json_schema
+    from serving.store import Store
+
+    with _told() as settings:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        Store.migrate(settings.store_url)
+        schema = settings.home / _SCHEMA_FILE
+        beside = schema.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps(movement_json_schema(load_contract()), indent=2), encoding="utf-8")
+        beside.replace(schema)
+    # By the environment, not as an argument: an address may hold a password, and arguments are seen by everyone.
+    os.environ["INVENTORYBOT_STORE_URL"] = settings.store_url
+    os.execv(
+        sys.executable,
+        [
+            *(sys.executable, "-m", "serving", "stream"),
+            *("--store-url-variable", "INVENTORYBOT_STORE_URL", "--schema", str(schema)),
+            *("--bootstrap-servers", bootstrap_servers, "--group-id", group_id, "--door", door),
+            *("--batch-messages", str(batch_messages), "--report-seconds", str(report_seconds)),
+            *("--connect-seconds", str(connect_seconds)),
+            *(["--client-settings", str(client_settings)] if client_settings else []),
+            *(argument for topic in topics for argument in ("--topic", topic)),
+        ],
+    )
+
+
+def _has_store(settings: Settings) -> bool:
+    """Tell whether there is an online store: a look at rows does not make one."""
+    from sqlalchemy import make_url
+
+    url = make_url(settings.store_url)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
+@contextmanager
+def _store(settings: Settings) -> "Iterator[Store]":
+    from serving.store import Store
+
+    with Store.open(settings.store_url) as opened:
+        yield opened
+
+
+def _balance(place: str, added: int, held: int, released: int, discarded: int) -> None:
+    if added != held + released + discarded:
+        raise click.ClickException(
+            f"the quarantine of {place} does not balance: {added} rows came, {held} are open, {released} were released "
+            f"and {discarded} discarded. Restore it from a backup."
+        )
+    click.echo(f"{place}: {added:,} quarantined = {held:,} open + {released:,} released + {discarded:,} discarded")
+
+
+def _held_rows(store: "Store", state: str | None, rule: str | None, limit: int) -> "list[HeldRow]":
+    found: list[HeldRow] = []
+    after = 0
+    while page := store.quarantine(state=state, after=after):
+        found += [row for row in page if rule in (None, row.rule)]
+        after = page[-1].quarantine_id
+    return found[::-1][:limit]
+
+
+def _found(settings: Settings, references: Sequence[str]) -> "tuple[list[int], list[QuarantinedRow]]":
+    """Return the numbers of rows of the online store and the rows of tables; refuses all where one is not there."""
+    from orchestration.ingest.quarantine import find
+
+    online = [reference.removeprefix(_ONLINE) for reference in references if reference.startswith(_ONLINE)]
+    wrong = [number for number in online if not number.isdigit()]
+    if wrong:
+        raise click.ClickException(f"no quarantined row is called {_ONLINE}{wrong[0]}: look at `quarantine list`")
+    numbers = sorted({int(number) for number in online})
+    if numbers:
+        with _store(settings) as store:
+            for number in numbers:
+                store.quarantine_show(number)
+    tables = [reference for reference in dict.fromkeys(references) if not reference.startswith(_ONLINE)]
+    return numbers, find(settings.raw, tables)
+
+
+def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
+    from orchestration.ingest.errors import IngestError
+    from orchestration.ingest.manifests import read_manifests
+    from orchestration.ingest.quarantine import values_of
+
+    click.echo(f"{row.reference}\n  {row.status}, came by {row.door}\n  {row.rule}: {row.reason}")
+    click.echo(f"  as it came: {row.original_text}")
+    try:
+        for name, value in values_of(settings.raw, row).items():
+            click.echo(f"    {name} = {'' if value is None else value}")
+    except IngestError as error:
+        click.echo(f"  {error}")
+    for manifest in read_manifests(settings.raw / row.table):
+        for settled in manifest.settled:
+            if (settled.batch_id, settled.source_file, settled.source_row) == (
+                row.batch_id,
+                row.source_file,
+                row.source_row,
+            ):
+                click.echo(f"  {settled.how} at {manifest.ingested_at}: {settled.reason}")
+
+
+def _show_held(store: "Store", number: int) -> None:
+    row, steps = store.quarantine_show(number)
+    click.echo(f"{_ONLINE}{number}\n  {'open' if row.state == 'held' else row.state}, came by {row.door}")
+    click.echo(f"  place: {row.position}, at {row.ingested_at.isoformat()}\n  {row.rule}: {row.reason}")
+    click.echo(f"  as it came: {row.original.decode('utf-8', 'backslashreplace')}")
+    if row.corrected is not None:
+        click.echo(f"  corrected: {row.text}")
+    for step in steps:
+        click.echo(f"  {step['action']} at {step['recorded_at'].isoformat()} by {step['author']}: {step['reason']}")
+
+
+def _corrections(given: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    for pair in given:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise click.UsageError(f"--set {pair!r} is no correction: write COLUMN=VALUE, as in quantity_units=-5")
+        yield name.strip(), value or None
+
+
+def _corrected(row: "HeldRow", corrections: Mapping[str, str | None]) -> str:
+    """Return the event of a row with corrected values, as JSON."""
+    from orchestration.ingest.contracts import table_named
+
+    try:
+        event = json.loads(row.text)
+    except ValueError as error:
+        raise click.ClickException(
+            f"{_ONLINE}{row.quarantine_id} is no JSON event ({error}): give the whole event with --text"
+        ) from error
+    if not isinstance(event, dict):
+        raise click.ClickException(f"{_ONLINE}{row.quarantine_id} is no JSON object: give the whole event with --text")
+    whole = {column.name for column in table_named("stock_movements").columns if column.data_type == "integer"}
+    for name, value in corrections.items():
+        is_whole = name in whole and value is not None and value.lstrip("-").isdigit()
+        event[name] = int(value) if is_whole and value is not None else value
+    return json.dumps(event)
+
+
+def _grouped(rows: "Sequence[QuarantinedRow]", key: "Callable[[QuarantinedRow], Any]") -> "list[list[QuarantinedRow]]":
+    groups: dict[Any, list[QuarantinedRow]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.values())
+
+
+def _release_rows(
+    settings: Settings, rows: "Sequence[QuarantinedRow]", corrections: Mapping[str, str | None], reason: str
+) -> int:
+    """Judge rows of tables again; returns how many were refused again."""
+    from orchestration.ingest import quarantine as batch
+    from orchestration.ingest.online import claims_of
+    from serving.store import Store
+
+    if not rows:
+        return 0
+    Store.migrate(settings.store_url)
+    refused = 0
+    with _store(settings) as store:
+        for group in _grouped(rows, lambda row: (row.table, row.door)):
+            report = batch.release(
+                *(settings.raw, settings.landing, group),
+                corrections=corrections,
+                ingested_at=datetime.now(UTC),
+                reason=reason,
+                claim=claims_of(store),
+            )
+            if report.failed is not None:
+                raise click.ClickException(f"{report.failed}; nothing was changed")
+            told = report.rows
+            click.echo(
+                f"{group[0].table}: {told.accepted} accepted, {told.duplicate} known already, "
+                f"{told.quarantined} refused again; the next run takes them up"
+            )
+            for made in report.batches:
+                batches = {made.batch_id}
+                for row in batch.list_quarantined(settings.raw, table=group[0].table, batches=batches):
+                    click.echo(f"{row.reference}\n    {row.rule}: {row.reason}", err=True)
+            refused += told.quarantined
+    return refused
+
+
+def _release_held(store: "Store", numbers: Sequence[int], author: str, reason: str) -> int:
+    """Append rows of the online store; returns how many were refused again."""
+    from serving.store import StillRefused
+
+    refused = 0
+    for number in numbers:
+        row, _ = store.quarantine_show(number)
+        check = _movement_objection if store.offsets(row.door) else None
+        try:
+            report = store.quarantine_release(number, author=author, reason=reason, check=check)
+        except StillRefused as error:
+            refused += 1
+            click.echo(str(error), err=True)
+            continue
+        click.echo(f"{_ONLINE}{number}: {'accepted' if report.accepted else 'known already'}")
+    return refused
+
+
+def _movement_objection(event: Mapping[str, Any]) -> str | None:
+    """Return why an event breaks the schema of a movement, which the stream checks before the store does."""
+    from jsonschema import Draft202012Validator
+
+    from orchestration.ingest.contracts import load_contract, movement_json_schema
+
+    validator = Draft202012Validator(movement_json_schema(load_contract()))
+    errors = [f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(event)]
+    return min(errors, default=None)

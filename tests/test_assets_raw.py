@@ -1,0 +1,95 @@
+"""The raw assets on a small home: every way in, and what one broken way does to the others."""
+
+import sqlite3
+from pathlib import Path
+
+import duckdb
+import pytest
+from dagster import ExecuteInProcessResult, materialize
+from small_landing import movements, write_landing
+
+from orchestration.assets.raw import RAW_TABLES
+from orchestration.resources import HomeResource, StoreResource
+from serving.store import Store
+
+# A parser that Great Expectations brings along imports a module that Python has renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+
+SOURCES = """
+sources:
+  - name: erp
+    table: stock_movements
+    url: ERP_URL
+    from: movements
+  - name: gone
+    table: stock_movements
+    url: GONE_URL
+    from: movements
+"""
+COLUMNS = "source,document,line,occurred_at,sku,location_id,movement_type,quantity_units"
+
+
+class Home:
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.url = folder, f"sqlite:///{folder / 'online_store.sqlite'}"
+
+    def ingest(self) -> ExecuteInProcessResult:
+        assets = [table for table in RAW_TABLES if table.key.path == ["raw", "stock_movements"]]
+        return materialize(assets, resources={"home": HomeResource(), "store": StoreResource(url=self.url)})
+
+    def doors(self) -> list[tuple[str, int]]:
+        files = f"{self.folder}/raw/stock_movements/*/accepted.parquet"
+        return duckdb.sql(f"select source_file, count(*) from '{files}' group by all order by all").fetchall()
+
+    def sell(self, source: str) -> None:
+        connection = sqlite3.connect(self.folder / "erp.sqlite")
+        with connection:
+            connection.execute(f"create table if not exists movements ({COLUMNS})")
+            connection.execute(
+                "insert into movements values (?, 'X1', 1, '2024-04-01T10:00:00Z', 'apple', 'L1', 'sale', -1)",
+                [source],
+            )
+        connection.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    home = Home(tmp_path)
+    Store.migrate(home.url)
+    write_landing(tmp_path / "landing")
+    (tmp_path / "sources.yml").write_text(SOURCES)
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
+    monkeypatch.delenv("INVENTORYBOT_LANDING", raising=False)
+    monkeypatch.setenv("ERP_URL", f"sqlite:///{tmp_path}/erp.sqlite")
+    monkeypatch.delenv("GONE_URL", raising=False)
+    return home
+
+
+def test_a_run_pulls_what_the_sources_file_names_beside_the_files(home: Home) -> None:
+    home.sell("erp")
+    assert home.ingest().success
+    assert home.doors() == [("movements.csv", len(movements())), ("sql:erp", 1)]
+
+
+def test_a_source_that_cannot_be_read_stops_alone_and_is_told(home: Home) -> None:
+    home.sell("erp")
+    checks = {check.check_name: check for check in home.ingest().get_asset_check_evaluations()}
+    assert (checks["sources"].passed, checks["expectations"].passed) == (False, True)
+    assert "sql:gone: the environment variable GONE_URL is not set" in str(checks["sources"].metadata["failures"].value)
+
+
+def test_a_sale_of_a_source_that_comes_by_files_is_refused_by_another_door(home: Home) -> None:
+    home.sell("pos")
+    assert home.ingest().success
+    files = f"{home.folder}/raw/stock_movements/*/quarantined.parquet"
+    ((rule, reason),) = duckdb.sql(f"select rule, reason from '{files}'").fetchall()
+    assert rule == "second_door"
+    assert "source 'pos' comes by landing" in reason
+
+
+def test_a_second_ingest_of_unchanged_sources_makes_no_batch(home: Home) -> None:
+    home.sell("erp")
+    home.ingest()
+    before = sorted((home.folder / "raw" / "stock_movements").iterdir())
+    home.ingest()
+    assert sorted((home.folder / "raw" / "stock_movements").iterdir()) == before

@@ -1,0 +1,386 @@
+"""The commands on what comes in: SQL sources, quarantined rows, the stream."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka import Producer
+
+from orchestration.cli import cli
+from orchestration.ingest.arrivals import ArrivalReport, ingest_table
+from orchestration.ingest.contracts import load_contract, movement_json_schema
+from orchestration.ingest.quarantine import list_quarantined
+from serving.store import Store
+from serving.stream import StreamState
+from serving.stream_command import main, reporter
+
+MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)
+MOVEMENTS = "source,document,line,occurred_at,sku,location_id,movement_type,quantity_units\n"
+SOURCES = """
+sources:
+  - name: erp
+    table: stock_movements
+    url: ERP_URL
+    query: select * from movements
+    cursor: changed_at
+  - name: gone
+    table: products
+    url: GONE_URL
+    from: products
+"""
+
+
+class Home:
+    """A home with an online store, and the commands on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.raw, self.url = folder, folder / "raw", f"sqlite:///{folder / 'online_store.sqlite'}"
+
+    def command(self, *arguments: str) -> Result:
+        return CliRunner().invoke(cli, list(arguments))
+
+    def succeed(self, *arguments: str) -> str:
+        result = self.command(*arguments)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def refused(self, *arguments: str) -> str:
+        result = self.command(*arguments)
+        assert result.exit_code != 0, result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.output
+
+    def land(self, rows: str) -> ArrivalReport:
+        path = self.folder / "landing" / "stock_movements" / "a.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(MOVEMENTS + rows)
+        return ingest_table(
+            "stock_movements", landing=self.folder / "landing", raw=self.raw, ingested_at=MORNING, settle_seconds=0
+        )
+
+    def append(self, *events: dict[str, object]) -> None:
+        with Store.open(self.url) as store:
+            store.append(events, source="api")
+
+    def on_hand(self) -> list[str]:
+        with Store.open(self.url) as store:
+            return [f"{live.sku} {live.on_hand_units:f}" for live in store.live_stocks()]
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
+    Store.migrate(f"sqlite:///{path}")
+    return path.read_bytes()
+
+
+@pytest.fixture
+def home(empty: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    (tmp_path / "online_store.sqlite").write_bytes(empty)
+    for name in [name for name in os.environ if name.startswith("INVENTORYBOT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
+    return Home(tmp_path)
+
+
+def sale(document: int | str, units: str = "-1") -> str:
+    return f"pos,{document},1,2011-12-01T10:00:00Z,A,UKN,sale,{units}\n"
+
+
+def event(document: str, units: object, source: str = "shop") -> dict[str, object]:
+    names = MOVEMENTS.strip().split(",")
+    values = sale(document).strip().split(",")
+    return {**dict(zip(names, values, strict=True)), "source": source, "line": 1, "quantity_units": units}
+
+
+@pytest.fixture
+def databases(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A database with one sale, and a second that is not there, in the sources file."""
+    connection = sqlite3.connect(home.folder / "erp.sqlite")
+    connection.executescript(
+        f"""
+        create table movements ({MOVEMENTS.strip()}, changed_at);
+        insert into movements values ('erp', 'D1', 1, '2011-12-01T10:00:00Z', 'A', 'UKN', 'sale', -1, '2011-12-01')
+        """
+    )
+    connection.close()
+    (home.folder / "sources.yml").write_text(SOURCES)
+    monkeypatch.setenv("ERP_URL", f"sqlite:///{home.folder}/erp.sqlite")
+    monkeypatch.setenv("GONE_URL", "postgresql://planner:s3cret@127.0.0.1:1/shop?connect_timeout=1")
+    return home
+
+
+def test_testing_sources_tells_what_works_and_what_does_not_without_the_password(databases: Home) -> None:
+    told = databases.refused("sources", "test")
+    assert "erp: works\n" in told
+    assert "gone: the database of GONE_URL (postgresql://planner:***@127.0.0.1:1/shop) cannot be read" in told
+    assert "s3cret" not in told
+
+
+def test_testing_one_source_leaves_the_others_alone(databases: Home) -> None:
+    assert databases.succeed("sources", "test", "erp") == "erp: works\n"
+
+
+def test_testing_a_source_that_is_not_there_names_those_there_are(databases: Home) -> None:
+    assert "names no source 'crm'; there are: erp, gone" in databases.refused("sources", "test", "crm")
+
+
+def test_a_mistake_in_the_sources_file_is_told_without_a_traceback(databases: Home) -> None:
+    (databases.folder / "sources.yml").write_text(SOURCES.replace("table: products", "table: sales"))
+    assert "source gone: 'sales' is no raw table" in databases.refused("sources", "list")
+
+
+def test_the_list_of_sources_says_what_each_fills_and_where_its_address_comes_from(databases: Home) -> None:
+    assert "erp  fills stock_movements, URL in ERP_URL (set), 0 rows so far" in databases.succeed("sources", "list")
+
+
+def test_a_source_without_its_variable_is_listed_as_such(databases: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GONE_URL")
+    assert "URL in GONE_URL (NOT SET)" in databases.succeed("sources", "list")
+
+
+def test_the_example_of_a_sources_file_can_be_read(home: Home) -> None:
+    (home.folder / "sources.yml").write_text(home.succeed("sources", "example"))
+    assert "erp  fills stock_movements" in home.succeed("sources", "list")
+
+
+def test_a_source_of_movements_is_handed_over_to_another_door(databases: Home) -> None:
+    databases.append(event("d", -1))
+    assert databases.succeed("sources", "hand-over", "shop", "sql:erp") == (
+        "movements of 'shop' come by sql:erp (before: online_store)\n"
+    )
+    assert "movements of 'shop' come by sql:erp" in databases.succeed("sources", "list")
+
+
+def test_a_door_that_is_not_there_is_refused(databases: Home) -> None:
+    assert "there is no door 'sql:crm'" in databases.refused("sources", "hand-over", "pos", "sql:crm")
+
+
+@pytest.fixture
+def refused_rows(home: Home) -> list[str]:
+    """References of a row of a file and of a row of the online store."""
+    home.land(sale(1) + sale(2, "5"))
+    home.append(event("d", "many"))
+    references = home.succeed("quarantine", "list", "--references").split()
+    assert len(references) == 2
+    return references
+
+
+def test_the_list_shows_rows_of_files_and_of_the_online_store_and_balances(home: Home, refused_rows: list[str]) -> None:
+    told = home.succeed("quarantine", "list")
+    assert "outgoing_not_negative: quantity_units is 5.000" in told
+    assert "'many' is not a number" in told
+    assert "files and SQL sources: 1 quarantined = 1 open + 0 released + 0 discarded" in told
+    assert "online store: 1 quarantined = 1 open + 0 released + 0 discarded" in told
+
+
+def test_the_list_can_be_narrowed(home: Home, refused_rows: list[str]) -> None:
+    assert home.succeed("quarantine", "list", "--table", "online_store", "--references") == "online_store/1\n"
+    assert home.succeed("quarantine", "list", "--rule", "outgoing_not_negative", "--references").count("\n") == 1
+    assert home.succeed("quarantine", "list", "--status", "released", "--references") == ""
+
+
+def test_a_row_is_shown_with_its_place_text_and_values(home: Home, refused_rows: list[str]) -> None:
+    told = home.succeed("quarantine", "show", *refused_rows)
+    assert f"as it came: {sale(2, '5').strip()}" in told
+    assert "quantity_units = 5\n" in told
+    assert '"quantity_units": "many"' in told
+
+
+def test_fixed_rows_of_both_kinds_are_accepted(home: Home, refused_rows: list[str]) -> None:
+    told = home.succeed("quarantine", "fix", *refused_rows, "--set", "quantity_units=-5", "--reason", "typing error")
+    assert "stock_movements: 1 accepted, 0 known already, 0 refused again" in told
+    assert "online_store/1: accepted" in told
+
+
+def test_a_fixed_row_of_a_file_keeps_who_and_why(home: Home, refused_rows: list[str]) -> None:
+    row = next(reference for reference in refused_rows if not reference.startswith("online_store"))
+    home.succeed("quarantine", "fix", row, "--set", "quantity_units=-5", "--reason", "typing error", "--author", "ann")
+    assert ": ann: typing error: quantity_units = -5" in home.succeed("quarantine", "show", row)
+    assert "1 quarantined = 0 open + 1 released + 0 discarded" in home.succeed("quarantine", "list")
+
+
+def test_a_fixed_event_is_accepted_and_moves_stock(home: Home) -> None:
+    home.append(event("d", "many"))
+    told = home.succeed("quarantine", "fix", "online_store/1", "--set", "quantity_units=-7", "--reason", "typing")
+    assert told == "online_store/1: accepted\n"
+    assert home.on_hand() == ["A -7.000"]
+
+
+def test_a_row_that_is_still_wrong_stays_open_and_the_command_fails(home: Home, refused_rows: list[str]) -> None:
+    told = home.refused("quarantine", "fix", *refused_rows, "--set", "quantity_units=x", "--reason", "hope")
+    assert "1 refused again" in told
+    assert "Quarantined row 1 is refused again" in told
+    told = home.succeed("quarantine", "list")
+    assert "2 quarantined = 1 open + 1 released + 0 discarded" in told
+    assert "online store: 1 quarantined = 1 open" in told
+
+
+def test_a_row_released_as_it_is_passes_the_same_checks(home: Home, refused_rows: list[str]) -> None:
+    assert "outgoing_not_negative" in home.refused("quarantine", "release", *refused_rows, "--reason", "hope")
+    assert home.on_hand() == []
+
+
+def test_a_released_message_of_the_stream_obeys_its_schema(home: Home) -> None:
+    with Store.open(home.url) as store:
+        store.append([], source="stream", offsets={("movements", 0): 1})
+        store.quarantine_add(
+            source="stream", position="movements/0@0", original=json.dumps(event("d", -1)), rule="schema", reason="x"
+        )
+    told = home.refused("quarantine", "fix", "online_store/1", "--set", "colour=red", "--reason", "hope")
+    assert "'colour' was unexpected" in told
+    text = json.dumps(event("d", -1))
+    assert home.succeed("quarantine", "fix", "online_store/1", "--text", text, "--reason", "x").endswith("accepted\n")
+
+
+def test_a_row_of_a_second_door_is_released_after_the_source_was_handed_over(home: Home) -> None:
+    home.land(sale(1) + sale(2, "5"))
+    home.append(event("d", -1, "pos"))
+    (row,) = list_quarantined(home.raw)
+    fix = ("quarantine", "fix", row.reference, "--set", "quantity_units=-5", "--reason", "typing")
+    assert "count the same fact twice" in home.refused(*fix)
+    home.succeed("sources", "hand-over", "pos", "landing")
+    (row,) = list_quarantined(home.raw)
+    assert "1 accepted" in home.succeed("quarantine", "release", row.reference, "--reason", "handed over")
+
+
+def test_discarded_rows_count_as_discarded_and_keep_their_reason(home: Home, refused_rows: list[str]) -> None:
+    assert home.succeed("quarantine", "discard", *refused_rows, "--reason", "a test sale") == "2 discarded\n"
+    told = home.succeed("quarantine", "list")
+    assert told.count("1 quarantined = 0 open + 0 released + 1 discarded") == 2
+    assert home.succeed("quarantine", "show", *refused_rows).count("a test sale") == 2
+
+
+def test_a_reference_that_names_nothing_changes_nothing(home: Home, refused_rows: list[str]) -> None:
+    told = home.refused("quarantine", "discard", *refused_rows, "online_store/9", "--reason", "x")
+    assert "There is no quarantined row 9" in told
+    assert "no quarantined row is called 'what'" in home.refused("quarantine", "discard", "what", "--reason", "x")
+    assert home.succeed("quarantine", "list").count("= 1 open") == 2
+
+
+def test_a_fix_without_a_correction_is_refused(home: Home, refused_rows: list[str]) -> None:
+    assert "nothing is corrected" in home.refused("quarantine", "fix", *refused_rows, "--reason", "x")
+    assert "write COLUMN=VALUE" in home.refused("quarantine", "fix", *refused_rows, "--set", "x", "--reason", "x")
+
+
+BROKER = """
+import sys
+from confluent_kafka import Producer
+producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+broker = next(iter(producer.list_topics(timeout=30).brokers.values()))
+print(f"{broker.host}:{broker.port}", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    process = subprocess.Popen([sys.executable, "-c", BROKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.stdin.close()
+    process.wait()
+    process.stdout.close()
+
+
+@contextmanager
+def streaming(home: Home, address: str, *more: str) -> Iterator[subprocess.Popen[str]]:
+    command = [str(Path(sys.executable).parent / "inventorybot"), "stream", "--topic", "movements"]
+    process = subprocess.Popen(
+        [*command, "--bootstrap-servers", address, "--report-seconds", "0.1", *more],
+        env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_the_stream_writes_events_shows_rate_and_lag_and_ends_well(home: Home, broker: str) -> None:
+    producer = Producer({"bootstrap.servers": broker})
+    for document in range(20):
+        producer.produce("movements", json.dumps(event(f"D{document}", -1)).encode())
+    producer.produce("movements", b"poison")
+    assert producer.flush(30) == 0
+    with streaming(home, broker) as process, Store.open(home.url) as store:
+        deadline = time.monotonic() + 60
+        while sum(store.offsets("stream").values()) < 21:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        told, errors = process.communicate(timeout=60)
+        assert (process.returncode, store.head()[0]) == (0, 20), errors
+    assert "stopped: 21 messages: 20 accepted, 0 known already, 1 quarantined; " in told
+    assert "a second; lag 0 (movements/" in told
+
+
+@pytest.fixture
+def consume(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The consumer's command in this process, as `inventorybot stream` starts it."""
+    (home.folder / "schema.json").write_text(json.dumps(movement_json_schema(load_contract())))
+    monkeypatch.setenv("STORE", home.url)
+    kept = ["--store-url-variable", "STORE", "--schema", str(home.folder / "schema.json"), "--topic", "movements"]
+    return lambda *more: main([*kept, "--connect-seconds", "0.5", *more])
+
+
+def test_the_stream_names_a_broker_that_cannot_be_reached_and_fails(
+    consume: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert consume("--bootstrap-servers", "127.0.0.1:1") == 1
+    assert "Error: Kafka at 127.0.0.1:1 cannot be used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "holds no JSON object"),
+        ('{"colour": "red"}', 'No such configuration property: "colour"'),
+    ],
+)
+def test_a_mistake_in_the_settings_of_the_client_is_told(
+    home: Home, consume: Callable[..., int], capsys: pytest.CaptureFixture[str], settings: str, message: str
+) -> None:
+    (home.folder / "client.json").write_text(settings)
+    assert consume("--bootstrap-servers", "a:1", "--client-settings", str(home.folder / "client.json")) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_the_state_of_the_stream_is_told_every_few_seconds_and_when_it_begins_to_wait(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = reporter(60)
+    state = StreamState(messages=3, accepted=3, rate=1.5, lag={("movements", 0): 7})
+    for shown in (state, state, replace(state, waiting="the database is locked")):
+        report(shown)
+    assert capsys.readouterr().out.splitlines() == [
+        "3 messages: 3 accepted, 0 known already, 0 quarantined; 1.5 a second; lag 7 (movements/0 7)",
+        "3 messages: 3 accepted, 0 known already, 0 quarantined; 1.5 a second; lag 7 (movements/0 7); "
+        "waiting: the database is locked",
+    ]
+
+
+def test_a_password_in_the_address_of_the_store_is_no_argument(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: started.append(arguments))
+    home.succeed("stream", "--bootstrap-servers", "a:1", "--topic", "t")
+    assert not any(str(home.folder / "online_store") in argument for argument in started[0])
+    assert os.environ["INVENTORYBOT_STORE_URL"] == home.url
