@@ -6,8 +6,8 @@ Needs a home after a run on the sample. The last 90 days and the 90 before are e
 Every policy starts from the physical stock and open orders of that day, meets the same demand and lead times, sees its
 own sales alone (a day that ran out is a lower bound) and orders on its suppliers' order days in whole packs. The
 min-max rule of the sample is swept by one factor on its minimum, the (s, S) rule of the normal formula over its service
-level; "above the curve" compares fill rates at our stock value. The forecaster is trained once, on the record up to the
-start. Kept in tests/benchmarks/results/restock_sample.txt.
+level; "above the curve" compares fill rates at our stock value. The forecaster is refitted every four weeks on
+what the policy has seen. Kept in tests/benchmarks/results/restock_sample.txt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from ml.forecast import DemandForecaster, train
+from ml.forecast import train
 from ml.replay import Decide, Seen, State, replay
 from ml.restock import recommend
 from ml.restock_large_orders import split_large_orders
@@ -35,7 +35,7 @@ MARTS = Path(os.environ.get("INVENTORYBOT_HOME", ROOT / "data")) / "warehouse" /
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "restock_sample.txt"
 KEYS = ["sku", "location_id"]
 COVARIATES = ["is_open", "is_promotion", "is_event"]
-SCORED_DAYS, WARM_UP_DAYS, PATHS, HOLDING_RATE = 90, 42, 200, 0.25
+SCORED_DAYS, WARM_UP_DAYS, REFIT_DAYS, PATHS, HOLDING_RATE = 90, 42, 28, 300, 0.25
 WINDOW_DAYS, COVER_DAYS, SAFETY_FACTOR = 56, 28, 4.4
 FACTORS = (0.15, 0.25, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 4.0)
 SERVICE_LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 0.999999)
@@ -269,7 +269,7 @@ def reorder_point(window: Window, level: float) -> Decide:
     return decide
 
 
-def ours(window: Window, forecaster: DemandForecaster, target_type: str, target_value: float | None) -> Decide:
+def ours(window: Window, target_type: str, target_value: float | None) -> Decide:
     """The engine as the daily job uses it: joint paths of the forecaster, sampled lead times, a target per item."""
     data = window.data
     policy = window.terms[[*KEYS, "holding_cost", "shortage_cost"]].assign(
@@ -278,15 +278,23 @@ def ours(window: Window, forecaster: DemandForecaster, target_type: str, target_
     terms = window.terms.assign(
         lead_time_periods=window.planned_leads, lead_time_samples=window.known_leads, next_order_in_periods=0
     )
+    horizon = int(max(np.quantile(sample, 0.99) for sample in window.known_leads)) + 8
+    attributes = data.items[[*KEYS, "category", "unit_cost", "unit_price"]]
+    everything = np.arange(len(data.keys))
+    champions = {}
 
     def decide(t: int, state: State, seen: Seen) -> np.ndarray:
         order = np.zeros(len(data.keys))
         due = np.flatnonzero(window.can_order[:, t])
         demand, bound = window.seen(t, seen)
+        age = (t - window.start_at) // REFIT_DAYS
+        if age not in champions:
+            history = long(data, everything, slice(0, t + 1), demand, bound)
+            champions[age] = train(history, freq="D", horizon=horizon, items=attributes)
         history = long(data, due, slice(0, t + 1), demand, bound)
-        future = long(data, due, slice(t + 1, t + 1 + forecaster.horizon))
+        future = long(data, due, slice(t + 1, t + 1 + horizon))
         keys = data.keys.iloc[due].reset_index(drop=True)
-        for chunk, paths in forecaster.sample_paths(history, PATHS, future, keys=keys):
+        for chunk, paths in champions[age].sample_paths(history, PATHS, future, keys=keys):
             at = due[pd.MultiIndex.from_frame(keys).get_indexer(pd.MultiIndex.from_frame(chunk))]
             position = chunk.assign(on_hand_units=state.on_hand[at], reserved_units=0.0, backordered_units=0.0)
             row, ahead = np.nonzero(state.due[at])
@@ -336,16 +344,11 @@ def measure(data: Sample, last: pd.Timestamp, with_large: bool) -> list[str]:
         large = split_large_orders(lines, mean)
         lines = large[~large["is_large"]]
     window = Window(data, last, lines)
-    learnt = slice(0, window.start_at + 1)
-    history = long(data, np.arange(len(data.keys)), learnt, data.recorded[:, learnt], ~data.in_stock[:, learnt])
-    horizon = int(max(np.quantile(sample, 0.99) for sample in window.known_leads)) + 8
-    items = data.items[[*KEYS, "category", "unit_cost", "unit_price"]]
-    forecaster = train(history, freq="D", horizon=horizon, items=items)
     found = {f"min-max x {factor}": window.run(min_max(window, factor)) for factor in FACTORS}
     normal = {f"(s, S) normal {level}": window.run(reorder_point(window, level)) for level in SERVICE_LEVELS}
     engine = {
-        "ours, least cost": window.run(ours(window, forecaster, "cost", None)),
-        "ours, cycle service 0.95": window.run(ours(window, forecaster, "cycle_service_level", 0.95)),
+        "ours, least cost": window.run(ours(window, "cost", None)),
+        "ours, cycle service 0.95": window.run(ours(window, "cycle_service_level", 0.95)),
     }
     table = pd.DataFrame({**found, **normal, **engine}).T
     out = [
