@@ -1,6 +1,27 @@
-"""Jobs and schedules. The daily job predicts and decides; the weekly one evaluates, gates and trains."""
+"""Jobs, schedules and sensors. The daily job predicts and decides; the weekly one evaluates, gates and trains."""
 
-from dagster import AssetSelection, DefaultScheduleStatus, ScheduleDefinition, define_asset_job
+from datetime import UTC, datetime
+
+from dagster import (
+    AssetSelection,
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
+    RunFailureSensorContext,
+    RunRequest,
+    RunsFilter,
+    ScheduleDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    define_asset_job,
+    run_failure_sensor,
+    sensor,
+)
+
+from orchestration.ingest.waiting import Waiting, look_around
+from orchestration.notifications import RunFailure, notify_all
+from orchestration.resources import HomeResource, NotifierResource, StoreResource
 
 MODELS = AssetSelection.groups("models")
 
@@ -37,3 +58,65 @@ weekly = ScheduleDefinition(
     default_status=DefaultScheduleStatus.STOPPED,
     description="Every Sunday at 01:00 UTC.",
 )
+
+_UNFINISHED = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+
+@sensor(
+    name="arrivals",
+    job=daily_restock,
+    minimum_interval_seconds=60,
+    default_status=DefaultSensorStatus.STOPPED,
+    description="Runs daily_restock when a file has landed or an event has come into the online store.",
+)
+def arrivals(context: SensorEvaluationContext, home: HomeResource, store: StoreResource) -> SensorResult | SkipReason:
+    """Request a run for what no batch holds yet; the cursor is a hash of what was seen."""
+    settings = home.settings()
+    with store.open() as opened:
+        head, _ = opened.head()
+    waiting = look_around(settings.landing, settings.raw, head)
+    if waiting.seen == context.cursor:
+        return SkipReason("nothing has come since the last look")
+    unfinished = context.instance.get_runs(RunsFilter(job_name=daily_restock.name, statuses=_UNFINISHED), limit=1)
+    if unfinished:
+        # That run may have ingested already: without a move of the cursor the next look decides, after its end.
+        return SkipReason(f"run {unfinished[0].run_id} is under way; what it leaves is taken up after it")
+    if not waiting:
+        return SensorResult(skip_reason="everything is in a batch already", cursor=waiting.seen)
+    return SensorResult(
+        [RunRequest(run_key=waiting.seen, tags={"inventorybot/waiting": _told(waiting)})], cursor=waiting.seen
+    )
+
+
+def _told(waiting: Waiting) -> str:
+    files = ", ".join(waiting.files[:5]) + (", ..." if len(waiting.files) > 5 else "")
+    return "; ".join(filter(None, [files, f"{waiting.events:,} events" if waiting.events else ""]))
+
+
+@run_failure_sensor(
+    name="run_failures",
+    monitored_jobs=[daily_restock, train_models],
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Tells those whom INVENTORYBOT_NOTIFY_WEBHOOK and INVENTORYBOT_NOTIFY_SMTP name of a failed run.",
+)
+def run_failures(context: RunFailureSensorContext, home: HomeResource, notifier: NotifierResource) -> None:
+    """Tell of one failed run: which, why, and that the generation before still holds."""
+    steps = []
+    for event in context.get_step_failure_events():
+        error = event.step_failure_data.error
+        cause = error and (error.cause or error)
+        steps.append(f"{event.step_key}: {cause.message.strip() if cause else event.message}")
+    failure = RunFailure(
+        job=context.dagster_run.job_name,
+        run_id=context.dagster_run.run_id,
+        home=str(home.settings().home),
+        failed_at=datetime.now(UTC),
+        reasons=tuple(steps) or (context.failure_event.message or "",),
+    )
+    notify_all(notifier.notifiers(), failure)

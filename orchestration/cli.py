@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from orchestration import cli_ingest, cli_restock
-from orchestration.resources import read_settings
+from orchestration.resources import read_settings, read_sources
 from orchestration.settings import PROJECT_FOLDER, Settings
 
 _FAILED = 1
@@ -80,7 +80,12 @@ def train() -> None:
 def _run_job(job: str, as_of: str | None) -> None:
     settings = _settings()
     from orchestration.home import HomeError, claimed
+    from orchestration.ingest.errors import ContractError
 
+    try:
+        read_sources(settings)
+    except ContractError as error:
+        raise click.ClickException(str(error)) from error
     _prepared(settings)
     try:
         with claimed(settings):

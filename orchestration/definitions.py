@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from dagster import Definitions
+from dagster import Definitions, in_process_executor
 
-from orchestration import automation
+from orchestration import automation, checks
 from orchestration.assets import models, predictions, publish, raw, restock, warehouse
 from orchestration.progress import progress_logger
 from orchestration.resources import default_resources
@@ -27,9 +27,12 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             warehouse.warehouse_reporting,
             publish.generation,
         ],
+        asset_checks=[checks.fresh],
         jobs=[automation.daily_restock, automation.train_models],
         schedules=[automation.daily, automation.weekly],
+        sensors=[automation.arrivals, automation.run_failures],
         resources=dict(resources) if resources is not None else default_resources(),
+        executor=in_process_executor,
         loggers={"progress": progress_logger},
     )
 

@@ -16,6 +16,7 @@ from orchestration.settings import PROJECT_FOLDER, Settings
 if TYPE_CHECKING:
     from ml.tracking import Tracking
     from orchestration.ingest.sql_sources import SqlSource
+    from orchestration.notifications import Notifier
     from serving.store import Store
 
 DBT_PROJECT = PROJECT_FOLDER / "dbt_project"
@@ -112,6 +113,46 @@ class TrackingResource(ConfigurableResource[None]):
         return Tracking(self.tracking_uri, self.artifact_root)
 
 
+def read_notifiers() -> "tuple[Notifier, ...]":
+    """Return who is told of a failed run: INVENTORYBOT_NOTIFY_WEBHOOK, INVENTORYBOT_NOTIFY_SMTP, or nobody.
+
+    Raises:
+        ValueError: a variable is missing or holds no address; the message names it, never its value.
+    """
+    from orchestration.notifications import EmailNotifier, WebhookNotifier
+
+    notifiers: list[Notifier] = []
+    webhook = _read_address("INVENTORYBOT_NOTIFY_WEBHOOK", ("https", "http"))
+    if webhook:
+        notifiers.append(WebhookNotifier(webhook))
+    server = _read_address("INVENTORYBOT_NOTIFY_SMTP", ("smtp", "smtps"))
+    if server:
+        recipients = [name.strip() for name in os.environ.get("INVENTORYBOT_NOTIFY_TO", "").split(",") if name.strip()]
+        if not recipients:
+            raise ValueError("INVENTORYBOT_NOTIFY_TO is empty; write the addresses to tell, as ann@example.org,bo@...")
+        sender = os.environ.get("INVENTORYBOT_NOTIFY_FROM") or recipients[0]
+        notifiers.append(EmailNotifier(server, sender, tuple(recipients)))
+    return tuple(notifiers)
+
+
+def _read_address(name: str, schemes: tuple[str, ...]) -> str | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    scheme, sign, rest = text.partition("://")
+    if scheme not in schemes or not sign or not rest:
+        raise ValueError(f"{name} holds no address; write one that begins with {schemes[0]}://")
+    return text
+
+
+class NotifierResource(ConfigurableResource[None]):
+    """Who is told of a failed run."""
+
+    def notifiers(self) -> "tuple[Notifier, ...]":
+        """Return the notifiers that the environment names, none where it names none."""
+        return read_notifiers()
+
+
 def dbt_resource(settings: Settings) -> DbtCliResource:
     """Return dbt's command line bound to the home: dbt reads its paths from the environment set here."""
     os.environ.update(
@@ -144,5 +185,6 @@ def default_resources() -> dict[str, object]:
         "home": HomeResource(),
         "store": StoreResource(url=settings.store_url),
         "tracking": TrackingResource(tracking_uri=settings.tracking_uri, artifact_root=settings.artifact_root),
+        "notifier": NotifierResource(),
         "dbt": dbt_resource(settings),
     }

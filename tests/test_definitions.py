@@ -22,8 +22,8 @@ MARTS = (
     *("fct_stock_position", "fct_supplier_lead_times"),
 )
 REPORTING = (
-    *("fct_demand_forecasts", "fct_stock_anomalies", "restock_exceptions", "restock_policies"),
-    "restock_recommendations",
+    *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
+    *("restock_policies", "restock_recommendations"),
 )
 EDGES = {
     "models/demand_forecast": {
@@ -42,9 +42,12 @@ EDGES = {
         "marts/fct_stock_movements",
     },
     "predictions/restock_policies": {"marts/dim_item_locations", "marts/fct_replenishment_terms"},
+    "predictions/open_proposals": {"marts/dim_locations", "marts/fct_open_orders"},
+    "predictions/order_proposals": {"predictions/restock_lines", "marts/fct_replenishment_terms"},
     "predictions/restock_lines": {
         "predictions/demand_forecasts",
         "predictions/restock_policies",
+        "predictions/open_proposals",
         "marts/fct_daily_demand",
         "marts/fct_planned_days",
         "marts/fct_stock_position",
@@ -113,6 +116,12 @@ def test_the_checks_of_raw_tables_block(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     blocking = {key.asset_key.to_user_string() for key in graph.asset_check_keys if graph.get(key).blocking}
     assert {f"raw/{name}" for name in RAW} <= blocking
+
+
+def test_jobs_and_sensors_are_these(definitions: Definitions) -> None:
+    assert {job.name for job in definitions.jobs or []} == {"daily_restock", "train_models"}
+    sensors = {sensor.name: sensor.default_status.value for sensor in definitions.sensors or []}
+    assert sensors == {"arrivals": "STOPPED", "run_failures": "RUNNING"}
 
 
 def test_schedules_ship_stopped(definitions: Definitions) -> None:

@@ -1,0 +1,58 @@
+"""Asset checks that no single layer can make: what the marts say of the feeds behind them."""
+
+from pathlib import Path
+
+import duckdb
+from dagster import AssetCheckResult, AssetCheckSeverity, asset_check
+
+from orchestration.resources import HomeResource
+from orchestration.settings import export_path
+
+
+@asset_check(
+    asset=["marts", "fct_stock_movements"],
+    name="fresh",
+    description="No location has been silent for longer than ever before, counted from the business day.",
+)
+def fresh(home: HomeResource) -> AssetCheckResult:
+    """Compare each location's last movement with the business day; nothing looks at the wall clock."""
+    settings = home.settings()
+    silent = silent_locations(
+        export_path(settings, "marts.fct_stock_movements"), export_path(settings, "marts.fct_stock_position")
+    )
+    return AssetCheckResult(
+        passed=not silent, severity=AssetCheckSeverity.WARN, metadata={"failures": "; ".join(silent) or "none"}
+    )
+
+
+def silent_locations(movements: Path, position: Path) -> list[str]:
+    """Return a sentence for each location whose feed seems to have stopped.
+
+    A location is silent when it has had no movement for more days than in its longest pause before, and for at least
+    two: shops that close on Sundays or over Christmas have shown so.
+
+    Args:
+        movements: marts.fct_stock_movements as Parquet.
+        position: marts.fct_stock_position as Parquet, which holds the business day.
+    """
+    found = duckdb.execute(
+        """
+        with active_days as (
+            select distinct location_id, day from read_parquet($movements)
+        ),
+        pauses as (
+            select location_id, day, day - lag(day) over (partition by location_id order by day) as days
+            from active_days
+        )
+        select location_id, max(day)::varchar, as_of - max(day), coalesce(max(days), 1)
+        from pauses cross join (select max(as_of_date) as as_of from read_parquet($position))
+        group by location_id, as_of
+        having as_of - max(day) > greatest(coalesce(max(days), 1), 2)
+        order by location_id
+        """,
+        {"movements": str(movements), "position": str(position)},
+    ).fetchall()
+    return [
+        f"{location} has had no movement since {day}: {pause} days, {longest} at most before; is its feed still coming?"
+        for location, day, pause, longest in found
+    ]

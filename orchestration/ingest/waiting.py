@@ -1,0 +1,57 @@
+"""What has arrived and no batch holds yet: files of the landing folder and events of the online store.
+
+Belongs here: looking. Does not: taking in (arrivals), deciding to run (automation).
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration.ingest.contracts import load_contract
+from orchestration.ingest.files import look
+from orchestration.ingest.manifests import ledger_watermark, read_manifests
+
+_STILL_WRITTEN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits for the next run.
+
+    Attributes:
+        seen: hash of all that lies in the landing folder and of the head of the ledger; equal = nothing came since.
+        files: files that no batch was made from, as `table/name`.
+        events: ledger sequences behind the last batch.
+    """
+
+    seen: str
+    files: tuple[str, ...]
+    events: int
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.events)
+
+
+def look_around(landing: Path, raw: Path, head: int) -> Waiting:
+    """Say what waits, without reading any file.
+
+    A file written to within the last five seconds is left for the next look. A file that holds what another one held
+    before may be named: only an ingest reads it and finds out.
+
+    Args:
+        landing: landing folder.
+        raw: folder of arrival batches.
+        head: last sequence of the ledger.
+    """
+    steady_since = time.time_ns() - int(_STILL_WRITTEN_SECONDS * 1e9)
+    lying, fresh = [], []
+    for table in load_contract():
+        known = {file.mark for manifest in read_manifests(raw / table.name) for file in manifest.files}
+        for file in look(landing / table.name, settle_seconds=0).files:
+            if file.mark[1] <= steady_since:
+                lying.append((table.name, file.name, file.mark))
+                fresh += [] if file.mark in known else [f"{table.name}/{file.name}"]
+    seen = hashlib.sha256(json.dumps([head, lying]).encode()).hexdigest()
+    return Waiting(seen, tuple(fresh), max(head - ledger_watermark(raw), 0))

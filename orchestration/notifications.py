@@ -1,0 +1,198 @@
+"""Tell people that a run has failed: one interface, a webhook and an e-mail behind it.
+
+Belongs here: the message and how it is sent. Does not: when (automation), to whom (resources).
+"""
+
+import json
+import smtplib
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from http.client import HTTPException
+from typing import Protocol
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
+
+_ATTEMPTS = 3
+_FIRST_PAUSE = 0.5
+_SECONDS = 10.0
+_MOST_CHARACTERS = 4_000
+
+
+class NotificationFailed(Exception):
+    """Nobody could be told; the message names the place and what to do, never a credential."""
+
+
+@dataclass(frozen=True)
+class RunFailure:
+    """A run that failed.
+
+    Attributes:
+        job: name of the job.
+        run_id: id of the run in Dagster.
+        home: home it worked on.
+        failed_at: instant of the failure.
+        reasons: why, one sentence a step, as `step: reason`.
+    """
+
+    job: str
+    run_id: str
+    home: str
+    failed_at: datetime
+    reasons: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """One line for a subject."""
+        return f"InventoryBot: {self.job} failed"
+
+    @property
+    def text(self) -> str:
+        """What people read: what failed, why, and what still holds."""
+        told = "\n".join(f"- {reason}" for reason in self.reasons) or "- no step says why; look at the run in Dagster"
+        return (
+            f"{self.job} on {self.home} failed at {self.failed_at.isoformat(timespec='seconds')} (run {self.run_id}):\n"
+            f"{told[:_MOST_CHARACTERS]}\n"
+            "The generation published before is still the current one."
+        )
+
+
+class Notifier(Protocol):
+    """Tells people of a failure."""
+
+    def notify(self, failure: RunFailure) -> None:
+        """Tell of one failure.
+
+        Raises:
+            NotificationFailed: nobody was told.
+        """
+
+
+@dataclass(frozen=True)
+class WebhookNotifier:
+    """Posts a failure to a URL as JSON: title and text, which chat services show, and every field.
+
+    Attributes:
+        url: where to; it often holds a token and is never shown.
+        pause: waits between attempts.
+    """
+
+    url: str
+    pause: Callable[[float], None] = time.sleep
+
+    def notify(self, failure: RunFailure) -> None:
+        """Post one failure; a server that cannot be reached or is at fault is tried three times."""
+        body = {
+            "title": failure.title,
+            "text": f"{failure.title}\n{failure.text}",
+            "job": failure.job,
+            "run_id": failure.run_id,
+            "home": failure.home,
+            "failed_at": failure.failed_at.isoformat(),
+            "reasons": list(failure.reasons),
+        }
+        headers = {"Content-Type": "application/json"}
+        request = Request(self.url, json.dumps(body).encode(), headers, method="POST")
+        _often(lambda: self._post(request), self.pause)
+
+    def _post(self, request: Request) -> None:
+        host = urlsplit(self.url).hostname
+        try:
+            with urlopen(request, timeout=_SECONDS):
+                return
+        except HTTPError as error:
+            error.close()
+            told = f"the webhook at {host} answered {error.code}: check the address in INVENTORYBOT_NOTIFY_WEBHOOK"
+            raise (_MayPass if error.code >= 500 else NotificationFailed)(told) from None
+        except (URLError, HTTPException, OSError) as error:
+            reason = getattr(error, "reason", error)
+            raise _MayPass(
+                f"the webhook at {host} cannot be reached ({reason}): check INVENTORYBOT_NOTIFY_WEBHOOK and the network"
+            ) from None
+
+
+@dataclass(frozen=True)
+class EmailNotifier:
+    """Sends a failure by e-mail.
+
+    Attributes:
+        server: smtp://user:password@host:587 (encrypted where the server can), or smtps://...; never shown.
+        sender: address it comes from.
+        recipients: addresses it goes to.
+        pause: waits between attempts.
+    """
+
+    server: str
+    sender: str
+    recipients: tuple[str, ...]
+    pause: Callable[[float], None] = time.sleep
+
+    def notify(self, failure: RunFailure) -> None:
+        """Send one failure; a server that cannot be reached is tried three times."""
+        message = EmailMessage()
+        message["Subject"] = failure.title
+        message["From"] = self.sender
+        message["To"] = ", ".join(self.recipients)
+        message.set_content(failure.text)
+        _often(lambda: self._send(message), self.pause)
+
+    def _send(self, message: EmailMessage) -> None:
+        address = urlsplit(self.server)
+        host = address.hostname or ""
+        try:
+            with self._connect(host, address.port, is_encrypted=address.scheme == "smtps") as connection:
+                if address.username:
+                    connection.login(unquote(address.username), unquote(address.password or ""))
+                connection.send_message(message)
+        except smtplib.SMTPAuthenticationError:
+            raise NotificationFailed(f"{host} refuses user or password: check INVENTORYBOT_NOTIFY_SMTP") from None
+        except smtplib.SMTPRecipientsRefused:
+            raise NotificationFailed(f"{host} refuses the recipients: check INVENTORYBOT_NOTIFY_TO") from None
+        except (smtplib.SMTPException, OSError) as error:
+            raise _MayPass(
+                f"e-mail cannot be sent by {host} ({error}): check INVENTORYBOT_NOTIFY_SMTP and the network"
+            ) from None
+
+    def _connect(self, host: str, port: int | None, *, is_encrypted: bool) -> smtplib.SMTP:
+        if is_encrypted:
+            return smtplib.SMTP_SSL(host, port or 465, timeout=_SECONDS, context=ssl.create_default_context())
+        connection = smtplib.SMTP(host, port or 25, timeout=_SECONDS)
+        connection.ehlo()
+        if connection.has_extn("starttls"):
+            connection.starttls(context=ssl.create_default_context())
+        return connection
+
+
+class _MayPass(NotificationFailed):
+    """Trying again soon may help."""
+
+
+def _often(attempt: Callable[[], None], pause: Callable[[float], None]) -> None:
+    for number in range(_ATTEMPTS):
+        try:
+            return attempt()
+        except _MayPass:
+            if number == _ATTEMPTS - 1:
+                raise
+        pause(_FIRST_PAUSE * 2**number)
+    return None
+
+
+def notify_all(notifiers: Sequence[Notifier], failure: RunFailure) -> None:
+    """Tell everybody; one who cannot be told does not keep the message from the others.
+
+    Raises:
+        NotificationFailed: somebody was not told; the message names each.
+    """
+    problems = []
+    for notifier in notifiers:
+        try:
+            notifier.notify(failure)
+        except NotificationFailed as error:
+            problems.append(str(error))
+    if problems:
+        raise NotificationFailed("; ".join(problems))
