@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ import pandas as pd
 from ml import metrics
 from ml.features import KEYS, Doubles, Flags, Floats, Frequency, Integers, Panel, build_panel
 from ml.forecast_distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
+
+if TYPE_CHECKING:
+    from ml.forecast_combination import Combination
 
 SEGMENTS = ("demand_class", "abc_class", "location_id")
 
@@ -72,7 +75,9 @@ class Evaluation:
         calibration: one row per recipe, segment_kind, segment, level: below = P(y < q), upto = P(y <= q), gap.
         sums: one row per recipe, span and level: below, upto, gap, pinball of the sum over `span` periods.
         windows: one row per recipe and window: origin, train_seconds, predict_seconds, wrmsse, pinball, wape, bias.
-        forecasts: if kept, one row per recipe, window, series and period: actual_units, mean_units, q05_units ...
+        forecasts: if kept, one row per recipe, window, series and period: demand_class, actual_units, mean_units,
+            q05_units ...
+        tried: the same of the members of combinations, on observed demand.
     """
 
     series: pd.DataFrame
@@ -82,6 +87,7 @@ class Evaluation:
     sums: pd.DataFrame
     windows: pd.DataFrame
     forecasts: pd.DataFrame
+    tried: pd.DataFrame
 
 
 def demand_class(history: Doubles) -> list[str]:
@@ -137,6 +143,7 @@ def evaluate(
     windows: int,
     step: int,
     items: pd.DataFrame | None = None,
+    combinations: Mapping[str, Combination] | None = None,
     truth: pd.DataFrame | None = None,
     season_length: int | None = None,
     series: pd.DataFrame | None = None,
@@ -157,6 +164,8 @@ def evaluate(
         windows: how many, >= 1.
         step: periods between the starts of two windows, >= 1.
         items: static attributes.
+        combinations: name -> combination of recipes. It mixes what a window fitted by what earlier windows forecast
+            for periods that had passed by then.
         truth: sku, location_id, period_start, demand_units: what to score against; None = the observed demand of
             periods in stock.
         season_length: as `train`.
@@ -180,6 +189,8 @@ def evaluate(
     actual = np.where(panel.bound, np.nan, panel.demand).astype(np.float64)
     if truth is not None:
         actual = _truth(truth, panel, frequency)
+    served = np.where(panel.bound, np.nan, panel.demand).astype(np.float64)
+    served[panel.closed[:, : panel.length]] = np.nan
     actual[panel.closed[:, : panel.length]] = np.nan
     ordinals = frequency.ordinals(demand["period_start"]) - panel.first
     end = (
@@ -194,19 +205,31 @@ def evaluate(
             f"before the end; demand has {panel.length}: ask for fewer or shorter windows"
         )
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in ("series", "windows", "sums", "forecasts")}
-    tallies: dict[str, _Tally] = {name: _Tally(horizon) for name in recipes}
+    mixtures = dict(combinations or {})
+    tallies: dict[str, _Tally] = {name: _Tally(horizon) for name in [*recipes, *mixtures]}
+    tried: list[pd.DataFrame] = []
     hidden = [column for column in ("demand_units", "is_in_stock") if column in demand.columns]
     for number, start in enumerate(starts):
         past = demand[ordinals < start].reset_index(drop=True)
         future = demand[(ordinals >= start) & (ordinals < start + horizon)].drop(columns=hidden)
         seen = np.unique(_positions(past, panel))
         window = _Window(panel, actual, start, horizon, seen, demand)
+        fitted: dict[str, Forecaster] = {}
+        seconds: dict[str, float] = {}
         for name, recipe in recipes.items():
             clock = time.perf_counter()
-            model = recipe(past, freq=freq, horizon=horizon, items=items, season_length=season_length, seed=seed)
-            fitted = time.perf_counter()
+            fitted[name] = recipe(past, freq=freq, horizon=horizon, items=items, season_length=season_length, seed=seed)
+            seconds[name] = time.perf_counter() - clock
+        passed = _passed(tried, window.periods[0])
+        for name, combination in mixtures.items():
+            clock = time.perf_counter()
+            fitted[name] = combination(fitted, passed)
+            members = sum(seconds[member] for member in combination.members)
+            seconds[name] = members + time.perf_counter() - clock
+        for name, model in fitted.items():
+            clock = time.perf_counter()
             forecast = model.predict(past, future)
-            done = time.perf_counter()
+            predicted = time.perf_counter() - clock
             mean, quantiles = _aligned(forecast, panel, seen, horizon)
             scored = window.score(mean, quantiles)
             scored.insert(0, "recipe", name)
@@ -218,14 +241,17 @@ def evaluate(
                 "window": number,
                 "origin": frequency.periods(np.array([panel.first + start - 1]))[0],
             }
-            row |= {"train_seconds": fitted - clock, "predict_seconds": done - fitted} | _headline(scored)
+            row |= {"train_seconds": seconds[name], "predict_seconds": predicted} | _headline(scored)
             parts["windows"].append(pd.DataFrame([row]))
             if spans:
                 sums = window.score_sums(model.sample_paths(past, paths, future, seed=seed), spans)
                 parts["sums"].append(sums.assign(recipe=name, window=number))
             if keep_forecasts:
-                kept = window.observed(mean, quantiles)
+                kept = window.observed(window.actual, mean, quantiles)
                 parts["forecasts"].append(kept.assign(recipe=name, window=number))
+            if any(name in combination.members for combination in mixtures.values()):
+                sold = window.observed(served[seen, start : start + horizon], mean, quantiles)
+                tried.append(sold.assign(recipe=name, window=number))
     per_series = pd.concat(parts["series"], ignore_index=True)
     calibration = pd.concat([tally.calibration(name) for name, tally in tallies.items()], ignore_index=True)
     return Evaluation(
@@ -236,7 +262,14 @@ def evaluate(
         sums=_joined_sums(parts["sums"]),
         windows=pd.concat(parts["windows"], ignore_index=True),
         forecasts=pd.concat(parts["forecasts"], ignore_index=True) if parts["forecasts"] else pd.DataFrame(),
+        tried=pd.concat(tried, ignore_index=True) if tried else pd.DataFrame(),
     )
+
+
+def _passed(tried: Sequence[pd.DataFrame], first_unseen: pd.Timestamp) -> pd.DataFrame:
+    """Return the forecasts whose period lies before the first unseen one."""
+    past = [frame[frame["period_start"] < first_unseen] for frame in tried]
+    return pd.concat(past, ignore_index=True) if past else pd.DataFrame()
 
 
 def _positions(frame: pd.DataFrame, panel: Panel) -> Integers:
@@ -324,12 +357,13 @@ class _Window:
         )
         return pd.DataFrame(frame[count > 0]).reset_index(drop=True)
 
-    def observed(self, mean: Doubles, quantiles: Doubles) -> pd.DataFrame:
-        rows, columns = np.nonzero(np.isfinite(self.actual))
+    def observed(self, actual: Doubles, mean: Doubles, quantiles: Doubles) -> pd.DataFrame:
+        rows, columns = np.nonzero(np.isfinite(actual))
         frame = self.keys.iloc[rows].reset_index(drop=True)
+        frame["demand_class"] = np.asarray(self.classes)[rows]
         frame["period_start"] = self.periods[columns]
         frame["periods_ahead"] = columns + 1
-        frame["actual_units"] = self.actual[rows, columns]
+        frame["actual_units"] = actual[rows, columns]
         frame["mean_units"] = mean[rows, columns]
         for place, name in enumerate(QUANTILE_COLUMNS):
             frame[name] = quantiles[rows, columns, place]

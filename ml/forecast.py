@@ -15,7 +15,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -43,12 +43,16 @@ from ml.forecast_distribution import (
     QUANTILE_COLUMNS,
     STANDARD_PATHS,
     Dependence,
+    forecast_frame,
     grid_quantiles,
     match_sums,
     quantile_grid,
     shuffle_grid,
 )
 from ml.metrics import randomised_pit
+
+if TYPE_CHECKING:
+    from ml.forecast_combination import CombinedForecaster
 
 FORMAT = 1
 Distribution = Callable[[FeatureBuilder, Integers, Integers, Integers], tuple[Doubles, Floats]]
@@ -228,6 +232,7 @@ class Training:
             keys=self.panel.keys,
             statics=self.statics,
             has_demand=np.asarray(np.isfinite(self.panel.demand).any(axis=1)),
+            settings=self.settings,
         )
 
     def _builder(self, end: int) -> FeatureBuilder:
@@ -496,7 +501,7 @@ def fit_mean(
         early_stopping_rounds=15,
         verbose_eval=False,
     )
-    best = max(int(booster.best_iteration) + 1, 10)
+    best = min(max(int(booster.best_iteration) + 1, 10), booster.num_boosted_rounds())
     return booster[:best], best
 
 
@@ -597,6 +602,7 @@ class DemandForecaster:
         keys: sku and location_id of the series known in training.
         statics: their static features [series, columns].
         has_demand: which of them had any demand row; the others are brand-new items.
+        settings: parameters of the training.
     """
 
     plan: FeaturePlan
@@ -609,6 +615,7 @@ class DemandForecaster:
     keys: pd.DataFrame
     statics: Floats
     has_demand: Flags
+    settings: Settings = dataclasses.field(default_factory=Settings)
 
     @property
     def horizon(self) -> int:
@@ -634,6 +641,10 @@ class DemandForecaster:
         features = spread_features(self.plan, built.features, mean, built.scale)
         return mean, predict_spread(self.spread_model, features, mean)
 
+    def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> Scene:
+        """Lay out a history; arguments as `predict`."""
+        return Scene(self, history, future)
+
     def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
         """Forecast the periods after the last one of `history`, without refitting.
 
@@ -651,26 +662,15 @@ class DemandForecaster:
         Raises:
             ValueError: as `train`.
         """
-        scene = Scene(self, history, future)
+        scene = self.scene(history, future)
         horizon = self.horizon
         means = np.empty((scene.panel.series, horizon), dtype=np.float64)
-        quantiles = np.empty((scene.panel.series, horizon, len(QUANTILE_COLUMNS)), dtype=np.float32)
+        quantiles = np.empty((scene.panel.series, horizon, len(QUANTILE_COLUMNS)))
         for rows in scene.chunks(np.arange(scene.panel.series), 20_000):
             grid = scene.grid(rows, STANDARD_PATHS)
             means[rows] = grid.mean(axis=2, dtype=np.float64)
             quantiles[rows] = grid_quantiles(grid)
-        keys = scene.panel.keys
-        frame = pd.DataFrame(
-            {
-                "sku": np.repeat(keys["sku"].to_numpy(), horizon),
-                "location_id": np.repeat(keys["location_id"].to_numpy(), horizon),
-                "period_start": np.tile(scene.panel.future_periods(horizon), len(keys)),
-                "mean_units": means.reshape(-1),
-            }
-        )
-        for place, name in enumerate(QUANTILE_COLUMNS):
-            frame[name] = quantiles[:, :, place].reshape(-1).astype(np.float64)
-        return frame
+        return forecast_frame(scene.panel.keys, scene.panel.future_periods(horizon), means, quantiles)
 
     def sample_paths(
         self,
@@ -701,7 +701,7 @@ class DemandForecaster:
         """
         if int(n) != n or n < 1:
             raise ValueError(f"n is {n!r}: give a whole number of paths, 1 or more")
-        scene = Scene(self, history, future)
+        scene = self.scene(history, future)
         rows = np.arange(scene.panel.series) if keys is None else scene.find(keys)
         return self._paths(scene, rows, int(n), seed)
 
@@ -730,6 +730,7 @@ class DemandForecaster:
         document = {
             "format": FORMAT,
             "seed": self.seed,
+            "settings": dataclasses.asdict(self.settings),
             "counted": self.counted,
             "dependences": [dataclasses.asdict(one) for one in self.dependences],
             "prior": self.prior_model if isinstance(self.prior_model, float) else None,
@@ -739,8 +740,8 @@ class DemandForecaster:
         (target / "forecaster.json").write_text(json.dumps(document, indent=1, sort_keys=True))
 
 
-def load(folder: str | Path) -> DemandForecaster | BaselineForecaster:
-    """Read a forecaster that `DemandForecaster.save` or `BaselineForecaster.save` wrote.
+def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | CombinedForecaster:
+    """Read a forecaster that `DemandForecaster`, `BaselineForecaster` or `CombinedForecaster` saved.
 
     Raises:
         ValueError: if the folder holds none, or one of another format.
@@ -750,6 +751,10 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster:
     source = Path(folder)
     if (source / "baseline.json").is_file():
         return BaselineForecaster.load(source)
+    if (source / "combination.json").is_file():
+        from ml.forecast_combination import CombinedForecaster
+
+        return CombinedForecaster.load(source)
     path = source / "forecaster.json"
     if not path.is_file():
         raise ValueError(f"{source} holds no forecaster.json: pass the folder that DemandForecaster.save wrote")
@@ -783,6 +788,7 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster:
         keys=keys,
         statics=statics,
         has_demand=has_demand,
+        settings=Settings(**document.get("settings", {})),
     )
 
 

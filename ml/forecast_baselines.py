@@ -20,6 +20,7 @@ from ml.forecast_distribution import (
     QUANTILE_COLUMNS,
     STANDARD_PATHS,
     Dependence,
+    forecast_frame,
     grid_quantiles,
     shuffle_grid,
 )
@@ -56,17 +57,7 @@ class LocalForecaster(abc.ABC):
         for rows in _blocks(np.arange(panel.series), 500):
             point, grid = self.grid(panel, rows, STANDARD_PATHS)
             mean[rows], quantiles[rows] = point, grid_quantiles(grid)
-        frame = pd.DataFrame(
-            {
-                "sku": np.repeat(keys["sku"].to_numpy(), self.horizon),
-                "location_id": np.repeat(keys["location_id"].to_numpy(), self.horizon),
-                "period_start": np.tile(panel.future_periods(self.horizon), len(keys)),
-                "mean_units": mean.reshape(-1),
-            }
-        )
-        for place, name in enumerate(QUANTILE_COLUMNS):
-            frame[name] = quantiles[:, :, place].reshape(-1)
-        return frame
+        return forecast_frame(keys, panel.future_periods(self.horizon), mean, quantiles)
 
     def sample_paths(
         self,
@@ -77,21 +68,16 @@ class LocalForecaster(abc.ABC):
         seed: int = 0,
     ) -> Iterator[tuple[pd.DataFrame, Floats]]:
         """Draw paths as `DemandForecaster.sample_paths`; the periods of a path are independent."""
-        panel = self._panel(history, future)
-        rows = np.arange(panel.series)
-        if keys is not None:
-            rows = pd.MultiIndex.from_frame(panel.keys).get_indexer(pd.MultiIndex.from_frame(keys[KEYS]))
-            if (rows < 0).any():
-                absent = keys.iloc[int(np.argmax(rows < 0))]
-                raise ValueError(
-                    f"keys has sku {absent['sku']!r}, location {absent['location_id']!r}, which is not in history: "
-                    "add its history or leave it out"
-                )
-        for part in _blocks(np.asarray(rows, dtype=np.int64), 200):
-            _, grid = self.grid(panel, part, n)
-            chunk = panel.keys.iloc[part].reset_index(drop=True)
+        scene = self.scene(history, future)
+        rows = np.arange(scene.panel.series) if keys is None else scene.find(keys)
+        for part in _blocks(rows, 200):
+            chunk = scene.panel.keys.iloc[part].reset_index(drop=True)
             pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
-            yield chunk, shuffle_grid(grid, pairs, [INDEPENDENT] * len(pairs), seed)
+            yield chunk, shuffle_grid(scene.grid(part, n), pairs, scene.dependences(part), seed)
+
+    def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> LocalScene:
+        """Lay out a history."""
+        return LocalScene(self, self._panel(history, future))
 
     def save(self, folder: str | Path) -> None:
         """Write the forecaster into a folder, as JSON."""
@@ -113,11 +99,48 @@ class LocalForecaster(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
+class LocalScene:
+    """A history laid out for a local forecaster, with the interface of `ml.forecast.Scene`.
+
+    Attributes:
+        forecaster: reads its forecasts off the history.
+        panel: the history.
+    """
+
+    forecaster: LocalForecaster
+    panel: Panel
+
+    def find(self, keys: pd.DataFrame) -> Integers:
+        """Return the series numbers of keys.
+
+        Raises:
+            ValueError: for a key that is not in the history.
+        """
+        rows = pd.MultiIndex.from_frame(self.panel.keys).get_indexer(pd.MultiIndex.from_frame(keys[KEYS]))
+        if (rows < 0).any():
+            absent = keys.iloc[int(np.argmax(rows < 0))]
+            raise ValueError(
+                f"keys has sku {absent['sku']!r}, location {absent['location_id']!r}, which is not in history: "
+                "add its history or leave it out"
+            )
+        return np.asarray(rows, dtype=np.int64)
+
+    def grid(self, rows: Integers, n: int) -> Floats:
+        """Return the quantile functions of some series [series, horizon, n]."""
+        return self.forecaster.grid(self.panel, rows, n)[1]
+
+    def dependences(self, rows: Integers) -> list[Dependence]:
+        """Return independence for each of some series."""
+        return [INDEPENDENT] * len(rows)
+
+
+@dataclasses.dataclass(frozen=True)
 class BaselineForecaster(LocalForecaster):
     """The seasonal naive, or the distribution of recent periods.
 
     `kind` "seasonal_naive" repeats the last season, its spread is that of past seasonal differences; "recent" is the
-    distribution of the last periods, all alike. Periods out of stock are left out.
+    distribution of the last periods, all alike. Periods out of stock are left out; a series that has ended, as
+    `DemandForecaster.predict` says it, is forecast as zero.
     """
 
     def grid(self, panel: Panel, rows: Integers, n: int) -> tuple[Doubles, Floats]:
@@ -140,7 +163,9 @@ class BaselineForecaster(LocalForecaster):
             spread = _quantiles(steps[:, -26 * self.frequency.windows[0] :], levels)
             spread -= np.median(spread, axis=1, keepdims=True)
             grid = np.maximum(point[:, :, None] + spread[:, None, :], 0.0)
-        closed = panel.closed[rows, panel.length :]
+        last_row = panel.last_row[rows]
+        ended = (last_row >= 0) & (last_row < panel.length - self.frequency.level_window)
+        closed = panel.closed[rows, panel.length :] | ended[:, None]
         point[closed] = 0.0
         grid[closed] = 0.0
         return point, grid.astype(np.float32)

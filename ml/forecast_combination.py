@@ -1,52 +1,115 @@
-"""A combination of recipes: per demand class the one, or the average, that did best on unseen windows.
+"""A combination of recipes: each demand class gets the one, or the even mixture, that did best on unseen periods.
 
-Here: choosing weights on rolling hold-outs inside the training data, and forecasting with them. Not here: the gate.
+Here: choosing the shares from what earlier windows showed, and forecasting with them. Not here: the gate.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
+from typing import Protocol, cast
 
 import numpy as np
 import pandas as pd
 
 from ml import metrics
-from ml.backtest import Forecaster, Recipe, demand_class, evaluate, stratified_series
-from ml.features import KEYS, Floats, Frequency, build_panel
-from ml.forecast_distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from ml.backtest import Forecaster, demand_class
+from ml.features import KEYS, Doubles, Floats, Integers, Panel
+from ml.forecast_distribution import (
+    QUANTILE_COLUMNS,
+    QUANTILE_LEVELS,
+    STANDARD_PATHS,
+    Dependence,
+    forecast_frame,
+    grid_quantiles,
+    shuffle_grid,
+)
 
 CLASSES = ("smooth", "erratic", "intermittent", "lumpy", "none")
+FORMAT = 1
+# Probability that each published quantile stands for: half way to its neighbours.
+_EDGES = np.concatenate([[0.0], (np.asarray(QUANTILE_LEVELS[1:]) + np.asarray(QUANTILE_LEVELS[:-1])) / 2, [1.0]])
+
+
+class Scene(Protocol):
+    """A history laid out for forecasting from its last period."""
+
+    @property
+    def panel(self) -> Panel:
+        """The history on its grid."""
+        ...
+
+    def find(self, keys: pd.DataFrame) -> Integers:
+        """Return the series numbers of keys."""
+        ...
+
+    def grid(self, rows: Integers, n: int) -> Floats:
+        """Return the quantile functions of some series [series, horizon, n], rising along the last axis."""
+        ...
+
+    def dependences(self, rows: Integers) -> list[Dependence]:
+        """Return how the periods of each of some series hang together."""
+        ...
+
+
+class Member(Forecaster, Protocol):
+    """A forecaster that can be mixed: it says whole distributions."""
+
+    @property
+    def horizon(self) -> int:
+        """Periods that are forecast."""
+        ...
+
+    def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> Scene:
+        """Lay out a history."""
+        ...
+
+    def save(self, folder: str | Path) -> None:
+        """Write the forecaster into a folder."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
 class CombinedForecaster:
-    """Members and their weights; quantiles are averaged level by level (Vincent 1912), so they cannot cross.
+    """Members and their shares per demand class; the distribution of a series is the mixture of theirs.
+
+    A mixture of whole units stays in whole units and keeps calibrated members calibrated; averages of quantiles
+    (Vincent 1912) do neither. The first member decides how periods hang together, and which series there are.
 
     Attributes:
         members: name -> fitted forecaster.
         weights: demand class -> name -> share; the shares of a class sum to one.
-        frequency: period length.
     """
 
-    members: dict[str, Forecaster]
+    members: dict[str, Member]
     weights: dict[str, dict[str, float]]
-    frequency: Frequency
+
+    @property
+    def horizon(self) -> int:
+        """Periods that are forecast."""
+        return self._lead.horizon
+
+    @property
+    def _lead(self) -> Member:
+        return next(iter(self.members.values()))
+
+    def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> CombinedScene:
+        """Lay out a history for every member."""
+        return CombinedScene(self, history, future)
 
     def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Forecast as `DemandForecaster.predict`."""
-        frames = {
-            name: member.predict(history, future).set_index([*KEYS, "period_start"])
-            for name, member in self.members.items()
-        }
-        first = next(iter(frames.values()))
-        shares = self._shares(history, first.index.to_frame(index=False))
-        values = ["mean_units", *QUANTILE_COLUMNS]
-        total = np.zeros((len(first), len(values)))
-        for name, frame in frames.items():
-            total += shares[name].to_numpy()[:, None] * frame.reindex(first.index)[values].to_numpy(dtype=np.float64)
-        return pd.DataFrame(total, columns=values, index=first.index).reset_index()
+        """Forecast as `DemandForecaster.predict`; the mean is that of the mixture."""
+        scene = self.scene(history, future)
+        keys, horizon = scene.panel.keys, self.horizon
+        mean = np.empty((len(keys), horizon))
+        quantiles = np.empty((len(keys), horizon, len(QUANTILE_COLUMNS)))
+        for rows in _blocks(np.arange(len(keys)), 500):
+            grid = scene.grid(rows, STANDARD_PATHS)
+            mean[rows], quantiles[rows] = grid.mean(axis=2, dtype=np.float64), grid_quantiles(grid)
+        return forecast_frame(keys, scene.panel.future_periods(horizon), mean, quantiles)
 
     def sample_paths(
         self,
@@ -56,117 +119,165 @@ class CombinedForecaster:
         keys: pd.DataFrame | None = None,
         seed: int = 0,
     ) -> Iterator[tuple[pd.DataFrame, Floats]]:
-        """Draw paths as `DemandForecaster.sample_paths`; the first member decides how periods hang together."""
-        streams = {name: member.sample_paths(history, n, future, keys, seed) for name, member in self.members.items()}
-        lead = next(iter(streams))
-        buffered = {
-            name: {key: paths[place] for chunk, paths in stream for place, key in enumerate(_pairs(chunk))}
-            for name, stream in streams.items()
-            if name != lead
+        """Draw paths as `DemandForecaster.sample_paths`."""
+        scene = self.scene(history, future)
+        rows = np.arange(len(scene.panel.keys)) if keys is None else scene.find(keys)
+        for part in _blocks(rows, max(1, 8_000_000 // (n * self.horizon))):
+            chunk = scene.panel.keys.iloc[part].reset_index(drop=True)
+            pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
+            yield chunk, shuffle_grid(scene.grid(part, n), pairs, scene.dependences(part), seed)
+
+    def save(self, folder: str | Path) -> None:
+        """Write shares and members into a folder, each member into one of its own."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        document = {"format": FORMAT, "members": list(self.members), "weights": self.weights}
+        (target / "combination.json").write_text(json.dumps(document, indent=1, sort_keys=True))
+        for name, member in self.members.items():
+            member.save(target / name)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> CombinedForecaster:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the folder is of another format.
+        """
+        from ml.forecast import load
+
+        path = Path(folder) / "combination.json"
+        document = json.loads(path.read_text())
+        if document.get("format") != FORMAT:
+            raise ValueError(f"{path} has format {document.get('format')!r}, this code reads {FORMAT}: train again")
+        return cls({name: load(path.parent / name) for name in document["members"]}, document["weights"])
+
+
+class CombinedScene:
+    """A history laid out for all members; series are numbered as the first member numbers them."""
+
+    def __init__(self, forecaster: CombinedForecaster, history: pd.DataFrame, future: pd.DataFrame | None) -> None:
+        names = list(forecaster.members)
+        self.horizon = forecaster.horizon
+        self.scenes = {name: member.scene(history, future) for name, member in forecaster.members.items()}
+        self.lead = self.scenes[names[0]]
+        self.panel = self.lead.panel
+        index = pd.MultiIndex.from_frame(self.panel.keys)
+        self.places = {
+            name: np.asarray(pd.MultiIndex.from_frame(scene.panel.keys).get_indexer(index), dtype=np.int64)
+            for name, scene in self.scenes.items()
         }
-        for chunk, paths in streams[lead]:
-            shares = self._shares(history, chunk)
-            grid = np.sort(paths, axis=1) * shares[lead].to_numpy(dtype=np.float32)[:, None, None]
-            for name, found in buffered.items():
-                weight = shares[name].to_numpy(dtype=np.float32)
-                for place, key in enumerate(_pairs(chunk)):
-                    if weight[place] > 0 and key in found:
-                        grid[place] += weight[place] * np.sort(found[key], axis=0)
-            ranks = np.argsort(np.argsort(paths, axis=1, kind="stable"), axis=1, kind="stable")
-            yield chunk, np.take_along_axis(grid, ranks, axis=1)
+        classes = demand_class(np.where(self.panel.bound, np.nan, self.panel.demand).astype(np.float64))
+        shares = pd.DataFrame(forecaster.weights).T.reindex(index=classes, columns=names).to_numpy(dtype=np.float64)
+        # A brand-new item is known to the first member alone.
+        for number, name in enumerate(names[1:], start=1):
+            unknown = self.places[name] < 0
+            shares[unknown, 0] += shares[unknown, number]
+            shares[unknown, number] = 0.0
+        self.shares = dict(zip(names, shares.T, strict=True))
 
-    def _shares(self, history: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
-        """Return the share of each member for each row of `keys`; unknown series are of class none."""
-        panel = build_panel(history, self.frequency, covariates=[])
-        classes = pd.Series(demand_class(panel.demand.astype(np.float64)), index=pd.MultiIndex.from_frame(panel.keys))
-        found = classes.reindex(pd.MultiIndex.from_frame(keys[KEYS])).fillna("none")
-        return pd.DataFrame({name: [self.weights[one][name] for one in found] for name in self.members})
+    def find(self, keys: pd.DataFrame) -> Integers:
+        """Return the series numbers of keys."""
+        return self.lead.find(keys)
+
+    def dependences(self, rows: Integers) -> list[Dependence]:
+        """Return how the periods of each of some series hang together."""
+        return self.lead.dependences(rows)
+
+    def grid(self, rows: Integers, n: int) -> Floats:
+        """Return the quantile functions of some series [series, horizon, n]: each member fills its share of the n."""
+        result = np.empty((len(rows), self.horizon, n), dtype=np.float32)
+        upto = np.rint(n * np.cumsum([share[rows] for share in self.shares.values()], axis=0)).astype(np.int64)
+        since = np.vstack([np.zeros((1, len(rows)), dtype=np.int64), upto[:-1]])
+        for name, firsts, lasts in zip(self.shares, since, upto, strict=True):
+            for first, last in sorted(set(zip(firsts.tolist(), lasts.tolist(), strict=True))):
+                inside = np.flatnonzero((firsts == first) & (lasts == last))
+                if last > first:
+                    scene, places = self.scenes[name], self.places[name]
+                    result[inside, :, first:last] = scene.grid(places[rows[inside]], last - first)
+        mixed = np.flatnonzero((upto > since).sum(axis=0) > 1)
+        result[mixed] = np.sort(result[mixed], axis=2)
+        return result
 
 
-def _pairs(keys: pd.DataFrame) -> list[tuple[object, object]]:
-    return list(zip(keys["sku"], keys["location_id"], strict=True))
+@dataclasses.dataclass(frozen=True)
+class Combination:
+    """A recipe made of others, as `ml.backtest.evaluate` takes it.
 
-
-def combined(recipes: Mapping[str, Recipe], *, windows: int = 2, most_series: int = 500) -> Recipe:
-    """Return a recipe that chooses between others, per demand class, on hold-outs inside its own training data.
-
-    Args:
-        recipes: name -> recipe; the first one also decides the joint paths.
-        windows: hold-out windows, one horizon apart.
-        most_series: series in the hold-outs, stratified.
+    Attributes:
+        members: recipes; the first one also decides the joint paths.
     """
 
-    def train_combined(
-        demand: pd.DataFrame,
-        *,
-        freq: str,
-        horizon: int,
-        items: pd.DataFrame | None = None,
-        season_length: int | None = None,
-        seed: int = 0,
-    ) -> CombinedForecaster:
-        """Choose the weights, then refit every member that any class uses on everything."""
-        evaluation = evaluate(
-            recipes,
-            demand,
-            freq=freq,
-            horizon=horizon,
-            windows=windows,
-            step=horizon,
-            items=items,
-            season_length=season_length,
-            series=stratified_series(demand, freq=freq, most=most_series),
-            keep_forecasts=True,
-            seed=seed,
-        )
-        weights = choose_weights(evaluation.forecasts, evaluation.series, list(recipes))
-        used = [name for name in recipes if any(shares[name] > 0 for shares in weights.values())]
-        members = {
-            name: recipes[name](demand, freq=freq, horizon=horizon, items=items, season_length=season_length, seed=seed)
-            for name in used
-        }
-        kept = {one: {name: shares[name] for name in used} for one, shares in weights.items()}
-        return CombinedForecaster(members, kept, Frequency.of(freq, season_length))
+    members: tuple[str, ...]
 
-    return train_combined
+    def __call__(self, fitted: Mapping[str, Forecaster], tried: pd.DataFrame) -> CombinedForecaster:
+        """Mix fitted forecasters by what was seen of them.
+
+        Args:
+            fitted: name -> forecaster; the members are among them.
+            tried: as `choose_weights`, forecasts whose periods have passed; empty = even shares.
+        """
+        members = {name: cast("Member", fitted[name]) for name in self.members}
+        return CombinedForecaster(members, choose_weights(tried, self.members))
 
 
-def choose_weights(
-    forecasts: pd.DataFrame, series: pd.DataFrame, names: list[str], *, margin: float = 0.005
-) -> dict[str, dict[str, float]]:
-    """Return for each demand class the member, or the average of two or all, with the least pinball loss.
+def choose_weights(tried: pd.DataFrame, names: Sequence[str], *, margin: float = 0.005) -> dict[str, dict[str, float]]:
+    """Return for each demand class the member, or the even mixture of two or all, with the least pinball loss.
 
     The whole sample decides for classes with fewer than 10 series. A class departs from the best choice over all only
-    for a gain above `margin`: small differences on two windows are noise.
+    for a gain above `margin`: small differences on a few windows are noise.
 
     Args:
-        forecasts: `Evaluation.forecasts`.
-        series: `Evaluation.series`.
+        tried: recipe, window, sku, location_id, period_start, demand_class, actual_units, q05_units ... of forecasts
+            and what happened; as `Evaluation.forecasts`. Empty = even shares.
         names: recipes.
         margin: least relative gain.
+
+    Returns:
+        demand class -> name -> share.
     """
+    even = {name: 1.0 / len(names) for name in names}
+    if tried.empty:
+        return {one: dict(even) for one in CLASSES}
     keys = ["window", *KEYS, "period_start"]
-    aligned = {name: forecasts[forecasts["recipe"] == name].set_index(keys).sort_index() for name in names}
-    actual = aligned[names[0]]["actual_units"].to_numpy(dtype=np.float64)
-    columns = list(QUANTILE_COLUMNS)
-    quantiles = {name: frame[columns].to_numpy(dtype=np.float64) for name, frame in aligned.items()}
-    first = series[series["recipe"] == names[0]].set_index(["window", *KEYS])["demand_class"]
-    classes = first.reindex(aligned[names[0]].index.droplevel("period_start")).to_numpy()
+    aligned = {name: tried[tried["recipe"] == name].sort_values(keys, kind="stable") for name in names}
+    first = aligned[names[0]]
+    actual, classes = first["actual_units"].to_numpy(dtype=np.float64), first["demand_class"].to_numpy()
+    quantiles = {name: frame[list(QUANTILE_COLUMNS)].to_numpy(dtype=np.float64) for name, frame in aligned.items()}
     choices: list[tuple[str, ...]] = [(name,) for name in names] + list(combinations(names, 2))
     choices += [tuple(names)] if len(names) > 2 else []
     losses = {}
     for choice in choices:
-        mean = np.mean([quantiles[name] for name in choice], axis=0)
-        losses[choice] = metrics.pinball_loss(actual[:, None], mean, np.asarray(QUANTILE_LEVELS)).mean(axis=1)
+        mixed = mixed_quantiles([quantiles[name] for name in choice])
+        losses[choice] = metrics.pinball_loss(actual[:, None], mixed, np.asarray(QUANTILE_LEVELS)).mean(axis=1)
     usual = min(choices, key=lambda choice: losses[choice].mean())
     result = {}
     for one in CLASSES:
         inside = classes == one
-        members = series[(series["recipe"] == names[0]) & (series["demand_class"] == one)].drop_duplicates(KEYS)
         chosen = usual
-        if len(members) >= 10:
+        if len(first.loc[inside, KEYS].drop_duplicates()) >= 10:
             best = min(choices, key=lambda choice: losses[choice][inside].mean())
             if losses[best][inside].mean() < (1.0 - margin) * losses[usual][inside].mean():
                 chosen = best
         result[one] = {name: (1.0 / len(chosen) if name in chosen else 0.0) for name in names}
     return result
+
+
+def mixed_quantiles(parts: Sequence[Doubles]) -> Doubles:
+    """Return the quantiles of the even mixture of distributions known by their quantiles alone [rows, levels].
+
+    Each quantile stands for the probability half way to its neighbours.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    values = np.concatenate(parts, axis=1)
+    mass = np.tile(np.diff(_EDGES) / len(parts), len(parts))
+    order = np.argsort(values, axis=1, kind="stable")
+    upto = np.cumsum(mass[order], axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    places = [np.argmax(upto >= level - 1e-9, axis=1) for level in QUANTILE_LEVELS]
+    return np.take_along_axis(ordered, np.stack(places, axis=1), axis=1)
+
+
+def _blocks(rows: Integers, size: int) -> Iterator[Integers]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

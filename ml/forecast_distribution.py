@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 
-from ml.features import Doubles, Flags, Floats, Integers
+from ml.features import KEYS, Doubles, Flags, Floats, Integers
 from ml.metrics import randomised_pit
 
 STANDARD_PATHS = 500
@@ -99,6 +100,26 @@ def grid_quantiles(grid: Floats, levels: Sequence[float] = QUANTILE_LEVELS) -> F
     n = grid.shape[-1]
     places = [max(0, int(np.ceil(round(level * n, 6))) - 1) for level in levels]
     return grid[..., places]
+
+
+def forecast_frame(keys: pd.DataFrame, periods: pd.DatetimeIndex, mean: Doubles, quantiles: Doubles) -> pd.DataFrame:
+    """Return forecasts as the frame that every forecaster answers with.
+
+    Args:
+        keys: sku and location_id of each series.
+        periods: period starts that are forecast.
+        mean: units a period [series, periods].
+        quantiles: at QUANTILE_LEVELS, units a period [series, periods, levels].
+
+    Returns:
+        sku, location_id, period_start, mean_units, q05_units ... q95_units: one row per series and period.
+    """
+    frame = pd.DataFrame({key: np.repeat(keys[key].to_numpy(), len(periods)) for key in KEYS})
+    frame["period_start"] = np.tile(periods, len(keys))
+    frame["mean_units"] = mean.reshape(-1)
+    for place, name in enumerate(QUANTILE_COLUMNS):
+        frame[name] = quantiles[:, :, place].reshape(-1)
+    return frame
 
 
 @dataclasses.dataclass(frozen=True)

@@ -81,3 +81,19 @@ def contributions(
     frame.loc[closed, "season_units"] -= mean[closed]
     frame["mean_units"] = np.where(closed, 0.0, mean)
     return frame
+
+
+def importance(split: pd.DataFrame) -> pd.DataFrame:
+    """Return group, mean_units and mean_absolute_units: what each group adds to the level of a forecast, per period.
+
+    Args:
+        split: from `contributions`.
+
+    Returns:
+        One row per group, the one that moves most first.
+    """
+    units = split[[f"{name}_units" for name in GROUPS]].to_numpy(dtype=np.float64)
+    frame = pd.DataFrame(
+        {"group": GROUPS, "mean_units": units.mean(axis=0), "mean_absolute_units": np.abs(units).mean(axis=0)}
+    )
+    return frame.sort_values("mean_absolute_units", ascending=False, kind="stable").reset_index(drop=True)

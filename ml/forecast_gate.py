@@ -17,8 +17,9 @@ from ml.features import Doubles
 def verdict(
     evaluation: Evaluation,
     challenger: str,
-    rivals: Sequence[str],
+    floor: str,
     *,
+    rivals: Sequence[str] = (),
     champion: str | None = None,
     segment_limit: float = 1.02,
     calibration_limit: float = 0.02,
@@ -27,35 +28,44 @@ def verdict(
 ) -> pd.DataFrame:
     """Judge a recipe against others on the windows of an evaluation.
 
-    Overall it may be no worse than any rival or the champion on weighted RMSSE and on pinball loss. In a segment it
-    fails only when it is surely worse: the 90 % interval of the ratio, from a paired bootstrap over series, lies
-    wholly above `segment_limit`. Its quantiles must be calibrated at every level.
+    Overall it may be no worse than any other on weighted RMSSE and on pinball loss. In a segment it fails only when it
+    is surely worse: the 90 % interval of the ratio, from a paired bootstrap over series, lies wholly above
+    `segment_limit`. Its quantiles must be calibrated at every level.
+
+    What a criterion that is not met does depends on what the challenger would replace:
+
+    * No champion: overall against the floor blocks. Orders need a forecast, and beating the floor earns the place.
+    * A champion of the same recipe: overall and calibration block. In its segments the champion is no better, being
+      the same recipe fitted to older data.
+    * A champion of another recipe: everything blocks. A change must be shown to harm nobody.
 
     Args:
         evaluation: from `ml.backtest.evaluate`, with all recipes named here.
         challenger: recipe to judge.
-        rivals: baselines.
-        champion: recipe in use, if any.
+        floor: baseline that any champion must beat.
+        rivals: further baselines.
+        champion: recipe in use, `challenger` itself where it is the same; None = none is in use.
         segment_limit: ratio to a rival that no segment may surely exceed.
         calibration_limit: share by which a level may lie outside P(y < q) ... P(y <= q).
         draws: bootstrap samples.
         seed: of the bootstrap.
 
     Returns:
-        criterion, value, threshold, passed: one row per criterion; it passes when value <= threshold. The whole gate
-        passes when every row does.
+        criterion, value, threshold, met (value <= threshold), blocks, passed (met, or does not block): one row per
+        criterion. The whole gate passes when every row does.
 
     Raises:
         ValueError: for a recipe the evaluation lacks.
     """
+    others = list(dict.fromkeys([floor, *rivals, *([champion] if champion not in (None, challenger) else [])]))
     known = set(evaluation.series["recipe"])
-    others = [*rivals, *([champion] if champion is not None and champion not in rivals else [])]
     for name in (challenger, *others):
         if name not in known:
             raise ValueError(
                 f"recipe {name!r} is not in the evaluation, which has {sorted(known)}: evaluate it as well"
             )
-    rows: list[tuple[str, float, float]] = []
+    rows: list[tuple[str, float, float, bool]] = []
+    is_first, is_change = champion is None, champion not in (None, challenger)
     keys = ["window", "sku", "location_id"]
     mine = evaluation.series[evaluation.series["recipe"] == challenger]
     generator = np.random.default_rng(seed)
@@ -69,18 +79,22 @@ def verdict(
         item, _ = pd.factorize(pd.MultiIndex.from_frame(pairs[["sku", "location_id"]]))
         for measure, (own, other) in measures.items():
             ours, peers = own.fillna(0.0).to_numpy(), other.fillna(0.0).to_numpy()
-            rows.append((f"{measure} over {rival}, all", _ratio(ours.sum(), peers.sum()), 1.0))
+            rows.append(
+                (f"{measure} over {rival}, all", _ratio(ours.sum(), peers.sum()), 1.0, rival == floor or not is_first)
+            )
             for kind in SEGMENTS:
                 for segment, inside in pairs.groupby(kind).indices.items():
                     low = _lower_ratio(ours[inside], peers[inside], item[inside], draws, generator)
-                    rows.append((f"{measure} over {rival}, {kind} {segment}, surely", low, segment_limit))
+                    rows.append((f"{measure} over {rival}, {kind} {segment}, surely", low, segment_limit, is_change))
     shares = evaluation.calibration
     mine_shares = shares[(shares["recipe"] == challenger) & (shares["segment_kind"] == "all")]
     for level, gap in zip(mine_shares["level"], mine_shares["gap"], strict=True):
-        rows.append((f"calibration at {level:.2f}", abs(float(gap)), calibration_limit))
-    table = pd.DataFrame(rows, columns=["criterion", "value", "threshold"])
-    table["passed"] = table["value"] <= table["threshold"] + 1e-12
-    return table
+        rows.append((f"calibration at {level:.2f}", abs(float(gap)), calibration_limit, not is_first))
+    table = pd.DataFrame(rows, columns=["criterion", "value", "threshold", "blocks"])
+    met = table["value"] <= table["threshold"] + 1e-12
+    return table.assign(met=met, passed=met | ~table["blocks"])[
+        ["criterion", "value", "threshold", "met", "blocks", "passed"]
+    ]
 
 
 def _ratio(own: float, other: float) -> float:

@@ -150,6 +150,19 @@ def contribution_chart(split: pd.DataFrame, sku: str, location_id: str) -> Figur
     return figure
 
 
+def importance_chart(moved: pd.DataFrame) -> Figure:
+    """Draw how far each group moves a forecast from its recent level; frame of `ml.forecast_explain.importance`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.0, 2.6))
+    axes = figure.add_subplot()
+    places = np.arange(len(moved))[::-1]
+    axes.barh(places, moved["mean_absolute_units"], color=ACCENT, height=0.7)
+    axes.set_yticks(places, [str(name).replace("_", " ") for name in moved["group"]])
+    _plain(axes, "What moves the forecasts from the recent level", "units a period, mean size", "")
+    return figure
+
+
 def _of(frame: pd.DataFrame, sku: object, location_id: object) -> pd.DataFrame:
     return frame[(frame["sku"] == sku) & (frame["location_id"] == location_id)].sort_values("period_start")
 

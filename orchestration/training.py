@@ -62,7 +62,8 @@ class Trained:
     """What a training made.
 
     Attributes:
-        verdict: one row per criterion of the gate, with the column `passed`.
+        verdict: one row per criterion of the gate, with the column `passed`; `met`, where given, is False also for a
+            criterion that does not block.
         metrics: all figures, by name.
         headline: the one for the summary.
         model_card: Markdown.
@@ -93,10 +94,17 @@ class Outcome:
     note: str
 
     def failed_criteria(self) -> list[str]:
-        """Return the criteria of the gate that the trained version did not meet."""
-        if self.verdict is None:
+        """Return the criteria of the gate that keep the trained version from being champion."""
+        return self._criteria("passed")
+
+    def unmet_criteria(self) -> list[str]:
+        """Return the criteria that the trained version does not meet, blocking or not."""
+        return self._criteria("met")
+
+    def _criteria(self, column: str) -> list[str]:
+        if self.verdict is None or column not in self.verdict:
             return []
-        return [str(name) for name in self.verdict.loc[~self.verdict["passed"].astype(bool), "criterion"]]
+        return [str(name) for name in self.verdict.loc[~self.verdict[column].astype(bool), "criterion"]]
 
 
 def epoch_name(model: str) -> str:
@@ -112,7 +120,7 @@ def bring_up_to_date(
     code: Sequence[str],
     libraries: Sequence[str],
     parameters: Mapping[str, Any],
-    fit: "Callable[[Path, Version | None], Trained]",
+    fit: Callable[[Path, Path | None], Trained],
     tracking: "Tracking",
     store: "Store",
     run_id: str,
@@ -127,7 +135,8 @@ def bring_up_to_date(
         code: folders or files of the project that make it.
         libraries: packages whose version changes what it learns.
         parameters: of the training.
-        fit: trains, writes the model into the given empty folder, evaluates and judges beside the champion, if any.
+        fit: trains, writes the model into the given empty folder, evaluates and judges beside the champion, whose
+            folder comes second; None = there is none, or its files are gone, so that nothing can be compared with it.
         tracking: MLflow.
         store: online store; its epoch row decides the champion, the alias follows.
         run_id: Dagster run.
@@ -153,7 +162,7 @@ def bring_up_to_date(
         folder = Path(scratch) / "model"
         folder.mkdir()
         try:
-            trained = fit(folder, champion)
+            trained = fit(folder, _folder_of(champion, tracking))
         except NothingToLearn as reason:
             return Outcome(champion, None, None, {}, f"nothing trained: {reason}")
         version = tracking.log_training(
@@ -179,6 +188,16 @@ def bring_up_to_date(
     store.advance(epoch_name(model), fence, version.version, asdict(trained.headline))
     promoted = tracking.promote(model, version.version)
     return Outcome(promoted, version, trained.verdict, trained.figures, f"version {version.version} is champion")
+
+
+def _folder_of(champion: "Version | None", tracking: "Tracking") -> Path | None:
+    from ml.tracking import FolderHashError
+
+    try:
+        return None if champion is None else tracking.load_folder(champion)
+    except FolderHashError:
+        # A champion that cannot be read cannot predict either: training again is the way out.
+        return None
 
 
 def repair_champion(model: str, tracking: "Tracking", store: "Store") -> "Version | None":

@@ -3,12 +3,20 @@
 Belongs here: putting `ml` functions together for one home. Does not: the life cycle all share (training.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.child_process import run_in_child
-from orchestration.frames import demand_history, items, labelled_photos, protection_horizon, stock_series
+from orchestration.frames import (
+    demand_history,
+    items,
+    labelled_photos,
+    planned_days,
+    protection_horizon,
+    stock_series,
+)
 from orchestration.plots import as_png
 from orchestration.settings import Settings
 from orchestration.training import Headline, NothingToLearn, Trained
@@ -16,20 +24,19 @@ from orchestration.training import Headline, NothingToLearn, Trained
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.backtest import Evaluation, Recipe
+    from ml.backtest import Evaluation
+    from ml.forecast import DemandForecaster
     from ml.forecast_baselines import BaselineForecaster
-    from ml.tracking import Version
 
 EVALUATION_WINDOWS, EVALUATION_STEP_DAYS, EVALUATION_SERIES = 5, 21, 1_000
 EVALUATION_PATHS = 100
+EXPLAINED_SERIES = 200
 SPANS_DAYS = (7, 14, 28)
 IMAGE_PIXELS, EPOCHS, FEWEST_PHOTOS, HELD_OUT_EVERY = 64, 32, 50, 5
 CHILD_MEMORY_BYTES = 3 * 2**30
 PLANTED_DAYS, PLANTED_SHARE, FEWEST_DAYS = 120, 0.01, 28
 METRICS = ["mae", "rmse", "mape", "wape", "bias", "mase", "rmsse", "wrmsse", "pinball", "wql"]
 DETECTION_METRICS = ["precision", "recall", "f1", "auc_roc", "auc_pr"]
-_BASELINE = "seasonal_naive"
-_RECIPE = "xgboost"
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "demand_forecast": {
@@ -43,16 +50,17 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 
-def train_demand_forecast(settings: Settings, folder: Path, champion: "Version | None") -> Trained:
-    """Backtest the recipes on rolling windows, judge, and refit the winner on everything.
+def train_demand_forecast(settings: Settings, folder: Path, champion: Path | None) -> Trained:
+    """Backtest the recipes on rolling windows, judge, and refit the candidate on everything.
 
-    A home with too little history to judge, or whose recent demand forecasts better than the recipe while there is no
+    A home with too little history to judge, or whose candidate does not beat the seasonal naive while there is no
     champion, keeps the recent distribution: orders need a forecast, and that one promises nothing.
     """
-    from ml import forecast, forecast_plots
+    from ml import forecast
     from ml.backtest import evaluate, stratified_series
-    from ml.forecast_baselines import train_recent, train_seasonal_naive
+    from ml.forecast_baselines import train_recent
     from ml.forecast_gate import verdict
+    from ml.forecast_recipes import BOOSTER, CANDIDATE, FLOOR, RECENT, line_up
 
     demand, attributes, horizon = demand_history(settings), items(settings), protection_horizon(settings)
     few = demand[(demand[["sku", "location_id"]] == demand[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
@@ -62,57 +70,113 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: "Version |
     if windows < 1:
         recent.save(folder)
         return _baseline(recent, few, f"{days} days of history are too few to judge forecasts of {horizon} days")
-    recipes: dict[str, Recipe] = {_RECIPE: forecast.train, _BASELINE: train_seasonal_naive, "recent": train_recent}
+    field = line_up(None if champion is None else forecast.load(champion))
     evaluation = evaluate(
-        recipes,
+        field.recipes,
         demand,
         freq="D",
         horizon=horizon,
         windows=windows,
         step=EVALUATION_STEP_DAYS,
         items=attributes,
+        combinations=field.combinations,
         series=stratified_series(demand, freq="D", most=EVALUATION_SERIES),
         spans=[span for span in SPANS_DAYS if span <= horizon],
         paths=EVALUATION_PATHS,
         keep_forecasts=True,
         seed=settings.seed,
     )
-    overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].set_index("recipe")[METRICS]
-    metrics = {
-        str(metric) if recipe == _RECIPE else f"{recipe}_{metric}": float(value)
-        for recipe, figures in overall.to_dict("index").items()
-        for metric, value in figures.items()
-    }
-    judged = verdict(evaluation, _RECIPE, [_BASELINE])
+    judged = verdict(evaluation, CANDIDATE, FLOOR, rivals=[RECENT], champion=field.champion, seed=settings.seed)
     if champion is None and not judged["passed"].all():
         recent.save(folder)
         return _baseline(recent, few, f"failed were: {', '.join(judged.loc[~judged['passed'], 'criterion'])}")
-    forecaster = forecast.train(demand, freq="D", horizon=horizon, items=attributes, seed=settings.seed)
+    booster = forecast.train(demand, freq="D", horizon=horizon, items=attributes, seed=settings.seed)
+    forecaster = field.combinations[CANDIDATE]({BOOSTER: booster, RECENT: recent}, evaluation.tried)
     forecaster.save(folder)
-    last = evaluation.forecasts[evaluation.forecasts["window"] == windows - 1]
-    drawn = forecast_plots.typical_and_worst(evaluation.series, _RECIPE)
+    metrics = _forecast_metrics(evaluation, CANDIDATE)
+    boosted = [name for name, shares in forecaster.weights.items() if shares[BOOSTER] > 0]
+    explained = _explanations(booster, settings, demand, evaluation.series, boosted)
     return Trained(
         verdict=judged,
         metrics=metrics,
-        headline=Headline(
-            "WRMSSE, less is better", metrics["wrmsse"], metrics[f"{_BASELINE}_wrmsse"], "seasonal naive"
-        ),
-        model_card=_forecast_card(evaluation, horizon, windows),
+        headline=Headline("WRMSSE, less is better", metrics["wrmsse"], metrics[f"{FLOOR}_wrmsse"], "seasonal naive"),
+        model_card=_forecast_card(evaluation, horizon, windows, forecaster.weights),
         input_example=few,
         output_example=forecaster.predict(few).head(),
-        figures={
-            "fan_charts": forecast_plots.fan_charts(demand, last[last["recipe"] == _RECIPE], drawn),
-            "calibration": forecast_plots.calibration_curve(evaluation.calibration, _RECIPE),
-            "error_by_lag": forecast_plots.error_by_lag(evaluation.horizons),
-        },
+        figures=_forecast_figures(evaluation, demand, CANDIDATE) | explained.figures,
         tables={
             "segments": evaluation.segments,
             "horizons": evaluation.horizons,
             "calibration": evaluation.calibration,
             "sums": evaluation.sums,
             "windows": evaluation.windows,
+            **explained.tables,
         },
     )
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """What each group of features adds to forecasts, as pictures and tables; empty where no booster forecasts."""
+
+    figures: dict[str, Any]
+    tables: "dict[str, pd.DataFrame]"
+
+
+def _explanations(
+    booster: "DemandForecaster",
+    settings: Settings,
+    demand: "pd.DataFrame",
+    series: "pd.DataFrame",
+    demand_classes: Sequence[str],
+) -> _Explained:
+    """Explain the coming forecasts of some series by the booster's contributions (SHAP).
+
+    Args:
+        booster: fitted on everything.
+        settings: of the home.
+        demand: history.
+        series: `Evaluation.series`, of which some are explained.
+        demand_classes: those that the booster has a share in.
+    """
+    from ml.forecast_explain import contributions, importance
+    from ml.forecast_plots import contribution_chart, importance_chart, typical_and_worst
+
+    known = series[series["demand_class"].isin(demand_classes) & (series["recipe"] == series["recipe"].iloc[0])]
+    keys = known[["sku", "location_id"]].drop_duplicates()
+    if keys.empty:
+        return _Explained({}, {})
+    chosen = typical_and_worst(known, known["recipe"].iloc[0], each=1)
+    spread = keys.iloc[:: -(-len(keys) // EXPLAINED_SERIES)]
+    some = spread.merge(chosen[["sku", "location_id"]], how="outer")
+    split = contributions(booster, demand, planned_days(settings, booster.horizon), some)
+    moved = importance(split)
+    figures = {"importance": importance_chart(moved)}
+    for key in chosen.to_dict("records"):
+        figures[f"contributions_{key['choice']}"] = contribution_chart(split, key["sku"], key["location_id"])
+    return _Explained(figures, {"contributions": split, "importance": moved})
+
+
+def _forecast_metrics(evaluation: "Evaluation", recipe: str) -> dict[str, float]:
+    """Return the figures over all series: those of `recipe` by their bare name, the others' with theirs in front."""
+    overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].set_index("recipe")[METRICS]
+    return {
+        str(metric) if name == recipe else f"{name}_{metric}": float(value)
+        for name, figures in overall.to_dict("index").items()
+        for metric, value in figures.items()
+    }
+
+
+def _forecast_figures(evaluation: "Evaluation", demand: "pd.DataFrame", recipe: str) -> dict[str, Any]:
+    from ml import forecast_plots
+
+    own = evaluation.forecasts[evaluation.forecasts["recipe"] == recipe]
+    drawn = forecast_plots.typical_and_worst(evaluation.series, recipe)
+    return {
+        "fan_charts": forecast_plots.fan_charts(demand, own[own["window"] == own["window"].max()], drawn),
+        "calibration": forecast_plots.calibration_curve(evaluation.calibration, recipe),
+        "error_by_lag": forecast_plots.error_by_lag(evaluation.horizons),
+    }
 
 
 def _baseline(recent: "BaselineForecaster", few: "pd.DataFrame", why: str) -> Trained:
@@ -130,18 +194,33 @@ def _baseline(recent: "BaselineForecaster", few: "pd.DataFrame", why: str) -> Tr
     )
 
 
-def _forecast_card(evaluation: "Evaluation", horizon: int, windows: int) -> str:
+def _forecast_card(
+    evaluation: "Evaluation", horizon: int, windows: int, weights: Mapping[str, Mapping[str, float]]
+) -> str:
     overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"]
     lines = [
         f"| {row['recipe']} | {row['wrmsse']:.3f} | {row['pinball']:.4f} | {row['wape']:.3f} | {row['bias']:+.3f} |"
         for row in overall.to_dict("records")
     ]
+    members = list(next(iter(weights.values())))
+    shares = [
+        f"| {demand_class} | {' | '.join(f'{of_class[name]:.0%}' for name in members)} |"
+        for demand_class, of_class in weights.items()
+    ]
     return "\n".join(
         [
             f"Daily demand of every sku and location, {horizon} days ahead: mean, quantiles and joint sample paths.",
             "",
+            "The forecast of each demand class is the member, or the even mixture of members, that did best on periods",
+            "none had seen:",
+            "",
+            f"| demand class | {' | '.join(members)} |",
+            f"|---|{'---|' * len(members)}",
+            *shares,
+            "",
             f"Evaluated on {windows} rolling windows, each recipe refitted per window on up to {EVALUATION_SERIES:,}",
-            "series, scored on the observed demand of days in stock.",
+            "series, scored on the observed demand of days in stock. The mixture of a window was chosen on what",
+            "earlier windows had shown by its first day.",
             "",
             "| recipe | WRMSSE | pinball | WAPE | bias |",
             "|---|---|---|---|---|",
@@ -152,7 +231,7 @@ def _forecast_card(evaluation: "Evaluation", horizon: int, windows: int) -> str:
     )
 
 
-def train_stock_anomalies(settings: Settings, folder: Path, champion: "Version | None") -> Trained:
+def train_stock_anomalies(settings: Settings, folder: Path, champion: Path | None) -> Trained:
     """Learn on the earlier days, judge on errors planted in later ones, and refit on everything."""
     import pandas as pd
 
@@ -198,7 +277,7 @@ def train_stock_anomalies(settings: Settings, folder: Path, champion: "Version |
     )
 
 
-def train_product_photos(settings: Settings, folder: Path, champion: "Version | None") -> Trained:
+def train_product_photos(settings: Settings, folder: Path, champion: Path | None) -> Trained:
     """Train in a process of its own: TensorFlow never gives its memory back."""
     labelled = labelled_photos(settings)
     if len(labelled) < FEWEST_PHOTOS or labelled["label"].nunique() < 2:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -169,34 +171,55 @@ def test_a_stratified_choice_has_every_class(demand):
     assert {classes[int(sku[1:])] for sku in chosen["sku"]} == set(classes)
 
 
-def test_a_recipe_equal_to_its_rival_passes_the_gate(evaluation):
-    table = verdict(evaluation, "naive", ["naive"], calibration_limit=1.0)
-    assert table["passed"].all()
+def test_a_recipe_equal_to_its_rival_meets_every_criterion(evaluation):
+    table = verdict(evaluation, "naive", "naive", calibration_limit=1.0)
+    assert table["met"].all()
     assert table.loc[~table["criterion"].str.startswith("calibration"), "value"].eq(1.0).all()
+    assert list(table.columns) == ["criterion", "value", "threshold", "met", "blocks", "passed"]
 
 
 def test_a_worse_recipe_fails_overall_and_in_its_segments(evaluation):
-    table = verdict(evaluation, "naive", ["recent"]).set_index("criterion")
+    table = verdict(evaluation, "naive", "recent", champion="recent").set_index("criterion")
     assert not table.loc["wrmsse over recent, all", "passed"]
     assert not table.loc["pinball over recent, all", "passed"]
     assert not table.loc["pinball over recent, demand_class smooth, surely", "passed"]
 
 
+def test_without_a_champion_the_floor_alone_blocks(evaluation):
+    table = verdict(evaluation, "naive", "naive", rivals=["recent"], calibration_limit=0.0).set_index("criterion")
+    assert table.index[table["blocks"]].tolist() == ["wrmsse over naive, all", "pinball over naive, all"]
+    assert table["passed"].all()
+    assert not table.loc["pinball over recent, all", "met"]
+
+
+def test_a_first_candidate_below_the_floor_fails(evaluation):
+    table = verdict(evaluation, "naive", "recent").set_index("criterion")
+    assert not table.loc["pinball over recent, all", "passed"]
+
+
+def test_a_segment_blocks_a_change_of_recipe_but_not_a_refit_of_the_same(evaluation):
+    change = verdict(evaluation, "naive", "naive", rivals=["recent"], champion="recent").set_index("criterion")
+    refit = verdict(evaluation, "naive", "naive", rivals=["recent"], champion="naive").set_index("criterion")
+    name = "pinball over recent, demand_class smooth, surely"
+    assert (change.loc[name, "met"], change.loc[name, "passed"]) == (False, False)
+    assert (refit.loc[name, "met"], refit.loc[name, "passed"]) == (False, True)
+    assert not refit.loc["pinball over recent, all", "passed"]
+
+
 def test_a_champion_is_judged_like_any_rival(evaluation):
-    table = verdict(evaluation, "recent", ["naive"], champion="recent")
-    assert table["criterion"].str.contains("over recent").any()
-    assert list(table.columns) == ["criterion", "value", "threshold", "passed"]
+    table = verdict(evaluation, "recent", "naive", champion="recent")
+    assert not table["criterion"].str.contains("over recent").any()
+    assert verdict(evaluation, "naive", "naive", champion="recent")["criterion"].str.contains("over recent").any()
 
 
 def test_bad_calibration_fails_level_by_level(evaluation):
     broken = evaluation.calibration.assign(gap=np.where(evaluation.calibration["level"] == 0.9, -0.05, 0.0))
-    import dataclasses
-
-    table = verdict(dataclasses.replace(evaluation, calibration=broken), "recent", ["naive"]).set_index("criterion")
+    table = verdict(dataclasses.replace(evaluation, calibration=broken), "recent", "naive", champion="recent")
+    table = table.set_index("criterion")
     assert not table.loc["calibration at 0.90", "passed"]
     assert table.loc["calibration at 0.50", "passed"]
 
 
 def test_a_recipe_nobody_evaluated_is_refused(evaluation):
     with pytest.raises(ValueError, match="'oracle' is not in the evaluation"):
-        verdict(evaluation, "oracle", ["naive"])
+        verdict(evaluation, "oracle", "naive")

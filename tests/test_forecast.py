@@ -398,3 +398,16 @@ def test_the_forecaster_is_what_the_module_returns(fitted):
     assert isinstance(fitted, DemandForecaster)
     assert fitted.horizon == HORIZON
     assert forecast.FORMAT == 1
+
+
+@pytest.mark.parametrize("rounds", [1, 6])
+def test_a_training_may_have_fewer_than_ten_rounds(demand, rounds):
+    few = Settings(mean_rows=2000, spread_rows=1500, rounds=rounds, spread_rounds=3)
+    model = train(demand, freq="D", horizon=HORIZON, settings=few)
+    assert model.mean_model.num_boosted_rounds() == rounds
+    assert np.isfinite(model.predict(demand)["mean_units"]).all()
+
+
+def test_the_settings_are_kept_with_the_model(fitted, tmp_path):
+    fitted.save(tmp_path)
+    assert load(tmp_path).settings == SMALL

@@ -4,9 +4,10 @@ import pytest
 
 from ml.backtest import evaluate
 from ml.features import KEYS
+from ml.forecast import Settings, load, train
 from ml.forecast_baselines import train_recent, train_seasonal_naive
 from ml.forecast_classical import train_croston_sba, train_ets, train_theta, train_tsb
-from ml.forecast_combination import CombinedForecaster, choose_weights, combined
+from ml.forecast_combination import CLASSES, Combination, CombinedForecaster, choose_weights, mixed_quantiles
 from ml.forecast_distribution import QUANTILE_COLUMNS, STANDARD_PATHS
 
 
@@ -55,65 +56,139 @@ def test_smoothing_sees_the_weekday(demand):
     assert set(frame.nlargest(2, "mean_units")["period_start"].dt.dayofweek) == {5, 6}
 
 
-def test_the_better_member_gets_the_class(demand):
-    scored = evaluate(
-        {"naive": train_seasonal_naive, "recent": train_recent},
-        demand,
-        freq="D",
-        horizon=7,
-        windows=2,
-        step=7,
-        keep_forecasts=True,
-    )
-    broken = scored.forecasts.copy()
-    columns = list(QUANTILE_COLUMNS)
-    broken.loc[broken["recipe"] == "naive", columns] += 1000.0
-    weights = choose_weights(broken, scored.series, ["naive", "recent"])
+@pytest.fixture(scope="module")
+def tried(demand):
+    recipes = {"naive": train_seasonal_naive, "recent": train_recent}
+    return evaluate(recipes, demand, freq="D", horizon=7, windows=2, step=7, keep_forecasts=True).forecasts
+
+
+def spoilt(tried, rows):
+    """Return the forecasts with those of the naive far too high in some rows."""
+    worse = tried.copy()
+    worse.loc[rows & (worse["recipe"] == "naive"), list(QUANTILE_COLUMNS)] += 1000.0
+    return worse
+
+
+def test_the_better_member_gets_every_class(tried):
+    weights = choose_weights(spoilt(tried, tried["sku"].notna()), ["naive", "recent"])
     assert all(shares == {"naive": 0.0, "recent": 1.0} for shares in weights.values())
 
 
-def test_a_class_that_differs_gets_its_own_member(demand):
-    scored = evaluate(
-        {"naive": train_seasonal_naive, "recent": train_recent},
-        demand,
-        freq="D",
-        horizon=7,
-        windows=2,
-        step=7,
-        keep_forecasts=True,
-    )
-    half = demand["sku"].unique()[:10]
-    series = scored.series.assign(demand_class=np.where(scored.series["sku"].isin(half), "smooth", "lumpy"))
-    forecasts = scored.forecasts.copy()
-    columns = list(QUANTILE_COLUMNS)
-    smooth = forecasts["sku"].isin(half)
-    forecasts.loc[smooth & (forecasts["recipe"] == "naive"), columns] += 1000.0
-    weights = choose_weights(forecasts, series, ["naive", "recent"])
-    assert weights["smooth"]["recent"] == 1.0
+def test_a_class_that_differs_gets_its_own_member(tried):
+    half = tried["sku"].isin(tried["sku"].unique()[:10])
+    classed = tried.assign(demand_class=np.where(half, "smooth", "lumpy"))
+    assert choose_weights(spoilt(classed, half), ["naive", "recent"])["smooth"] == {"naive": 0.0, "recent": 1.0}
 
 
-def test_a_combination_averages_its_members_and_its_paths_agree(demand):
+def test_nothing_tried_yet_means_even_shares():
+    assert choose_weights(pd.DataFrame(), ["a", "b"]) == {key: {"a": 0.5, "b": 0.5} for key in CLASSES}
+
+
+def test_the_mixture_of_a_distribution_with_itself_is_itself():
+    values = np.sort(np.random.default_rng(0).gamma(2.0, 3.0, (40, len(QUANTILE_COLUMNS))), axis=1)
+    assert np.array_equal(mixed_quantiles([values, values]), values)
+
+
+def test_the_mixture_of_nought_and_ten_is_nought_or_ten():
+    levels = len(QUANTILE_COLUMNS)
+    mixed = mixed_quantiles([np.zeros((1, levels)), np.full((1, levels), 10.0)])
+    assert mixed[0].tolist() == [0.0] * 6 + [10.0] * 5
+
+
+@pytest.fixture(scope="module")
+def half_and_half(demand):
     members = {
-        "naive": train_seasonal_naive(demand, freq="D", horizon=7),
         "recent": train_recent(demand, freq="D", horizon=7),
+        "naive": train_seasonal_naive(demand, freq="D", horizon=7),
     }
-    half = dict.fromkeys(members, 0.5)
-    classes = ("smooth", "erratic", "intermittent", "lumpy", "none")
-    model = CombinedForecaster(members, dict.fromkeys(classes, half), members["naive"].frequency)
-    frame = model.predict(demand)
-    parts = [member.predict(demand) for member in members.values()]
-    assert np.allclose(frame["q50_units"], (parts[0]["q50_units"] + parts[1]["q50_units"]) / 2)
-    keys, paths = next(model.sample_paths(demand, STANDARD_PATHS))
-    ordered = np.sort(paths, axis=1)
+    return CombinedForecaster(members, {key: {"recent": 0.5, "naive": 0.5} for key in CLASSES})
+
+
+def test_the_mean_of_a_mixture_is_the_mean_of_its_means(demand, half_and_half):
+    means = [
+        np.concatenate([paths.mean(axis=1) for _, paths in member.sample_paths(demand, STANDARD_PATHS // 2)])
+        for member in half_and_half.members.values()
+    ]
+    assert np.allclose(half_and_half.predict(demand)["mean_units"], (sum(means) / 2).reshape(-1), rtol=1e-5)
+
+
+def test_paths_of_a_mixture_hold_its_quantiles_and_its_mean(demand, half_and_half):
+    frame = half_and_half.predict(demand).set_index(KEYS)
+    keys, paths = next(half_and_half.sample_paths(demand, STANDARD_PATHS))
+    of_first = frame.loc[(keys["sku"][0], "x")]
     place = int(np.ceil(0.9 * STANDARD_PATHS)) - 1
-    expected = frame.set_index(KEYS).loc[(keys["sku"][0], "x"), "q90_units"].to_numpy()
-    assert np.allclose(ordered[0, place], expected, atol=1e-4)
+    assert np.allclose(np.sort(paths[0], axis=0)[place], of_first["q90_units"], atol=1e-5)
+    assert np.allclose(paths[0].mean(axis=0), of_first["mean_units"], rtol=1e-5)
 
 
-def test_a_combination_is_a_recipe_like_any_other(demand):
-    recipe = combined({"recent": train_recent, "naive": train_seasonal_naive}, windows=2)
-    scored = evaluate({"mix": recipe}, demand, freq="D", horizon=7, windows=1, step=7)
-    assert np.isfinite(scored.segments["pinball"]).all()
+def test_every_value_of_a_mixture_is_a_value_of_a_member(demand, half_and_half):
+    parts = [next(member.sample_paths(demand, 20))[1] for member in half_and_half.members.values()]
+    _, paths = next(half_and_half.sample_paths(demand, 40))
+    assert np.array_equal(np.sort(paths, axis=1), np.sort(np.concatenate(parts, axis=1), axis=1))
+
+
+@pytest.fixture(scope="module")
+def boosted(demand):
+    settings = Settings(mean_rows=3000, spread_rows=2000, rounds=20, spread_rounds=8)
+    lead = train(
+        demand, freq="D", horizon=7, items=pd.DataFrame({"sku": ["new"], "location_id": "x"}), settings=settings
+    )
+    members = {"boosted": lead, "recent": train_recent(demand, freq="D", horizon=7)}
+    return CombinedForecaster(members, {key: {"boosted": 0.0, "recent": 1.0} for key in CLASSES})
+
+
+def test_a_brand_new_item_is_left_to_the_member_that_knows_it(demand, boosted):
+    frame, alone = boosted.predict(demand), boosted.members["boosted"].predict(demand)
+    is_new = (frame["sku"] == "new").to_numpy()
+    assert np.allclose(frame.loc[is_new, "mean_units"], alone.loc[is_new, "mean_units"], rtol=1e-5)
+    recent = boosted.members["recent"].predict(demand)
+    assert np.allclose(frame.loc[~is_new, "mean_units"], recent["mean_units"], rtol=1e-5)
+
+
+def test_a_combination_survives_saving_without_pickle(demand, boosted, tmp_path):
+    boosted.save(tmp_path)
+    pd.testing.assert_frame_equal(load(tmp_path).predict(demand), boosted.predict(demand))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".json", ".npz", ".ubj"}
+
+
+def test_a_combination_of_another_format_is_refused(boosted, tmp_path):
+    boosted.save(tmp_path)
+    file = tmp_path / "combination.json"
+    file.write_text(file.read_text().replace('"format": 1', '"format": 9'))
+    with pytest.raises(ValueError, match="format 9, this code reads 1"):
+        load(tmp_path)
+
+
+def test_a_combination_is_scored_beside_its_members_and_learns_from_earlier_windows(demand):
+    recipes = {"recent": train_recent, "naive": train_seasonal_naive}
+    mixture = {"mix": Combination(("recent", "naive"))}
+    scored = evaluate(recipes, demand, freq="D", horizon=7, windows=3, step=7, combinations=mixture, spans=(7,))
+    pinball = scored.windows.pivot(index="window", columns="recipe", values="pinball")
+    assert scored.segments["recipe"].unique().tolist() == ["recent", "naive", "mix"]
+    # Nothing had been seen before the first window; from the second on the better member is known.
+    assert pinball.loc[0, "mix"] not in pinball.loc[0, ["recent", "naive"]].to_list()
+    assert set(scored.tried["recipe"]) == {"recent", "naive"}
+
+
+def test_the_shares_of_a_window_do_not_depend_on_what_came_after_its_origin(demand):
+    recipes = {"recent": train_recent, "naive": train_seasonal_naive}
+    broken = demand.copy()
+    broken.loc[broken["period_start"] > demand["period_start"].max() - pd.Timedelta(days=7), "demand_units"] += 900.0
+    one, two = (
+        evaluate(
+            recipes,
+            frame,
+            freq="D",
+            horizon=14,
+            windows=2,
+            step=7,
+            combinations={"mix": Combination(("recent", "naive"))},
+            keep_forecasts=True,
+        ).forecasts
+        for frame in (demand, broken)
+    )
+    assert np.array_equal(one["mean_units"], two["mean_units"])
 
 
 # Keras reads its variables through an array protocol that numpy 2 deprecates.

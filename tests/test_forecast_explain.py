@@ -6,13 +6,14 @@ from ml.backtest import evaluate
 from ml.features import KEYS
 from ml.forecast import Settings, train
 from ml.forecast_baselines import train_seasonal_naive
-from ml.forecast_explain import GROUPS, contributions
+from ml.forecast_explain import GROUPS, contributions, importance
 from ml.forecast_plots import (
     as_png,
     calibration_curve,
     contribution_chart,
     error_by_lag,
     fan_charts,
+    importance_chart,
     typical_and_worst,
 )
 
@@ -79,6 +80,15 @@ def test_a_closed_day_explains_itself_as_zero(demand, model):
     assert (split.groupby("sku")["mean_units"].last() == 0).all()
 
 
+def test_importance_puts_what_moves_most_first(demand, model):
+    split = contributions(model, demand, planned(demand, 1.0))
+    moved = importance(split).set_index("group")
+    assert moved["mean_absolute_units"].is_monotonic_decreasing
+    assert moved.index[0] in ("season", "price_and_promotion")
+    assert moved.loc["season", "mean_units"] == pytest.approx(split["season_units"].mean())
+    assert set(moved.index) == set(GROUPS)
+
+
 def test_figures_are_made_of_an_evaluation(demand, model):
     scored = evaluate(
         {"naive": train_seasonal_naive}, demand, freq="D", horizon=7, windows=1, step=7, keep_forecasts=True
@@ -91,5 +101,6 @@ def test_figures_are_made_of_an_evaluation(demand, model):
         calibration_curve(scored.calibration, "naive"),
         error_by_lag(scored.horizons),
         contribution_chart(split, "p1", "x"),
+        importance_chart(importance(split)),
     ]
     assert all(as_png(figure).startswith(b"\x89PNG") for figure in figures)

@@ -1,5 +1,7 @@
 """The life cycle of a model: trained when needed, promoted when it passes, never twice on the same."""
 
+import dataclasses
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ml.forecast_baselines import train_recent
-from ml.tracking import Tracking, Version
+from ml.tracking import Tracking
 from orchestration.training import (
     Headline,
     NoChampion,
@@ -37,7 +39,7 @@ class Home:
     def learn_from(self, value: int) -> None:
         duckdb.sql(f"copy (select {value} as value) to '{self.folder / 'data.parquet'}' (format parquet)")
 
-    def train(self, when: When, fit: Callable[[Path, Version | None], Trained]) -> Outcome:
+    def train(self, when: When, fit: Callable[[Path, Path | None], Trained]) -> Outcome:
         return bring_up_to_date(
             MODEL,
             when=when,
@@ -77,15 +79,15 @@ def fitted(folder: Path, *, passed: bool) -> Trained:
     )
 
 
-def good(folder: Path, _champion: Version | None) -> Trained:
+def good(folder: Path, _champion: Path | None) -> Trained:
     return fitted(folder, passed=True)
 
 
-def bad(folder: Path, _champion: Version | None) -> Trained:
+def bad(folder: Path, _champion: Path | None) -> Trained:
     return fitted(folder, passed=False)
 
 
-def nothing(_folder: Path, _champion: Version | None) -> Trained:
+def nothing(_folder: Path, _champion: Path | None) -> Trained:
     raise NothingToLearn("2 rows are too few")
 
 
@@ -127,6 +129,44 @@ def test_what_failed_its_gate_is_not_trained_again_on_the_same(home: Home) -> No
     outcome = home.train(When.MISSING, bad)
     assert outcome.trained is None
     assert "failed its gate" in outcome.note
+
+
+def test_a_criterion_that_does_not_block_is_told_and_promotes(home: Home) -> None:
+    def unmet(folder: Path, _champion: Path | None) -> Trained:
+        trained = fitted(folder, passed=True)
+        return dataclasses.replace(trained, verdict=trained.verdict.assign(met=False))
+
+    outcome = home.train(When.MISSING, unmet)
+    assert outcome.failed_criteria() == []
+    assert outcome.unmet_criteria() == ["wrmsse"]
+    assert outcome.champion is not None
+
+
+def test_a_training_is_handed_the_folder_of_the_champion(home: Home) -> None:
+    seen = []
+
+    def looking(folder: Path, champion: Path | None) -> Trained:
+        seen.append(None if champion is None else (champion / "baseline.json").is_file())
+        return fitted(folder, passed=True)
+
+    home.train(When.MISSING, looking)
+    home.train(When.ALWAYS, looking)
+    assert seen == [None, True]
+
+
+def test_a_champion_whose_files_are_gone_is_replaced_without_comparison(home: Home) -> None:
+    home.train(When.MISSING, good)
+    champion = home.tracking.champion(MODEL)
+    assert champion is not None
+    shutil.rmtree(home.tracking.load_folder(champion).parents[1])
+    seen = []
+
+    def looking(folder: Path, former: Path | None) -> Trained:
+        seen.append(former)
+        return fitted(folder, passed=True)
+
+    assert home.train(When.ALWAYS, looking).champion is not None
+    assert seen == [None]
 
 
 def test_too_little_to_learn_from_is_told(home: Home) -> None:
