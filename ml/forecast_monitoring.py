@@ -33,7 +33,15 @@ def matched(archive: pd.DataFrame, actuals: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_by_lag(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return periods_ahead, periods, mae, wape, bias, pinball of matched forecasts, one row per lag."""
+    """Return the errors of matched forecasts, one row per lag.
+
+    Args:
+        pairs: from `matched` [, naive_units: a simple forecast to compare with, NaN = none].
+
+    Returns:
+        periods_ahead, periods, mae (units), wape, bias (positive = over-forecast), pinball (units), to_naive (sum of
+        absolute errors over that of the simple forecast where there is one; NaN = nowhere).
+    """
     rows = []
     for ahead, part in pairs.groupby("periods_ahead"):
         actual, mean = (part[name].to_numpy(dtype=np.float64) for name in ("actual_units", "mean_units"))
@@ -47,9 +55,30 @@ def accuracy_by_lag(pairs: pd.DataFrame) -> pd.DataFrame:
                 "wape": metrics.wape(actual, mean),
                 "bias": metrics.bias(actual, mean),
                 "pinball": float(losses.mean()),
+                "to_naive": _to_naive(part),
             }
         )
-    return pd.DataFrame(rows, columns=["periods_ahead", "periods", "mae", "wape", "bias", "pinball"])
+    return pd.DataFrame(rows, columns=["periods_ahead", "periods", "mae", "wape", "bias", "pinball", "to_naive"])
+
+
+def _to_naive(pairs: pd.DataFrame) -> float:
+    if "naive_units" not in pairs:
+        return float("nan")
+    known = pairs[pairs["naive_units"].notna()]
+    own = float((known["mean_units"] - known["actual_units"]).abs().sum())
+    naive = float((known["naive_units"] - known["actual_units"]).abs().sum())
+    return own / naive if naive > 0 else float("nan")
+
+
+def calibration_by_level(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return level, below = P(y < q), upto = P(y <= q) and gap of matched forecasts, one row per level.
+
+    The gap is how far the level lies outside below ... upto; positive = the quantile is too high.
+    """
+    actual = pairs["actual_units"].to_numpy(dtype=np.float64)
+    shares = metrics.calibration(actual, pairs[list(QUANTILE_COLUMNS)].to_numpy(dtype=np.float64), QUANTILE_LEVELS)
+    gap = metrics.calibration_gap(shares, QUANTILE_LEVELS)
+    return pd.DataFrame({"level": QUANTILE_LEVELS, "below": shares[:, 0], "upto": shares[:, 1], "gap": gap})
 
 
 def bias_alarms(pairs: pd.DataFrame, segment: str) -> pd.DataFrame:
@@ -119,14 +148,29 @@ def population_stability(reference: Doubles, current: Doubles, bins: int = 10) -
 
 
 def drift(
-    reference: pd.DataFrame, current: pd.DataFrame, columns: Sequence[str], *, limit: float = 0.25
+    reference: pd.DataFrame, current: pd.DataFrame, columns: Sequence[str], *, limit: float = 0.25, bins: int = 10
 ) -> pd.DataFrame:
-    """Return column, psi, drifted for each column that both frames have."""
+    """Return column, psi, limit, drifted for each column that both frames have.
+
+    Of few rows the index is large by chance alone: without a shift, psi / (1/n + 1/m) is distributed as chi squared
+    with bins - 1 degrees of freedom (Yurdakul 2018, Western Michigan University, ch. 3), so the limit is at least its
+    99.9 % point.
+
+    Args:
+        reference: rows then.
+        current: rows now.
+        columns: numeric columns to compare.
+        limit: index that is read as a shift in large samples.
+        bins: as `population_stability`.
+    """
+    from scipy.stats import chi2
+
     rows = []
     for name in columns:
-        psi = population_stability(
-            reference[name].to_numpy(dtype=np.float64, na_value=np.nan),
-            current[name].to_numpy(dtype=np.float64, na_value=np.nan),
-        )
-        rows.append({"column": name, "psi": psi, "drifted": bool(psi > limit)})
-    return pd.DataFrame(rows, columns=["column", "psi", "drifted"])
+        then, now = (frame[name].to_numpy(dtype=np.float64, na_value=np.nan) for frame in (reference, current))
+        psi = population_stability(then, now, bins)
+        counts = [max(int(np.isfinite(values).sum()), 1) for values in (then, now)]
+        chance = float(chi2.ppf(0.999, bins - 1)) * sum(1.0 / count for count in counts)
+        allowed = max(limit, chance)
+        rows.append({"column": name, "psi": psi, "limit": allowed, "drifted": bool(psi > allowed)})
+    return pd.DataFrame(rows, columns=["column", "psi", "limit", "drifted"])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dagster import Definitions, in_process_executor
 
 from orchestration import automation, checks
-from orchestration.assets import models, predictions, publish, raw, restock, warehouse
+from orchestration.assets import models, monitoring, predictions, publish, raw, restock, warehouse
 from orchestration.progress import progress_logger
 from orchestration.resources import default_resources
 
@@ -26,6 +26,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             restock.restock_lines,
             warehouse.warehouse_reporting,
             publish.generation,
+            monitoring.demand_forecasts,
         ],
         asset_checks=[checks.fresh],
         jobs=[automation.daily_restock, automation.train_models],

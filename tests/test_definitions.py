@@ -11,7 +11,10 @@ from orchestration.definitions import build_defs
 from orchestration.home import prepare_project
 from orchestration.settings import PROJECT_FOLDER
 
-GROUPS = ("raw", "staging", "intermediate", "marts", "models", "predictions", "restock", "reporting", "publish")
+GROUPS = (
+    *("raw", "staging", "intermediate", "marts", "models", "predictions", "restock", "reporting", "publish"),
+    "monitoring",
+)
 RAW = (
     *("calendar_events", "locations", "prices", "product_photos", "products", "purchase_order_lines", "reservations"),
     *("stock_lots", "stock_movements", "supplier_terms", "suppliers", "transfer_lanes"),
@@ -54,6 +57,7 @@ EDGES = {
         "marts/fct_open_orders",
         "marts/fct_replenishment_terms",
     },
+    "monitoring/demand_forecasts": {"marts/fct_daily_demand", "marts/dim_item_locations"},
     "publish/generation": {f"marts/{name}" for name in MARTS} | {f"reporting/{name}" for name in REPORTING},
 }
 

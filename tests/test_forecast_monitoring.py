@@ -3,7 +3,14 @@ import pandas as pd
 import pytest
 
 from ml.forecast_distribution import QUANTILE_COLUMNS
-from ml.forecast_monitoring import accuracy_by_lag, bias_alarms, drift, matched, population_stability
+from ml.forecast_monitoring import (
+    accuracy_by_lag,
+    bias_alarms,
+    calibration_by_level,
+    drift,
+    matched,
+    population_stability,
+)
 
 
 def archive(scale=1.0, periods=28, series=20, seed=0):
@@ -75,6 +82,31 @@ def test_a_shifted_column_has_drifted_and_a_steady_one_has_not():
     table = drift(then, now, ["price", "units"]).set_index("column")
     assert table.loc["price", "drifted"]
     assert not table.loc["units", "drifted"]
+
+
+def test_few_rows_do_not_drift_by_chance():
+    generator = np.random.default_rng(2)
+    drifted = [
+        drift(*(pd.DataFrame({"x": generator.normal(size=20)}) for _ in range(2)), ["x"])["drifted"].iloc[0]
+        for _ in range(50)
+    ]
+    assert not any(drifted)
+
+
+def test_each_level_says_how_often_it_was_not_exceeded():
+    forecasts, actuals = archive()
+    table = calibration_by_level(matched(forecasts.assign(q50_units=1e6, q05_units=-1.0), actuals)).set_index("level")
+    assert table.loc[0.5, ["below", "upto", "gap"]].tolist() == [1.0, 1.0, 0.5]
+    assert table.loc[0.05, ["below", "upto", "gap"]].tolist() == [0.0, 0.0, -0.05]
+
+
+def test_the_error_is_set_against_that_of_a_simple_forecast_where_there_is_one():
+    forecasts, actuals = archive()
+    pairs = matched(forecasts, actuals)
+    assert accuracy_by_lag(pairs)["to_naive"].isna().all()
+    far = pairs.assign(naive_units=pairs["actual_units"] + 100.0)
+    far.loc[far.index[0], ["mean_units", "naive_units"]] = [1e9, np.nan]
+    assert accuracy_by_lag(far)["to_naive"].iloc[0] < 0.1
 
 
 def test_stability_by_hand():

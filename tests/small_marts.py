@@ -1,0 +1,66 @@
+"""Exported marts of a small home, made with DuckDB alone: what training and monitoring of forecasts read."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from orchestration.settings import Settings
+from orchestration.warehouse import Build
+
+AS_OF = date(2024, 5, 1)
+LOCATIONS = ("north", "south")
+
+
+def small_home(folder: Path, *, days: int = 77, series: int = 24, planned: int = 14) -> Settings:
+    """Write the marts of a home whose items sell about their mean, more at weekends, and return its settings."""
+    settings = Settings(folder, folder / "landing", "", "", "")
+    generator = np.random.default_rng(0)
+    keys = pd.DataFrame({"sku": [f"p{number:02d}" for number in range(series)]})
+    keys["location_id"] = [LOCATIONS[number % 2] for number in range(series)]
+    keys["level"] = generator.gamma(2.0, 3.0, series)
+    period = pd.DataFrame({"day": [AS_OF - timedelta(days=back) for back in range(days - 1, -1, -1)]})
+    demand = keys.merge(period, how="cross")
+    weekend = pd.to_datetime(demand["day"]).dt.dayofweek >= 5
+    mean = demand["level"] * np.where(weekend, 1.8, 0.7)
+    demand = demand.assign(
+        expected=mean,
+        demand_units=generator.poisson(mean).astype(float),
+        is_in_stock=True,
+        is_open=True,
+        is_promotion=weekend & (generator.random(len(demand)) < 0.3),
+        event_name=None,
+        unit_price=2.5,
+    )
+    coming = pd.DataFrame({"day": [AS_OF + timedelta(days=ahead) for ahead in range(1, planned + 1)]})
+    coming = keys.merge(coming.assign(days_ahead=np.arange(1, planned + 1)), how="cross")
+    _export(settings, "fct_daily_demand", demand)
+    _export(settings, "fct_planned_days", coming.assign(is_open=True, is_promotion=False, event_name=None))
+    items = keys.assign(category="food", unit_cost=1.0, unit_price=2.5, xyz_class="X")
+    _export(settings, "dim_item_locations", items.assign(demand_class="smooth", abc_class="A"))
+    terms = keys.assign(lead_time_days=3, review_period_days=4, next_order_in_days=0)
+    _export(settings, "fct_replenishment_terms", terms)
+    _export(settings, "fct_supplier_lead_times", keys.assign(lead_time_days=3))
+    return settings
+
+
+def build_of(as_of: date = AS_OF) -> Build:
+    """Return the build that the marts belong to, or one of an earlier business day."""
+    return Build("run", as_of.isoformat(), f"{as_of}T06:00:00+00:00", 1, "code")
+
+
+def read_mart(settings: Settings, table: str) -> pd.DataFrame:
+    """Return an exported mart."""
+    return duckdb.sql(f"select * from read_parquet('{settings.exports}/marts/{table}.parquet')").df()
+
+
+def _export(settings: Settings, table: str, frame: pd.DataFrame) -> None:
+    folder = settings.exports / "marts"
+    folder.mkdir(parents=True, exist_ok=True)
+    with duckdb.connect() as connection:
+        connection.register("frame", frame)
+        days = "day::date as day, " if "day" in frame else ""
+        rest = "* exclude (day)" if "day" in frame else "*"
+        connection.execute(f"copy (select {days}{rest} from frame) to '{folder / table}.parquet' (format parquet)")

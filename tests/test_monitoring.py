@@ -1,0 +1,199 @@
+"""Published forecasts against what happened, in a small home with an archive."""
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from dagster import AssetCheckEvaluation, ExecuteInProcessResult, materialize
+from scipy.stats import poisson
+from small_marts import AS_OF, build_of, read_mart, small_home
+
+from ml.forecast_distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from orchestration.assets.monitoring import CHECKS, demand_forecasts
+from orchestration.monitoring import Monitoring, archived_forecasts, monitor_forecasts
+from orchestration.resources import HomeResource
+from orchestration.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def marts(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return small_home(tmp_path_factory.mktemp("home"), days=100)
+
+
+def archive(
+    settings: Settings, folder: Path, origin: date, scale: float = 1.0, name: str = "a", at: str = "06"
+) -> Settings:
+    """Archive forecasts of the true distribution, times `scale`, for the 28 days after an origin."""
+    known = read_mart(settings, "fct_daily_demand")
+    ahead = (pd.to_datetime(known["day"]).dt.date - origin).map(lambda gap: gap.days)
+    frame = known.loc[(ahead >= 1) & (ahead <= 28), ["sku", "location_id", "day", "expected"]]
+    mean = frame.pop("expected").to_numpy() * scale
+    quantiles = {
+        column: poisson.ppf(level, mean) for column, level in zip(QUANTILE_COLUMNS, QUANTILE_LEVELS, strict=True)
+    }
+    frame = frame.assign(as_of_date=pd.Timestamp(origin), mean_units=mean, **quantiles)
+    target = folder / f"{origin}_{name}"
+    target.mkdir(parents=True)
+    with duckdb.connect() as connection:
+        connection.register("frame", frame)
+        connection.execute(
+            f"""
+            copy (
+                select * exclude (day, as_of_date), day::date as day, as_of_date::date as as_of_date,
+                    date_diff('day', as_of_date::date, day::date) as periods_ahead
+                from frame
+            ) to '{target / "demand_forecasts.parquet"}' (format parquet)
+            """
+        )
+    details = {"as_of": origin.isoformat(), "build": {"ingested_until": f"{origin}T{at}:00:00+00:00"}}
+    (target / "archive.json").write_text(json.dumps(details))
+    return settings
+
+
+def with_daily_archive(settings: Settings, folder: Path, scale: float = 1.0) -> Settings:
+    """Return the home with four weeks of daily archives, in a folder of its own."""
+    home = Settings(folder, folder, "", "", "")
+    (folder / "warehouse").mkdir()
+    (folder / "warehouse" / "exports").symlink_to(settings.exports)
+    for back in range(28, 0, -1):
+        archive(settings, home.archive, AS_OF - timedelta(days=back), scale)
+    return home
+
+
+@pytest.fixture(scope="module")
+def clean_home(marts: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return with_daily_archive(marts, tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="module")
+def biased_home(marts: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return with_daily_archive(marts, tmp_path_factory.mktemp("biased"), 1.3)
+
+
+@pytest.fixture(scope="module")
+def clean(clean_home: Settings) -> Monitoring:
+    found = monitor_forecasts(clean_home, build_of())
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def biased(biased_home: Settings) -> Monitoring:
+    found = monitor_forecasts(biased_home, build_of())
+    assert found is not None
+    return found
+
+
+def test_a_bias_of_thirty_percent_fires_in_every_kind_of_segment(biased: Monitoring) -> None:
+    assert biased.bias["alarm"].all()
+    assert set(biased.bias["segment_kind"]) == {"everything", "location_id", "abc_class", "demand_class"}
+    everything = biased.bias.set_index("segment_kind").loc["everything"]
+    assert everything["bias"] == pytest.approx(0.3, abs=0.03)
+    assert everything["cumulative_error_units"] > everything["limit_units"]
+
+
+def test_a_bias_shows_in_the_calibration(biased: Monitoring) -> None:
+    assert biased.uncalibrated()
+
+
+def test_clean_forecasts_are_quiet(clean: Monitoring) -> None:
+    assert (clean.biased(), clean.uncalibrated(), clean.drifted(), clean.lags_behind_naive()) == ([], [], [], [])
+
+
+def test_accuracy_is_told_lag_by_lag(clean: Monitoring) -> None:
+    assert clean.accuracy["periods_ahead"].tolist() == [1, 7, 14, 28]
+    assert (clean.accuracy["to_naive"] < 0.9).all()
+    assert clean.origins == 28
+
+
+def test_the_alarm_reads_one_forecast_of_each_day_the_freshest(clean: Monitoring) -> None:
+    assert clean.bias["periods"].eq(28).all()
+
+
+def test_forecasts_worse_than_repeating_the_last_week_are_told(clean_home: Settings, tmp_path: Path) -> None:
+    home = Settings(tmp_path, tmp_path, "", "", "")
+    (tmp_path / "warehouse").mkdir()
+    (tmp_path / "warehouse" / "exports").symlink_to(clean_home.exports)
+    archive(clean_home, home.archive, AS_OF - timedelta(days=8), 4.0)
+    found = monitor_forecasts(home, build_of())
+    assert found is not None
+    assert found.lags_behind_naive() == [1, 7]
+
+
+def test_a_run_that_is_not_daily_is_judged_on_its_latest_forecasts(marts: Settings, tmp_path: Path) -> None:
+    home = Settings(tmp_path, tmp_path, "", "", "")
+    (tmp_path / "warehouse").mkdir()
+    (tmp_path / "warehouse" / "exports").symlink_to(marts.exports)
+    archive(marts, home.archive, AS_OF - timedelta(days=20), 1.3)
+    archive(marts, home.archive, AS_OF - timedelta(days=10))
+    found = monitor_forecasts(home, build_of())
+    assert found is not None
+    everything = found.bias.set_index("segment_kind").loc["everything"]
+    assert everything["periods"] == 20
+    assert 0.05 < everything["bias"] < 0.25
+
+
+def test_the_last_archive_of_a_day_counts(marts: Settings, tmp_path: Path) -> None:
+    home = Settings(tmp_path, tmp_path, "", "", "")
+    yesterday = AS_OF - timedelta(days=1)
+    for name, at in (("b", "06"), ("a", "09"), ("c", "03")):
+        archive(marts, home.archive, yesterday, name=name, at=at)
+    assert [path.parent.name for path in archived_forecasts(home, build_of())] == [f"{yesterday}_a"]
+
+
+def test_forecasts_of_today_wait_for_their_days(marts: Settings, tmp_path: Path) -> None:
+    home = Settings(tmp_path, tmp_path, "", "", "")
+    assert archived_forecasts(archive(marts, home.archive, AS_OF) and home, build_of()) == []
+
+
+def test_an_input_that_shifted_has_drifted(marts: Settings, tmp_path: Path) -> None:
+    home = with_daily_archive(marts, tmp_path)
+    exports = tmp_path / "warehouse" / "exports"
+    exports.unlink()
+    (exports / "marts").mkdir(parents=True)
+    for path in (marts.exports / "marts").glob("*.parquet"):
+        (exports / "marts" / path.name).symlink_to(path)
+    dearer = read_mart(marts, "fct_daily_demand")
+    late = pd.to_datetime(dearer["day"]).dt.date > AS_OF - timedelta(days=28)
+    dearer["unit_price"] = np.where(late, 3.0, 2.0)
+    (exports / "marts" / "fct_daily_demand.parquet").unlink()
+    dearer.to_parquet(exports / "marts" / "fct_daily_demand.parquet")
+    found = monitor_forecasts(home, build_of())
+    assert found is not None
+    assert [text.split()[0] for text in found.drifted()] == ["mean_price"]
+
+
+def checked(
+    home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> tuple[ExecuteInProcessResult, dict[str, AssetCheckEvaluation]]:
+    """Materialize the asset in a home."""
+    (home.exports / "build.json").write_text(json.dumps(build_of().__dict__))
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(home.home))
+    result = materialize([demand_forecasts], resources={"home": HomeResource()})
+    return result, {found.check_name: found for found in result.get_asset_check_evaluations()}
+
+
+def told(result: ExecuteInProcessResult) -> str:
+    return str(result.asset_materializations_for_node("monitoring__demand_forecasts")[0].metadata["note"].value)
+
+
+def test_a_home_without_earlier_forecasts_says_so_and_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, checks = checked(small_home(tmp_path, days=30, series=2), monkeypatch)
+    assert told(result) == "no forecast published before 2024-05-01, nothing to compare"
+    assert {name: check.passed for name, check in checks.items()} == dict.fromkeys(CHECKS, True)
+
+
+def test_the_checks_warn_of_what_was_found(biased_home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, checks = checked(biased_home, monkeypatch)
+    assert {name: checks[name].passed for name in ("bias", "calibration", "drift")} == {
+        "bias": False,
+        "calibration": False,
+        "drift": True,
+    }
+    assert {check.severity.value for check in checks.values()} == {"WARN"}
+    assert "everything all +3" in str(checks["bias"].metadata["found"].value)
+    assert "28 days since 2024-04-04, forecasts of 28 runs; look at" in told(result)
