@@ -236,6 +236,7 @@ cli.add_command(cli_ingest.sources)
 cli.add_command(cli_ingest.quarantine)
 cli.add_command(cli_ingest.stream)
 cli.add_command(cli_restock.policy)
+cli.add_command(cli_restock.proposals)
 
 
 @cli.group()

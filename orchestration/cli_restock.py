@@ -5,16 +5,20 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestration.proposal_export import csv_text, upsert_postgresql, write_csv
 from orchestration.resources import read_settings
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
-    from serving.store import PolicyOverride, Store
+    from serving.store import PolicyOverride, Proposal, Store
 
+_OPEN = ("proposed", "approved", "exported")
+_EVERY = 1_000_000
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
@@ -197,3 +201,132 @@ def _override_row(override: "PolicyOverride") -> list[object]:
 
 def _scope_text(scope: str, segment: str | None, sku: str | None, location: str | None) -> str:
     return {"segment": f"segment {segment}", "item": f"{sku} at {location}"}.get(scope, "every item")
+
+
+@click.group()
+def proposals() -> None:
+    """Decide on proposed orders, and hand them to the ERP.
+
+    \b
+      inventorybot proposals list
+      inventorybot proposals approve 20111208-1f0c...-1
+      inventorybot proposals export --csv orders.csv
+      inventorybot proposals acknowledge 20111208-1f0c...-1 PO-4711
+
+    A proposal is proposed, then approved or rejected; approved ones are exported, and acknowledged with the ERP's
+    order number. It counts as on order until a purchase order line with its proposal_id appears.
+    """  # noqa: D301
+
+
+@proposals.command("list")
+@click.option(
+    "--state",
+    type=click.Choice(["proposed", "approved", "exported", "acknowledged", "rejected", "superseded", "expired"]),
+    help="Only those; default: proposed, approved and exported.",
+)
+def list_proposals(state: str | None) -> None:
+    """Show proposals with their state."""
+    with opened_store() as store:
+        found = [found for wanted in ([state] if state else _OPEN) for found in _every_proposal(store, wanted)]
+    if not found:
+        click.echo(f"No proposal is {state or 'proposed, approved or exported'}.")
+        return
+    header = ["proposal", "state", "supplier", "sku", "at", "units", "order by", "ERP order"]
+    rows = [
+        [
+            *(made.proposal_id, made.state, made.supplier_id, made.sku, made.location_id),
+            *(f"{made.order_units:f}".rstrip("0").rstrip("."), made.order_by_date, made.erp_order),
+        ]
+        for made in found
+    ]
+    click.echo(listing(header, rows))
+
+
+@proposals.command("approve")
+@click.argument("proposal_ids", nargs=-1, metavar="PROPOSAL...")
+@click.option("--all", "every", is_flag=True, help="Every undecided proposal.")
+@click.option("--supplier", help="Every undecided proposal to this supplier.")
+@click.option("--reason", default="", help="Why.")
+@click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
+def approve(proposal_ids: tuple[str, ...], every: bool, supplier: str | None, reason: str, author: str) -> None:
+    """Approve proposals: from here on they count as on order, and the next export hands them out."""
+    if sum([bool(proposal_ids), every, supplier is not None]) != 1:
+        raise click.ClickException("name the proposals to approve, or give --all, or --supplier; one of the three")
+    with opened_store() as store:
+        if not proposal_ids:
+            undecided = _every_proposal(store, "proposed")
+            proposal_ids = tuple(made.proposal_id for made in undecided if supplier in (None, made.supplier_id))
+        _decide(store, proposal_ids, "approved", author, reason)
+
+
+@proposals.command("reject")
+@click.argument("proposal_ids", nargs=-1, required=True, metavar="PROPOSAL...")
+@click.option("--reason", required=True, help="Why.")
+@click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
+def reject(proposal_ids: tuple[str, ...], reason: str, author: str) -> None:
+    """Reject proposals: they are not proposed again for the same business day."""
+    with opened_store() as store:
+        _decide(store, proposal_ids, "rejected", author, reason)
+
+
+@proposals.command("export")
+@click.option("--csv", "file", type=click.Path(dir_okay=False, path_type=Path), help="File to write, in one step.")
+@click.option("--postgresql", is_flag=True, help="Upsert into the database of INVENTORYBOT_EXPORT_URL.")
+@click.option("--url", envvar="INVENTORYBOT_EXPORT_URL", hidden=True)
+@click.option("--author", default=getpass.getuser, help="Who pulls; default: your user name.")
+def export(file: Path | None, postgresql: bool, url: str | None, author: str) -> None:
+    """Hand out what is approved: as CSV to the terminal or a file, or into a PostgreSQL schema.
+
+    What was exported is handed out again until its order line appears, under the same proposal_id: repeat an export
+    that was interrupted. The receiver makes one order line per proposal_id.
+    """
+    if postgresql and not url:
+        raise click.ClickException(
+            "INVENTORYBOT_EXPORT_URL is not set; set it to the database, as in postgresql://user@host/database"
+        )
+    with opened_store() as store:
+        handed_out = store.pull_proposals(author=author, limit=_EVERY)
+    if file is not None:
+        try:
+            write_csv(file, handed_out)
+        except OSError as error:
+            raise click.ClickException(
+                f"{file} cannot be written ({error.strerror}); nothing is lost, export again elsewhere"
+            ) from error
+    if postgresql and url:
+        import psycopg
+
+        try:
+            upsert_postgresql(url, handed_out)
+        except psycopg.Error as error:
+            raise click.ClickException(
+                f"the database of INVENTORYBOT_EXPORT_URL took nothing ({str(error).strip()}); "
+                "nothing is lost, export again"
+            ) from error
+    if file is None and not postgresql:
+        click.echo(csv_text(handed_out), nl=False)
+    click.echo(f"{len(handed_out):,} proposals handed out", err=True)
+
+
+@proposals.command("acknowledge")
+@click.argument("proposal_id", metavar="PROPOSAL")
+@click.argument("erp_order", metavar="ERP_ORDER")
+@click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
+def acknowledge(proposal_id: str, erp_order: str, author: str) -> None:
+    """Note that the ERP made order ERP_ORDER of PROPOSAL."""
+    with opened_store() as store:
+        store.acknowledge_proposal(proposal_id, erp_order, author=author)
+    click.echo(f"{proposal_id} is ERP order {erp_order}")
+
+
+def _decide(store: "Store", proposal_ids: Sequence[str], decision: str, author: str, reason: str) -> None:
+    for proposal_id in proposal_ids:
+        store.decide_proposal(proposal_id, decision, event_id=f"{decision} {proposal_id}", author=author, reason=reason)
+    click.echo(f"{len(proposal_ids):,} {decision}")
+
+
+def _every_proposal(store: "Store", state: str) -> list["Proposal"]:
+    found: list[Proposal] = []
+    while page := store.proposals(state=state, after=found[-1].proposal_id if found else ""):
+        found += page
+    return found

@@ -212,12 +212,16 @@ def stock_position(settings: Settings) -> "pd.DataFrame":
 
 
 def open_orders(settings: Settings) -> "pd.DataFrame":
-    """Return periods_ahead and units of each open purchase order line."""
+    """Return periods_ahead and units of each open purchase order line, and of each proposal that has none yet."""
     return _frame(
         f"""
-        select sku, location_id, periods_ahead::integer as periods_ahead, open_units::double as units
+        select sku, location_id, periods_ahead::integer as periods_ahead, open_units::double as units,
+            purchase_order_id as document, line
         from read_parquet('{export_path(settings, "marts.fct_open_orders")}')
-        order by sku, location_id, periods_ahead, purchase_order_id, line
+        union all
+        select sku, location_id, periods_ahead, open_units::double as units, proposal_id as document, 0 as line
+        from read_parquet('{settings.predictions}/open_proposals.parquet')
+        order by sku, location_id, periods_ahead, document, line
         """
     )
 

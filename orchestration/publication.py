@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 if TYPE_CHECKING:
-    from serving.store import Store
+    from serving.store import Outbox, ProposeReport, Store
 
 EPOCH = "generation"
 LARGE_TABLE_ROWS = 200_000
@@ -46,12 +46,14 @@ class Publication:
         content_hash: hash over every table, the as-of day and the model versions.
         is_new: False when the content equals that of the generation that was already current.
         tables: tables of the generation.
+        proposals: what became of the lines that this run proposes.
     """
 
     generation: str
     content_hash: str
     is_new: bool
     tables: list[PublishedTable]
+    proposals: "ProposeReport"
 
 
 def content_hash(parquet: Path) -> tuple[int, str]:
@@ -83,8 +85,12 @@ def publish(
     code_version: str,
     descriptions: Mapping[str, tuple[str, Mapping[str, str]]],
     keep: int,
+    outbox: "Outbox",
 ) -> Publication:
     """Publish the exported relations as the current generation, unless their content is current already.
+
+    The lines it proposes enter the outbox in the transaction that makes it current, both or neither. They do so too
+    where the content is current already, and then change nothing unless the outbox has lost them.
 
     Args:
         exports: folder with `<schema>/<table>.parquet`.
@@ -98,6 +104,7 @@ def publish(
         code_version: version of the code that made the tables.
         descriptions: per relation its description and those of its columns; they become SQL comments.
         keep: generations left on disk, the current one included.
+        outbox: the lines the run proposes and the order lines it has seen.
 
     Returns:
         The publication; a failure before the switch leaves the previous generation current.
@@ -111,7 +118,8 @@ def publish(
     total = _hash_of({"tables": hashed, "as_of": as_of.isoformat(), "models": models})
     current = repair_link(published, store)
     if current is not None and current["content_hash"] == total:
-        return Publication(current["generation"], total, False, _tables_of(current))
+        proposals = store.publish(EPOCH, fence, None, {}, outbox)
+        return Publication(current["generation"], total, False, _tables_of(current), proposals)
 
     generation = f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{total[:8]}"
     database, manifest_file = published / f"wh_{generation}.duckdb", published / f"wh_{generation}.json"
@@ -133,14 +141,15 @@ def publish(
             },
         }
         _write_durably(manifest_file, json.dumps(manifest, indent=2).encode())
-        store.advance(EPOCH, fence, generation, {"content_hash": total, "as_of": as_of.isoformat(), "run_id": run_id})
+        detail = {"content_hash": total, "as_of": as_of.isoformat(), "run_id": run_id}
+        proposals = store.publish(EPOCH, fence, generation, detail, outbox)
     except BaseException:
         database.unlink(missing_ok=True)
         manifest_file.unlink(missing_ok=True)
         raise
     _switch_link(published, database.name)
     _forget_old(published, keep)
-    return Publication(generation, total, True, tables)
+    return Publication(generation, total, True, tables, proposals)
 
 
 def repair_link(published: Path, store: "Store") -> dict[str, Any] | None:

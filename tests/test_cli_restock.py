@@ -1,7 +1,12 @@
 """The commands of planners, on a store of their own."""
 
+import csv
+import io
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
+from shutil import copy
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,11 +17,18 @@ from serving.store import Store
 Run = Callable[..., Result]
 
 
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
+    Store.migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
     monkeypatch.delenv("INVENTORYBOT_STORE_URL", raising=False)
-    Store.migrate(f"sqlite:///{tmp_path / 'online_store.sqlite'}")
+    copy(empty_store, tmp_path / "online_store.sqlite")
     return tmp_path
 
 
@@ -74,3 +86,80 @@ def test_a_home_without_a_store_is_told_without_a_traceback(run: Run, home: Path
     (home / "online_store.sqlite").unlink()
     refused = run("policy", "list")
     assert (refused.exit_code, refused.output.startswith("Error: ")) == (1, True)
+
+
+@pytest.fixture
+def proposed(home: Path) -> list[str]:
+    """Two proposals as a run makes them; return their ids."""
+    lines = [
+        {
+            "sku": sku,
+            "location_id": "N",
+            "supplier_id": "ACME",
+            "order_units": units,
+            "unit_cost": Decimal("1.25"),
+            "order_by_date": date(2011, 12, 12),
+            "expires_date": date(2011, 12, 12),
+            "detail": {"expected_arrival_date": "2011-12-20"},
+        }
+        for sku, units in (("CUP", 12), ("MUG", 48))
+    ]
+    with Store.open(f"sqlite:///{home / 'online_store.sqlite'}") as store:
+        return store.propose(date(2011, 12, 8), lines, seen_version=0, author="run").proposed
+
+
+def exported(run: Run) -> dict[str, str]:
+    """Export to the terminal, and return order units by proposal."""
+    answer = run("proposals", "export")
+    assert answer.exit_code == 0, answer.output
+    return {row["proposal_id"]: row["order_units"] for row in csv.DictReader(io.StringIO(answer.stdout))}
+
+
+def test_proposals_are_listed_with_state_and_quantity(run: Run, proposed: list[str]) -> None:
+    listed = run("proposals", "list").output
+    assert all(proposal_id in listed for proposal_id in proposed)
+    assert "ACME      MUG  N   48     2011-12-12  -" in listed
+
+
+def test_nothing_undecided_is_exported(run: Run, proposed: list[str]) -> None:
+    assert exported(run) == {}
+
+
+def test_twenty_exports_name_one_order_line_per_proposal(run: Run, proposed: list[str]) -> None:
+    run("proposals", "approve", "--all")
+    erp: dict[str, str] = {}
+    for _ in range(20):
+        erp |= exported(run)
+    assert erp == dict(zip(proposed, ["12.000", "48.000"], strict=True))
+
+
+def test_an_export_that_could_not_be_written_is_handed_out_again(run: Run, proposed: list[str], tmp_path: Path) -> None:
+    run("proposals", "approve", *proposed)
+    failed = run("proposals", "export", "--csv", str(tmp_path / "nowhere" / "orders.csv"))
+    assert (failed.exit_code, "nothing is lost, export again" in failed.output) == (1, True)
+    run("proposals", "export", "--csv", str(tmp_path / "orders.csv"))
+    assert all(proposal_id in (tmp_path / "orders.csv").read_text() for proposal_id in proposed)
+
+
+def test_what_is_acknowledged_is_exported_no_longer(run: Run, proposed: list[str]) -> None:
+    run("proposals", "approve", "--supplier", "ACME")
+    exported(run)
+    assert run("proposals", "acknowledge", proposed[0], "PO-7").exit_code == 0
+    assert set(exported(run)) == {proposed[1]}
+
+
+def test_a_rejected_proposal_cannot_be_approved(run: Run, proposed: list[str]) -> None:
+    run("proposals", "reject", proposed[0], "--reason", "too dear")
+    refused = run("proposals", "approve", proposed[0])
+    assert (refused.exit_code, "it can no longer be approved" in refused.output) == (1, True)
+
+
+def test_an_export_to_a_database_that_is_not_named_says_how(
+    run: Run, proposed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("INVENTORYBOT_EXPORT_URL", raising=False)
+    assert "INVENTORYBOT_EXPORT_URL is not set" in run("proposals", "export", "--postgresql").output
+
+
+def test_approving_wants_to_know_what(run: Run, proposed: list[str]) -> None:
+    assert "name the proposals to approve, or give --all" in run("proposals", "approve").output

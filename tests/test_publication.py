@@ -10,7 +10,7 @@ import pytest
 
 from orchestration import publication
 from orchestration.publication import Publication, content_hash, current_manifest, publish, repair_link
-from serving.store import Fenced, Store
+from serving.store import Fenced, Outbox, Store, StoreError
 
 
 @pytest.fixture
@@ -26,7 +26,16 @@ def export(folder: Path, relation: str, query: str) -> None:
     duckdb.sql(f"copy ({query}) to '{path}' (format parquet)")
 
 
-def publish_one(tmp_path: Path, store: Store, query: str, *, fence: int | None = None, keep: int = 5) -> Publication:
+def publish_one(
+    tmp_path: Path,
+    store: Store,
+    query: str,
+    *,
+    fence: int | None = None,
+    keep: int = 5,
+    lines: list[dict[str, object]] | None = None,
+    seen: int | None = None,
+) -> Publication:
     export(tmp_path / "exports", "marts.dim_products", query)
     return publish(
         exports=tmp_path / "exports",
@@ -40,6 +49,7 @@ def publish_one(tmp_path: Path, store: Store, query: str, *, fence: int | None =
         code_version="1",
         descriptions={"marts.dim_products": ("What is sold. One row per sku.", {"sku": "Stock keeping unit"})},
         keep=keep,
+        outbox=Outbox(date(2011, 12, 8), lines or [], store.open_orders().version if seen is None else seen, {}),
     )
 
 
@@ -144,3 +154,36 @@ def test_the_content_hash_ignores_the_order_of_rows(tmp_path: Path) -> None:
     export(tmp_path, "marts.a", "select range as n from range(1000)")
     export(tmp_path, "marts.b", "select range as n from range(1000) order by n desc")
     assert content_hash(tmp_path / "marts/a.parquet") == content_hash(tmp_path / "marts/b.parquet")
+
+
+ORDER: dict[str, object] = {"sku": "a", "location_id": "L", "supplier_id": "S", "order_units": 12}
+
+
+def test_a_generation_brings_its_proposals_into_the_outbox(tmp_path: Path, store: Store) -> None:
+    published = publish_one(tmp_path, store, "select 'a' as sku", lines=[ORDER])
+    assert [made.proposal_id for made in store.proposals(state="proposed")] == published.proposals.proposed
+
+
+def test_the_same_run_again_proposes_nothing_new(tmp_path: Path, store: Store) -> None:
+    first = publish_one(tmp_path, store, "select 'a' as sku", lines=[ORDER])
+    version = store.open_orders().version
+    again = publish_one(tmp_path, store, "select 'a' as sku", lines=[ORDER])
+    assert (again.is_new, again.proposals.proposed, again.proposals.unchanged) == (False, [], first.proposals.proposed)
+    assert store.open_orders().version == version
+
+
+def test_of_two_runs_at_once_only_the_later_one_proposes(tmp_path: Path, store: Store) -> None:
+    early, late = (store.claim(publication.EPOCH, name, {}) for name in ("early", "late"))
+    seen = store.open_orders().version
+    publish_one(tmp_path, store, "select 'b' as sku", fence=late, lines=[ORDER], seen=seen)
+    with pytest.raises(Fenced):
+        publish_one(tmp_path, store, "select 'a' as sku", fence=early, lines=[ORDER | {"order_units": 24}], seen=seen)
+    assert [made.order_units for made in store.proposals()] == [12]
+
+
+def test_a_line_that_cannot_be_proposed_stops_publication(tmp_path: Path, store: Store) -> None:
+    publish_one(tmp_path, store, "select 'a' as sku", lines=[ORDER])
+    with pytest.raises(StoreError, match="more than zero"):
+        publish_one(tmp_path, store, "select 'b' as sku", lines=[ORDER | {"order_units": 0}])
+    assert read(tmp_path, "select sku from marts.dim_products") == [("a",)]
+    assert len(store.proposals(state="proposed")) == 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving.store import Store, StoreError, UnknownRow, WrongState
+from serving.store import Outbox, Store, StoreError, UnknownRow, WrongState
 
 NOON = datetime(2011, 3, 1, 12, tzinfo=UTC)
 DAY = date(2011, 3, 1)
@@ -272,6 +272,59 @@ def test_a_proposal_that_was_not_ordered_in_time_expires(store):
     assert store.expire_proposals(date(2011, 3, 8), author="run-2") == []
     assert len(store.expire_proposals(date(2011, 3, 9), author="run-2")) == 1
     assert [proposal.sku for proposal in store.proposals(state="proposed")] == ["CUP"]
+
+
+def test_an_announced_id_is_the_one_that_is_proposed(store):
+    announced = store.announce_proposals(DAY, [line()])
+    assert announced == {("MUG", "NORTH"): propose(store, [line()]).proposed[0]}
+    assert store.announce_proposals(DAY, [line()]) == announced
+
+
+def test_a_line_whose_announced_id_was_taken_in_between_is_skipped(store):
+    announced = store.announce_proposals(DAY, [line()])["MUG", "NORTH"]
+    propose(store, [line(units=60)])
+    report = propose(store, [line(proposal_id=announced)])
+    assert (report.proposed, report.skipped[0][:2]) == ([], ("MUG", "NORTH"))
+
+
+def test_what_was_rejected_is_not_proposed_again_for_the_same_day(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    store.decide_proposal(proposal_id, "rejected", event_id="r", author="ann", reason="too dear")
+    assert store.announce_proposals(DAY, [line()]) == {}
+    assert propose(store, [line()]).proposed == []
+    assert len(propose(store, [line()], NEXT_DAY).proposed) == 1
+
+
+def test_an_undecided_proposal_that_is_wanted_again_takes_the_dates_of_the_later_run(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    assert propose(store, [line(expires_date="2011-03-20")], NEXT_DAY).unchanged == [proposal_id]
+    found = store.proposal(proposal_id)[0]
+    assert (found.as_of_date, found.expires_date) == (NEXT_DAY, date(2011, 3, 20))
+
+
+def test_a_past_day_that_is_made_again_is_told_that_it_proposes_nothing(store):
+    (proposal_id,) = propose(store, [line()], NEXT_DAY).proposed
+    approve(store, proposal_id)
+    assert store.announce_proposals(DAY, [line()]) is None
+
+
+def test_a_publication_expires_what_was_approved_and_not_exported_in_time(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    approve(store, proposal_id)
+    fence, seen = store.claim("generation", "run-2"), store.open_orders().version
+    later = Outbox(date(2011, 3, 9), [line(expires_date="2011-03-20")], seen, {})
+    assert len(store.publish("generation", fence, "g2", {}, later).proposed) == 1
+    assert store.proposal(proposal_id)[0].state == "expired"
+
+
+def test_an_order_line_that_appeared_is_no_reason_to_leave_its_item_out(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    approve(store, proposal_id)
+    store.pull_proposals(author="erp")
+    fence, seen = store.claim("generation", "run-2"), store.open_orders().version
+    later = Outbox(NEXT_DAY, [line(units=12)], seen, {proposal_id: "PO-7:1"})
+    assert len(store.publish("generation", fence, "g2", {}, later).proposed) == 1
+    assert store.open_orders().proposals == []
 
 
 def test_a_run_of_an_earlier_day_may_not_replace_later_proposals(store):

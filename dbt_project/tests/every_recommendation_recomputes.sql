@@ -13,8 +13,12 @@ positions as (
     select * from {{ ref('fct_stock_position') }}
 ),
 
+-- A proposal that people committed to counts until its purchase order line is seen.
 open_orders as (
-    select * from {{ ref('fct_open_orders') }}
+    select sku, location_id, periods_ahead, open_units from {{ ref('fct_open_orders') }}
+    union all
+    select sku, location_id, periods_ahead, {{ units('open_units') }} as open_units
+    from {{ source('predictions', 'open_proposals') }}
 ),
 
 forecasts as (

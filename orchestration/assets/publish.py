@@ -7,6 +7,7 @@ from dagster import AssetExecutionContext, AssetKey, MaterializeResult, Metadata
 from orchestration.archive import archive_decisions
 from orchestration.fingerprints import code_version
 from orchestration.home import MANIFEST
+from orchestration.outbox import outbox_of
 from orchestration.publication import publish
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import pinned_models
@@ -62,8 +63,10 @@ def generation(
         code_version=code_version(),
         descriptions=RELATIONS,
         keep=settings.generations_kept,
+        outbox=outbox_of(settings, build, ledger),
     )
     rows = "\n".join(f"| {table.relation} | {table.rows:,} | `{table.hash}` |" for table in publication.tables)
+    proposals = publication.proposals
     note = "published" if publication.is_new else "unchanged, nothing published"
     return MaterializeResult(
         metadata={
@@ -71,6 +74,10 @@ def generation(
             "content_hash": publication.content_hash,
             "is_new": publication.is_new,
             "archived_as": archived,
+            "proposals": (
+                f"{len(proposals.proposed):,} new, {len(proposals.unchanged):,} unchanged, "
+                f"{len(proposals.superseded):,} superseded, {len(proposals.skipped):,} skipped"
+            ),
             "tables": MetadataValue.md(f"| table | rows | content |\n|---|---|---|\n{rows}"),
         }
     )

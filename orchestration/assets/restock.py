@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResult, asset, multi_asset
 
+from orchestration import outbox
 from orchestration.archive import DECISION_INPUTS
 from orchestration.frames import (
     demand_history,
@@ -63,11 +64,31 @@ def restock_policies(
 
 
 @asset(
+    key=["predictions", "open_proposals"],
+    group_name="restock",
+    deps=[AssetKey(["marts", "dim_locations"]), AssetKey(["marts", "fct_open_orders"])],
+    kinds={"parquet"},
+    description=(
+        "Proposals that people committed to and whose purchase order line has not been seen yet: they count as on"
+        " order. One row per proposal."
+    ),
+)
+def open_proposals(context: AssetExecutionContext, home: HomeResource, store: StoreResource) -> MaterializeResult[None]:
+    """Read the outbox and leave out what order lines stand for already."""
+    settings = home.settings()
+    build = read_build(settings)
+    found = outbox.open_proposals(settings, build, store.open())
+    write_predictions(settings, "open_proposals", found, build, None)
+    return MaterializeResult(metadata={"dagster/row_count": len(found)})
+
+
+@asset(
     key=["predictions", "restock_lines"],
     group_name="restock",
     deps=[
         AssetKey(["predictions", "demand_forecasts"]),
         _POLICIES,
+        AssetKey(["predictions", "open_proposals"]),
         AssetKey(["marts", "fct_daily_demand"]),
         AssetKey(["marts", "fct_planned_days"]),
         *(AssetKey(relation.split(".")) for relation in DECISION_INPUTS),
@@ -106,3 +127,24 @@ def restock_lines(
             "note": ", ".join(f"{count:,} {status}" for status, count in lines["status"].value_counts().items()),
         }
     )
+
+
+@asset(
+    key=["predictions", "order_proposals"],
+    group_name="restock",
+    deps=[AssetKey(["predictions", "restock_lines"]), AssetKey(["marts", "fct_replenishment_terms"])],
+    kinds={"parquet"},
+    description=(
+        "The id under which each order of the run is proposed to the ERP: the same order wanted again keeps its id."
+        " One row per proposal."
+    ),
+)
+def order_proposals(
+    context: AssetExecutionContext, home: HomeResource, store: StoreResource
+) -> MaterializeResult[None]:
+    """Ask the outbox for ids; nothing is proposed before the run is published."""
+    settings = home.settings()
+    build = read_build(settings)
+    announced = outbox.announced_proposals(settings, build, store.open())
+    write_predictions(settings, "order_proposals", announced, build, None)
+    return MaterializeResult(metadata={"dagster/row_count": len(announced)})

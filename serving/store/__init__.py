@@ -18,7 +18,7 @@ from serving.store.errors import (
 )
 from serving.store.ledger import AppendReport, MovementBatch, Place, Refusal, VerifyReport
 from serving.store.policies import EffectivePolicy, PolicyOverride
-from serving.store.proposals import OpenOrders, Proposal, ProposeReport
+from serving.store.proposals import OpenOrders, Outbox, Proposal, ProposeReport
 from serving.store.quarantine import QuarantinedRow
 from serving.store.stock import LiveStock, fold
 from serving.store.store import Store
@@ -32,6 +32,7 @@ __all__ = [
     "MovementBatch",
     "OffsetsLost",
     "OpenOrders",
+    "Outbox",
     "Place",
     "PolicyOverride",
     "Proposal",

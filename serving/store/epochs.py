@@ -55,16 +55,7 @@ def advance(connection: Connection, name: str, fence: int, value: str, detail: M
         Fenced: a later claim of the name exists.
         StoreError: nobody was given this fence.
     """
-    latest = connection.execute(
-        select(claims).where(claims.c.name == name).order_by(claims.c.fence.desc()).limit(1)
-    ).one_or_none()
-    if latest is None or fence > latest.fence or fence < 1:
-        raise StoreError(f"Fence {fence} of {name!r} was never given out; claim the name first.")
-    if fence < latest.fence:
-        raise Fenced(
-            f"Run {latest.run_id!r} claimed {name!r} after this one (fence {latest.fence} over {fence}); "
-            "this run may no longer set it. Start a run anew if its result is wanted."
-        )
+    latest = require_fence(connection, name, fence)
     current = connection.execute(
         select(epochs).where(epochs.c.name == name).order_by(epochs.c.number.desc()).limit(1)
     ).one_or_none()
@@ -82,6 +73,26 @@ def advance(connection: Connection, name: str, fence: int, value: str, detail: M
         )
     )
     return history(connection, name)[-1]
+
+
+def require_fence(connection: Connection, name: str, fence: int) -> Any:
+    """Return the latest claim of the name, which must be the holder of the fence.
+
+    Raises:
+        Fenced: a later claim of the name exists.
+        StoreError: nobody was given this fence.
+    """
+    latest = connection.execute(
+        select(claims).where(claims.c.name == name).order_by(claims.c.fence.desc()).limit(1)
+    ).one_or_none()
+    if latest is None or fence > latest.fence or fence < 1:
+        raise StoreError(f"Fence {fence} of {name!r} was never given out; claim the name first.")
+    if fence < latest.fence:
+        raise Fenced(
+            f"Run {latest.run_id!r} claimed {name!r} after this one (fence {latest.fence} over {fence}); "
+            "this run may no longer set it. Start a run anew if its result is wanted."
+        )
+    return latest
 
 
 def history(connection: Connection, name: str) -> list[Epoch]:

@@ -86,6 +86,24 @@ class OpenOrders:
     proposals: list[Proposal]
 
 
+@dataclass(frozen=True)
+class Outbox:
+    """What a run hands to the outbox in the transaction that makes its generation current.
+
+    Attributes:
+        as_of_date: the day whose state was decided on.
+        lines: all lines of the run, as of `Store.propose`; None where a later day has proposed before: a past day that
+            is computed again proposes nothing.
+        seen_version: `OpenOrders.version`, read before the run computed its lines.
+        order_lines: purchase order and line, as `PO-17:1`, of each proposal whose line the run has seen.
+    """
+
+    as_of_date: date
+    lines: Sequence[Mapping[str, Any]] | None
+    seen_version: int
+    order_lines: Mapping[str, str]
+
+
 @dataclass
 class ProposeReport:
     """What became of the lines of one run.
@@ -94,7 +112,7 @@ class ProposeReport:
         proposed: ids that are new.
         unchanged: ids that stood proposed with the same terms.
         superseded: ids that this run replaced or no longer wants.
-        skipped: items, with the reason, that were decided upon after the run had looked.
+        skipped: items, with the reason, that were decided upon after the run had looked, or rejected for the day.
     """
 
     proposed: list[str] = field(default_factory=list)
@@ -125,15 +143,14 @@ def propose(
 ) -> ProposeReport:
     """Make the lines of a run the undecided proposals; see `Store.propose`."""
     day = date_of("as_of_date", as_of_date)
-    latest: str | None = connection.execute(
-        select(func.max(proposals.c.as_of_date)).where(proposals.c.state == "proposed")
-    ).scalar_one()
+    latest = _latest_day(connection)
     if latest is not None and latest > day:
         raise StoreError(
-            f"Proposals of {latest} stand undecided; a run as of {day} looks at an earlier day and may not replace "
+            f"Proposals of {latest} were made already; a run as of {day} looks at an earlier day and may not replace "
             "them. Recompute a past day without proposing."
         )
     report = ProposeReport()
+    wanted = _wanted(lines, day)
     undecided = {
         (row.sku, row.location_id): row
         for row in connection.execute(select(proposals).where(proposals.c.state == "proposed"))
@@ -144,27 +161,34 @@ def propose(
             select(proposals).where(proposals.c.state.in_(COMMITTED), proposals.c.version > seen_version)
         )
     }
-    wanted: dict[tuple[str, str], dict[str, Any]] = {}
-    for line in lines:
-        row = _line(line, day)
-        key = (row["sku"], row["location_id"])
-        if key in wanted:
-            raise StoreError(f"Two lines propose {key[0]!r} for {key[1]!r}; an item has one order line a run.")
-        wanted[key] = row
-    version = _next_version(connection)
+    rejected = _rejected_on(connection, day)
+    replaced, fresh = [], []
     for key, standing in sorted(undecided.items()):
         same = wanted.get(key)
-        if same is not None and key not in decided_since and _has_same_terms(standing, same):
+        if same is not None and key not in decided_since and _has_same_terms(standing, same.row):
+            _refresh(connection, standing, same.row)
             report.unchanged.append(standing.proposal_id)
             del wanted[key]
-            continue
-        _move(connection, standing.proposal_id, "superseded", author, f"replaced by the run as of {day}", version, now)
-        report.superseded.append(standing.proposal_id)
-    for key, row in sorted(wanted.items()):
+        else:
+            replaced.append(standing.proposal_id)
+    for key, line in sorted(wanted.items()):
+        refused = rejected.get(tuple(line.row[name] for name in _ORDER))
+        proposal_id = _new_id(connection, line.row)
         if key in decided_since:
-            report.skipped.append((*key, f"proposal {decided_since[key]} was decided upon after this run had looked"))
-            continue
-        proposal_id = _new_id(connection, row)
+            reason = f"proposal {decided_since[key]} was decided upon after this run had looked"
+            report.skipped.append((*key, reason))
+        elif refused is not None:
+            report.skipped.append((*key, f"the same order was rejected for this day as proposal {refused}"))
+        elif line.announced not in (None, proposal_id):
+            report.skipped.append((*key, f"{line.announced} was announced, and a proposal was made since"))
+        else:
+            fresh.append((proposal_id, line.row))
+    if replaced or fresh:
+        version = _next_version(connection)
+    for proposal_id in replaced:
+        _move(connection, proposal_id, "superseded", author, f"replaced by the run as of {day}", version, now)
+        report.superseded.append(proposal_id)
+    for proposal_id, row in fresh:
         connection.execute(
             insert(proposals).values(
                 proposal_id=proposal_id,
@@ -178,6 +202,42 @@ def propose(
         )
         _note(connection, proposal_id, "proposed", author, f"run as of {day}", now)
         report.proposed.append(proposal_id)
+    return report
+
+
+def announce(
+    connection: Connection, as_of_date: date, lines: Iterable[Mapping[str, Any]]
+) -> dict[tuple[str, str], str] | None:
+    """Return the id that `propose` would give each line; see `Store.announce_proposals`."""
+    day = date_of("as_of_date", as_of_date)
+    latest = _latest_day(connection)
+    if latest is not None and latest > day:
+        return None
+    undecided = {
+        (row.sku, row.location_id): row
+        for row in connection.execute(select(proposals).where(proposals.c.state == "proposed"))
+    }
+    rejected = _rejected_on(connection, day)
+    ids = {}
+    for key, line in sorted(_wanted(lines, day).items()):
+        standing = undecided.get(key)
+        if standing is not None and _has_same_terms(standing, line.row):
+            ids[key] = str(standing.proposal_id)
+        elif tuple(line.row[name] for name in _ORDER) not in rejected:
+            ids[key] = _new_id(connection, line.row)
+    return ids
+
+
+def settle(connection: Connection, outbox: Outbox, *, author: str, now: int) -> ProposeReport:
+    """Propose, expire and let order lines stand for their proposals, in the transaction of a publication."""
+    report = ProposeReport()
+    if outbox.lines is not None:
+        report = propose(
+            connection, outbox.as_of_date, outbox.lines, seen_version=outbox.seen_version, author=author, now=now
+        )
+        expire(connection, outbox.as_of_date, author=author, now=now)
+    # After the lines: what appeared was netted by this run, and is no decision that it had missed.
+    line_appeared(connection, outbox.order_lines, author=author, now=now)
     return report
 
 
@@ -243,12 +303,17 @@ def acknowledge(connection: Connection, proposal_id: str, erp_order: str, *, aut
 
 def line_appeared(connection: Connection, orders: Mapping[str, str], *, author: str, now: int) -> list[str]:
     """Let purchase order lines stand for their proposals; see `Store.order_lines_appeared`."""
-    changed = []
+    changed: list[str] = []
+    waiting = {
+        row.proposal_id: row
+        for row in connection.execute(select(proposals).where(proposals.c.has_order_line.is_(False)))
+        if row.proposal_id in orders
+    }
+    if not waiting:
+        return changed
     version = _next_version(connection)
-    for proposal_id, erp_order in sorted(orders.items()):
-        found = connection.execute(select(proposals).where(proposals.c.proposal_id == proposal_id)).one_or_none()
-        if found is None or found.has_order_line:
-            continue
+    for proposal_id, found in sorted(waiting.items()):
+        erp_order = orders[proposal_id]
         connection.execute(
             update(proposals)
             .where(proposals.c.proposal_id == proposal_id)
@@ -310,6 +375,45 @@ def steps(connection: Connection, proposal_id: str) -> list[dict[str, Any]]:
         }
         for step in found
     ]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    row: dict[str, Any]
+    announced: str | None
+
+
+def _wanted(lines: Iterable[Mapping[str, Any]], day: str) -> dict[tuple[str, str], _Wanted]:
+    wanted: dict[tuple[str, str], _Wanted] = {}
+    for line in lines:
+        row = _line(line, day)
+        key = (row["sku"], row["location_id"])
+        if key in wanted:
+            raise StoreError(f"Two lines propose {key[0]!r} for {key[1]!r}; an item has one order line a run.")
+        wanted[key] = _Wanted(row, line.get("proposal_id"))
+    return wanted
+
+
+def _latest_day(connection: Connection) -> str | None:
+    latest: str | None = connection.execute(select(func.max(proposals.c.as_of_date))).scalar_one()
+    return latest
+
+
+def _refresh(connection: Connection, standing: Any, row: Mapping[str, Any]) -> None:
+    """Let an undecided proposal that is wanted again say so: day, dates and detail are those of the latest run."""
+    names = ("as_of_date", "order_by_date", "expires_date", "detail")
+    changed = {name: row[name] for name in names if getattr(standing, name) != row[name]}
+    if changed:
+        connection.execute(update(proposals).where(proposals.c.proposal_id == standing.proposal_id).values(**changed))
+
+
+_ORDER = ("sku", "location_id", "supplier_id", "order_thousandths", "unit_cost_ten_thousandths")
+
+
+def _rejected_on(connection: Connection, day: str) -> dict[tuple[Any, ...], str]:
+    """Return the proposals that a person has rejected on a day, by what they would have ordered."""
+    found = connection.execute(select(proposals).where(proposals.c.state == "rejected", proposals.c.as_of_date == day))
+    return {tuple(getattr(row, name) for name in _ORDER): row.proposal_id for row in found}
 
 
 def _line(line: Mapping[str, Any], day: str) -> dict[str, Any]:

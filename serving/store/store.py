@@ -16,7 +16,7 @@ from serving.store.events import microseconds
 from serving.store.ledger import AppendReport, MovementBatch, Place, Refusal, VerifyReport
 from serving.store.migrate import migrate, require_current
 from serving.store.policies import EffectivePolicy, PolicyOverride
-from serving.store.proposals import OpenOrders, Proposal, ProposeReport
+from serving.store.proposals import OpenOrders, Outbox, Proposal, ProposeReport
 from serving.store.quarantine import QuarantinedRow
 from serving.store.stock import LiveStock, PublishedUnitsAfter
 
@@ -252,6 +252,31 @@ class Store:
         with self._database.write() as connection:
             return epochs.advance(connection, name, fence, value, detail or {}, microseconds(self._clock()))
 
+    def publish(
+        self, name: str, fence: int, value: str | None, detail: Mapping[str, Any], outbox: Outbox
+    ) -> ProposeReport:
+        """Give the name a new value and settle the outbox with it, in one transaction: both or neither.
+
+        Repeating the call changes nothing.
+
+        Args:
+            name: as of `claim`.
+            fence: as of `advance`.
+            value: new value; None where the current one stays, as its content has not changed.
+            detail: as of `advance`.
+            outbox: lines to propose and order lines that have appeared.
+
+        Raises:
+            Fenced: a later claim of the name exists.
+            StoreError: nobody was given this fence, or a line is malformed.
+        """
+        with self._database.write() as connection:
+            now = microseconds(self._clock())
+            author = str(epochs.require_fence(connection, name, fence).run_id)
+            if value is not None:
+                epochs.advance(connection, name, fence, value, detail, now)
+            return proposals.settle(connection, outbox, author=author, now=now)
+
     def epoch(self, name: str) -> Epoch | None:
         """Return the value the name has, None before the first."""
         with self._database.read() as connection:
@@ -410,21 +435,44 @@ class Store:
 
         A line that already stands proposed with the same supplier, units and cost keeps its id; what this run no
         longer wants, or wants otherwise, is superseded; an item that was approved or exported after the run had
-        read `open_orders` is skipped, so two runs at once never order twice.
+        read `open_orders` is skipped, so two runs at once never order twice; so is an order that a person has
+        rejected for the same day.
 
         Args:
             as_of_date: the day whose state was decided on.
             lines: all lines of the run, one per item: `sku`, `location_id`, `supplier_id`, `order_units`, and
-                optionally `unit_cost`, `order_by_date`, `expires_date`, `detail` (JSON values).
+                optionally `unit_cost`, `order_by_date`, `expires_date`, `detail` (JSON values), `proposal_id` (as
+                announced).
             seen_version: `open_orders().version`, read before the run computed its lines.
             author: run id.
 
         Raises:
-            StoreError: a line is malformed, an item occurs twice, or proposals of a later day stand undecided.
+            StoreError: a line is malformed, an item occurs twice, or a later day has proposed before.
         """
         with self._database.write() as connection:
             now = microseconds(self._clock())
             return proposals.propose(connection, as_of_date, lines, seen_version=seen_version, author=author, now=now)
+
+    def announce_proposals(
+        self, as_of_date: date, lines: Iterable[Mapping[str, Any]]
+    ) -> dict[tuple[str, str], str] | None:
+        """Return by sku and location the id that `propose` will give each line, before it is proposed.
+
+        A line that hands the announced id to `propose` as `proposal_id` is proposed under that id or, where somebody
+        proposed or decided in between, skipped.
+
+        Args:
+            as_of_date: as of `propose`.
+            lines: as of `propose`.
+
+        Returns:
+            Ids without the lines that were rejected for this day; None where a later day has proposed before.
+
+        Raises:
+            StoreError: a line is malformed, or an item occurs twice.
+        """
+        with self._database.read() as connection:
+            return proposals.announce(connection, as_of_date, lines)
 
     def decide_proposal(self, proposal_id: str, decision: str, *, event_id: str, author: str, reason: str = "") -> None:
         """Approve or reject a proposal; an approval event in the log. Repeating it with the same event_id is harmless.

@@ -40,6 +40,10 @@ open_orders as (
     select * from {{ ref('fct_open_orders') }}
 ),
 
+open_proposals as (
+    select * from {{ source('predictions', 'open_proposals') }}
+),
+
 as_of as (
     select max(as_of_date) as as_of_date from restock_lines
 ),
@@ -56,7 +60,11 @@ recent_sales as (
 
 next_deliveries as (
     select sku, location_id, min(expected_date) as next_delivery_date
-    from open_orders
+    from (
+        select sku, location_id, expected_date from open_orders
+        union all
+        select sku, location_id, expected_date from open_proposals
+    ) as deliveries
     group by sku, location_id
 ),
 
