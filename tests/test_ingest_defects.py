@@ -1,6 +1,7 @@
 """Every defect of the corpus, through every door it can come by."""
 
 import gzip
+import random
 from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
@@ -221,6 +222,82 @@ def test_a_file_is_judged_as_the_corpus_says(case, tmp_path):
         assert found == [(case["line"],)]
     if "notice" in case:
         assert case["notice"] in " ".join(report.notices)
+
+
+NASTY = [
+    *("", " ", "NULL", "nan", "-0", "1e9", "1e-9", "1.0004", "0.0004", "9" * 30, "-1.5", "1,5", "1.234,5", "0x1F", "²"),
+    *("true", "2011-12-01", "2011-02-30T10:00:00Z", "2011-12-01T10:00:00+14:00", "9999-12-31T23:59:59Z", "yesterday"),
+    *(
+        "sale",
+        "SALE",
+        "count",
+        "receipt",
+        "theft",
+        "x" * 1_001,
+        'a "quoted" word',
+        "two\nlines",
+        "a,b;c\td",
+        "\u200b",
+        "é",
+    ),
+    *("'; drop table staged; --", "{sku}", "%s", "\\N", "=1+1", "💥"),
+]
+
+
+def fuzzed_rows(rng: random.Random, count: int) -> tuple[list[dict[str, str | None]], set[int]]:
+    """Return movements of which two in three have values spoilt, and the numbers of those left alone."""
+    rows, sound = [], set()
+    for number in range(count):
+        row = row_of(MOVEMENTS, {}, number)
+        if rng.random() < 1 / 3:
+            sound.add(number)
+        else:
+            for name in rng.sample([name for name in row if name != "document"], rng.randint(1, 3)):
+                text = rng.choice(NASTY)
+                row[name] = text if rng.random() < 0.8 else "".join(rng.sample(text + (row[name] or ""), len(text)))
+        rows.append(row)
+    return rows, sound
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(50))
+def test_two_thousand_fuzzed_rows_are_each_accepted_known_or_quarantined(seed):
+    rng = random.Random(seed)
+    rows, sound = fuzzed_rows(rng, 2_000)
+    door = ["csv", "parquet", "stream"][seed % 3]
+    taken = Taken(MOVEMENTS, door, rows)
+    counts = taken.report.rows
+    assert counts.rows_in == len(rows) == counts.accepted + counts.duplicate + counts.quarantined
+    assert (len(taken.accepted), len(taken.quarantined)) == (counts.accepted, counts.quarantined)
+    assert not taken.accepted.keys() & taken.quarantined.keys()
+    accepted = {row["document"] for row in taken.accepted.values()}
+    assert {row_of(MOVEMENTS, {}, number)["document"] for number in sound} <= accepted
+    assert all(rule and reason for rule, reason, _ in taken.quarantined.values())
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(50))
+def test_a_file_with_bytes_spoilt_is_rejected_or_balances(seed, tmp_path):
+    rng = random.Random(seed)
+    path = tmp_path / "landing" / MOVEMENTS / "given.csv"
+    path.parent.mkdir(parents=True)
+    write_csv(path, [row_of(MOVEMENTS, {}, number) for number in range(2_000)])
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"\n") + 1
+    for _ in range(rng.choice([1, 20, 400])):
+        content[rng.randrange(begin, len(content))] = rng.randrange(256)
+    path.write_bytes(content)
+    report = ingest_table(
+        MOVEMENTS, landing=tmp_path / "landing", raw=tmp_path / "raw", ingested_at=ARRIVED, settle_seconds=0
+    )
+    if report.rejected:
+        assert report.rejected[0].reason
+        return
+    raw = f"{tmp_path}/raw/{MOVEMENTS}/*"
+    (accepted,) = duckdb.sql(f"select count(*) from '{raw}/accepted.parquet'").fetchall()[0]
+    (quarantined,) = duckdb.sql(f"select count(*) from '{raw}/quarantined.parquet'").fetchall()[0]
+    assert report.rows.is_balanced
+    assert (accepted, quarantined) == (report.rows.accepted, report.rows.quarantined)
 
 
 def test_the_corpus_holds_at_least_sixty_distinct_classes():

@@ -170,13 +170,24 @@ def test_the_watermark_is_the_head_of_the_log(store):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_redelivery_in_any_order_gives_the_same_stock(store, seed):
+    _redeliver(store, seed, documents=120, largest_batch=40)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(50))
+def test_redelivery_of_thousands_of_events_gives_the_same_stock(store, seed):
+    _redeliver(without_syncs(store), seed, documents=4_000, largest_batch=1_000)
+
+
+def _redeliver(store: Store, seed: int, *, documents: int, largest_batch: int) -> None:
+    """Deliver a history, a fourth of it corrected once, 1 to 5 times over in any order and in batches of any size."""
     rng = Random(seed)
-    history = _history(rng, 120)
+    history = _history(rng, documents)
     deliveries = [event for event in history for _ in range(rng.randint(1, 5))]
     rng.shuffle(deliveries)
     accepted = 0
     while deliveries:
-        size = rng.randint(1, 40)
+        size = rng.randint(1, largest_batch)
         accepted += store.append(deliveries[:size], source="api").accepted
         del deliveries[:size]
     assert accepted == len(history)
