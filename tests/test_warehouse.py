@@ -25,6 +25,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestration.ingest.arrivals import ingest_table
+from orchestration.ingest.quarantine import discard, list_quarantined
+
 PROJECT = Path(__file__).parents[1] / "dbt_project"
 CONTRACT = {
     table["name"]: {column["name"]: column["data_type"] for column in table["columns"]}
@@ -933,6 +936,26 @@ def test_a_source_that_differs_from_the_stated_term_is_found(recheck: Recheck, s
 def test_recommendations_that_cannot_be_made_again_fail_the_build_and_nothing_is_exported(decided: Decided):
     assert "every_recommendation_recomputes" in decided.failed_when_wrong
     assert decided.exported_when_wrong == []
+
+
+def test_settled_rows_no_longer_wait_from_the_day_they_were_settled(panel: Warehouse, tmp_path: Path):
+    home = Warehouse(tmp_path / "settled", panel.manifest)
+    lines = ["source,document,line,occurred_at,sku,location_id,movement_type,quantity_units"]
+    lines += [f"pos,{number},1,2011-12-01T10:00:00Z,A,UKN,sale,{units}" for number, units in ((1, -1), (2, 5), (3, 7))]
+    landing = tmp_path / "landing"
+    (landing / "stock_movements").mkdir(parents=True)
+    (landing / "stock_movements" / "a.csv").write_text("\n".join(lines) + "\n")
+    ingest_table("stock_movements", landing=landing, raw=home.raw, ingested_at=FIRST_ARRIVAL, settle_seconds=0)
+    row = list_quarantined(home.raw)[-1]
+    discard(home.raw, landing, [row], reason="a test sale", ingested_at=SECOND_ARRIVAL)
+
+    def waiting(**variables: str) -> list[tuple[int]]:
+        home.dbt("run", "--select", "stg_quarantined_rows", **variables)
+        with duckdb.connect(home.folder / "build.duckdb") as connection:
+            return connection.sql("select source_row from raw.quarantined_rows order by all").fetchall()
+
+    assert waiting() == [(3,)]
+    assert waiting(ingested_until=str(FIRST_ARRIVAL)) == [(3,), (4,)]
 
 
 def test_a_home_without_any_row_builds(panel: Warehouse, tmp_path: Path):

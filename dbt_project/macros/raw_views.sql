@@ -113,6 +113,7 @@
 {% endmacro %}
 
 
+{# Quarantined rows that nobody has settled: what was released or discarded stands in the manifest of a later batch. #}
 {% macro quarantine_view(folder, table_names, until) %}
     {% set view %}
         create or replace view raw.quarantined_rows as
@@ -120,7 +121,23 @@
         select
             '{{ table_name }}' as table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason
         from read_parquet('{{ folder }}/{{ table_name }}/*/quarantined.parquet', union_by_name = true, hive_partitioning = false)
-        {% if until %}where batch_id <= '{{ until }}'{% endif %}
+        where {{ "batch_id <= '" ~ until ~ "'" if until else 'true' }}
+        {% set manifests = folder ~ '/' ~ table_name ~ '/*/manifest.json' %}
+        {% if matching_files(manifests) %}
+            and (batch_id, source_file, source_row) not in (
+                select (settlement.batch_id, settlement.source_file, settlement.source_row)
+                from (
+                    select unnest(settled) as settlement
+                    from read_json(
+                        '{{ manifests }}', maximum_object_size = 1073741824, columns = {
+                            batch_id: 'varchar',
+                            settled: 'struct(batch_id varchar, source_file varchar, source_row integer)[]'
+                        }
+                    )
+                    {% if until %}where batch_id <= '{{ until }}'{% endif %}
+                )
+            )
+        {% endif %}
         {{ 'union all' if not loop.last }}
         {% else %}
         select
