@@ -19,9 +19,13 @@ from dagster import (
     sensor,
 )
 
+from orchestration.home import is_claimed
 from orchestration.ingest.waiting import Waiting, look_around
 from orchestration.notifications import RunFailure, notify_all
 from orchestration.resources import HomeResource, NotifierResource, StoreResource
+
+LAUNCHED_BY_COMMAND = {"inventorybot/launched_by": "command"}
+"""Tag of runs that `inventorybot run` and `train` execute in their own process."""
 
 MODELS = AssetSelection.groups("models")
 
@@ -83,10 +87,13 @@ def arrivals(context: SensorEvaluationContext, home: HomeResource, store: StoreR
     waiting = look_around(settings.landing, settings.raw, head)
     if waiting.seen == context.cursor:
         return SkipReason("nothing has come since the last look")
-    unfinished = context.instance.get_runs(RunsFilter(job_name=daily_restock.name, statuses=_UNFINISHED), limit=1)
-    if unfinished:
-        # That run may have ingested already: without a move of the cursor the next look decides, after its end.
-        return SkipReason(f"run {unfinished[0].run_id} is under way; what it leaves is taken up after it")
+    unfinished = context.instance.get_runs(RunsFilter(job_name=daily_restock.name, statuses=_UNFINISHED))
+    for run in unfinished:
+        # A command that was killed leaves its run unfinished until the next command tidies up.
+        is_dead = LAUNCHED_BY_COMMAND.items() <= run.tags.items() and not is_claimed(settings)
+        if not is_dead:
+            # It may have ingested already: the cursor stays, and the next look after its end decides.
+            return SkipReason(f"run {run.run_id} is under way; what it leaves is taken up after it")
     if not waiting:
         return SensorResult(skip_reason="everything is in a batch already", cursor=waiting.seen)
     return SensorResult(

@@ -79,6 +79,17 @@ def prepare_home(settings: Settings) -> None:
     Tracking(settings.tracking_uri, settings.artifact_root)
 
 
+def is_claimed(settings: Settings) -> bool:
+    """Tell whether the process that claimed the home last is still there; it only looks, and holds up nobody."""
+    try:
+        os.kill(int((settings.home / "run.lock").read_text().removeprefix("process ")), 0)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 @contextmanager
 def claimed(settings: Settings) -> Iterator[None]:
     """Hold the home for one run; the operating system lets go of it when the process ends, however it ends.

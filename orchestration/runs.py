@@ -7,9 +7,8 @@ from typing import Any
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from orchestration.automation import LAUNCHED_BY_COMMAND
 from orchestration.definitions import build_defs
-
-_LAUNCHED_BY = {"inventorybot/launched_by": "command"}
 
 
 def execute(job: str, *, log: Path, as_of: str | None = None) -> bool:
@@ -30,7 +29,7 @@ def execute(job: str, *, log: Path, as_of: str | None = None) -> bool:
             build_defs()
             .resolve_job_def(job)
             .execute_in_process(
-                run_config=_run_config(as_of), instance=instance, raise_on_error=False, tags=_LAUNCHED_BY
+                run_config=_run_config(as_of), instance=instance, raise_on_error=False, tags=LAUNCHED_BY_COMMAND
             )
         )
     return result.success
@@ -45,6 +44,6 @@ def _run_config(as_of: str | None) -> dict[str, Any]:
 
 def _bury_dead_runs(instance: DagsterInstance) -> None:
     unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
-    for run in instance.get_runs(RunsFilter(statuses=unfinished, tags=_LAUNCHED_BY)):
+    for run in instance.get_runs(RunsFilter(statuses=unfinished, tags=LAUNCHED_BY_COMMAND)):
         instance.report_run_failed(run, message="The process that ran it has ended.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

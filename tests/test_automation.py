@@ -24,7 +24,7 @@ from dagster import (
     op,
 )
 
-from orchestration.automation import arrivals, run_failures
+from orchestration.automation import LAUNCHED_BY_COMMAND, arrivals, run_failures
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.online import events_behind
 from orchestration.notifications import (
@@ -163,6 +163,16 @@ def test_what_comes_while_a_run_works_is_taken_up_after_it(home: Home, instance:
     assert home.tick(instance) == []
     instance.delete_run(under_way.run_id)
     assert len(home.tick(instance)) == 1
+
+
+@pytest.mark.parametrize(
+    "holder", ["nobody", "process 4194304", f"process {os.getpid()}"], ids=["unreadable", "ended", "alive"]
+)
+def test_a_run_whose_command_was_killed_holds_nothing_up(home: Home, instance: DagsterInstance, holder: str) -> None:
+    home.land("a.csv", 1)
+    (home.folder / "run.lock").write_text(holder)
+    instance.create_run_for_job(_daily_restock, status=DagsterRunStatus.STARTED, tags=LAUNCHED_BY_COMMAND)
+    assert len(home.tick(instance)) == (0 if str(os.getpid()) in holder else 1)
 
 
 @job(name="daily_restock")
