@@ -27,6 +27,8 @@ MARTS = (
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
     *("restock_policies", "restock_recommendations"),
+    *("risk_dead_stock", "risk_excess_stock", "risk_expiring_lots", "risk_late_purchase_orders"),
+    *("risk_orders_too_late", "risk_stockouts_before_receipt"),
 )
 EDGES = {
     "models/demand_forecast": {

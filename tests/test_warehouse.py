@@ -320,6 +320,10 @@ def terms(
 
 
 SUPPLY: dict[str, list[Row]] = {
+    "stock_lots": [
+        {"sku": "even", "location_id": "x", "lot_id": "SPRING", "expires_date": date(2011, 5, 29)},
+        {"sku": "even", "location_id": "x", "lot_id": "NEVER CAME", "expires_date": date(2011, 5, 1)},
+    ],
     "suppliers": [
         {"supplier_id": "S1", "supplier_name": "One", "review_period_days": 7, "order_weekdays": "Mon Thu"},
         {"supplier_id": "S2", "supplier_name": "Two", "review_period_days": 3},
@@ -377,7 +381,7 @@ def two_arrivals(raw: Path) -> None:
             "locations": [location("x"), location("y", country="US", time_zone="America/New_York")],
             "stock_movements": [
                 *first,
-                movement("IN", "receipt", 1000, "2011-03-20 08:00", sku="even"),
+                dict(movement("IN", "receipt", 1000, "2011-03-20 08:00", sku="even"), lot_id="SPRING"),
                 *(
                     movement("OUT", "sale", -10, FIRST_NOON + timedelta(days=number), sku="even", line=number)
                     for number in range(41)
@@ -545,7 +549,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, Decided]
     warehouse.build("build", "--select", "staging", "intermediate", "marts", **FIRST_STATE)
     fold_sql = (compiled / "models" / "intermediate" / "int_folded_movements.sql").read_text()
     predict(warehouse)
-    warehouse.build("build", "--select", "reporting", **FIRST_STATE)
+    warehouse.build("build", "--select", "reporting", excess_cover_days="30", dead_stock_days="5", **FIRST_STATE)
     recheck_sql = (compiled / "tests" / "every_recommendation_recomputes.sql").read_text()
     shutil.copytree(warehouse.exports, warehouse.folder / "first")
     (warehouse.folder / "decided").mkdir()
@@ -864,6 +868,45 @@ def test_an_exception_says_what_to_do_and_orders_nothing(first: Query):
         "select reason, order_units, shortfall_units from reporting.restock_recommendations where status = 'exception'"
     )
     assert rows == [("No order can be worked out: on hand is -3 units: count the shelf and book the count.", 0, None)]
+
+
+def test_a_lot_expires_with_what_the_demand_until_then_leaves(first: Query):
+    # 590 left, 10 a day for 30 days.
+    assert first("select lot_id, days_to_expiry, left_units, unsold_units from reporting.risk_expiring_lots") == [
+        ("SPRING", 30, 590, 290)
+    ]
+
+
+def test_cover_beyond_the_limit_is_excess(first: Query):
+    rows = first("select days_of_cover, excess_units, excess_value from reporting.risk_excess_stock where sku = 'even'")
+    assert rows == [(59, 290, 1015)]
+
+
+def test_a_purchase_order_that_should_have_come_is_late(first: Query):
+    rows = first("select purchase_order_id, days_late, open_units from reporting.risk_late_purchase_orders order by 1")
+    assert rows == [("LATE", 1, 12), ("LATE2", 1, 12)]
+
+
+def test_a_stockout_before_the_next_delivery_is_a_risk_and_one_after_it_is_none(first: Query):
+    risks = first(
+        "select sku, next_delivery_date, lost_units from reporting.risk_stockouts_before_receipt order by sku"
+    )
+    # The forecast ends on the day of the stock-outs; something reaches 's0' before its own.
+    assert risks == [("asleep", None, Decimal("0.05")), ("even", None, 10)]
+
+
+def test_an_order_that_arrives_before_the_stockout_is_not_too_late(first: Query):
+    assert first("select * from reporting.risk_orders_too_late") == []
+
+
+def test_stock_is_dead_only_without_demand_for_as_long_as_said(first: Query):
+    rows = first(
+        """
+        select count(*) filter (where risks.days_without_demand < 5 or risks.on_hand_units <= 0), count(*) > 0
+        from reporting.risk_dead_stock as risks
+        """
+    )
+    assert rows == [(0, True)]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,46 @@
+{# Stock without demand for so many days is dead. #}
+{% set dead_days = var('dead_stock_days', 180) | int %}
+
+with positions as (
+    select * from {{ ref('fct_stock_position') }}
+),
+
+item_locations as (
+    select * from {{ ref('dim_item_locations') }}
+),
+
+daily_demand as (
+    select * from {{ ref('fct_daily_demand') }}
+),
+
+last_demand as (
+    select sku, location_id, max(case when demand_units > 0 then day end) as last_demand_date
+    from daily_demand
+    group by sku, location_id
+),
+
+risks as (
+    select
+        positions.sku,
+        item_locations.product_name,
+        positions.location_id,
+        positions.as_of_date,
+        positions.on_hand_units,
+        item_locations.active_from,
+        last_demand.last_demand_date,
+        cast(
+            {{ days_between('coalesce(last_demand.last_demand_date, item_locations.active_from)', 'positions.as_of_date') }}
+            as integer
+        ) as days_without_demand,
+        cast(positions.on_hand_units * coalesce(item_locations.unit_cost, 0) as decimal(18, 4)) as dead_value
+    from positions
+    inner join item_locations
+        on positions.sku = item_locations.sku and positions.location_id = item_locations.location_id
+    left join last_demand on positions.sku = last_demand.sku and positions.location_id = last_demand.location_id
+    where
+        positions.on_hand_units > 0
+        and coalesce(last_demand.last_demand_date, item_locations.active_from)
+        <= {{ add_days('positions.as_of_date', -dead_days) }}
+)
+
+select * from risks
