@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from orchestration.frames import item_segments
+from orchestration.frames import items
 from orchestration.settings import Settings, export_path
 from orchestration.warehouse import Build
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 DAYS_JUDGED, LAGS = 28, (1, 7, 14, 28)
 # A day's forecasts share that day's weather: a few days say nothing about calibration, and 2 points are its noise.
 FEWEST_DAYS, CALIBRATION_LIMIT = 7, 0.05
-SEGMENTS = ("everything", "location_id", "abc_class", "demand_class")
+# Not by ABC or demand class: both are read off the very days judged, so C and "none" would always look over-forecast.
+SEGMENTS = ("everything", "location_id", "category")
 INPUTS = ("mean_daily_units", "share_of_days_sold", "share_of_days_in_stock", "mean_price", "share_on_promotion")
 
 
@@ -90,8 +91,9 @@ def monitor_forecasts(settings: Settings, build: Build) -> Monitoring | None:
         return None
     import pandas as pd
 
-    fresh = pairs[pairs["is_freshest"]].merge(item_segments(settings), on=["sku", "location_id"], how="left")
-    fresh = fresh.assign(everything="all").dropna(subset=list(SEGMENTS))
+    categories = items(settings)[["sku", "location_id", "category"]]
+    fresh = pairs[pairs["is_freshest"]].merge(categories, on=["sku", "location_id"], how="left")
+    fresh = fresh.assign(everything="all", category=fresh["category"].fillna("unknown"))
     alarms = [bias_alarms(fresh, kind).assign(segment_kind=kind) for kind in SEGMENTS]
     return Monitoring(
         since=str(pairs["period_start"].min().date()),

@@ -14,8 +14,11 @@ AS_OF = date(2024, 5, 1)
 LOCATIONS = ("north", "south")
 
 
-def small_home(folder: Path, *, days: int = 77, series: int = 24, planned: int = 14) -> Settings:
-    """Write the marts of a home whose items sell about their mean, more at weekends, and return its settings."""
+def small_home(folder: Path, *, days: int = 77, series: int = 24, planned: int = 14, repeats: bool = False) -> Settings:
+    """Write the marts of a home and return its settings.
+
+    Items sell about their mean, more at weekends; with `repeats` they sell the same week after week.
+    """
     settings = Settings(folder, folder / "landing", "", "", "")
     generator = np.random.default_rng(0)
     keys = pd.DataFrame({"sku": [f"p{number:02d}" for number in range(series)]})
@@ -27,7 +30,7 @@ def small_home(folder: Path, *, days: int = 77, series: int = 24, planned: int =
     mean = demand["level"] * np.where(weekend, 1.8, 0.7)
     demand = demand.assign(
         expected=mean,
-        demand_units=generator.poisson(mean).astype(float),
+        demand_units=(np.rint(mean * 7) if repeats else generator.poisson(mean)).astype(float),
         is_in_stock=True,
         is_open=True,
         is_promotion=weekend & (generator.random(len(demand)) < 0.3),

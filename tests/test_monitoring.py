@@ -90,7 +90,7 @@ def biased(biased_home: Settings) -> Monitoring:
 
 def test_a_bias_of_thirty_percent_fires_in_every_kind_of_segment(biased: Monitoring) -> None:
     assert biased.bias["alarm"].all()
-    assert set(biased.bias["segment_kind"]) == {"everything", "location_id", "abc_class", "demand_class"}
+    assert set(biased.bias["segment_kind"]) == {"everything", "location_id", "category"}
     everything = biased.bias.set_index("segment_kind").loc["everything"]
     assert everything["bias"] == pytest.approx(0.3, abs=0.03)
     assert everything["cumulative_error_units"] > everything["limit_units"]

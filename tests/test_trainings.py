@@ -1,0 +1,86 @@
+"""Training of the demand forecast from the marts of a small home: what is judged, served and explained."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_marts import small_home
+
+from ml.forecast import load
+from ml.forecast_baselines import BaselineForecaster, train_recent
+from ml.forecast_combination import CombinedForecaster
+from orchestration.settings import Settings
+from orchestration.training import Trained
+from orchestration.trainings import train_demand_forecast
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return small_home(tmp_path_factory.mktemp("home"), days=56)
+
+
+@pytest.fixture(scope="module")
+def first(home: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path]:
+    folder = tmp_path_factory.mktemp("model")
+    return train_demand_forecast(home, folder, None), folder
+
+
+def test_the_first_training_serves_the_mixture(first: tuple[Trained, Path]) -> None:
+    trained, folder = first
+    served = load(folder)
+    assert trained.verdict["passed"].all()
+    assert isinstance(served, CombinedForecaster)
+    assert list(served.members) == ["xgboost", "recent"]
+
+
+def test_every_baseline_stands_in_the_verdict_and_only_the_floor_blocks(first: tuple[Trained, Path]) -> None:
+    verdict = first[0].verdict.set_index("criterion")
+    assert verdict.index[verdict["blocks"]].tolist() == [
+        "wrmsse over seasonal_naive, all",
+        "pinball over seasonal_naive, all",
+    ]
+    assert {"wrmsse over recent, all", "pinball over recent, location_id north, surely"} <= set(verdict.index)
+    assert verdict.index.str.startswith("calibration at").sum() == 11
+
+
+def test_figures_of_every_recipe_are_kept(first: tuple[Trained, Path]) -> None:
+    names = set(first[0].metrics)
+    assert {"wrmsse", "pinball", "recent_pinball", "xgboost_pinball", "seasonal_naive_wrmsse"} <= names
+
+
+def test_contributions_explain_the_coming_forecasts(first: tuple[Trained, Path]) -> None:
+    trained, _ = first
+    split = trained.tables["contributions"]
+    groups = [name for name in split if name.endswith("_units") and name not in ("level_units", "mean_units")]
+    assert (split["period_start"] > pd.Timestamp("2024-05-01")).all()
+    assert (split["level_units"] + split[groups].sum(axis=1)).to_numpy() == pytest.approx(
+        split["mean_units"].to_numpy()
+    )
+    assert {"contributions_typical", "contributions_worst", "importance"} <= set(trained.figures)
+    assert trained.tables["importance"]["group"].iloc[0] == "season"
+
+
+def test_a_champion_of_another_recipe_is_beaten_in_every_segment_or_stays(
+    home: Settings, first: tuple[Trained, Path], tmp_path: Path
+) -> None:
+    champion, candidate = tmp_path / "champion", tmp_path / "candidate"
+    load(first[1]).members["xgboost"].save(champion)
+    judged = train_demand_forecast(home, candidate, champion).verdict.set_index("criterion")
+    assert judged["blocks"].all()
+    assert "pinball over xgboost, demand_class smooth, surely" in judged.index
+    assert isinstance(load(candidate), CombinedForecaster)
+
+
+def test_too_little_history_to_judge_leaves_recent_demand(tmp_path: Path) -> None:
+    home = small_home(tmp_path / "home", days=20, series=3)
+    trained = train_demand_forecast(home, tmp_path / "model", None)
+    assert isinstance(load(tmp_path / "model"), BaselineForecaster)
+    assert "20 days of history are too few" in trained.verdict["criterion"].iloc[0]
+
+
+def test_a_candidate_below_the_floor_leaves_recent_demand(tmp_path: Path) -> None:
+    # The last week repeats exactly: nothing can beat the seasonal naive.
+    home = small_home(tmp_path / "home", days=49, series=6, repeats=True)
+    trained = train_demand_forecast(home, tmp_path / "model", None)
+    assert load(tmp_path / "model") == train_recent(pd.DataFrame(), freq="D", horizon=7)
+    assert "wrmsse over seasonal_naive, all" in trained.verdict["criterion"].iloc[0]
