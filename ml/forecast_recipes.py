@@ -69,5 +69,6 @@ def _recipe_of(forecaster: DemandForecaster | BaselineForecaster) -> tuple[str, 
         for field in dataclasses.fields(Settings)
         if getattr(forecaster.settings, field.name) != field.default
     }
-    name = f"{BOOSTER} with {', '.join(f'{key} {value}' for key, value in changed.items())}"
+    # MLflow refuses commas and brackets in the names of metrics, which begin with that of the recipe.
+    name = f"{BOOSTER} with {' '.join(f'{key} {value}' for key, value in changed.items())}"
     return name, functools.partial(train, settings=forecaster.settings)

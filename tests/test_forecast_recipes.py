@@ -54,7 +54,7 @@ def test_a_champion_of_other_settings_is_refitted_with_them(demand, boosted, tmp
     other = dataclasses.replace(Settings(), rounds=12, depth=3)
     train(demand, freq="D", horizon=7, settings=other).save(tmp_path)
     field = line_up(load(tmp_path))
-    assert field.champion == "xgboost with rounds 12, depth 3"
+    assert field.champion == "xgboost with rounds 12 depth 3"
     assert field.recipes[field.champion](demand, freq="D", horizon=7).settings == other
 
 
