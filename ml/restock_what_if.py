@@ -22,7 +22,8 @@ class Scenario:
     Attributes:
         name: how the result is labelled.
         demand_factor: every demand draw times this; 1.2 = 20 % more.
-        extra_lead_periods: whole periods added to every lead time.
+        extra_lead_periods: whole periods added to every lead time; the paths are made longer by as many
+            (`longer_paths`), so that no item falls out.
         target_value: service level instead of the policy's own, for service targets.
         unit_cost_factor: every unit cost times this.
         budget: money for all orders together; None = no limit.
@@ -90,11 +91,38 @@ def what_if(
             service = policy["target_type"].isin(["cycle_service_level", "fill_rate"])
             rule = policy.assign(target_value=policy["target_value"].mask(service, scenario.target_value))
         drawn = paths if scenario.demand_factor == 1.0 else paths * np.float32(scenario.demand_factor)
+        drawn = longer_paths(drawn, scenario.extra_lead_periods, seed=seed)
         lines, _, benefit = recommend(keys, drawn, position, open_orders, changed, rule, lots=lots, seed=seed)
         rows.append(_summary(scenario, lines, benefit, changed, suppliers))
     table = pd.DataFrame(rows)
     table["order_cost_change"] = table["order_cost"] - table["order_cost"].iloc[0]
     return table
+
+
+def longer_paths(
+    paths: npt.NDArray[np.float32], extra: int, *, season: int = 7, seed: int = 0
+) -> npt.NDArray[np.float32]:
+    """Return paths that reach further: a period beyond the horizon draws what the one a season before it draws.
+
+    The paths are put in another order for each further season, so that what lies beyond the horizon does not repeat
+    what came before it in the same path.
+
+    Args:
+        paths: units [items, n, horizon].
+        extra: further periods, from 0 on.
+        season: periods after which demand repeats its pattern; a shorter horizon repeats as a whole.
+        seed: decides the order.
+
+    Returns:
+        units [items, n, horizon + extra]; the first `horizon` periods are those given.
+    """
+    if extra <= 0:
+        return paths
+    _, n, horizon = paths.shape
+    last = paths[:, :, -min(season, horizon) :]
+    generator = np.random.default_rng(seed)
+    further = [last[:, generator.permutation(n)] for _ in range(-(-extra // last.shape[2]))]
+    return np.concatenate([paths, *further], axis=2)[:, :, : horizon + extra]
 
 
 def _summary(

@@ -1,7 +1,7 @@
 """The archive: every published forecast and decision beside the inputs it was made from; only ever added to.
 
-A folder `archive/<as-of>_<hash>/` holds what the models and the restock engine said, the tables they read (the demand
-history by its content hash; raw and `ingested_until` make it again) and `archive.json` with versions and seeds.
+A folder `archive/<as-of>_<hash>/` holds what the models and the restock engine said, the tables the decision rests on
+and `archive.json` with versions and seeds: enough to make it again (`orchestration.decisions.reproduce`).
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from orchestration.settings import Settings, export_path
 from orchestration.warehouse import Build
 
 DECISION_INPUTS = ("marts.fct_stock_position", "marts.fct_open_orders", "marts.fct_replenishment_terms")
-_HISTORY = "marts.fct_daily_demand"
+ARCHIVED_INPUTS = (*DECISION_INPUTS, "marts.fct_daily_demand", "marts.fct_planned_days")
 
 
 def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Mapping[str, str]]) -> str:
@@ -29,8 +29,8 @@ def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Map
         OSError: the disk is full or not writable; nothing half-written stays.
     """
     predictions = sorted(settings.predictions.glob("*.parquet"))
-    inputs = [export_path(settings, relation) for relation in DECISION_INPUTS]
-    hashes = {path.stem: content_hash(path)[1] for path in [*predictions, *inputs, export_path(settings, _HISTORY)]}
+    inputs = [export_path(settings, relation) for relation in ARCHIVED_INPUTS]
+    hashes = {path.stem: content_hash(path)[1] for path in [*predictions, *inputs]}
     known = {"as_of": build.as_of, "models": models, "content": hashes, "code_version": code_version()}
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     folder = settings.archive / f"{build.as_of}_{digest}"
@@ -50,6 +50,22 @@ def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Map
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder.name
+
+
+def archive_of_day(settings: Settings, as_of: str) -> str:
+    """Return the name of the latest archive of a business day, ISO.
+
+    Raises:
+        FileNotFoundError: there is none; the message lists the latest days.
+    """
+    made = [
+        (json.loads(path.read_text())["build"]["ingested_until"], path.parent.name)
+        for path in settings.archive.glob(f"{as_of}_*/archive.json")
+    ]
+    if not made:
+        days = ", ".join(sorted({path.name.split("_")[0] for path in settings.archive.glob("[!.]*")})[-5:]) or "none"
+        raise FileNotFoundError(f"the archive of {settings.home} has nothing of {as_of}; its latest days are: {days}")
+    return max(made)[1]
 
 
 def archived(settings: Settings, name: str) -> Path:

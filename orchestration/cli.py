@@ -237,6 +237,8 @@ cli.add_command(cli_ingest.quarantine)
 cli.add_command(cli_ingest.stream)
 cli.add_command(cli_restock.policy)
 cli.add_command(cli_restock.proposals)
+cli.add_command(cli_restock.reproduce)
+cli.add_command(cli_restock.what_if)
 
 
 @cli.group()

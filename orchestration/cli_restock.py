@@ -1,6 +1,7 @@
 """Commands of planners: restock policies, proposals for the ERP, what-if and the reproduction of past decisions."""
 
 import getpass
+import json
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -330,3 +331,117 @@ def _every_proposal(store: "Store", state: str) -> list["Proposal"]:
     while page := store.proposals(state=state, after=found[-1].proposal_id if found else ""):
         found += page
     return found
+
+
+@click.command("what-if")
+@click.option("--demand", type=float, metavar="PERCENT", help="Demand so much higher, as in 20; lower with a minus.")
+@click.option("--lead-time", type=int, metavar="DAYS", help="Every lead time so many days longer.")
+@click.option("--service", type=float, metavar="LEVEL", help="Another service level, as in 0.98.")
+def what_if(demand: float | None, lead_time: int | None, service: float | None) -> None:
+    """Show what the next orders would be under other conditions; nothing is changed.
+
+    Each condition by itself beside the orders as they are, and all of them at once where several are given.
+    """
+    from ml.forecast import load
+    from ml.restock_what_if import Scenario
+    from ml.tracking import FolderHashError, Tracking
+    from orchestration.decisions import compare_scenarios
+
+    if demand is not None and demand <= -100:
+        raise click.ClickException(f"--demand {demand:g} leaves no demand; give more than -100")
+    if lead_time is not None and lead_time < 0:
+        raise click.ClickException(f"--lead-time {lead_time} is negative; give whole days from 0 on")
+    if service is not None and not 0 < service < 1:
+        raise click.ClickException(f"--service {service:g} is no service level; give one between 0 and 1, as in 0.98")
+    changes: dict[str, dict[str, Any]] = {}
+    if demand is not None:
+        changes[f"demand {demand:+g} %"] = {"demand_factor": 1 + demand / 100}
+    if lead_time is not None:
+        changes[f"lead time {lead_time:+d} days"] = {"extra_lead_periods": lead_time}
+    if service is not None:
+        changes[f"service level {service:g}"] = {"target_value": service}
+    if not changes:
+        raise click.ClickException("give at least one of --demand, --lead-time and --service")
+    if len(changes) > 1:
+        changes["all at once"] = {name: value for change in changes.values() for name, value in change.items()}
+    settings = home_settings()
+    tracking = Tracking(settings.tracking_uri, settings.artifact_root)
+    champion = tracking.champion("demand_forecast")
+    if champion is None:
+        raise click.ClickException("demand_forecast has no champion yet: run `inventorybot run` first")
+    try:
+        forecaster = load(tracking.load_folder(champion))
+        table = compare_scenarios(settings, forecaster, [Scenario(name, **change) for name, change in changes.items()])
+    except (FileNotFoundError, FolderHashError) as error:
+        raise click.ClickException(str(error)) from error
+    header = ["", "lines", "units", "spend", "change", "expected stock-outs", "excess units", "exceptions"]
+    rows = [
+        [
+            *(row.scenario, f"{row.order_lines:,}", f"{row.order_units:,.0f}", f"{row.order_cost:,.2f}"),
+            *(f"{row.order_cost_change:+,.2f}", f"{row.expected_stockouts:,.1f}", f"{row.excess_units:,.0f}"),
+            f"{row.exception_lines:,}",
+        ]
+        for row in table.itertuples()
+    ]
+    click.echo(listing(header, rows))
+
+
+@click.command()
+@click.option("--as-of", metavar="DAY", type=_DAY, help="Business day; the latest archive of it is made again.")
+@click.option("--generation", metavar="GENERATION", help="Published generation, as `inventorybot status` names it.")
+def reproduce(as_of: datetime | None, generation: str | None) -> None:
+    """Make archived recommendations again from their archived inputs, and compare every column.
+
+    Without an option those of the current generation. Ends with code 1 where something differs.
+    """
+    from ml.tracking import FolderHashError, Tracking
+    from orchestration import decisions
+    from orchestration.archive import archive_of_day
+
+    if as_of and generation:
+        raise click.ClickException("give --as-of or --generation, not both")
+    settings = home_settings()
+    tracking = Tracking(settings.tracking_uri, settings.artifact_root)
+    try:
+        archive = (
+            archive_of_day(settings, as_of.date().isoformat())
+            if as_of
+            else _archive_of_generation(settings, generation)
+        )
+        found = decisions.reproduce(settings, archive, tracking)
+    except (FileNotFoundError, FolderHashError) as error:
+        raise click.ClickException(str(error)) from error
+    count = sum(found.differences.values()) + found.only_archived + found.only_made_again
+    click.echo(f"{found.archive}: {found.lines:,} recommendations made again from their archived inputs")
+    click.echo(f"columns: {', '.join(found.columns)}")
+    click.echo(
+        "code: the same version"
+        if found.code_then == found.code_now
+        else f"code: {found.code_then} then, {found.code_now} now"
+    )
+    for column, cells in found.differences.items():
+        click.echo(f"  {column}: {cells:,} lines differ")
+    if found.only_archived or found.only_made_again:
+        click.echo(f"  {found.only_archived:,} lines are missing now, {found.only_made_again:,} are new")
+    click.echo(f"{count:,} differences")
+    if not found.is_equal:
+        raise SystemExit(1)
+
+
+def _archive_of_generation(settings: Settings, generation: str | None) -> str:
+    from orchestration.archive import archive_of_day
+    from orchestration.publication import current_manifest
+
+    if generation is None:
+        manifest = current_manifest(settings.published)
+        if manifest is None:
+            raise click.ClickException(f"nothing is published in {settings.home} yet: run `inventorybot run` first")
+    else:
+        file = settings.published / f"wh_{generation}.json"
+        if not file.exists():
+            kept = ", ".join(sorted(path.stem.removeprefix("wh_") for path in settings.published.glob("wh_*.json")))
+            raise click.ClickException(
+                f"generation {generation!r} is not kept; kept are {kept or 'none'}. Name its day with --as-of"
+            )
+        manifest = json.loads(file.read_text())
+    return str(manifest.get("archive") or archive_of_day(settings, manifest["as_of"]))

@@ -86,6 +86,7 @@ def publish(
     descriptions: Mapping[str, tuple[str, Mapping[str, str]]],
     keep: int,
     outbox: "Outbox",
+    archive: str,
 ) -> Publication:
     """Publish the exported relations as the current generation, unless their content is current already.
 
@@ -105,6 +106,7 @@ def publish(
         descriptions: per relation its description and those of its columns; they become SQL comments.
         keep: generations left on disk, the current one included.
         outbox: the lines the run proposes and the order lines it has seen.
+        archive: name of the archive folder with its decisions and their inputs.
 
     Returns:
         The publication; a failure before the switch leaves the previous generation current.
@@ -135,6 +137,7 @@ def publish(
             "ledger": {"sequence": sequence, "hash": head},
             "models": models,
             "code_version": code_version,
+            "archive": archive,
             "content_hash": total,
             "tables": {
                 table.relation: {"rows": table.rows, "hash": table.hash, "file": table.file} for table in tables

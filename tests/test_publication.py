@@ -50,6 +50,7 @@ def publish_one(
         descriptions={"marts.dim_products": ("What is sold. One row per sku.", {"sku": "Stock keeping unit"})},
         keep=keep,
         outbox=Outbox(date(2011, 12, 8), lines or [], store.open_orders().version if seen is None else seen, {}),
+        archive="2011-12-08_0",
     )
 
 

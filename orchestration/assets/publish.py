@@ -64,6 +64,7 @@ def generation(
         descriptions=RELATIONS,
         keep=settings.generations_kept,
         outbox=outbox_of(settings, build, ledger),
+        archive=archived,
     )
     rows = "\n".join(f"| {table.relation} | {table.rows:,} | `{table.hash}` |" for table in publication.tables)
     proposals = publication.proposals

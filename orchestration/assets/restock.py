@@ -2,21 +2,12 @@
 
 from collections.abc import Iterator
 
-import pandas as pd
 from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResult, asset, multi_asset
 
 from orchestration import outbox
 from orchestration.archive import DECISION_INPUTS
-from orchestration.frames import (
-    demand_history,
-    open_orders,
-    planned_days,
-    restock_policy,
-    restock_terms,
-    segmented_items,
-    standard_policy,
-    stock_position,
-)
+from orchestration.decisions import decide
+from orchestration.frames import segmented_items, standard_policy
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import champion_of
 from orchestration.warehouse import read_build, write_predictions
@@ -102,24 +93,12 @@ def open_proposals(context: AssetExecutionContext, home: HomeResource, store: St
 def restock_lines(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
 ) -> MaterializeResult[None]:
-    """Decide every line from sampled demand paths, a chunk of items at a time."""
+    """Decide every line with the champion's demand paths."""
     from ml.forecast import load
-    from ml.restock import recommend
 
     settings, registry = home.settings(), tracking.open()
     champion = champion_of("demand_forecast", registry, store.open())
-    forecaster = load(registry.load_folder(champion))
-    terms, position, orders = restock_terms(settings), stock_position(settings), open_orders(settings)
-    policy = restock_policy(settings)
-    chunks = forecaster.sample_paths(
-        demand_history(settings),
-        settings.path_count,
-        planned_days(settings, forecaster.horizon),
-        keys=terms[["sku", "location_id"]],
-        seed=settings.seed,
-    )
-    parts = [recommend(keys, paths, position, orders, terms, policy, seed=settings.seed)[0] for keys, paths in chunks]
-    lines = pd.concat(parts, ignore_index=True)
+    lines = decide(settings, load(registry.load_folder(champion)))
     write_predictions(settings, "restock_lines", lines, read_build(settings), champion.version)
     return MaterializeResult(
         metadata={

@@ -1,0 +1,168 @@
+"""One restock decision from the files it rests on: of today, of an archived day made again, or under other conditions.
+
+Belongs here: what the daily job, `reproduce` and `what-if` share. Does not: the decision itself (ml/restock.py).
+"""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import duckdb
+
+from orchestration import frames
+from orchestration.archive import ARCHIVED_INPUTS, archived
+from orchestration.fingerprints import code_version
+from orchestration.settings import Settings
+from orchestration.warehouse import Build, write_predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.forecast import DemandForecaster
+    from ml.forecast_baselines import BaselineForecaster
+    from ml.forecast_combination import CombinedForecaster
+    from ml.restock_what_if import Scenario
+    from ml.tracking import Tracking
+
+    Saved: TypeAlias = DemandForecaster | BaselineForecaster | CombinedForecaster
+
+_LINES = "restock_lines"
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """An archived decision beside the same one made again.
+
+    Attributes:
+        archive: name of the archive folder.
+        lines: archived recommendations.
+        columns: columns compared.
+        differences: cells that differ by column; columns without difference are left out.
+        only_archived: lines that were not made again.
+        only_made_again: lines that the archive does not hold.
+        code_then: version of the code that made the archive.
+        code_now: version of the present code.
+    """
+
+    archive: str
+    lines: int
+    columns: list[str]
+    differences: dict[str, int]
+    only_archived: int
+    only_made_again: int
+    code_then: str
+    code_now: str
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.differences or self.only_archived or self.only_made_again)
+
+
+def decide(settings: Settings, forecaster: "Saved") -> "pd.DataFrame":
+    """Return the restock line of every item with terms, from sampled demand paths, a chunk of items at a time."""
+    import pandas as pd
+
+    from ml.restock import recommend
+
+    terms, position = frames.restock_terms(settings), frames.stock_position(settings)
+    orders, policy = frames.open_orders(settings), frames.restock_policy(settings)
+    chunks = forecaster.sample_paths(
+        frames.demand_history(settings),
+        settings.path_count,
+        frames.planned_days(settings, forecaster.horizon),
+        keys=terms[["sku", "location_id"]],
+        seed=settings.seed,
+    )
+    parts = [recommend(keys, paths, position, orders, terms, policy, seed=settings.seed)[0] for keys, paths in chunks]
+    return pd.concat(parts, ignore_index=True)
+
+
+def compare_scenarios(settings: Settings, forecaster: "Saved", scenarios: "Sequence[Scenario]") -> "pd.DataFrame":
+    """Return what the latest build would order as it is and under each scenario; nothing is written.
+
+    Returns:
+        Columns of `ml.restock_what_if.what_if`, one row per scenario, "as it is" first.
+    """
+    import pandas as pd
+
+    from ml.restock_what_if import what_if
+
+    terms, position = frames.restock_terms(settings), frames.stock_position(settings)
+    orders, policy = frames.open_orders(settings), frames.restock_policy(settings)
+    chunks = forecaster.sample_paths(
+        frames.demand_history(settings),
+        settings.path_count,
+        frames.planned_days(settings, forecaster.horizon),
+        keys=terms[["sku", "location_id"]],
+        seed=settings.seed,
+    )
+    parts = [
+        what_if(keys, paths, position, orders, terms, policy, list(scenarios), seed=settings.seed)
+        for keys, paths in chunks
+    ]
+    # Without a shared budget the items are independent: what the chunks come to adds up.
+    return pd.concat(parts).groupby("scenario", sort=False).sum().reset_index()
+
+
+def reproduce(settings: Settings, archive: str, tracking: "Tracking") -> Reproduction:
+    """Make an archived decision again, from its archived inputs and the model version it names, and compare.
+
+    Raises:
+        FileNotFoundError: there is no such archive, or it lacks an input; the message says which.
+        ml.tracking.FolderHashError: the model is not what its gate judged.
+    """
+    from ml.forecast import load
+
+    folder = archived(settings, archive)
+    details = json.loads((folder / "archive.json").read_text())
+    version = tracking.version("demand_forecast", details["models"]["demand_forecast"]["version"])
+    forecaster = load(tracking.load_folder(version))
+    with tempfile.TemporaryDirectory(prefix="inventorybot_") as scratch:
+        then = replace(settings, home=Path(scratch), path_count=details["path_count"], seed=details["seed"])
+        _lay_out(folder, then)
+        (then.predictions / f"{_LINES}.parquet").unlink()
+        made = write_predictions(then, _LINES, decide(then, forecaster), Build(**details["build"]), version.version)
+        found = _difference(folder / f"{_LINES}.parquet", made)
+    return Reproduction(archive, *found, details["code_version"], code_version())
+
+
+def _lay_out(folder: Path, then: Settings) -> None:
+    """Show the flat archive as the home that the frames read."""
+    exports = {relation.split(".")[1]: relation.split(".")[0] for relation in ARCHIVED_INPUTS}
+    missing = sorted(exports.keys() - {path.stem for path in folder.glob("*.parquet")})
+    if missing:
+        raise FileNotFoundError(
+            f"the archive {folder} lacks {', '.join(missing)}: an earlier version of this software made it, and it "
+            "can be read but not made again"
+        )
+    for path in folder.glob("*.parquet"):
+        target = then.exports / exports[path.stem] if path.stem in exports else then.predictions
+        target.mkdir(parents=True, exist_ok=True)
+        (target / path.name).symlink_to(path.resolve())
+
+
+def _difference(before: Path, after: Path) -> tuple[int, list[str], dict[str, int], int, int]:
+    with duckdb.connect() as connection:
+        for name, path in (("archived", before), ("made", after)):
+            connection.execute(f"create view {name} as select * from read_parquet('{path}')")
+        columns = [name for name, *_ in connection.sql("describe archived").fetchall()]
+        compared = [name for name in columns if name not in ("sku", "location_id")]
+        counts = ", ".join(
+            f'count(*) filter (where archived."{name}" is distinct from made."{name}")' for name in compared
+        )
+        joined = "archived inner join made using (sku, location_id)"
+        differing = connection.sql(f"select {counts} from {joined}").fetchall()[0]
+        lines, only_archived, only_made = (
+            connection.sql(f"select count(*) from {source}").fetchall()[0][0]
+            for source in (
+                "archived",
+                "archived anti join made using (sku, location_id)",
+                "made anti join archived using (sku, location_id)",
+            )
+        )
+    differences = {name: count for name, count in zip(compared, differing, strict=True) if count}
+    return lines, columns, differences, only_archived, only_made

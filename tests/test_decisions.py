@@ -1,0 +1,188 @@
+"""Decisions made again and decisions under other conditions, on a small home with a registered model."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from small_marts import AS_OF, build_of, small_home
+from test_training import fitted
+
+from ml.forecast_baselines import train_recent
+from ml.restock_what_if import Scenario, longer_paths
+from ml.tracking import Tracking
+from orchestration.archive import archive_decisions, archive_of_day
+from orchestration.decisions import compare_scenarios, decide, reproduce
+from orchestration.frames import demand_history, standard_policy
+from orchestration.restock_policies import effective_policies
+from orchestration.settings import Settings
+from orchestration.training import When, bring_up_to_date, pinned_models
+from orchestration.warehouse import write_predictions
+from serving.store import Store
+
+MODEL = "demand_forecast"
+KEYS = "select sku, location_id from read_parquet('{marts}/dim_item_locations.parquet')"
+MARTS = {
+    "fct_replenishment_terms": """
+        select keys.*, 'S' as supplier_id, 3 as lead_time_days, 3.5 as lead_time_days_mean, 1.0 as lead_time_days_sd,
+            4 as review_period_days, 0 as next_order_in_days, 6 as moq_units, 3 as order_multiple_units,
+            null::integer as shelf_life_days, 1.0::decimal(18, 4) as unit_cost, 2.5::decimal(18, 4) as unit_price
+        from keys
+    """,
+    "fct_stock_position": "select keys.*, 20 as on_hand_units, 1 as reserved_units, 0 as backordered_units from keys",
+    "fct_open_orders": """
+        select keys.*, 2 as periods_ahead, 6 as open_units, 'P' as purchase_order_id, 1 as line from keys limit 3
+    """,
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Tracking, str]:
+    """A home with a champion, a decision and its archive."""
+    folder = tmp_path_factory.mktemp("home")
+    settings = replace(small_home(folder, series=6), path_count=50)
+    marts = settings.exports / "marts"
+    with duckdb.connect() as connection:
+        connection.execute(f"create table keys as {KEYS.format(marts=marts)}")
+        for table, query in MARTS.items():
+            connection.execute(f"copy ({query}) to '{marts / table}.parquet' (format parquet)")
+        settings.predictions.mkdir(parents=True)
+        nothing = (
+            "select '' as sku, '' as location_id, 1 as periods_ahead, 0 as open_units, '' as proposal_id where false"
+        )
+        connection.execute(f"copy ({nothing}) to '{settings.predictions}/open_proposals.parquet' (format parquet)")
+    standard = standard_policy(settings)
+    write_predictions(settings, "restock_policies", effective_policies(standard, standard, [])[0], build_of(), None)
+    url = f"sqlite:///{folder / 'store.sqlite'}"
+    Store.migrate(url)
+    tracking = Tracking(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))
+
+    def fit(target: Path, _champion: object) -> object:
+        trained = fitted(target, passed=True)
+        train_recent(demand_history(settings), freq="D", horizon=14).save(target)
+        return trained
+
+    outcome = bring_up_to_date(
+        MODEL,
+        when=When.MISSING,
+        data=[marts / "fct_daily_demand.parquet"],
+        code=["ml/forecast_baselines.py"],
+        libraries=["numpy"],
+        parameters={},
+        fit=fit,
+        tracking=tracking,
+        store=Store.open(url),
+        run_id="run",
+    )
+    write_predictions(settings, "restock_lines", decide(settings, forecaster(settings)), build_of(), "1")
+    assert outcome.champion is not None
+    return settings, tracking, archive_decisions(settings, build_of(), pinned_models(tracking))
+
+
+def forecaster(settings: Settings):
+    return train_recent(demand_history(settings), freq="D", horizon=14)
+
+
+def copied(home: tuple[Settings, Tracking, str], folder: Path) -> Settings:
+    settings, _, _ = home
+    shutil.copytree(settings.archive, folder / "archive")
+    return replace(settings, home=folder)
+
+
+def test_an_archived_decision_is_made_again_without_a_difference(home):
+    settings, tracking, archive = home
+    found = reproduce(settings, archive, tracking)
+    assert (found.is_equal, found.lines, found.differences) == (True, 6, {})
+    assert {"order_units", "policy_source"} & set(found.columns) == {"order_units"}
+    assert found.code_then == found.code_now
+
+
+def test_it_is_made_again_also_when_the_home_has_moved_on(home, tmp_path):
+    settings = copied(home, tmp_path)
+    assert not settings.exports.exists()
+    assert reproduce(settings, home[2], home[1]).is_equal
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "column"),
+    [
+        ("restock_lines", "order_units = order_units + 1", "order_units"),
+        ("fct_stock_position", "on_hand_units = on_hand_units + 1", "on_hand_units"),
+        ("fct_daily_demand", "demand_units = demand_units * 2", "expected_demand_units"),
+    ],
+)
+def test_a_changed_archive_differs_in_the_column_it_touches(home, tmp_path, file, change, column):
+    settings = copied(home, tmp_path)
+    path = settings.archive / home[2] / f"{file}.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(f"create table changed as select * from read_parquet('{path}')")
+        connection.execute(f"update changed set {change}")
+        connection.execute(f"copy changed to '{path}' (format parquet)")
+    found = reproduce(settings, home[2], home[1])
+    assert found.differences[column] == 6
+
+
+def test_a_line_that_is_not_made_again_is_counted(home, tmp_path):
+    settings = copied(home, tmp_path)
+    path = settings.archive / home[2] / "restock_lines.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(f"create table fewer as select * from read_parquet('{path}') where sku <> 'p00'")
+        connection.execute(f"copy fewer to '{path}' (format parquet)")
+    found = reproduce(settings, home[2], home[1])
+    assert (found.is_equal, found.only_archived, found.only_made_again) == (False, 0, 1)
+
+
+def test_an_archive_without_its_history_is_told(home, tmp_path):
+    settings = copied(home, tmp_path)
+    (settings.archive / home[2] / "fct_daily_demand.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match="lacks fct_daily_demand"):
+        reproduce(settings, home[2], home[1])
+
+
+def test_other_code_is_named(home, tmp_path):
+    settings = copied(home, tmp_path)
+    path = settings.archive / home[2] / "archive.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"code_version": "0.0.1"}))
+    found = reproduce(settings, home[2], home[1])
+    assert (found.code_then, found.is_equal) == ("0.0.1", True)
+
+
+def test_the_archive_of_a_day_is_found_and_a_missing_day_lists_those_there_are(home):
+    settings, _, archive = home
+    assert archive_of_day(settings, AS_OF.isoformat()) == archive
+    with pytest.raises(FileNotFoundError, match=r"nothing of 2024-04-01; its latest days are: 2024-05-01"):
+        archive_of_day(settings, "2024-04-01")
+
+
+def test_the_first_row_of_a_comparison_is_the_decision_as_it_is(home):
+    settings, _, _ = home
+    lines = decide(settings, forecaster(settings))
+    table = compare_scenarios(settings, forecaster(settings), [Scenario("more", demand_factor=1.5)])
+    assert table["scenario"].tolist() == ["as it is", "more"]
+    assert table["order_units"].iloc[0] == lines["order_units"].sum()
+    assert table["order_units"].iloc[1] > table["order_units"].iloc[0]
+
+
+def test_a_longer_lead_time_makes_no_item_an_exception_and_orders_more(home):
+    settings, _, _ = home
+    table = compare_scenarios(settings, forecaster(settings), [Scenario("longer", extra_lead_periods=12)])
+    assert table["exception_lines"].tolist() == [0, 0]
+    assert table["order_units"].iloc[1] > table["order_units"].iloc[0]
+
+
+def test_longer_paths_keep_what_was_drawn_and_the_mean_of_the_last_season():
+    paths = np.random.default_rng(1).poisson(3.0, (2, 40, 9)).astype(np.float32)
+    longer = longer_paths(paths, 10)
+    assert longer.shape == (2, 40, 19)
+    assert (longer[:, :, :9] == paths).all()
+    assert np.allclose(longer[:, :, 9:16].mean(axis=1), paths[:, :, 2:].mean(axis=1))
+
+
+def test_a_comparison_leaves_production_untouched(home):
+    settings, _, _ = home
+    files = {path: path.stat().st_mtime_ns for path in settings.home.rglob("*.parquet")}
+    compare_scenarios(settings, forecaster(settings), [Scenario("longer", extra_lead_periods=2)])
+    assert {path: path.stat().st_mtime_ns for path in settings.home.rglob("*.parquet")} == files
