@@ -127,14 +127,13 @@
             and (batch_id, source_file, source_row) not in (
                 select (settlement.batch_id, settlement.source_file, settlement.source_row)
                 from (
-                    select unnest(settled) as settlement
-                    from read_json(
-                        '{{ manifests }}', maximum_object_size = 1073741824, columns = {
-                            batch_id: 'varchar',
-                            settled: 'struct(batch_id varchar, source_file varchar, source_row integer)[]'
-                        }
-                    )
-                    {% if until %}where batch_id <= '{{ until }}'{% endif %}
+                    {# As text: read_json sets aside memory for the largest object it may meet, once for every thread. #}
+                    select unnest(from_json(
+                        content -> 'settled',
+                        '[{"batch_id": "varchar", "source_file": "varchar", "source_row": "integer"}]'
+                    )) as settlement
+                    from read_text('{{ manifests }}')
+                    {% if until %}where content ->> 'batch_id' <= '{{ until }}'{% endif %}
                 )
             )
         {% endif %}
