@@ -5,6 +5,8 @@ Here belongs the choice between lines. What one line wants is decided in `ml.res
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -36,28 +38,54 @@ def allocate(
     Raises:
         ValueError: lines and benefits disagree about a line's units, or a supplier is named twice.
     """
+    return allocate_each(lines, benefits, suppliers, [budget])[0]
+
+
+def allocate_each(
+    lines: pd.DataFrame, benefits: pd.DataFrame, suppliers: pd.DataFrame, budgets: Sequence[float | None]
+) -> list[pd.DataFrame]:
+    """Choose the blocks to buy once for each budget, as `allocate` does; the blocks are ranked only once.
+
+    Args:
+        lines: as of `allocate`.
+        benefits: likewise.
+        suppliers: likewise.
+        budgets: money for all orders together, one plan each; None = no limit.
+
+    Returns:
+        A frame as of `allocate` for each budget, in their order.
+
+    Raises:
+        ValueError: as of `allocate`.
+    """
     _check(lines, benefits, suppliers)
     out = lines[[*KEYS, "supplier_id", "order_units"]].reset_index(drop=True)
-    if budget is not None and not budget > 0:
-        return _nothing(out, budget)
-    blocks = _ranked(benefits, suppliers)
-    blocks = _within_capacity(blocks, suppliers)
-    taken = blocks
-    if budget is not None:
-        # A bundle shares one rank and fits whole or not at all.
-        bundles = blocks.groupby("bundle", sort=False)["order_cost"].sum()
-        spent = bundles.cumsum()
-        over = np.flatnonzero(spent.to_numpy() > budget + 1e-9)
-        kept = bundles.index[: over[0]] if over.size else bundles.index
-        taken = blocks[blocks["bundle"].isin(kept)]
+    blocks = _within_capacity(_ranked(benefits, suppliers), suppliers)
+    # A bundle shares one rank and fits whole or not at all.
+    spent = blocks.groupby("bundle", sort=False)["order_cost"].sum().cumsum()
+    waiting = set(benefits["supplier_id"]) - set(blocks["supplier_id"])
+    plans = []
+    for budget in budgets:
+        if budget is not None and not budget > 0:
+            plans.append(_nothing(out, budget))
+            continue
+        taken = blocks
+        if budget is not None:
+            over = np.flatnonzero(spent.to_numpy() > budget + 1e-9)
+            kept = spent.index[: over[0]] if over.size else spent.index
+            taken = blocks[blocks["bundle"].isin(kept)]
+        plans.append(_plan(out, taken, waiting))
+    return plans
+
+
+def _plan(out: pd.DataFrame, taken: pd.DataFrame, waiting: set[object]) -> pd.DataFrame:
     bought = taken.groupby(KEYS)[["units", "order_cost", "benefit"]].sum().rename(columns={"units": "allocated_units"})
-    out = out.merge(bought, left_on=KEYS, right_index=True, how="left").fillna(
+    plan = out.merge(bought, left_on=KEYS, right_index=True, how="left").fillna(
         {"allocated_units": 0.0, "order_cost": 0.0, "benefit": 0.0}
     )
     for name, digits in (("allocated_units", 3), ("order_cost", 4), ("benefit", 6)):
-        out[name] = out[name].round(digits)
-    waiting = set(benefits["supplier_id"]) - set(blocks["supplier_id"])
-    return _explained(out, waiting)
+        plan[name] = plan[name].round(digits)
+    return _explained(plan, waiting)
 
 
 def _check(lines: pd.DataFrame, benefits: pd.DataFrame, suppliers: pd.DataFrame) -> None:

@@ -9,6 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.restock import LINE_COLUMNS, allocate, recommend, transfer
+from ml.restock_allocate import allocate_each
+
+# A loaded disk makes the database of examples dearer than the tests.
+QUICK = settings(deadline=None, database=None)
 
 
 def item(sku: str = "A", location: str = "L1", **columns: object) -> dict[str, object]:
@@ -111,7 +115,7 @@ def test_lines_have_the_contracts_columns():
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=40, deadline=None)
+@settings(QUICK, max_examples=40)
 def test_the_identities_of_a_line_hold_to_the_thousandth(seed: int):
     lines, terms, _ = recommend(*random_world(seed))
     whole = {
@@ -270,7 +274,7 @@ def best_benefit(benefits: pd.DataFrame, budget: float) -> float:
 
 
 @given(seed=st.integers(0, 10_000), budget=st.integers(1, 60))
-@settings(max_examples=40, deadline=None)
+@settings(QUICK, max_examples=40)
 def test_allocation_is_within_the_first_unfitting_block_of_the_optimum(seed: int, budget: int):
     benefits = random_blocks(seed)
     plan = allocate(lines_of(benefits), benefits, NO_MINIMUM, budget)
@@ -282,15 +286,23 @@ def test_allocation_is_within_the_first_unfitting_block_of_the_optimum(seed: int
 
 
 @given(seed=st.integers(0, 10_000), minimum=st.sampled_from([0.0, 8.0, 25.0]))
-@settings(max_examples=25, deadline=None)
+@settings(QUICK, max_examples=25)
 def test_plans_nest_as_the_budget_grows(seed: int, minimum: float):
     benefits = random_blocks(seed)
     suppliers = pd.DataFrame({"supplier_id": ["S", "T"], "minimum_order_value": [minimum, 0.0]})
     before = np.zeros(8)
-    for budget in (3, 6, 12, 20, 35, 60, 200):
-        units = allocate(lines_of(benefits), benefits, suppliers, budget)["allocated_units"].to_numpy()
+    for plan in allocate_each(lines_of(benefits), benefits, suppliers, (3, 6, 12, 20, 35, 60, 200)):
+        units = plan["allocated_units"].to_numpy()
         assert (units >= before).all()
         before = units
+
+
+def test_a_plan_among_many_budgets_is_the_plan_of_that_budget():
+    benefits = random_blocks(5)
+    budgets = [0, 12, 35, None]
+    plans = allocate_each(lines_of(benefits), benefits, NO_MINIMUM, budgets)
+    for budget, plan in zip(budgets, plans, strict=True):
+        pd.testing.assert_frame_equal(plan, allocate(lines_of(benefits), benefits, NO_MINIMUM, budget))
 
 
 def test_without_a_budget_every_line_gets_what_it_wants():
@@ -365,7 +377,7 @@ def test_nothing_moves_where_nobody_is_short():
 
 
 @given(more=st.floats(0, 20))
-@settings(max_examples=20, deadline=None)
+@settings(QUICK, max_examples=20)
 def test_more_demand_never_orders_less(more: float):
     less = decide(poisson(2.0, n=200), terms={"order_multiple_units": 3})[0]["order_units"]
     assert decide(poisson(2.0, n=200) + more, terms={"order_multiple_units": 3})[0]["order_units"] >= less
