@@ -78,7 +78,7 @@ def test_twenty_exports_leave_one_row_per_proposal(url: str) -> None:
 def test_an_export_that_fails_half_way_leaves_nothing(url: str) -> None:
     import psycopg
 
-    broken = replace(PROPOSAL, proposal_id="20111208-3-1", detail={"expected_arrival_date": "tomorrow"})
+    broken = replace(PROPOSAL, proposal_id="20111208-3-1", detail={"expected_arrival_date": "no day"})
     with pytest.raises(psycopg.Error):
         upsert_postgresql(url, [PROPOSAL, broken])
     with psycopg.connect(url) as connection:
