@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -51,13 +52,17 @@ def test_a_write_that_fails_leaves_the_file_before_it(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def url() -> str:
+def url() -> Iterator[str]:
+    import psycopg
+
     server = os.environ.get("POSTGRES_URL")
     if not server:
         pytest.fail(
             "POSTGRES_URL names no PostgreSQL server; start one and set it, as postgresql://user@host/postgres."
         )
-    return server
+    yield server
+    with psycopg.connect(server) as connection:
+        connection.execute(f"drop schema if exists {SCHEMA} cascade")
 
 
 @pytest.mark.services
@@ -70,7 +75,6 @@ def test_twenty_exports_leave_one_row_per_proposal(url: str) -> None:
         rows = connection.execute(
             f"select sku, order_units from {SCHEMA}.purchase_order_proposals order by sku"
         ).fetchall()
-        connection.execute(f"drop schema {SCHEMA} cascade")
     assert rows == [("CUP", Decimal("48.000")), ("MUG", Decimal("48.000"))]
 
 
