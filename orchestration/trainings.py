@@ -226,7 +226,8 @@ def _forecast_card(
             "|---|---|---|---|---|",
             *lines,
             "",
-            "A day out of stock is a lower bound of demand. Brand-new items borrow from items like them.",
+            "A day out of stock is a lower bound of demand. Brand-new items borrow from items like them. Contributions",
+            "explain the booster's share of a forecast.",
         ]
     )
 
