@@ -1,6 +1,7 @@
 """The raw assets on a small home: every way in, and what one broken way does to the others."""
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -52,44 +53,45 @@ class Home:
         connection.close()
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    home = Home(tmp_path)
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, ExecuteInProcessResult]]:
+    """A home whose files bring the source pos and whose database brings erp, and pos by a second door."""
+    home = Home(tmp_path_factory.mktemp("home"))
     Store.migrate(home.url)
-    write_landing(tmp_path / "landing")
-    (tmp_path / "sources.yml").write_text(SOURCES)
-    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
-    monkeypatch.delenv("INVENTORYBOT_LANDING", raising=False)
-    monkeypatch.setenv("ERP_URL", f"sqlite:///{tmp_path}/erp.sqlite")
-    monkeypatch.delenv("GONE_URL", raising=False)
-    return home
-
-
-def test_a_run_pulls_what_the_sources_file_names_beside_the_files(home: Home) -> None:
+    write_landing(home.folder / "landing")
+    (home.folder / "sources.yml").write_text(SOURCES)
     home.sell("erp")
-    assert home.ingest().success
-    assert home.doors() == [("movements.csv", len(movements())), ("sql:erp", 1)]
+    home.sell("pos")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INVENTORYBOT_HOME", str(home.folder))
+        patch.delenv("INVENTORYBOT_LANDING", raising=False)
+        patch.setenv("ERP_URL", f"sqlite:///{home.folder}/erp.sqlite")
+        patch.delenv("GONE_URL", raising=False)
+        yield home, home.ingest()
 
 
-def test_a_source_that_cannot_be_read_stops_alone_and_is_told(home: Home) -> None:
-    home.sell("erp")
-    checks = {check.check_name: check for check in home.ingest().get_asset_check_evaluations()}
+Ingested = tuple[Home, ExecuteInProcessResult]
+
+
+def test_a_run_pulls_what_the_sources_file_names_beside_the_files(ingested: Ingested) -> None:
+    assert ingested[0].doors() == [("movements.csv", len(movements())), ("sql:erp", 1)]
+
+
+def test_a_source_that_cannot_be_read_stops_alone_and_is_told(ingested: Ingested) -> None:
+    checks = {check.check_name: check for check in ingested[1].get_asset_check_evaluations()}
     assert (checks["sources"].passed, checks["expectations"].passed) == (False, True)
     assert "sql:gone: the environment variable GONE_URL is not set" in str(checks["sources"].metadata["failures"].value)
 
 
-def test_a_sale_of_a_source_that_comes_by_files_is_refused_by_another_door(home: Home) -> None:
-    home.sell("pos")
-    assert home.ingest().success
-    files = f"{home.folder}/raw/stock_movements/*/quarantined.parquet"
+def test_a_sale_of_a_source_that_comes_by_files_is_refused_by_another_door(ingested: Ingested) -> None:
+    files = f"{ingested[0].folder}/raw/stock_movements/*/quarantined.parquet"
     ((rule, reason),) = duckdb.sql(f"select rule, reason from '{files}'").fetchall()
     assert rule == "second_door"
     assert "source 'pos' comes by landing" in reason
 
 
-def test_a_second_ingest_of_unchanged_sources_makes_no_batch(home: Home) -> None:
-    home.sell("erp")
-    home.ingest()
+def test_a_second_ingest_of_unchanged_sources_makes_no_batch(ingested: Ingested) -> None:
+    home, _ = ingested
     before = sorted((home.folder / "raw" / "stock_movements").iterdir())
-    home.ingest()
+    assert home.ingest().success
     assert sorted((home.folder / "raw" / "stock_movements").iterdir()) == before
