@@ -1,4 +1,4 @@
-"""A combination of recipes: each demand class gets the one, or the even mixture, that did best on unseen periods.
+"""A combination of recipes: the first, and per demand class another or the even mixture where that was clearly better.
 
 Here: choosing the shares from what earlier windows showed, and forecasting with them. Not here: the gate.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ml import metrics
@@ -214,30 +215,31 @@ class Combination:
 
         Args:
             fitted: name -> forecaster; the members are among them.
-            tried: as `choose_weights`, forecasts whose periods have passed; empty = even shares.
+            tried: as `choose_weights`, forecasts whose periods have passed; empty = the first member stands.
         """
         members = {name: cast("Member", fitted[name]) for name in self.members}
         return CombinedForecaster(members, choose_weights(tried, self.members))
 
 
-def choose_weights(tried: pd.DataFrame, names: Sequence[str], *, margin: float = 0.005) -> dict[str, dict[str, float]]:
+def choose_weights(tried: pd.DataFrame, names: Sequence[str], *, margin: float = 0.02) -> dict[str, dict[str, float]]:
     """Return for each demand class the member, or the even mixture of two or all, with the least pinball loss.
 
-    The whole sample decides for classes with fewer than 10 series. A class departs from the best choice over all only
-    for a gain above `margin`: small differences on a few windows are noise.
+    The first member stands unless another choice gains more than `margin` over all, and a class departs from what
+    stands over all only for such a gain: small differences on a few overlapping windows are noise, and the loss of
+    single periods says little of sums over a lead time, whose upper quantiles decide orders. The whole sample decides
+    for classes with fewer than 10 series.
 
     Args:
         tried: recipe, window, sku, location_id, period_start, demand_class, actual_units, q05_units ... of forecasts
-            and what happened; as `Evaluation.forecasts`. Empty = even shares.
+            and what happened; as `Evaluation.forecasts`. Empty = the first stands.
         names: recipes.
         margin: least relative gain.
 
     Returns:
         demand class -> name -> share.
     """
-    even = {name: 1.0 / len(names) for name in names}
     if tried.empty:
-        return {one: dict(even) for one in CLASSES}
+        return {one: {name: float(name == names[0]) for name in names} for one in CLASSES}
     keys = ["window", *KEYS, "period_start"]
     aligned = {name: tried[tried["recipe"] == name].sort_values(keys, kind="stable") for name in names}
     first = aligned[names[0]]
@@ -249,15 +251,18 @@ def choose_weights(tried: pd.DataFrame, names: Sequence[str], *, margin: float =
     for choice in choices:
         mixed = mixed_quantiles([quantiles[name] for name in choice])
         losses[choice] = metrics.pinball_loss(actual[:, None], mixed, np.asarray(QUANTILE_LEVELS)).mean(axis=1)
-    usual = min(choices, key=lambda choice: losses[choice].mean())
+
+    def best_of(standing: tuple[str, ...], inside: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+        best = min(choices, key=lambda choice: losses[choice][inside].mean())
+        return best if losses[best][inside].mean() < (1.0 - margin) * losses[standing][inside].mean() else standing
+
+    usual = best_of(choices[0], np.ones(len(first), dtype=bool))
     result = {}
     for one in CLASSES:
         inside = classes == one
         chosen = usual
         if len(first.loc[inside, KEYS].drop_duplicates()) >= 10:
-            best = min(choices, key=lambda choice: losses[choice][inside].mean())
-            if losses[best][inside].mean() < (1.0 - margin) * losses[usual][inside].mean():
-                chosen = best
+            chosen = best_of(usual, inside)
         result[one] = {name: (1.0 / len(chosen) if name in chosen else 0.0) for name in names}
     return result
 

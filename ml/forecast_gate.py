@@ -35,8 +35,8 @@ def verdict(
     What a criterion that is not met does depends on what the challenger would replace:
 
     * No champion: overall against the floor blocks. Orders need a forecast, and beating the floor earns the place.
-    * A champion of the same recipe: overall and calibration block. In its segments the champion is no better, being
-      the same recipe fitted to older data.
+    * A champion of the same recipe: overall against the floor and calibration block. Beside the other rivals the
+      champion is no better, being the same recipe fitted to older data.
     * A champion of another recipe: everything blocks. A change must be shown to harm nobody.
 
     Args:
@@ -80,7 +80,7 @@ def verdict(
         for measure, (own, other) in measures.items():
             ours, peers = own.fillna(0.0).to_numpy(), other.fillna(0.0).to_numpy()
             rows.append(
-                (f"{measure} over {rival}, all", _ratio(ours.sum(), peers.sum()), 1.0, rival == floor or not is_first)
+                (f"{measure} over {rival}, all", _ratio(ours.sum(), peers.sum()), 1.0, rival == floor or is_change)
             )
             for kind in SEGMENTS:
                 for segment, inside in pairs.groupby(kind).indices.items():

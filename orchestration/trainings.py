@@ -211,8 +211,8 @@ def _forecast_card(
         [
             f"Daily demand of every sku and location, {horizon} days ahead: mean, quantiles and joint sample paths.",
             "",
-            "The forecast of each demand class is the member, or the even mixture of members, that did best on periods",
-            "none had seen:",
+            "The forecast of each demand class is the first member, unless another or the even mixture was clearly",
+            "better on periods none had seen:",
             "",
             f"| demand class | {' | '.join(members)} |",
             f"|---|{'---|' * len(members)}",

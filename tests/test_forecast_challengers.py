@@ -80,8 +80,16 @@ def test_a_class_that_differs_gets_its_own_member(tried):
     assert choose_weights(spoilt(classed, half), ["naive", "recent"])["smooth"] == {"naive": 0.0, "recent": 1.0}
 
 
-def test_nothing_tried_yet_means_even_shares():
-    assert choose_weights(pd.DataFrame(), ["a", "b"]) == {key: {"a": 0.5, "b": 0.5} for key in CLASSES}
+def test_the_first_member_stands_where_nothing_was_tried_yet():
+    assert choose_weights(pd.DataFrame(), ["a", "b"]) == {key: {"a": 1.0, "b": 0.0} for key in CLASSES}
+
+
+def test_the_first_member_stands_against_a_small_gain(tried):
+    recent = tried[tried["recipe"] == "recent"]
+    columns = list(QUANTILE_COLUMNS)
+    slightly_worse = recent.assign(recipe="first", **{name: 1.002 * recent[name] for name in columns})
+    both = pd.concat([slightly_worse, recent.assign(recipe="second")])
+    assert all(shares["first"] == 1.0 for shares in choose_weights(both, ["first", "second"]).values())
 
 
 def test_the_mixture_of_a_distribution_with_itself_is_itself():
@@ -167,7 +175,8 @@ def test_a_combination_is_scored_beside_its_members_and_learns_from_earlier_wind
     pinball = scored.windows.pivot(index="window", columns="recipe", values="pinball")
     assert scored.segments["recipe"].unique().tolist() == ["recent", "naive", "mix"]
     # Nothing had been seen before the first window; from the second on the better member is known.
-    assert pinball.loc[0, "mix"] not in pinball.loc[0, ["recent", "naive"]].to_list()
+    assert pinball.loc[0, "mix"] == pinball.loc[0, "recent"]
+    assert pinball.loc[2, "mix"] != pinball.loc[2, "recent"]
     assert set(scored.tried["recipe"]) == {"recent", "naive"}
 
 
