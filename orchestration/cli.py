@@ -96,9 +96,12 @@ def _run_job(job: str, as_of: str | None) -> None:
         raise click.ClickException(str(error)) from error
     from orchestration.summary import summarise
 
-    click.echo(summarise(settings))
+    is_published = (settings.published / "current.duckdb").exists()
+    if succeeded or is_published:
+        click.echo(summarise(settings))
     if not succeeded:
-        click.echo("The run FAILED; the generation published before is still the current one.", err=True)
+        still = "the generation published before is still the current one" if is_published else "nothing is published yet"
+        click.echo(f"The run FAILED, for the reason above; {still}.", err=True)
         sys.exit(_FAILED)
 
 
