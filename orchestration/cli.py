@@ -96,11 +96,11 @@ def _run_job(job: str, as_of: str | None) -> None:
         raise click.ClickException(str(error)) from error
     from orchestration.summary import summarise
 
-    is_published = (settings.published / "current.duckdb").exists()
-    if succeeded or is_published:
+    was_published = (settings.published / "current.duckdb").exists()
+    if succeeded or was_published:
         click.echo(summarise(settings))
     if not succeeded:
-        still = "the generation published before is still the current one" if is_published else "nothing is published yet"
+        still = "the generation published before stays current" if was_published else "nothing is published yet"
         click.echo(f"The run FAILED, for the reason above; {still}.", err=True)
         sys.exit(_FAILED)
 
