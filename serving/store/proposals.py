@@ -306,7 +306,9 @@ def line_appeared(connection: Connection, orders: Mapping[str, str], *, author: 
     changed: list[str] = []
     waiting = {
         row.proposal_id: row
-        for row in connection.execute(select(proposals).where(proposals.c.has_order_line.is_(False)))
+        for row in connection.execute(
+            select(proposals.c.proposal_id, proposals.c.erp_order).where(proposals.c.has_order_line.is_(False))
+        )
         if row.proposal_id in orders
     }
     if not waiting:
