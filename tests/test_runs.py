@@ -14,6 +14,8 @@ import duckdb
 import pytest
 from small_landing import DAYS, MOVEMENT_COLUMNS, add_file, movements, write_landing
 
+from serving.store import Proposal, Store
+
 COMMAND = str(Path(sys.executable).parent / "inventorybot")
 
 
@@ -125,6 +127,25 @@ def test_a_second_run_publishes_nothing(home: Path, second_run: tuple[Path, str,
     copy, _, told = second_run
     assert "unchanged, nothing published" in told
     assert generation(copy) == generation(home)
+
+
+def proposals_of(home: Path) -> list[Proposal]:
+    with Store.open(f"sqlite:///{home / 'online_store.sqlite'}") as store:
+        return store.proposals()
+
+
+def test_every_order_is_proposed_once_and_a_second_run_proposes_nothing(
+    home: Path, second_run: tuple[Path, str, str]
+) -> None:
+    ordered = read(home, "select sku from reporting.restock_recommendations where status = 'order' order by sku")
+    assert sorted((made.sku,) for made in proposals_of(home)) == ordered
+    assert proposals_of(second_run[0]) == proposals_of(home)
+
+
+def test_the_published_decision_is_made_again_without_a_difference(home: Path) -> None:
+    result = inventorybot(home, "reproduce")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.endswith("\n0 differences\n")
 
 
 @pytest.fixture(scope="module")
