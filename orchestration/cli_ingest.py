@@ -274,8 +274,7 @@ def stream(
         beside.write_text(json.dumps(movement_json_schema(load_contract()), indent=2), encoding="utf-8")
         beside.replace(schema)
     # By the environment, not as an argument: an address may hold a password, and arguments are seen by everyone.
-    os.environ["INVENTORYBOT_STORE_URL"] = settings.store_url
-    os.execv(
+    os.execve(
         sys.executable,
         [
             *(sys.executable, "-m", "serving", "stream"),
@@ -286,6 +285,7 @@ def stream(
             *(["--client-settings", str(client_settings)] if client_settings else []),
             *(argument for topic in topics for argument in ("--topic", topic)),
         ],
+        os.environ | {"INVENTORYBOT_STORE_URL": settings.store_url},
     )
 
 

@@ -218,7 +218,7 @@ def test_a_home_without_a_required_table_says_which_and_publishes_nothing(tmp_pa
     result = inventorybot(tmp_path, "run")
     assert result.returncode == 1
     assert "suppliers" in result.stderr
-    assert "Nothing is published" in result.stdout
+    assert "nothing is published yet" in result.stderr
     assert not list((tmp_path / "published").iterdir())
 
 
