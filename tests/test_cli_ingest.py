@@ -380,7 +380,7 @@ def test_the_state_of_the_stream_is_told_every_few_seconds_and_when_it_begins_to
 
 def test_a_password_in_the_address_of_the_store_is_no_argument(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[list[str], dict[str, str]]] = []
-    monkeypatch.setattr(os, "execve", lambda program, arguments, surroundings: started.append((arguments, surroundings)))
+    monkeypatch.setattr(os, "execve", lambda program, arguments, env: started.append((arguments, env)))
     home.succeed("stream", "--bootstrap-servers", "a:1", "--topic", "t")
     arguments, surroundings = started[0]
     assert not any(str(home.folder / "online_store") in argument for argument in arguments)
