@@ -57,7 +57,7 @@ test-services: setup ## the tests that need a server; starts the servers
 	@bash infra/test_services.sh
 
 test-deep: setup ## the long proofs
-	@$(BIN)/pytest -m deep
+	@$(BIN)/pytest -m deep -o faulthandler_timeout=3600
 
 bench: setup ## measure, on data from BENCH_DATA; results in tests/benchmarks/results
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
