@@ -5,7 +5,7 @@ Belongs here: what the daily job, `reproduce` and `what-if` share. Does not: the
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,6 +19,8 @@ from orchestration.settings import Settings
 from orchestration.warehouse import Build, write_predictions
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
     from ml.forecast import DemandForecaster
@@ -70,15 +72,22 @@ def decide(settings: Settings, forecaster: "Saved") -> "pd.DataFrame":
 
     terms, position = frames.restock_terms(settings), frames.stock_position(settings)
     orders, policy = frames.open_orders(settings), frames.restock_policy(settings)
-    chunks = forecaster.sample_paths(
+    chunks = _demand_paths(settings, forecaster, terms)
+    parts = [recommend(keys, paths, position, orders, terms, policy, seed=settings.seed)[0] for keys, paths in chunks]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _demand_paths(
+    settings: Settings, forecaster: "Saved", terms: "pd.DataFrame"
+) -> "Iterator[tuple[pd.DataFrame, npt.NDArray[np.float32]]]":
+    """Return the sampled demand of every item with terms, a chunk of items at a time."""
+    return forecaster.sample_paths(
         frames.demand_history(settings),
         settings.path_count,
         frames.planned_days(settings, forecaster.horizon),
         keys=terms[["sku", "location_id"]],
         seed=settings.seed,
     )
-    parts = [recommend(keys, paths, position, orders, terms, policy, seed=settings.seed)[0] for keys, paths in chunks]
-    return pd.concat(parts, ignore_index=True)
 
 
 def compare_scenarios(settings: Settings, forecaster: "Saved", scenarios: "Sequence[Scenario]") -> "pd.DataFrame":
@@ -93,13 +102,7 @@ def compare_scenarios(settings: Settings, forecaster: "Saved", scenarios: "Seque
 
     terms, position = frames.restock_terms(settings), frames.stock_position(settings)
     orders, policy = frames.open_orders(settings), frames.restock_policy(settings)
-    chunks = forecaster.sample_paths(
-        frames.demand_history(settings),
-        settings.path_count,
-        frames.planned_days(settings, forecaster.horizon),
-        keys=terms[["sku", "location_id"]],
-        seed=settings.seed,
-    )
+    chunks = _demand_paths(settings, forecaster, terms)
     parts = [
         what_if(keys, paths, position, orders, terms, policy, list(scenarios), seed=settings.seed)
         for keys, paths in chunks

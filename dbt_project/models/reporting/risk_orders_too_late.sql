@@ -23,7 +23,8 @@ empty_days as (
         sum(forecasts.mean_units) as lost_units
     from late
     inner join forecasts on late.sku = forecasts.sku and late.location_id = forecasts.location_id
-    where forecasts.day >= late.stockout_date_50 and (forecasts.day < late.expected_arrival_date or late.expected_arrival_date is null)
+    where forecasts.day >= late.stockout_date_50
+        and forecasts.day < late.expected_arrival_date
     group by late.sku, late.location_id
 ),
 
