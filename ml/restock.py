@@ -96,7 +96,7 @@ def recommend(
 
     - cycle_service_level: that quantile of the demand of the protection interval.
     - fill_rate: the least level whose cycle serves that share of its demand from stock.
-    - cost: the level with the least expected holding and shortage cost of the cycle.
+    - cost: the level with the least expected holding and shortage cost; a unit is held until it is sold.
 
     Where unmet demand is lost, what will be lost before the order can arrive need not be bought: that is the term
     lost_before_arrival.
@@ -114,7 +114,9 @@ def recommend(
             target_value, unmet_demand (lost_sales or backorders), holding_cost (money per unit left at the end of a
             period), shortage_cost (money per unit lost, or per unit and period that waits) and optionally order_rule
             (order_up_to, reorder_point_order_up_to, reorder_point_quantity, min_max), order_quantity_units,
-            min_units, max_units, demand_model (simulated, normal, poisson, negative_binomial), dampener_units.
+            min_units, max_units, demand_model (simulated, normal, poisson, negative_binomial), dampener_units and
+            held_until_sold (share of the time from the end of the cycle to its sale for which a cost target charges
+            a unit left over; default 1, 0 = the next order is sure to want it, as the newsvendor's salvage at cost).
         lots: sku, location_id, units, expires_in_periods (the last period in which they can be sold).
         seed: base of the lead-time draws, keyed by (seed, sku, location_id): one more item changes no other's line.
 
@@ -461,7 +463,13 @@ class _Part:
     position: Thousandths
     expiring: Thousandths
     mean_demand: Doubles
+    leftover_cost: Doubles
     pipeline: Pipeline
+
+    @property
+    def last_need(self) -> Floats:
+        """What must have come by the end of the cycle [m, n]."""
+        return np.where(self.lost_sales[:, None], self.pipeline.worst_need, self.pipeline.end_net)
 
 
 def _recommend_part(
@@ -520,6 +528,7 @@ def _recommend_part(
         position=inputs.on_hand[rows] + schedule.on_order[rows] - owed,
         expiring=expiring,
         mean_demand=mean_demand,
+        leftover_cost=holding * _column(policy, "held_until_sold", 1.0) / np.maximum(mean_demand.mean(axis=1), 1e-9),
         pipeline=pipeline,
     )
     level, wanted = _levels(part, policy)
@@ -633,7 +642,7 @@ def _levels(part: _Part, policy: pd.DataFrame) -> tuple[Thousandths, Thousandths
     if by_cost.any():
         rows = np.flatnonzero(by_cost)
         unlost = _cost_quantity(part, rows, pipeline.demand_to[:, rows], pipeline.interval_demand[rows])
-        dated = _cost_quantity(part, rows, pipeline.need[:, rows], pipeline.worst_need[rows])
+        dated = _cost_quantity(part, rows, pipeline.need[:, rows], part.last_need[rows])
         # Receipts due inside the cycle may come too late for its first periods: then more than the level is worth it.
         level[rows] = unlost + _units(part.expiring[rows])
         level[rows] = np.where(dated > 0, np.maximum(level[rows], position[rows] + dated), level[rows])
@@ -649,7 +658,12 @@ def _levels(part: _Part, policy: pd.DataFrame) -> tuple[Thousandths, Thousandths
 
 
 def _cost_quantity(part: _Part, rows: npt.NDArray[np.int64], values: Floats, last: Floats) -> Doubles:
-    """Solve b·P(last > q) = h·Σ P(value ≤ q) where demand is lost, Σ [(h + b)·P(value ≤ q) − b] = 0 where it waits."""
+    """Solve b·P(last > q) = h·Σ P(value ≤ q) + (h/d)·E(q − last)⁺ where demand is lost (d = demand of a period).
+
+    Where it waits: Σ [(h + b)·P(value ≤ q) − b] + (h/d)·E(q − last)⁺ = 0. The first sum is the time a further unit
+    is held within the cycle, the second the time until it is sold: without it a level that falls later leaves the
+    stock of the highest level on the shelf.
+    """
     n = last.shape[1]
     lost = part.lost_sales[rows]
     holding, shortage = part.holding[rows], part.shortage[rows]
@@ -659,6 +673,7 @@ def _cost_quantity(part: _Part, rows: npt.NDArray[np.int64], values: Floats, las
         np.where(lost, holding, holding + shortage),
         last,
         np.where(lost, shortage, 0.0),
+        part.leftover_cost[rows],
         np.where(lost, shortage, shortage * periods) * n,
     )
 
@@ -747,7 +762,10 @@ def _sellable_in_shelf_life(part: _Part, terms: pd.DataFrame, arrival: npt.NDArr
 
 
 def _worthwhile(part: _Part, quantity: Thousandths, multiple: Thousandths, least: Thousandths) -> Thousandths:
-    """For a cost target return the cheaper of the whole packs above and below, or nothing where that is cheapest."""
+    """For a cost target return the cheaper of the whole packs above and below, or nothing where that is cheapest.
+
+    What is not ordered now can be ordered at the next review: the cycle alone is compared.
+    """
     rows = np.flatnonzero((part.target == "cost") & (quantity > 0) & (part.rule == "order_up_to"))
     if not rows.size:
         return quantity
@@ -757,9 +775,11 @@ def _worthwhile(part: _Part, quantity: Thousandths, multiple: Thousandths, least
         expected_cycle_cost(
             part.pipeline.need[:, rows],
             part.pipeline.worst_need[rows],
+            part.last_need[rows],
             _units(candidate),
             part.holding[rows],
             part.shortage[rows],
+            np.zeros(rows.size),
             part.lost_sales[rows],
         )
         for candidate in candidates
@@ -851,9 +871,11 @@ def _cost_at(part: _Part, rows: npt.NDArray[np.int64], by_cost: Flags, quantity:
             cost[chosen] = expected_cycle_cost(
                 need,
                 pipeline.worst_need[at],
+                part.last_need[at],
                 quantity[chosen],
                 part.holding[at],
                 part.shortage[at],
+                part.leftover_cost[at] * each_period,
                 part.lost_sales[at],
             )
     return cost

@@ -179,30 +179,34 @@ def _tail_quantile(ordered: Doubles, level: Doubles) -> Doubles:
 
 
 def weighted_quantity(
-    values: Floats, weight: Doubles, extra: Floats, extra_weight: Doubles, target: Doubles
+    values: Floats, weight: Doubles, last: Floats, last_weight: Doubles, leftover_cost: Doubles, target: Doubles
 ) -> Doubles:
-    """Return per item the smallest q with weight·#(values ≤ q) + extra_weight·#(extra ≤ q) ≥ target.
+    """Return per item the smallest q with w·#(values ≤ q) + l·#(last ≤ q) + c·Σ(q − last)⁺ ≥ target.
 
-    That is the first-order condition of a cost that is convex in the quantity ordered.
+    w is weight, l last_weight, c leftover_cost: the first-order condition of a cost convex in the quantity ordered.
 
     Args:
         values: [cycle, m, n], +inf where there is none.
         weight: [m].
-        extra: [m, n].
-        extra_weight: [m].
+        last: what must have come by the end of the cycle [m, n].
+        last_weight: [m].
+        leftover_cost: money per unit left at the end of the cycle, for each unit that is to be sold before it [m].
         target: [m].
 
     Returns:
         Quantities [m], within 1e-7 of the range above the exact ones.
     """
     finite = np.where(np.isfinite(values), values, np.nan)
-    low: Doubles = np.minimum(np.nanmin(finite, axis=(0, 2)), extra.min(axis=1)).astype(np.float64) - 1.0
-    high: Doubles = np.maximum(np.nanmax(finite, axis=(0, 2)), extra.max(axis=1)).astype(np.float64)
+    low: Doubles = np.minimum(np.nanmin(finite, axis=(0, 2)), last.min(axis=1)).astype(np.float64) - 1.0
+    high: Doubles = np.maximum(np.nanmax(finite, axis=(0, 2)), last.max(axis=1)).astype(np.float64)
+    charged = bool((leftover_cost > 0).any())
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         cut = middle.astype(np.float32)[:, None]
         reached = weight * np.count_nonzero(values <= cut[None], axis=2).sum(axis=0)
-        reached = reached + extra_weight * np.count_nonzero(extra <= cut, axis=1)
+        reached = reached + last_weight * np.count_nonzero(last <= cut, axis=1)
+        if charged:
+            reached = reached + leftover_cost * np.maximum(cut - last, 0).sum(axis=1, dtype=np.float64)
         enough = reached >= target - 1e-9
         high = np.where(enough, middle, high)
         low = np.where(enough, low, middle)
@@ -243,17 +247,29 @@ def fill_rate_quantity(
 
 
 def expected_cycle_cost(
-    need: Floats, worst_need: Floats, quantity: Doubles, holding: Doubles, shortage: Doubles, lost_sales: Flags
+    need: Floats,
+    worst_need: Floats,
+    last: Floats,
+    quantity: Doubles,
+    holding: Doubles,
+    shortage: Doubles,
+    leftover_cost: Doubles,
+    lost_sales: Flags,
 ) -> Doubles:
-    """Return the expected holding and shortage cost of the cycle for one quantity per item.
+    """Return the expected holding and shortage cost of one quantity per item.
+
+    A unit is held for each period of the cycle that ends with it on the shelf; the units left at the end of the cycle
+    are held on until they are sold one after the other: u units at a demand of d a period for u² / 2d unit-periods.
 
     Args:
         need: [cycle, m, n], +inf where an item's cycle has no such period.
         worst_need: [m, n].
+        last: what must have come by the end of the cycle [m, n].
         quantity: units ordered [m].
         holding: money per unit left at the end of a period [m].
         shortage: money per unit lost, or per unit and period that waits [m].
-        lost_sales: which of the two [m].
+        leftover_cost: holding cost over the demand of a period, money; 0 = what is left is charged no longer [m].
+        lost_sales: whether unmet demand is lost [m].
 
     Returns:
         Money [m].
@@ -263,5 +279,6 @@ def expected_cycle_cost(
     left = np.maximum(cut[None] - need, 0).sum(axis=(0, 2), dtype=np.float64) / n
     waiting = np.maximum(np.where(np.isfinite(need), need, -np.inf) - cut[None], 0).sum(axis=(0, 2), dtype=np.float64)
     lost = np.maximum(worst_need - cut, 0).sum(axis=1, dtype=np.float64) / n
-    cost: Doubles = holding * left + shortage * np.where(lost_sales, lost, waiting / n)
+    leftover = (np.maximum(cut - last, 0) ** 2).sum(axis=1, dtype=np.float64) / n
+    cost: Doubles = holding * left + shortage * np.where(lost_sales, lost, waiting / n) + leftover_cost * leftover / 2
     return cost

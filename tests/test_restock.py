@@ -396,10 +396,27 @@ def test_a_higher_service_target_never_orders_less(target: str, unmet: str):
 
 
 def test_a_cost_target_meets_the_newsvendor():
-    policy = {"target_type": "cost", "holding_cost": 2.0, "shortage_cost": 18.0}
+    policy = {"target_type": "cost", "holding_cost": 2.0, "shortage_cost": 18.0, "held_until_sold": 0.0}
     line, _, _ = decide(poisson(40.0, n=20_000), terms={"lead_time_periods": 2}, policy=policy)
     # One period's shortage of backorders: the 18 / (2 + 18) quantile of three periods' Poisson demand.
     assert line["order_up_to_units"] == pytest.approx(poisson_quantile(0.9, 120), abs=1)
+
+
+def test_a_cost_target_is_the_cheapest_quantity_when_a_unit_is_held_until_it_is_sold():
+    holding, shortage, review = 0.02, 1.0, 2
+    paths = poisson(0.4, periods=12, n=500)[0]
+    policy = {"target_type": "cost", "holding_cost": holding, "shortage_cost": shortage, "unmet_demand": "lost_sales"}
+    line, _, _ = decide(paths[None], terms={"lead_time_periods": 1, "review_periods": review}, policy=policy)
+
+    def cost(bought: int) -> float:
+        # The shelf is empty and all of the first period is lost; then two periods, then one unit after the other.
+        asked = np.cumsum(paths[:, 1 : 1 + review], axis=1)
+        left = np.maximum(bought - asked, 0)
+        lost = np.maximum(asked[:, -1] - bought, 0)
+        until_sold = left[:, -1] ** 2 / (2 * paths.mean())
+        return float((holding * (left.sum(axis=1) + until_sold) + shortage * lost).mean())
+
+    assert line["order_units"] == min(range(12), key=cost)
 
 
 def poisson_quantile(level: float, mean: float) -> float:

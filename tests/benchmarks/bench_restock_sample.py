@@ -160,6 +160,8 @@ class Window:
         self.start_at = int(data.days.get_loc(self.start))
         self.last_at = int(data.days.get_loc(last))
         self.demand = data.true_demand(lines)
+        # Orders that are left out are left out of the record too: a day cannot have sold more than was asked of it.
+        self.recorded = data.recorded if len(lines) == len(data.lines) else np.fmin(data.recorded, self.demand)
         shown = slice(0, self.last_at + 1)
         days = data.days[shown]
         self.frame = pd.DataFrame(
@@ -222,7 +224,7 @@ class Window:
     def seen(self, t: int, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
         """Return demand as known at the end of day t and where it is a lower bound: the record, then own sales."""
         own = slice(self.start_at + 1, t + 1)
-        demand, bound = self.data.recorded[:, : t + 1].copy(), ~self.data.in_stock[:, : t + 1]
+        demand, bound = self.recorded[:, : t + 1].copy(), ~self.data.in_stock[:, : t + 1]
         demand[:, own], bound[:, own] = seen.demand[:, own], seen.is_lower_bound[:, own]
         return demand, bound
 

@@ -30,8 +30,8 @@ RESULTS = ROOT / "tests" / "benchmarks" / "results" / "restock_vn2.txt"
 KEYS = ["sku", "location_id"]
 HOLDING, SHORTAGE, LEAD, WARM_UP = 0.2, 1.0, 2, 11
 # Chosen on weeks 79–104 (and unchanged by 79–130): equal shares of booster and level, negative-binomial counts with
-# variance m + m²/4, and a third of the shortage cost per unit left: a unit too many is not sure to be sold next week.
-BOOSTER_SHARE, SHAPE, HOLDING_PLANNED = 0.5, 4.0, SHORTAGE / 3
+# variance m + m²/4. The costs are the challenge's own: the engine holds a unit until it is sold.
+BOOSTER_SHARE, SHAPE = 0.5, 4.0
 LEVEL_DECAY, LEVEL_WEEKS, REFIT_WEEKS, DRAWS = 0.92, 26, 8, 1000
 
 
@@ -175,7 +175,7 @@ def cost_policy(data: Vn2) -> pd.DataFrame:
         target_type="cost",
         target_value=np.nan,
         unmet_demand="lost_sales",
-        holding_cost=HOLDING_PLANNED,
+        holding_cost=HOLDING,
         shortage_cost=SHORTAGE,
     )
 
