@@ -45,16 +45,18 @@ ORDER_RULES = ("order_up_to", "reorder_point_order_up_to", "reorder_point_quanti
 DEMAND_MODELS = ("simulated", "normal", "poisson", "negative_binomial")
 LINE_COLUMNS = [
     "sku", "location_id", "supplier_id", "target_type", "target_value", "protection_periods", "expected_demand_units",
-    "safety_stock_units", "order_up_to_units", "on_hand_units", "on_order_units", "on_order_not_counted_units",
-    "reserved_units", "backordered_units", "inventory_position_units", "shortfall_units", "moq_added_units",
-    "multiple_added_units", "reduced_units", "order_units", "order_packs", "arrival_period", "stockout_period_50",
-    "stockout_period_10", "stockout_probability_without_order", "stockout_probability_with_order",
-    "days_of_cover_before", "days_of_cover_after", "status", "exception",
+    "safety_stock_units", "expiring_units", "order_up_to_units", "on_hand_units", "on_order_units",
+    "on_order_not_counted_units", "reserved_units", "backordered_units", "inventory_position_units", "shortfall_units",
+    "moq_added_units", "multiple_added_units", "supplier_minimum_added_units", "reduced_units", "order_units",
+    "order_packs", "arrival_period", "stockout_period_50", "stockout_period_10", "stockout_probability_without_order",
+    "stockout_probability_with_order", "lost_units_without_order", "lost_units_with_order", "days_of_cover_before",
+    "days_of_cover_after", "status", "exception",
 ]  # fmt: skip
 TERM_NAMES = (
-    "expected_demand", "uncertainty", "expiring_lots", "on_hand", "on_order", "reserved", "backordered", "surplus",
-    "not_stocked", "above_reorder_point", "lost_before_arrival", "order_up_to_max", "shelf_life", "dampened", "moq",
-    "packs", "not_worth_it", "max_order", "max_stock", "below_moq",
+    "expected_demand", "large_orders", "uncertainty", "expiring_lots", "on_hand", "on_order", "reserved",
+    "backordered", "surplus", "not_stocked", "above_reorder_point", "lost_before_arrival", "order_up_to_max",
+    "shelf_life", "dampened", "moq", "packs", "not_worth_it", "max_order", "max_stock", "below_moq",
+    "supplier_minimum", "held_back",
 )  # fmt: skip
 
 # Paths of so many draws are simulated at once: a period of them (1 MB) stays in the processor's cache.
@@ -115,6 +117,8 @@ def recommend(
             period), shortage_cost (money per unit lost, or per unit and period that waits) and optionally order_rule
             (order_up_to, reorder_point_order_up_to, reorder_point_quantity, min_max), order_quantity_units,
             min_units, max_units, demand_model (simulated, normal, poisson, negative_binomial), dampener_units and
+            largest_order_units (what a day asks beyond it is bought to order: it shapes no level; NaN = no limit),
+            allocated_units (what `allocate` gave the line, whole packs; NaN = what it wants),
             held_until_sold (share of the time from the end of the cycle to its sale for which a cost target charges
             a unit left over; default 1, 0 = the next order is sure to want it, as the newsvendor's salvage at cost).
         lots: sku, location_id, units, expires_in_periods (the last period in which they can be sold).
@@ -124,9 +128,11 @@ def recommend(
         lines: one row per key, `LINE_COLUMNS`; units to 3 decimals, with
             safety_stock = order_up_to − expected_demand, inventory_position = on_hand + on_order − backordered −
             reserved, shortfall = max(order_up_to − inventory_position, 0) and
-            order = shortfall + moq_added + multiple_added − reduced, all exact. Stock-out probabilities are those of
-            the cycle that the order covers; the stock-out periods are the first ones by whose end a stock-out without
-            the order has at least that percentage.
+            order = shortfall + moq_added + multiple_added + supplier_minimum_added − reduced, all exact;
+            expiring_units is the part of the level that replaces lots which expire unsold. Stock-out probabilities
+            and lost units (expected; the most that waits at a time where unmet demand waits) are those of the cycle
+            that the order covers; the stock-out periods are the first ones by whose end a stock-out without the order
+            has at least that percentage.
         terms: sku, location_id, term (`TERM_NAMES`), step, units: the signed terms that sum to order_units.
         benefit: sku, location_id, supplier_id, block, units, order_cost, benefit: what each further block of whole
             packs saves in expected holding and shortage cost, never rising from block to block, the order's own blocks
@@ -490,8 +496,12 @@ def _recommend_part(
         drawn = np.where((broken | negative)[:, None, None], np.float32(0), drawn)
     usable = exception == ""
     mean_demand = drawn.mean(axis=1, dtype=np.float64)
+    largest = _column(policy, "largest_order_units", np.inf)
+    if np.isfinite(largest).any():
+        drawn = np.minimum(drawn, largest.astype(np.float32)[:, None, None])
+    stocked_demand = drawn.mean(axis=1, dtype=np.float64)
 
-    expiring, expired_by = _expiring_units(lots, rows, mean_demand, protection)
+    expiring, expired_by = _expiring_units(lots, rows, stocked_demand, protection)
     owed = inputs.reserved[rows] + inputs.backordered[rows]
     supply = (inputs.on_hand[rows] - owed)[:, None] + np.cumsum(schedule.receipts[rows], axis=1) - expired_by
     leads = draw_lead_times(
@@ -527,15 +537,17 @@ def _recommend_part(
         shortage=_implied_shortage_cost(_column(policy, "shortage_cost", np.nan), holding, review, target, value),
         position=inputs.on_hand[rows] + schedule.on_order[rows] - owed,
         expiring=expiring,
-        mean_demand=mean_demand,
-        leftover_cost=holding * _column(policy, "held_until_sold", 1.0) / np.maximum(mean_demand.mean(axis=1), 1e-9),
+        mean_demand=stocked_demand,
+        leftover_cost=holding * _column(policy, "held_until_sold", 1.0) / np.maximum(stocked_demand.mean(axis=1), 1e-9),
         pipeline=pipeline,
     )
     level, wanted = _levels(part, policy)
-    expected = _thousandths(np.where(np.arange(drawn.shape[2]) < protection[:, None], mean_demand, 0).sum(axis=1))
+    inside = np.arange(drawn.shape[2]) < protection[:, None]
+    expected, stocked = (_thousandths((units * inside).sum(axis=1)) for units in (mean_demand, stocked_demand))
     steps = _steps(part, terms, policy, level, wanted, wait + lead, schedule.not_counted[rows])
     order = np.where(usable, steps["order"], 0)
     shortfall = np.maximum(level - part.position, 0)
+    added = steps["moq"] + steps["packs"] + steps["supplier_minimum"]
     multiple = np.maximum(_thousandths(_column(terms, "order_multiple_units", 1.0)), 1)
 
     def known(values: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> Doubles:
@@ -546,10 +558,12 @@ def _recommend_part(
         cover = [
             np.where(rate > 0, np.maximum(_units(part.position + extra), 0) / rate, np.nan) for extra in (0, order)
         ]
-    stockout = [
-        np.count_nonzero(pipeline.worst_need > _units(extra)[:, None] + SMALLEST_UNITS / 2, axis=1) / drawn.shape[1]
+    short = [
+        np.maximum(pipeline.worst_need - _units(extra).astype(np.float32)[:, None], 0)
         for extra in (np.zeros_like(order), order)
     ]
+    stockout = [np.count_nonzero(units > SMALLEST_UNITS / 2, axis=1) / drawn.shape[1] for units in short]
+    lost = [np.round(units.mean(axis=1, dtype=np.float64), 3) for units in short]
     lines = pd.DataFrame(
         {
             **{name: keys[name] for name in KEYS},
@@ -559,6 +573,7 @@ def _recommend_part(
             "protection_periods": _whole(protection, usable),
             "expected_demand_units": known(_units(expected)),
             "safety_stock_units": known(_units(level - expected)),
+            "expiring_units": known(_units(expiring)),
             "order_up_to_units": known(_units(level)),
             "on_hand_units": _units(inputs.on_hand[rows]),
             "on_order_units": _units(schedule.on_order[rows]),
@@ -569,7 +584,8 @@ def _recommend_part(
             "shortfall_units": known(_units(shortfall)),
             "moq_added_units": known(_units(steps["moq"])),
             "multiple_added_units": known(_units(steps["packs"])),
-            "reduced_units": known(_units(shortfall + steps["moq"] + steps["packs"] - order)),
+            "supplier_minimum_added_units": known(_units(steps["supplier_minimum"])),
+            "reduced_units": known(_units(shortfall + added - order)),
             "order_units": _units(order),
             "order_packs": order / multiple,
             "arrival_period": _whole(wait + lead + 1, usable),
@@ -577,13 +593,15 @@ def _recommend_part(
             "stockout_period_10": _first_period(pipeline.stockout_by, 0.1, usable),
             "stockout_probability_without_order": known(stockout[0]),
             "stockout_probability_with_order": known(stockout[1]),
+            "lost_units_without_order": known(lost[0]),
+            "lost_units_with_order": known(lost[1]),
             "days_of_cover_before": np.round(cover[0], 3),
             "days_of_cover_after": np.round(cover[1], 3),
             "status": np.where(~usable, "exception", np.where(order > 0, "order", "no_order")),
             "exception": [None if fine else text for fine, text in zip(usable, exception, strict=True)],
         }
     )
-    long_terms = _term_rows(part, expected, level, order, steps, inputs, schedule, rows)
+    long_terms = _term_rows(part, expected, stocked, level, steps, inputs, schedule, rows)
     return lines[LINE_COLUMNS], long_terms, _benefit_rows(part, terms, order, multiple, steps["most"])
 
 
@@ -735,7 +753,7 @@ def _steps(
     by_lot = np.where(fixed_quantity & stocked & (lot > 0), -(-quantity // np.maximum(lot, 1)) * lot, quantity)
     change("packs", -(-by_lot // multiple) * multiple)
 
-    room = np.where(within < _UNLIMITED, within - position + multiple - 1, quantity)
+    room = np.where(within < _UNLIMITED, within - position + multiple - 1, _UNLIMITED)
     change("order_up_to_max", np.minimum(quantity, np.maximum(room, 0) // multiple * multiple))
     change("not_worth_it", _worthwhile(part, quantity, multiple, least))
     most_order = _thousandths(_column(terms, "max_order_units", np.inf))
@@ -743,6 +761,9 @@ def _steps(
     change("max_order", np.minimum(quantity, most_order // multiple * multiple))
     change("max_stock", np.minimum(quantity, np.maximum(most_stock, 0) // multiple * multiple))
     change("below_moq", np.where(quantity < least, 0, quantity))
+    given = _thousandths(_column(policy, "allocated_units", np.nan), missing=-1.0)
+    change("supplier_minimum", np.maximum(quantity, given))
+    change("held_back", np.where(given >= 0, np.minimum(quantity, given), quantity))
     steps["order"] = quantity
     steps["most"] = np.maximum(np.minimum(np.minimum(most_order, most_stock), np.maximum(room, quantity)), 0)
     return steps
@@ -793,8 +814,8 @@ def _worthwhile(part: _Part, quantity: Thousandths, multiple: Thousandths, least
 def _term_rows(
     part: _Part,
     expected: Thousandths,
+    stocked: Thousandths,
     level: Thousandths,
-    order: Thousandths,
     steps: dict[str, Thousandths],
     inputs: _Inputs,
     schedule: _Schedule,
@@ -802,7 +823,8 @@ def _term_rows(
 ) -> pd.DataFrame:
     values = {
         "expected_demand": expected,
-        "uncertainty": level - expected - part.expiring,
+        "large_orders": stocked - expected,
+        "uncertainty": level - stocked - part.expiring,
         "expiring_lots": part.expiring,
         "on_hand": -inputs.on_hand[rows],
         "on_order": -schedule.on_order[rows],

@@ -20,15 +20,17 @@ def transfer(
 ) -> pd.DataFrame:
     """Move excess to shortage, cheapest lane first, never making a shortage.
 
-    A location's level is the quantile of its demand over lead time and review period. It can spare what it has at
-    hand, free of promises, beyond that level; it is short of what its inventory position lacks to it.
+    A location's level is the one it orders up to, or the quantile of its demand over lead time and review period. It
+    can spare what it has at hand, free of promises, beyond that level, and what would lie there longer than the move
+    costs; it is short of what its inventory position lacks to it.
 
     Args:
         position: sku, location_id, on_hand_units, reserved_units, backordered_units and optionally on_order_units.
         paths: demand draws, units [rows of position, n, horizon].
-        terms: sku, location_id, lead_time_periods, review_periods and optionally target_value (cycle service level,
-            default 0.95) and order_multiple_units (transfers are whole packs, default 1). A location without terms
-            neither gives nor takes.
+        terms: sku, location_id, lead_time_periods, review_periods and optionally order_up_to_units (the level),
+            target_value (cycle service level of the quantile, default 0.95), order_multiple_units (transfers are whole
+            packs, default 1) and holding_cost (money per unit and period; without it a move need not pay). A location
+            without terms neither gives nor takes.
         lanes: from_location_id, to_location_id, lead_time_periods, unit_cost (money per unit moved).
 
     Returns:
@@ -47,7 +49,7 @@ def transfer(
         terms.drop_duplicates(KEYS), on=KEYS, how="left", suffixes=("", "_terms")
     )
     known = stock["lead_time_periods"].notna() & stock["review_periods"].notna()
-    level = _levels(stock, paths, known)
+    level = stock["order_up_to_units"] if "order_up_to_units" in stock else _levels(stock, paths, known)
     free = stock["on_hand_units"] - stock["reserved_units"] - stock["backordered_units"]
     on_order = stock.get("on_order_units", 0.0)
     gap = (free + on_order - level).where(known, 0.0)
@@ -58,19 +60,24 @@ def transfer(
     ways = _possible_moves(stock, lanes, short)
     giver = place.get_indexer(pd.MultiIndex.from_arrays([ways["sku"], ways["from_location_id"]]))
     taker = place.get_indexer(pd.MultiIndex.from_arrays([ways["sku"], ways["to_location_id"]]))
+    holding = stock["holding_cost"] if "holding_cost" in stock else pd.Series(np.inf, stock.index)
+    kept_until_paid = (paths.mean(axis=(1, 2), dtype=np.float64) / holding.where(holding > 0)).fillna(0.0).to_numpy()
+    beyond = gap.to_numpy(dtype=np.float64)
     moved = np.zeros(len(ways))
     size = pack.to_numpy(dtype=np.float64)
     for way in range(len(ways)):
         source, goal = giver[way], taker[way]
-        if source < 0 or excess[source] <= 0 or short[goal] <= 0:
+        if source < 0 or short[goal] <= 0:
             continue
-        packs = np.floor(min(excess[source], np.ceil(short[goal] / size[goal]) * size[goal]) / size[goal] + 1e-9)
+        spare = min(excess[source], beyond[source] - kept_until_paid[source] * ways["unit_cost"].iat[way])
+        packs = np.floor(max(min(spare, np.ceil(short[goal] / size[goal]) * size[goal]), 0.0) / size[goal] + 1e-9)
         moved[way] = packs * size[goal]
         excess[source] -= moved[way]
+        beyond[source] -= moved[way]
         short[goal] = max(short[goal] - moved[way], 0.0)
     ways["units"] = moved.round(3)
     ways["arrival_period"] = ways["lead_time_periods"].astype(int) + 1
-    ways["transfer_cost"] = (ways["units"] * ways["unit_cost"]).round(4)
+    ways["transfer_cost"] = (ways["units"] * ways["unit_cost"].astype(float)).round(4)
     columns = ["sku", "from_location_id", "to_location_id", "units", "arrival_period", "transfer_cost"]
     return ways.loc[ways["units"] > 0, columns].reset_index(drop=True)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ml.restock import LINE_COLUMNS, allocate, recommend, transfer
 from ml.restock_allocate import allocate_each
+from ml.restock_plan import Plan, World, plan_orders
 
 # A loaded disk makes the database of examples dearer than the tests.
 QUICK = settings(deadline=None, database=None)
@@ -105,6 +106,8 @@ def random_world(seed: int, items: int = 30) -> tuple[pd.DataFrame, ...]:
         unmet_demand=rng.choice(["lost_sales", "backorders"], items),
         holding_cost=0.1,
         shortage_cost=1.0,
+        largest_order_units=rng.choice([np.nan, 3.0], items),
+        allocated_units=rng.choice([np.nan, np.nan, 0.0, 12.0], items),
     )
     return keys, paths.astype(np.float32), position, orders, terms, policy
 
@@ -129,7 +132,7 @@ def test_the_identities_of_a_line_hold_to_the_thousandth(seed: int):
     ).all()
     shortfall = (whole["order_up_to_units"] - whole["inventory_position_units"]).clip(lower=0)
     assert (whole["shortfall_units"][fine] == shortfall[fine]).all()
-    added = whole["moq_added_units"] + whole["multiple_added_units"]
+    added = whole["moq_added_units"] + whole["multiple_added_units"] + whole["supplier_minimum_added_units"]
     assert (whole["order_units"] == whole["shortfall_units"] + added - whole["reduced_units"]).all()
     assert all(
         (whole[name] >= 0).all() for name in ("order_units", "moq_added_units", "multiple_added_units", "reduced_units")
@@ -374,6 +377,52 @@ def test_a_transfer_never_makes_a_shortage():
 
 def test_nothing_moves_where_nobody_is_short():
     assert transfer(*two_shelves((30.0, 30.0))).empty
+
+
+@pytest.mark.parametrize(("holding", "moved"), [(1.0, 9.0), (0.25, 9.0), (0.15, 4.0), (0.01, 0.0)])
+def test_a_unit_moves_only_where_it_would_lie_longer_than_the_move_costs(holding: float, moved: float):
+    position, paths, terms, lanes = two_shelves((30.0, 3.0))
+    # 18 units spare; at 4 a period and 0.5 a move, 2 / holding units are sold before the move has paid.
+    assert transfer(position, paths, terms.assign(holding_cost=holding), lanes)["units"].sum() == moved
+
+
+def planned(on_hand: tuple[float, float] = (3.0, 3.0), lanes: bool = False, **terms: float) -> Plan:
+    position, paths, supply, ways = two_shelves(on_hand)
+    world = World(
+        position=position,
+        open_orders=pd.DataFrame(columns=open_order_columns()).astype({"periods_ahead": int, "units": float}),
+        terms=supply.assign(**({"supplier_id": "S", "order_multiple_units": 1.0, "unit_cost": 2.0} | terms)),
+        policy=supply[["sku", "location_id"]].assign(
+            target_type="cycle_service_level", target_value=0.9, unmet_demand="backorders", holding_cost=0.5
+        ),
+        lanes=ways if lanes else None,
+    )
+    rows = pd.MultiIndex.from_frame(position[["sku", "location_id"]])
+
+    def paths_of(keys: pd.DataFrame) -> list[tuple[pd.DataFrame, np.ndarray]]:
+        return [(keys, paths[rows.get_indexer(pd.MultiIndex.from_frame(keys))])]
+
+    return plan_orders(paths_of, world)
+
+
+def test_stock_is_moved_before_more_is_bought():
+    lines = planned((30.0, 3.0), lanes=True).lines
+    assert lines["transfer_out_units"].tolist() == lines["reserved_units"].tolist() == [9.0, 0.0]
+    assert lines["transfer_in_units"].tolist() == lines["on_order_units"].tolist() == [0.0, 9.0]
+    assert planned((30.0, 3.0)).lines["order_units"].tolist() == [0.0, 9.0]
+    assert lines["order_units"].tolist() == [0.0, 0.0]
+
+
+def test_a_line_raised_to_its_suppliers_minimum_says_by_how_much():
+    lines = planned(minimum_order_value=40.0).lines
+    assert (lines["order_units"].sum() * 2.0, lines["supplier_minimum_added_units"].sum()) == (40.0, 2.0)
+
+
+def test_a_line_that_waits_for_its_suppliers_minimum_orders_nothing_and_keeps_its_risk():
+    lines = planned(minimum_order_value=4_000.0).lines
+    assert lines["order_units"].tolist() == [0.0, 0.0]
+    assert lines["reduced_units"].tolist() == lines["shortfall_units"].tolist() == [9.0, 9.0]
+    assert lines["lost_units_with_order"].tolist() == lines["lost_units_without_order"].tolist() == [9.0, 9.0]
 
 
 @given(more=st.floats(0, 20))

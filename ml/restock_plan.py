@@ -1,0 +1,151 @@
+"""The decision of a whole day: first each line, then transfers before buying, then what suppliers and money allow.
+
+Here belongs the order of these steps. Each of them is decided elsewhere: `ml.restock`, `ml.restock_transfer`,
+`ml.restock_allocate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml.restock import recommend
+from ml.restock_allocate import allocate
+from ml.restock_transfer import transfer
+
+KEYS = ["sku", "location_id"]
+PathsOf = Callable[[pd.DataFrame], Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]]
+
+
+@dataclass(frozen=True)
+class World:
+    """All that a decision knows besides demand; frames as of `ml.restock.recommend`.
+
+    Attributes:
+        position: stock and promises.
+        open_orders: what is on its way.
+        terms: supplier terms; minimum_order_value and unit_cost are used where they are given.
+        policy: one row per item; holding_cost decides which transfers pay.
+        lots: units by the last period in which they can be sold; None = nothing expires.
+        lanes: from_location_id, to_location_id, lead_time_periods, unit_cost; None = nothing is moved.
+        budget: money for all orders together; None = no limit.
+    """
+
+    position: pd.DataFrame
+    open_orders: pd.DataFrame
+    terms: pd.DataFrame
+    policy: pd.DataFrame
+    lots: pd.DataFrame | None = None
+    lanes: pd.DataFrame | None = None
+    budget: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do today.
+
+    Attributes:
+        lines: `ml.restock.LINE_COLUMNS` with transfer_in_units (part of on_order_units) and transfer_out_units (part
+            of reserved_units), one row per row of the terms.
+        transfers: as of `ml.restock_transfer.transfer`.
+    """
+
+    lines: pd.DataFrame
+    transfers: pd.DataFrame
+
+
+def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
+    """Decide every line, move excess to shortage, then share what suppliers and budget allow.
+
+    A line that a transfer or the sharing changes is decided again as a whole, so that its terms and probabilities are
+    those of what is ordered in the end.
+
+    Args:
+        paths_of: keys -> chunks of (keys, joint demand paths); the same keys always get the same paths.
+        world: see there.
+        seed: of the lead-time draws.
+    """
+    lines, benefit = _decided(paths_of, world.terms[KEYS], world, seed)
+    moves = _transfers(lines, world)
+    if len(moves):
+        world = _moved(world, moves)
+        touched = _ends(moves)[KEYS].drop_duplicates()
+        again, further = _decided(paths_of, touched, world, seed)
+        lines, benefit = _replaced(lines, again), _replaced(benefit, further, touched)
+    shared = allocate(lines, benefit, _suppliers(world.terms), world.budget)
+    changed = shared[(shared["allocated_units"] - shared["order_units"]).abs() > 1e-6]
+    if len(changed):
+        given = world.policy.merge(changed[[*KEYS, "allocated_units"]], on=KEYS, how="left")
+        again, _ = _decided(paths_of, changed[KEYS], World(**{**vars(world), "policy": given}), seed)
+        lines = _replaced(lines, again)
+    for name, place in (("transfer_in_units", "to_location_id"), ("transfer_out_units", "from_location_id")):
+        units = moves.groupby(["sku", place])["units"].sum()
+        lines[name] = units.reindex(pd.MultiIndex.from_frame(lines[KEYS])).fillna(0.0).to_numpy(dtype=np.float64)
+    return Plan(lines, moves)
+
+
+def _decided(paths_of: PathsOf, keys: pd.DataFrame, world: World, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    parts = [
+        recommend(
+            chunk, paths, world.position, world.open_orders, world.terms, world.policy, lots=world.lots, seed=seed
+        )
+        for chunk, paths in paths_of(keys)
+    ]
+    lines, _, benefit = zip(*parts, strict=True)
+    return pd.concat(lines, ignore_index=True), pd.concat(benefit, ignore_index=True)
+
+
+def _transfers(lines: pd.DataFrame, world: World) -> pd.DataFrame:
+    lanes = world.lanes
+    if lanes is None:
+        lanes = pd.DataFrame(columns=["from_location_id", "to_location_id", "lead_time_periods", "unit_cost"])
+    known = lines[lines["status"] != "exception"].merge(world.policy[[*KEYS, "holding_cost"]], on=KEYS, how="left")
+    # What the next order brings to the level is short; a line that orders nothing lacks nothing.
+    level = known["order_up_to_units"].where(
+        known["order_units"] > 0, known[["order_up_to_units", "inventory_position_units"]].min(axis=1)
+    )
+    rate = known["expected_demand_units"] / known["protection_periods"].astype(float)
+    terms = world.terms[[*KEYS, "lead_time_periods", "review_periods", "order_multiple_units"]].merge(
+        known[[*KEYS, "holding_cost"]].assign(order_up_to_units=level), on=KEYS
+    )
+    stock = known[[*KEYS, "on_hand_units", "reserved_units", "backordered_units", "on_order_units"]]
+    return transfer(stock, rate.to_numpy(dtype=np.float32)[:, None, None], terms, lanes)
+
+
+def _ends(moves: pd.DataFrame) -> pd.DataFrame:
+    """Return both ends of each move: sku, location_id, received and sent units, arrival_period."""
+    into = moves.rename(columns={"to_location_id": "location_id"}).assign(received=moves["units"], sent=0.0)
+    out = moves.rename(columns={"from_location_id": "location_id"}).assign(received=0.0, sent=moves["units"])
+    return pd.concat([frame[[*KEYS, "arrival_period", "received", "sent"]] for frame in (into, out)])
+
+
+def _moved(world: World, moves: pd.DataFrame) -> World:
+    """Return the world in which what is sent is promised, and what is received is on its way."""
+    ends = _ends(moves)
+    sent = ends.groupby(KEYS)["sent"].sum().reset_index()
+    position = world.position.merge(sent, on=KEYS, how="left")
+    position["reserved_units"] += position.pop("sent").fillna(0.0)
+    coming = ends[ends["received"] > 0].rename(columns={"arrival_period": "periods_ahead", "received": "units"})
+    columns = [*KEYS, "periods_ahead", "units"]
+    orders = pd.concat([world.open_orders[columns], coming[columns]], ignore_index=True)
+    return World(**{**vars(world), "position": position, "open_orders": orders})
+
+
+def _replaced(frame: pd.DataFrame, again: pd.DataFrame, touched: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return a frame with the rows of some keys taken from another one, in the order of the first."""
+    keys = pd.MultiIndex.from_frame((again if touched is None else touched)[KEYS])
+    kept = frame[~pd.MultiIndex.from_frame(frame[KEYS]).isin(keys)]
+    order = {key: place for place, key in enumerate(dict.fromkeys(frame[KEYS].itertuples(index=False, name=None)))}
+    both = pd.concat([kept, again], ignore_index=True)
+    place = [order.get(key, len(order)) for key in both[KEYS].itertuples(index=False, name=None)]
+    return both.iloc[np.argsort(place, kind="stable")].reset_index(drop=True)
+
+
+def _suppliers(terms: pd.DataFrame) -> pd.DataFrame:
+    minimum = terms["minimum_order_value"].astype(float) if "minimum_order_value" in terms else 0.0
+    by_supplier = terms[["supplier_id"]].assign(minimum_order_value=minimum).groupby("supplier_id")
+    return by_supplier.max().reset_index()
