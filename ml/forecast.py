@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ from ml.features import (
     static_features,
 )
 from ml.forecast_baselines import BaselineForecaster
-from ml.forecast_censoring import draw_above, expected_above
+from ml.forecast_censoring import SaleSizes, partly_served
 from ml.forecast_distribution import (
     KNOTS,
     QUANTILE_COLUMNS,
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from ml.forecast_combination import CombinedForecaster
 
 FORMAT = 1
-Distribution = Callable[[FeatureBuilder, Integers, Integers, Integers], tuple[Doubles, Floats]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +94,6 @@ class Settings:
 
 # Copulas are learnt apart for series that sell seldom, often, almost always: share of periods with demand.
 SOLD_SHARES = (0.0, 0.15, 0.4, 0.8)
-# How often the model of stock-outs is refitted on what it made of them.
-PASSES = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,9 +184,16 @@ class Training:
         self.plan = FeaturePlan(panel.frequency, horizon, list(panel.covariates), flags, rare, yearly, names, codes)
         observed = panel.demand[np.isfinite(panel.demand)]
         self.counted = bool(len(observed)) and bool((np.abs(observed - np.rint(observed)) < 1e-6).all())
-        # Stock-outs are left out until a first model can say what they hid.
-        self.drawn = panel.demand
-        self.history = History(panel, ~panel.bound)
+        # The features see the expectation of what a stock-out hid, the distribution is learnt from draws of it.
+        self.sizes = SaleSizes.fit(panel, [name for name in flags if name not in rare])
+        expected, self.drawn = panel.demand, panel.demand
+        known = ~panel.bound
+        if self.sizes is not None and panel.bound.any():
+            expected, self.drawn = self.sizes.fill(panel, np.random.default_rng([seed, 6]))
+            known = known | partly_served(panel)
+            if self.counted:
+                self.drawn = np.rint(self.drawn)
+        self.history = History(dataclasses.replace(panel, demand=expected), known)
         self.usable = self.history.observed
 
     def run(self) -> DemandForecaster:
@@ -200,8 +204,6 @@ class Training:
         mean_model: Any = None
         rounds = 0
         if split is not None:
-            if partly_served(panel).any():
-                self._unconstrain(split)
             builder = self._builder(split)
             learn = self._block(builder, self._cells(split), settings.mean_rows, 1)
             pairs = self._holdout_pairs(split)
@@ -232,39 +234,13 @@ class Training:
             keys=self.panel.keys,
             statics=self.statics,
             has_demand=np.asarray(np.isfinite(self.panel.demand).any(axis=1)),
+            sizes=self.sizes,
             settings=self.settings,
         )
 
     def _builder(self, end: int) -> FeatureBuilder:
         prior, _ = prior_levels(self.history, self.statics, end, self.seed)
         return FeatureBuilder(self.history, self.plan, self.statics, prior)
-
-    def _unconstrain(self, split: int) -> None:
-        """Put the expected demand in the place of every stock-out, and a draw of it where the spread is learnt."""
-        first = dataclasses.replace(
-            self.settings,
-            mean_rows=self.settings.mean_rows // 3,
-            spread_rows=self.settings.spread_rows // 2,
-            rounds=80,
-            learning_rate=0.12,
-            spread_rounds=30,
-            spread_rate=0.2,
-        )
-        generator = np.random.default_rng([self.seed, 6])
-        known = ~self.panel.bound | partly_served(self.panel)
-        for _ in range(PASSES):
-            builder = self._builder(split)
-            learn = self._block(builder, self._cells(split), first.mean_rows, 1)
-            judge, _ = self._pair_block(builder, self._holdout_pairs(split))
-            model, _ = fit_mean(learn, first, self.seed, rounds=first.rounds)
-            mean = predict_mean(model, judge.features, judge.scale, judge.baseline)
-            features = spread_features(self.plan, judge.features, mean, judge.scale)
-            spread = fit_spread(features, judge.actual, mean, first, self.seed)
-            temporary = self._forecaster(model, spread, 0.0, [])
-            expected, drawn = hidden_demand(self.panel, builder, temporary.distribution, self.counted, generator)
-            # The features see the expectation, the distribution is learnt from draws.
-            self.history = History(dataclasses.replace(self.panel, demand=expected), known)
-            self.usable, self.drawn = self.history.observed, drawn
 
     def _split(self) -> int | None:
         """Return the column where the unseen periods begin; None = too little history to hold any out."""
@@ -383,47 +359,6 @@ class Training:
 def sold_kind(share: Doubles | Floats) -> Integers:
     """Return the class of SOLD_SHARES each share of periods with demand falls into; unknown = the first."""
     return np.maximum(np.searchsorted(SOLD_SHARES, np.nan_to_num(share, nan=0.0), side="right") - 1, 0)
-
-
-def partly_served(panel: Panel) -> Flags:
-    """Return the stock-outs in which something was sold.
-
-    A period without stock and without sales says nothing about its demand and is left out; one that began with stock
-    and ran out had more demand than usual, and leaving it out would make every level too low.
-    """
-    return np.asarray(panel.bound & (panel.demand > 0))
-
-
-def hidden_demand(
-    panel: Panel,
-    builder: FeatureBuilder,
-    distribution: Distribution,
-    counted: bool,
-    generator: np.random.Generator | None = None,
-) -> tuple[Floats, Floats]:
-    """Return the demand with every partly served period replaced by its expectation, and by one draw.
-
-    Each stock-out is judged from the period before it: the expectation is that of the distribution above what was sold.
-
-    Args:
-        panel: the demand.
-        builder: features of it.
-        distribution: says mean and quantiles of (series, origin) pairs, as `DemandForecaster.distribution`.
-        counted: whether demand comes in whole units.
-        generator: source of the draws; None = no draws, the second array is the first.
-    """
-    rows, columns = np.nonzero(partly_served(panel))
-    expected = panel.demand.copy()
-    drawn = expected if generator is None else panel.demand.copy()
-    for start in range(0, len(rows), 20_000):
-        i, c = rows[start : start + 20_000], columns[start : start + 20_000]
-        mean, knots = distribution(builder, i, c - 1, np.ones((len(i), 1), dtype=np.int64))
-        grid = quantile_grid(knots, mean, 100, np.full(len(i), counted))
-        least = panel.demand[i, c].astype(np.float64)
-        expected[i, c] = expected_above(grid, least)
-        if generator is not None:
-            drawn[i, c] = draw_above(grid, least, generator.random(len(i)))
-    return expected, drawn
 
 
 def prior_levels(history: History, statics: Floats, end: int, seed: int) -> tuple[Doubles, Any]:
@@ -602,6 +537,7 @@ class DemandForecaster:
         keys: sku and location_id of the series known in training.
         statics: their static features [series, columns].
         has_demand: which of them had any demand row; the others are brand-new items.
+        sizes: how large sales are, for periods cut short by an empty shelf; None = too few sales to say.
         settings: parameters of the training.
     """
 
@@ -615,6 +551,7 @@ class DemandForecaster:
     keys: pd.DataFrame
     statics: Floats
     has_demand: Flags
+    sizes: SaleSizes | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
 
     @property
@@ -726,6 +663,8 @@ class DemandForecaster:
             statics=self.statics,
             has_demand=self.has_demand,
         )
+        if self.sizes is not None:
+            self.sizes.save(target / "sizes.npz")
         plan = dataclasses.asdict(self.plan)
         document = {
             "format": FORMAT,
@@ -788,6 +727,7 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | Combined
         keys=keys,
         statics=statics,
         has_demand=has_demand,
+        sizes=SaleSizes.load(source / "sizes.npz") if (source / "sizes.npz").is_file() else None,
         settings=Settings(**document.get("settings", {})),
     )
 
@@ -805,7 +745,6 @@ class Scene:
         )
         last = self.panel.last_row
         self.ended = (last >= 0) & (last < self.panel.length - plan.frequency.level_window)
-        known_only = History(self.panel, ~self.panel.bound)
         statics = self._statics()
         prior = forecaster.prior_model
         levels = (
@@ -813,13 +752,13 @@ class Scene:
             if isinstance(prior, float)
             else np.exp(np.asarray(prior.inplace_predict(statics), dtype=np.float64))
         )
-        self.history = known_only
-        self.builder = FeatureBuilder(known_only, plan, statics, levels)
+        demand, known = self.panel.demand, ~self.panel.bound
         partly = partly_served(self.panel)
-        if partly.any():
-            demand, _ = hidden_demand(self.panel, self.builder, forecaster.distribution, forecaster.counted)
-            self.history = History(dataclasses.replace(self.panel, demand=demand), ~self.panel.bound | partly)
-            self.builder = FeatureBuilder(self.history, plan, statics, levels)
+        if forecaster.sizes is not None and partly.any():
+            demand, _ = forecaster.sizes.fill(self.panel)
+            known = known | partly
+        self.history = History(dataclasses.replace(self.panel, demand=demand), known)
+        self.builder = FeatureBuilder(self.history, plan, statics, levels)
 
     def find(self, keys: pd.DataFrame) -> Integers:
         """Return the series numbers of keys.

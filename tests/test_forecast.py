@@ -8,7 +8,7 @@ from ml import forecast
 from ml.features import KEYS
 from ml.forecast import DemandForecaster, Settings, load, train
 from ml.forecast_baselines import train_recent, train_seasonal_naive
-from ml.forecast_censoring import draw_above, expected_above
+from ml.forecast_censoring import SaleSizes
 from ml.forecast_distribution import (
     KNOTS,
     QUANTILE_COLUMNS,
@@ -277,13 +277,6 @@ def test_stock_outs_do_not_pull_the_forecast_down():
     naive = train(ignored, freq="D", horizon=7, settings=SMALL).predict(ignored)["mean_units"].mean()
     assert naive < 9.6
     assert told == pytest.approx(10.0, rel=0.03)
-
-
-def test_the_expected_demand_above_a_bound():
-    grid = np.array([[0.0, 1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 1.0]], dtype=np.float32)
-    assert expected_above(grid, np.array([2.0, 5.0])).tolist() == [2.5, 5.0]
-    drawn = draw_above(grid, np.array([2.0, 5.0]), np.array([0.99, 0.5]))
-    assert drawn.tolist() == [3.0, 5.0]
 
 
 @pytest.mark.parametrize("horizon", [0, -3, 2.5])
