@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Start a real PostgreSQL and a real Apache Kafka broker (KRaft) on loopback, run the tests that need them, stop them.
+# Start a real PostgreSQL, a real Apache Kafka broker (KRaft) and a real S3 server on loopback, run the tests that need
+# them, stop them.
 # What is missing is installed from Debian's packages and the Maven registry; what cannot start is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -47,16 +48,20 @@ start_postgresql() {
   echo "PostgreSQL $("$bin/postgres" --version | awk '{print $3}') on port $port"
 }
 
-start_kafka() {
-  [ -n "${KAFKA_BOOTSTRAP:-}" ] && { echo "Kafka at $KAFKA_BOOTSTRAP"; return; }
+bring_jars() { # folder of infra/ with a pom.xml, version
   need java default-jre-headless
   need mvn maven
-  local jars="${XDG_CACHE_HOME:-$HOME/.cache}/inventorybot/kafka-3.9.1" port controller
-  if [ ! -f "$jars/complete" ]; then
-    mvn -q -B -f infra/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$jars" >"$work/maven.log" 2>&1 ||
-      fail "Maven cannot bring the broker" "$work/maven.log"
-    touch "$jars/complete"
-  fi
+  jars="${XDG_CACHE_HOME:-$HOME/.cache}/inventorybot/$1-$2"
+  [ -f "$jars/complete" ] && return
+  mvn -q -B -f "infra/$1/pom.xml" dependency:copy-dependencies -DoutputDirectory="$jars" >"$work/maven.log" 2>&1 ||
+    fail "Maven cannot bring $1 $2" "$work/maven.log"
+  touch "$jars/complete"
+}
+
+start_kafka() {
+  [ -n "${KAFKA_BOOTSTRAP:-}" ] && { echo "Kafka at $KAFKA_BOOTSTRAP"; return; }
+  local jars port controller
+  bring_jars kafka 3.9.1
   port=$(free_port)
   controller=$(free_port)
   cat >"$work/kafka.properties" <<PROPERTIES
@@ -90,7 +95,33 @@ PYTHON
   echo "Apache Kafka 3.9.1 (KRaft) on port $port"
 }
 
+start_s3() {
+  [ -n "${S3_ENDPOINT:-}" ] && { echo "S3 at $S3_ENDPOINT"; return; }
+  local jars port
+  bring_jars s3 2.6.0
+  port=$(free_port)
+  mkdir "$work/s3"
+  cat >"$work/s3.properties" <<PROPERTIES
+s3proxy.endpoint=http://127.0.0.1:$port
+s3proxy.authorization=aws-v2-or-v4
+s3proxy.identity=tester
+s3proxy.credential=secret-of-tester
+s3proxy.ignore-unknown-headers=true
+jclouds.provider=filesystem-nio2
+jclouds.identity=unused
+jclouds.credential=unused
+jclouds.filesystem.basedir=$work/s3
+PROPERTIES
+  java -Xmx256m -DLOG_LEVEL=warn -cp "$jars/*" org.gaul.s3proxy.Main --properties "$work/s3.properties" >"$work/s3.log" 2>&1 &
+  processes+=($!)
+  for _ in $(seq 60); do (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.5; done
+  (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || fail "the S3 server does not answer" "$work/s3.log"
+  export S3_ENDPOINT="http://127.0.0.1:$port"
+  echo "S3Proxy 2.6.0 (files behind the S3 protocol) on port $port"
+}
+
 start_postgresql
 start_kafka
+start_s3
 .venv/bin/pytest -m services
-.venv/bin/pytest tests/test_stream.py
+.venv/bin/pytest tests/test_stream.py tests/test_ingest_landing.py

@@ -84,7 +84,7 @@ def arrivals(context: SensorEvaluationContext, home: HomeResource, store: StoreR
     settings = home.settings()
     with store.open() as opened:
         head, _ = opened.head()
-    waiting = look_around(settings.landing, settings.raw, head)
+    waiting = look_around(home.landing(), settings.raw, head)
     if waiting.seen == context.cursor:
         return SkipReason("nothing has come since the last look")
     unfinished = context.instance.get_runs(RunsFilter(job_name=daily_restock.name, statuses=_UNFINISHED))

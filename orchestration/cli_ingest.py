@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestration.resources import read_settings, read_sources
+from orchestration.resources import open_landing, read_settings, read_sources
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def discard(references: tuple[str, ...], reason: str, author: str) -> None:
         numbers, rows = _found(settings, references)
         for group in _grouped(rows, lambda row: row.table):
             now = datetime.now(UTC)
-            batch.discard(settings.raw, settings.landing, group, reason=f"{author}: {reason}", ingested_at=now)
+            batch.discard(settings.raw, open_landing(settings), group, reason=f"{author}: {reason}", ingested_at=now)
         if numbers:
             with _store(settings) as store:
                 for number in numbers:
@@ -422,7 +422,7 @@ def _release_rows(
     with _store(settings) as store:
         for group in _grouped(rows, lambda row: (row.table, row.door)):
             report = batch.release(
-                *(settings.raw, settings.landing, group),
+                *(settings.raw, open_landing(settings), group),
                 corrections=corrections,
                 ingested_at=datetime.now(UTC),
                 reason=reason,

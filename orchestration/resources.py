@@ -15,6 +15,7 @@ from orchestration.settings import PROJECT_FOLDER, Settings
 
 if TYPE_CHECKING:
     from ml.tracking import Tracking
+    from orchestration.ingest.landing import LandingPlace
     from orchestration.ingest.sql_sources import SqlSource
     from orchestration.notifications import Notifier
     from serving.store import Store
@@ -31,7 +32,7 @@ def read_settings() -> Settings:
     home = Path(os.environ.get("INVENTORYBOT_HOME") or PROJECT_FOLDER / "data").expanduser().resolve()
     return Settings(
         home=home,
-        landing=Path(os.environ.get("INVENTORYBOT_LANDING") or home / "landing").expanduser().resolve(),
+        landing=_read_landing(home),
         store_url=os.environ.get("INVENTORYBOT_STORE_URL") or f"sqlite:///{home / 'online_store.sqlite'}",
         tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
         artifact_root=os.environ.get("INVENTORYBOT_ARTIFACTS") or str(home / "mlflow" / "artifacts"),
@@ -40,6 +41,16 @@ def read_settings() -> Settings:
         holding_cost_rate=_read_number("INVENTORYBOT_HOLDING_COST_RATE", 0.25, above=0.0, below=10.0),
         generations_kept=int(_read_number("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000)),
     )
+
+
+def _read_landing(home: Path) -> Path | str:
+    text = os.environ.get("INVENTORYBOT_LANDING")
+    if text and "://" in text:
+        from orchestration.ingest.landing import s3_address
+
+        s3_address(text)
+        return text
+    return Path(text or home / "landing").expanduser().resolve()
 
 
 def _read_day(name: str) -> date | None:
@@ -76,12 +87,32 @@ def read_sources(settings: Settings) -> "tuple[SqlSource, ...]":
     return load_sources(settings.sources_file, os.environ)
 
 
+def open_landing(settings: Settings) -> "LandingPlace":
+    """Return where files arrive; S3 is reached with the credentials and the address of the usual AWS environment.
+
+    AWS_ENDPOINT_URL_S3 names a server that is not Amazon's.
+    """
+    from orchestration.ingest.landing import LandingFolder, S3Landing
+
+    if isinstance(settings.landing, Path):
+        return LandingFolder(settings.landing)
+    from dagster_aws.s3 import S3Resource
+
+    # A connection that is not made within 3 s is tried again, as `standard` has it; without, a minute is waited each.
+    os.environ.setdefault("AWS_DEFAULTS_MODE", "standard")
+    return S3Landing(settings.landing, S3Resource(max_attempts=4).get_client())
+
+
 class HomeResource(ConfigurableResource[None]):
     """The home and its settings."""
 
     def settings(self) -> Settings:
         """Return the settings of this process."""
         return read_settings()
+
+    def landing(self) -> "LandingPlace":
+        """Return where files arrive."""
+        return open_landing(read_settings())
 
     def sources(self) -> "tuple[SqlSource, ...]":
         """Return the SQL sources of the home."""

@@ -16,7 +16,8 @@ class Settings:
 
     Attributes:
         home: folder that holds all state (INVENTORYBOT_HOME, default `data` of the checkout).
-        landing: folder of arriving files, never modified (INVENTORYBOT_LANDING, default `<home>/landing`).
+        landing: folder of arriving files, or `s3://bucket/prefix`; never modified (INVENTORYBOT_LANDING, default
+            `<home>/landing`).
         as_of: business day to run for (INVENTORYBOT_AS_OF, default the last complete local day in the data).
         store_url: SQLAlchemy address of the online store (INVENTORYBOT_STORE_URL, default SQLite in the home).
         tracking_uri: MLflow tracking address (MLFLOW_TRACKING_URI, default SQLite in the home).
@@ -31,7 +32,7 @@ class Settings:
     """
 
     home: Path
-    landing: Path
+    landing: Path | str
     store_url: str
     tracking_uri: str
     artifact_root: str

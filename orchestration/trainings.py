@@ -295,8 +295,10 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
 
     from ml import images
     from ml.classification_metrics import confusion_figure, confusion_frame, recognition_metrics
+    from orchestration.resources import open_landing
 
-    photos = pd.Series([(settings.landing / path).read_bytes() for path in labelled["photo_path"]])
+    landing = open_landing(settings)
+    photos = pd.Series([landing.read(path) for path in labelled["photo_path"]])
     labels = labelled["label"]
     is_held_out = labelled.groupby("label").cumcount() % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
 

@@ -46,7 +46,7 @@ def raw_asset(table: Table) -> AssetsDefinition:
         settings, opened = home.settings(), store.open()
         report = ingest_table(
             table,
-            landing=settings.landing,
+            landing=home.landing(),
             raw=settings.raw,
             ingested_at=datetime.now(UTC),
             events=events_behind(opened, settings.raw) if table.name == "stock_movements" else None,

@@ -32,20 +32,18 @@ import duckdb
 import pyarrow as pa
 
 from orchestration.ingest.contracts import Table, load_contract, table_named
-from orchestration.ingest.errors import FileRejected, IngestBusy, IngestError, SourceUnavailable
+from orchestration.ingest.errors import FileRejected, IngestBusy, IngestError, LandingUnavailable, SourceUnavailable
 from orchestration.ingest.files import (
-    Landing,
     LandingFile,
     Layout,
     content_hash,
     csv_layout,
-    is_unchanged,
-    look,
     parquet_layout,
     readable_text,
     stat_file,
     sync,
 )
+from orchestration.ingest.landing import LandingFolder, LandingPlace
 from orchestration.ingest.manifests import (
     BATCH_ID,
     LANDING,
@@ -63,8 +61,8 @@ from orchestration.ingest.split import Splitter
 from orchestration.ingest.sql_sources import SqlSource, pull
 
 _ARRIVING = ".arriving"
+_FETCHED = "fetched"
 _LOCK_SECONDS = 60.0
-_NOTHING = Landing((), (), ())
 
 Claim = Callable[[frozenset[str], str], Mapping[str, str]]
 """Takes the sources of movements and the door they came by; returns, per source that may not come by it, why."""
@@ -111,7 +109,7 @@ class ArrivalReport:
         rows: what became of the rows of this call.
         quarantined_by_rule: quarantined rows of this call per rule.
         rejected: files that lie in the landing folder and cannot be read, those of earlier calls included.
-        unavailable: why SQL sources could not be read, one sentence each; the rest went on.
+        unavailable: why SQL sources, or a landing folder in S3, could not be read, one sentence each; the rest went on.
         waiting: names of files that are still being written.
         notices: what an operator should know.
         table_rows: accepted rows of the table, every batch counted (of a snapshot, the latest).
@@ -134,7 +132,7 @@ class ArrivalReport:
 def ingest_table(
     table: Table | str,
     *,
-    landing: Path,
+    landing: Path | LandingPlace,
     raw: Path,
     ingested_at: datetime,
     events: Events | None = None,
@@ -153,7 +151,7 @@ def ingest_table(
 
     Args:
         table: table of the contract, or its name.
-        landing: landing folder; the files of the table lie in `landing/<table>/`. Never written to.
+        landing: landing folder, here or in S3; the files of the table lie in `landing/<table>/`. Never written to.
         raw: folder of arrival batches.
         ingested_at: instant that this arrival is known from, aware. It is moved forward where it does not lie behind
             the latest batch of the table, so that batches sort by arrival.
@@ -174,6 +172,7 @@ def ingest_table(
             cause and remedy.
     """
     table = table_named(table) if isinstance(table, str) else table
+    place = LandingFolder(landing) if isinstance(landing, Path) else landing
     arriving = raw / _ARRIVING / table.name
     try:
         arriving.mkdir(parents=True, exist_ok=True)
@@ -182,11 +181,12 @@ def ingest_table(
             _remove_abandoned(arriving)
             suite = load_suite(table, suites)
             before = read_manifests(raw / table.name)
-            call = _Call(table, suite, landing, raw, arriving, ingested_at.astimezone(UTC), memory_limit, claim, before)
+            call = _Call(table, suite, place, raw, arriving, ingested_at.astimezone(UTC), memory_limit, claim, before)
             return call.run(events, sources, release, settle_seconds)
     except OSError as error:
         reason = error.strerror or str(error)
-        if error.filename and Path(error.filename).is_relative_to(landing / table.name):
+        folder = place.path / table.name if isinstance(place, LandingFolder) else None
+        if folder and error.filename and Path(error.filename).is_relative_to(folder):
             raise IngestError(
                 f"{error.filename} cannot be read ({reason}); nothing of {table.name} was committed by this step: "
                 "make it readable or take it away, and run again"
@@ -203,15 +203,14 @@ def ingest_table(
         ) from error
 
 
-def misnamed_folders(landing: Path) -> list[str]:
-    """Return a notice for each folder of the landing folder that is named almost like a raw table."""
+def _misnamed_folders(landing: LandingPlace, table: Table) -> list[str]:
+    """Return a notice for each folder of the landing folder that is named almost like a table."""
     names = [table.name for table in load_contract()]
-    notices = []
-    for path in sorted(landing.iterdir()) if landing.is_dir() else []:
-        near = difflib.get_close_matches(path.name, names, n=1)
-        if path.is_dir() and path.name not in names and near:
-            notices.append(f"{path} is no raw table and was not read: rename it to {near[0]}?")
-    return notices
+    return [
+        f"{landing}/{folder} is no raw table and was not read: rename it to {table.name}?"
+        for folder in landing.folders()
+        if folder not in names and difflib.get_close_matches(folder, names, n=1) == [table.name]
+    ]
 
 
 @dataclass
@@ -254,7 +253,7 @@ class _Call:
 
     table: Table
     suite: Suite
-    landing: Path
+    landing: LandingPlace
     raw: Path
     arriving: Path
     ingested_at: datetime
@@ -280,13 +279,7 @@ class _Call:
         self, events: Events | None, sources: Sequence[SqlSource], release: Release | None, settle_seconds: float
     ) -> ArrivalReport:
         # Beside a release no file is looked at: what arrived meanwhile waits for the next ingest.
-        looked = _NOTHING if release else look(self.landing / self.table.name, settle_seconds=settle_seconds)
-        self.waiting += looked.waiting
-        self.notices += looked.notices
-        marks = {file.mark: file.sha256 for manifest in self.before for file in manifest.files if file.mark}
-        hashes = {file: marks.get(file.mark) or content_hash(file.path) for file in looked.files}
-        for files in self._batches(looked.files, hashes):
-            self._take_in(LANDING, self._staging_files(files, hashes))
+        hashes = {} if release else self._take_in_files(settle_seconds)
         for source in sources:
             self._take_in(source.door, self._staging_source(source))
         if events is not None:
@@ -299,6 +292,27 @@ class _Call:
         if not self.manifests:
             self._commit_empty()
         return self._report(rejected)
+
+    def _take_in_files(self, settle_seconds: float) -> dict[LandingFile, str]:
+        """Take in what is new in the landing folder; returns the hash of every file that lies there."""
+        hashes: dict[LandingFile, str] = {}
+        try:
+            looked = self.landing.look(self.table.name, settle_seconds=settle_seconds)
+            self.waiting += looked.waiting
+            self.notices += [*looked.notices, *_misnamed_folders(self.landing, self.table)]
+            marks = {file.mark: file.sha256 for manifest in self.before for file in manifest.files if file.mark}
+            for file in looked.files:
+                hashes[file] = marks.get(file.mark) or content_hash(self._local(file).path)
+            for files in self._batches(looked.files, hashes):
+                self._take_in(LANDING, self._staging_files(files, hashes))
+        except LandingUnavailable as error:
+            self.unavailable.append(str(error))
+        finally:
+            shutil.rmtree(self.arriving / _FETCHED, ignore_errors=True)
+        return hashes
+
+    def _local(self, file: LandingFile) -> LandingFile:
+        return self.landing.local(file, self.arriving / _FETCHED)
 
     def _standing_rejections(self, present: set[str]) -> tuple[FileOutcome, ...]:
         files = [*(file for manifest in self.manifests for file in manifest.files), *self.spoiling]
@@ -373,7 +387,7 @@ class _Call:
             for file in files:
                 known = _Staged(file.name, hashes[file], file.size, file.mark, file=file)
                 try:
-                    self._stage_file(split, work, file, known)
+                    self._stage_file(split, work, self._local(file), known)
                     staged.append(known)
                 except FileRejected as error:
                     rejected.append(
@@ -466,7 +480,7 @@ class _Call:
             shutil.rmtree(work, ignore_errors=True)
 
     def _check_unchanged(self, file: LandingFile | None) -> None:
-        if file is not None and not is_unchanged(file):
+        if file is not None and not self.landing.is_unchanged(file):
             raise IngestError(
                 f"{self.table.name}/{file.name} changed while it was read; nothing was committed: run again when it is "
                 "complete (write it under a name that ends in .tmp, then rename it)"
@@ -523,7 +537,7 @@ class _Call:
         reasons = [*(str(file.reason) for file in rejected), *self.unavailable]
         needed = ", ".join(column.name for column in self.table.columns if column.must_be_present)
         waiting = f" ({', '.join(self.waiting)} is still being written)" if self.waiting else ""
-        remedy = "; ".join(reasons) or f"put a CSV or Parquet file into {self.landing / self.table.name}"
+        remedy = "; ".join(reasons) or f"put a CSV or Parquet file into {self.landing}/{self.table.name}"
         return (
             f"{self.table.name} has no rows and nothing can be computed without it{waiting}: {remedy}; "
             f"it needs the columns {needed}"

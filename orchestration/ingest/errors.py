@@ -17,6 +17,10 @@ class IngestBusy(IngestError):
     """Another process is ingesting the same table."""
 
 
+class LandingUnavailable(IngestError):
+    """The landing folder cannot be read at the moment; what arrives otherwise goes on."""
+
+
 class SourceUnavailable(IngestError):
     """A SQL source cannot be read; that source alone stops."""
 

@@ -43,14 +43,16 @@ class LandingFile:
     """A file that lies in the landing folder of a table.
 
     Attributes:
-        path: where it lies.
+        path: where it lies; of an object of S3 that has not been fetched, `<table>/<name>`.
         size: bytes.
         mark: size, times of change and inode: equal marks mean that nobody has written to it in between.
+        version: entity tag of an object of S3; empty otherwise.
     """
 
     path: Path
     size: int
     mark: tuple[int, ...]
+    version: str = ""
 
     @property
     def name(self) -> str:
@@ -113,20 +115,8 @@ def look(folder: Path, *, settle_seconds: float = 1.0) -> Landing:
     """
     if not folder.is_dir():
         return Landing((), (), ())
-    found, waiting, notices = [], [], []
-    for path in sorted(folder.iterdir()):
-        name = path.name.lower()
-        if name.startswith(_IGNORED_STARTS) or path.is_dir() or name.endswith(_IGNORED):
-            continue
-        if name.endswith(_UNFINISHED):
-            waiting.append(path.name)
-        elif name.endswith(ENDINGS):
-            found.append(stat_file(path))
-        else:
-            notices.append(
-                f"{folder.name}/{path.name} is neither CSV nor Parquet and was not read: "
-                f"save it as {path.stem}.csv or {path.stem}.parquet"
-            )
+    names, waiting, notices = sorted_by_name(folder.name, (path.name for path in folder.iterdir() if not path.is_dir()))
+    found = [stat_file(folder / name) for name in names]
     now = time.time_ns()
     window = int(settle_seconds * 1e9)
     fresh = [file for file in found if 0 <= now - file.mark[1] < window]
@@ -135,6 +125,25 @@ def look(folder: Path, *, settle_seconds: float = 1.0) -> Landing:
     steady = [file for file in found if file not in fresh or is_unchanged(file)]
     waiting += [file.name for file in found if file not in steady]
     return Landing(tuple(steady), tuple(sorted(waiting)), tuple(notices))
+
+
+def sorted_by_name(table: str, names: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return the names to read, those of files that are still being written, and a notice of each other one."""
+    found, waiting, notices = [], [], []
+    for name in sorted(names):
+        plain = name.lower()
+        if plain.startswith(_IGNORED_STARTS) or plain.endswith(_IGNORED):
+            continue
+        if plain.endswith(_UNFINISHED):
+            waiting.append(name)
+        elif plain.endswith(ENDINGS):
+            found.append(name)
+        else:
+            stem = Path(name).stem
+            notices.append(
+                f"{table}/{name} is neither CSV nor Parquet and was not read: save it as {stem}.csv or {stem}.parquet"
+            )
+    return found, waiting, notices
 
 
 def stat_file(path: Path) -> LandingFile:

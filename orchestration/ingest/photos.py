@@ -4,21 +4,23 @@ Belongs here: looking at files by their header. Does not: recognising what a pho
 """
 
 import hashlib
+import io
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 
 import pyarrow as pa
+
+from orchestration.ingest.landing import LandingPlace
 
 MOST_BYTES = 50_000_000
 MOST_PIXELS = 50_000_000
 
 
-def check_photos(landing: Path, photos: Iterable[tuple[str, str | None]]) -> pa.Table:
+def check_photos(landing: LandingPlace, photos: Iterable[tuple[str, str | None]]) -> pa.Table:
     """Check the files that rows of product_photos name.
 
     Args:
-        landing: folder that the paths are relative to.
+        landing: where the paths begin.
         photos: path and, where given, SHA-256 of each photo.
 
     Returns:
@@ -30,24 +32,23 @@ def check_photos(landing: Path, photos: Iterable[tuple[str, str | None]]) -> pa.
     return pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
 
 
-def _check(landing: Path, name: str, expected: str | None) -> tuple[str | None, str | None, str | None]:
+def _check(landing: LandingPlace, name: str, expected: str | None) -> tuple[str | None, str | None, str | None]:
     from PIL import Image, UnidentifiedImageError
 
-    path = landing / name
-    if not path.resolve().is_relative_to(landing.resolve()):
+    if not landing.holds(name):
         return None, "photo_outside_landing", f"photo_path is {name}: it leads out of the landing folder"
-    if not path.is_file():
-        return None, "photo_missing", f"photo_path is {name}: there is no such file in {landing.name}; send it as well"
-    size = path.stat().st_size
+    size = landing.size_of(name)
+    if size is None:
+        return None, "photo_missing", f"photo_path is {name}: there is no such file in the landing folder; send it too"
     if size > MOST_BYTES:
         reason = f"photo_path is {name}: {size:,} bytes, at most {MOST_BYTES:,} are read; make it smaller"
         return None, "photo_too_large", reason
-    content = path.read_bytes()
+    content = landing.read(name)
     try:
         with warnings.catch_warnings():
             # Pillow warns of the many pixels that are refused below, with a better message.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(io.BytesIO(content)) as image:
                 width, height = image.size
     except Image.DecompressionBombError:
         reason = f"photo_path is {name}: more than {MOST_PIXELS:,} pixels; make it smaller"

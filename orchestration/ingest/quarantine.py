@@ -22,6 +22,7 @@ from orchestration.ingest.arrivals import ArrivalReport, Claim, Release, ingest_
 from orchestration.ingest.contracts import Table, load_contract, table_named
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.files import read_values
+from orchestration.ingest.landing import LandingPlace
 from orchestration.ingest.manifests import LANDING, ONLINE_STORE, FileOutcome, Manifest, Settled, read_manifests
 from orchestration.ingest.rules import literal, quoted
 
@@ -204,7 +205,7 @@ def values_of(raw: Path, row: QuarantinedRow) -> dict[str, str | None]:
 
 def release(
     raw: Path,
-    landing: Path,
+    landing: Path | LandingPlace,
     rows: Sequence[QuarantinedRow],
     *,
     corrections: Mapping[str, str | None],
@@ -249,7 +250,7 @@ def release(
 
 
 def discard(
-    raw: Path, landing: Path, rows: Sequence[QuarantinedRow], *, reason: str, ingested_at: datetime
+    raw: Path, landing: Path | LandingPlace, rows: Sequence[QuarantinedRow], *, reason: str, ingested_at: datetime
 ) -> ArrivalReport:
     """Give up quarantined rows of one table, with a reason that stays.
 
@@ -263,7 +264,12 @@ def discard(
 
 
 def _settle(
-    raw: Path, landing: Path, table: str, release: Release, ingested_at: datetime, claim: Claim | None = None
+    raw: Path,
+    landing: Path | LandingPlace,
+    table: str,
+    release: Release,
+    ingested_at: datetime,
+    claim: Claim | None = None,
 ) -> ArrivalReport:
     return ingest_table(table, landing=landing, raw=raw, ingested_at=ingested_at, release=release, claim=claim)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration.ingest.contracts import load_contract
-from orchestration.ingest.files import look
+from orchestration.ingest.landing import LandingFolder, LandingPlace
 from orchestration.ingest.manifests import ledger_watermark, read_manifests
 
 _STILL_WRITTEN_SECONDS = 5.0
@@ -34,7 +34,7 @@ class Waiting:
         return bool(self.files or self.events)
 
 
-def look_around(landing: Path, raw: Path, head: int) -> Waiting:
+def look_around(landing: Path | LandingPlace, raw: Path, head: int) -> Waiting:
     """Say what waits, without reading any file.
 
     A file written to within the last five seconds is left for the next look. A file that holds what another one held
@@ -44,13 +44,20 @@ def look_around(landing: Path, raw: Path, head: int) -> Waiting:
         landing: landing folder.
         raw: folder of arrival batches.
         head: last sequence of the ledger.
+
+    Raises:
+        LandingUnavailable: the landing folder lies in S3, which does not answer.
     """
-    steady_since = time.time_ns() - int(_STILL_WRITTEN_SECONDS * 1e9)
+    place = LandingFolder(landing) if isinstance(landing, Path) else landing
+    now = time.time_ns()
+    # An object of S3 appears whole.
+    window = int(_STILL_WRITTEN_SECONDS * 1e9) if isinstance(place, LandingFolder) else 0
     lying, fresh = [], []
     for table in load_contract():
         known = {file.mark for manifest in read_manifests(raw / table.name) for file in manifest.files}
-        for file in look(landing / table.name, settle_seconds=0).files:
-            if file.mark[1] <= steady_since:
+        for file in place.look(table.name, settle_seconds=0).files:
+            # A clock that runs ahead of ours is no reason to wait for it.
+            if not 0 <= now - file.mark[1] < window:
                 lying.append((table.name, file.name, file.mark))
                 fresh += [] if file.mark in known else [f"{table.name}/{file.name}"]
     seen = hashlib.sha256(json.dumps([head, lying]).encode()).hexdigest()

@@ -1,0 +1,237 @@
+"""Where files arrive: a folder of this machine, or a prefix of an S3 bucket, read through one interface.
+
+Belongs here: finding and fetching files wherever they lie. Does not: what is in them (files), what becomes of them
+(arrivals), credentials (whoever opens the client). Nothing is ever written to either kind.
+
+An object of S3 appears whole or not at all: a put that is under way and an upload in parts that was not completed are
+not listed, so there is nothing to wait for. What is listed is fetched only as the version that was listed.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from orchestration.ingest.errors import LandingUnavailable
+from orchestration.ingest.files import Landing, LandingFile, is_unchanged, look, sorted_by_name
+
+_S3_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
+_REMEDIES = {
+    "NoSuchBucket": "there is no such bucket: create it, or correct INVENTORYBOT_LANDING",
+    "AccessDenied": "these credentials may not read there: allow them to list the bucket and to get its objects",
+    "InvalidAccessKeyId": "the access key is not known there: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "SignatureDoesNotMatch": "the secret does not fit the access key: set AWS_SECRET_ACCESS_KEY anew",
+    "ExpiredToken": "the session has expired: sign in again",
+    "PermanentRedirect": "the bucket lies in another region: set AWS_REGION",
+    "PreconditionFailed": "the object was replaced while it was read; the next run takes it in",
+    "NoSuchKey": "the object was removed while it was read",
+}
+_STATUS_CODES = {"403": "AccessDenied", "404": "NoSuchKey", "412": "PreconditionFailed", "301": "PermanentRedirect"}
+
+
+class LandingPlace(Protocol):
+    """Where the files of every raw table arrive, and the photos that rows of product_photos name."""
+
+    def look(self, table: str, *, settle_seconds: float) -> Landing:
+        """List the files of a table; see `files.look`."""
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders that lie beside those of the tables, theirs included."""
+
+    def local(self, file: LandingFile, folder: Path) -> LandingFile:
+        """Return a file as it lies on this machine, fetched into `folder` where it has to be."""
+
+    def is_unchanged(self, file: LandingFile) -> bool:
+        """Tell whether what was read of a file is what was listed."""
+
+    def holds(self, name: str) -> bool:
+        """Tell whether a path of a row, such as `product_photos/a.jpg`, leads to a place within."""
+
+    def size_of(self, name: str) -> int | None:
+        """Return the bytes of a file, None where there is none."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file."""
+
+
+@dataclass(frozen=True)
+class LandingFolder:
+    """A landing folder of this machine."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def look(self, table: str, *, settle_seconds: float) -> Landing:
+        """List the files of a table; see `files.look`."""
+        return look(self.path / table, settle_seconds=settle_seconds)
+
+    def folders(self) -> list[str]:
+        """Return the names of the folders within."""
+        return sorted(path.name for path in self.path.iterdir() if path.is_dir()) if self.path.is_dir() else []
+
+    def local(self, file: LandingFile, folder: Path) -> LandingFile:
+        """Return the file itself."""
+        return file
+
+    def is_unchanged(self, file: LandingFile) -> bool:
+        """Tell whether nobody has written to a file since it was listed."""
+        return is_unchanged(file)
+
+    def holds(self, name: str) -> bool:
+        """Tell whether a path stays within the folder, links followed."""
+        return (self.path / name).resolve().is_relative_to(self.path.resolve())
+
+    def size_of(self, name: str) -> int | None:
+        """Return the bytes of a file, None where there is none."""
+        path = self.path / name
+        return path.stat().st_size if path.is_file() else None
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file."""
+        return (self.path / name).read_bytes()
+
+
+@dataclass(frozen=True)
+class S3Landing:
+    """A prefix of an S3 bucket; the files of a table lie directly below `<prefix>/<table>/`.
+
+    Attributes:
+        url: `s3://bucket/prefix`.
+        client: boto3 client of S3; it tries again by itself, with growing pauses.
+    """
+
+    url: str
+    client: Any
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def _bucket(self) -> str:
+        return s3_address(self.url)[0]
+
+    def _key(self, name: str) -> str:
+        return f"{s3_address(self.url)[1]}{name}"
+
+    def look(self, table: str, *, settle_seconds: float) -> Landing:
+        """List the files of a table; there is none that is still being written.
+
+        Raises:
+            LandingUnavailable: the bucket cannot be listed.
+        """
+        prefix = self._key(f"{table}/")
+        listed = [found for page in self._pages(f"{table}/") for found in page.get("Contents", [])]
+        objects = {found["Key"].removeprefix(prefix): found for found in listed}
+        names, waiting, notices = sorted_by_name(table, filter(None, objects))
+        files = tuple(_listed(Path(table, name), objects[name]) for name in names)
+        return Landing(files, tuple(waiting), tuple(notices))
+
+    def folders(self) -> list[str]:
+        """Return the names of the prefixes directly below ours."""
+        found = [folder["Prefix"] for page in self._pages("") for folder in page.get("CommonPrefixes", [])]
+        return sorted(prefix.rstrip("/").rsplit("/", 1)[-1] for prefix in found)
+
+    def _pages(self, folder: str) -> list[dict[str, Any]]:
+        with self._answering(folder):
+            lister = self.client.get_paginator("list_objects_v2")
+            return list(lister.paginate(Bucket=self._bucket, Prefix=self._key(folder), Delimiter="/"))
+
+    def local(self, file: LandingFile, folder: Path) -> LandingFile:
+        """Fetch the version of an object that was listed.
+
+        Raises:
+            LandingUnavailable: it cannot be read, or is another one by now.
+        """
+        table, name = file.path.parts[-2:]
+        path = folder / table / name
+        if file.path == path or path.exists():
+            return LandingFile(path, file.size, file.mark, file.version)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{name}.fetched")
+        with self._answering(f"{table}/{name}"), beside.open("wb") as copy:
+            found = self.client.get_object(Bucket=self._bucket, Key=self._key(f"{table}/{name}"), IfMatch=file.version)
+            for chunk in found["Body"].iter_chunks(1 << 20):
+                copy.write(chunk)
+        beside.rename(path)
+        return LandingFile(path, file.size, file.mark, file.version)
+
+    def is_unchanged(self, file: LandingFile) -> bool:
+        """Return True: what was fetched is the version that was listed, and nobody writes to the copy."""
+        return True
+
+    def holds(self, name: str) -> bool:
+        """Tell whether a path stays below the prefix."""
+        path = PurePosixPath(name)
+        return not path.is_absolute() and ".." not in path.parts
+
+    def size_of(self, name: str) -> int | None:
+        """Return the bytes of an object, None where there is none."""
+        from botocore.exceptions import ClientError
+
+        with self._answering(name):
+            try:
+                return int(self.client.head_object(Bucket=self._bucket, Key=self._key(name))["ContentLength"])
+            except ClientError as error:
+                if _code(error) != "NoSuchKey":
+                    raise
+                return None
+
+    def read(self, name: str) -> bytes:
+        """Return the content of an object."""
+        with self._answering(name):
+            content: bytes = self.client.get_object(Bucket=self._bucket, Key=self._key(name))["Body"].read()
+        return content
+
+    @contextmanager
+    def _answering(self, name: str) -> Iterator[None]:
+        """Say what is wrong with the bucket; words of the server are left out, they may hold what it was sent."""
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+        place = f"{self.url.rstrip('/')}/{name}"
+        try:
+            yield
+        except ClientError as error:
+            code = _code(error)
+            remedy = _REMEDIES.get(code, f"the server answers {code}")
+            raise LandingUnavailable(f"{place} cannot be read: {remedy}") from None
+        except (NoCredentialsError, PartialCredentialsError):
+            remedy = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            raise LandingUnavailable(f"{place} cannot be read: there are no credentials; {remedy}") from None
+        except BotoCoreError as error:
+            address = urlsplit(self.client.meta.endpoint_url)
+            shown = f"{address.scheme}://{address.hostname}{f':{address.port}' if address.port else ''}"
+            raise LandingUnavailable(
+                f"{place} cannot be read: {shown} does not answer ({type(error).__name__}): check that it runs and may "
+                "be reached, and AWS_ENDPOINT_URL_S3 where it is no server of AWS"
+            ) from None
+
+
+def s3_address(url: str) -> tuple[str, str]:
+    """Return bucket and prefix of `s3://bucket/prefix`; the prefix is empty or ends in a slash.
+
+    Raises:
+        ValueError: it is no such address.
+    """
+    found = _S3_URL.fullmatch(url)
+    if not found:
+        raise ValueError(f"{url!r} is no address of a landing folder; write a path, or s3://bucket/prefix")
+    prefix = (found["prefix"] or "").strip("/")
+    return found["bucket"], f"{prefix}/" if prefix else ""
+
+
+def _listed(path: Path, found: dict[str, Any]) -> LandingFile:
+    """Return an object as a file; its mark holds what a changed object cannot share: size, time and entity tag."""
+    changed_at = int(found["LastModified"].timestamp() * 1e9)
+    tag = int.from_bytes(hashlib.sha256(found["ETag"].encode()).digest()[:6])
+    return LandingFile(path, found["Size"], (found["Size"], changed_at, changed_at, tag), found["ETag"])
+
+
+def _code(error: Any) -> str:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    return _STATUS_CODES.get(code, code)
