@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from orchestration.exports import ALL_MONTHS, content_hash, export_path, files_of, share
 from orchestration.fingerprints import code_version
-from orchestration.publication import content_hash
-from orchestration.settings import Settings, export_path
+from orchestration.settings import Settings
 from orchestration.warehouse import Build
 
 DECISION_INPUTS = ("marts.fct_stock_position", "marts.fct_open_orders", "marts.fct_replenishment_terms")
@@ -29,8 +29,9 @@ def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Map
         OSError: the disk is full or not writable; nothing half-written stays.
     """
     predictions = sorted(settings.predictions.glob("*.parquet"))
-    inputs = [export_path(settings, relation) for relation in ARCHIVED_INPUTS]
-    hashes = {path.stem: content_hash(path)[1] for path in [*predictions, *inputs]}
+    inputs = {relation.split(".")[1]: export_path(settings, relation) for relation in ARCHIVED_INPUTS}
+    contents = {path.stem: path for path in predictions} | inputs
+    hashes = {name: content_hash(path)[1] for name, path in contents.items()}
     known = {"as_of": build.as_of, "models": models, "content": hashes, "code_version": code_version()}
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     folder = settings.archive / f"{build.as_of}_{digest}"
@@ -40,10 +41,11 @@ def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Map
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
-        for path in predictions:
-            shutil.copyfile(path, beside / path.name)
-        for path in inputs:
-            shutil.copyfile(path, beside / path.name)
+        for name, path in contents.items():
+            target = beside / name if path.name == ALL_MONTHS else beside
+            target.mkdir(exist_ok=True)
+            for file in files_of(path):
+                share(file, target / file.name)
         details = {**known, "build": asdict(build), "seed": settings.seed, "path_count": settings.path_count}
         (beside / "archive.json").write_text(json.dumps(details, indent=2))
         beside.replace(folder)

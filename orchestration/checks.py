@@ -5,8 +5,8 @@ from pathlib import Path
 import duckdb
 from dagster import AssetCheckResult, AssetCheckSeverity, asset_check
 
+from orchestration.exports import export_path
 from orchestration.resources import HomeResource
-from orchestration.settings import export_path
 
 
 @asset_check(

@@ -136,13 +136,14 @@ def reproduce(settings: Settings, archive: str, tracking: "Tracking") -> Reprodu
 def _lay_out(folder: Path, then: Settings) -> None:
     """Show the flat archive as the home that the frames read."""
     exports = {relation.split(".")[1]: relation.split(".")[0] for relation in ARCHIVED_INPUTS}
-    missing = sorted(exports.keys() - {path.stem for path in folder.glob("*.parquet")})
+    kept = [path for path in folder.iterdir() if path.is_dir() or path.suffix == ".parquet"]
+    missing = sorted(exports.keys() - {path.stem for path in kept})
     if missing:
         raise FileNotFoundError(
             f"the archive {folder} lacks {', '.join(missing)}: an earlier version of this software made it, and it "
             "can be read but not made again"
         )
-    for path in folder.glob("*.parquet"):
+    for path in kept:
         target = then.exports / exports[path.stem] if path.stem in exports else then.predictions
         target.mkdir(parents=True, exist_ok=True)
         (target / path.name).symlink_to(path.resolve())

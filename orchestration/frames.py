@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from orchestration.settings import Settings, export_path
+from orchestration.exports import export_path
+from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

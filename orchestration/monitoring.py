@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from orchestration.exports import export_path
 from orchestration.frames import items
-from orchestration.settings import Settings, export_path
+from orchestration.settings import Settings
 from orchestration.warehouse import Build
 
 if TYPE_CHECKING:

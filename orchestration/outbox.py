@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from orchestration.settings import Settings, export_path
+from orchestration.exports import export_path
+from orchestration.settings import Settings
 from orchestration.warehouse import Build
 
 if TYPE_CHECKING:

@@ -3,14 +3,13 @@
 Belongs here: assembling, hashing, switching, keeping. Does not: deciding what is right (checks of the layers before).
 
 A generation is `wh_<generation>.duckdb` with its manifest `wh_<generation>.json`. Small tables are stored inside;
-a large one is a view over an immutable Parquet file that generations share. `current.duckdb` is a link. The row in
-the online store decides which generation is current; the link follows it and is repaired from it.
+a large one is a view over immutable Parquet files that generations share, one a month of a fact. `current.duckdb` is a
+link. The row in the online store decides which generation is current; the link follows it and is repaired from it.
 """
 
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+
+from orchestration.exports import content_hash, files_of, parquet_of, quoted, share
 
 if TYPE_CHECKING:
     from serving.store import Outbox, ProposeReport, Store
@@ -29,12 +30,12 @@ _LINK = "current.duckdb"
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """One table of a generation: its rows, the hash of its content, the shared file of a large one."""
+    """One table of a generation: its rows, the hash of its content, the shared files of a large one."""
 
     relation: str
     rows: int
     hash: str
-    file: str | None
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,6 @@ class Publication:
     is_new: bool
     tables: list[PublishedTable]
     proposals: "ProposeReport"
-
-
-def content_hash(parquet: Path) -> tuple[int, str]:
-    """Return rows and content hash of a Parquet file; the order of rows does not matter, every column counts.
-
-    The hash is the sum of 64-bit row hashes beside the row count and the column names and types.
-    """
-    with duckdb.connect() as connection:
-        relation = f"read_parquet({_quoted(parquet)})"
-        columns = connection.sql(f"describe select * from {relation}").fetchall()
-        names = ", ".join(f'"{name}"' for name, *_ in columns)
-        rows, total = connection.sql(
-            f"select count(*), coalesce(sum(hash({names})::hugeint), 0) from {relation}"
-        ).fetchall()[0]
-        shape = connection.execute("select md5(?)", [repr([column[:2] for column in columns])]).fetchall()[0][0]
-    return rows, f"{shape[:8]}{total % (1 << 96):024x}"
 
 
 def publish(
@@ -94,7 +79,7 @@ def publish(
     where the content is current already, and then change nothing unless the outbox has lost them.
 
     Args:
-        exports: folder with `<schema>/<table>.parquet`.
+        exports: folder of exported relations (`orchestration.exports`).
         relations: names such as `marts.fct_daily_demand`.
         published: folder that readers open.
         store: online store; its epoch row decides which generation is current.
@@ -116,7 +101,7 @@ def publish(
         OSError: the disk is full or not writable; nothing half-written stays.
     """
     published.mkdir(parents=True, exist_ok=True)
-    hashed = {relation: content_hash(exports / f"{relation.replace('.', '/')}.parquet") for relation in relations}
+    hashed = {relation: content_hash(parquet_of(exports, relation)) for relation in relations}
     total = _hash_of({"tables": hashed, "as_of": as_of.isoformat(), "models": models})
     current = repair_link(published, store)
     if current is not None and current["content_hash"] == total:
@@ -140,7 +125,7 @@ def publish(
             "archive": archive,
             "content_hash": total,
             "tables": {
-                table.relation: {"rows": table.rows, "hash": table.hash, "file": table.file} for table in tables
+                table.relation: {"rows": table.rows, "hash": table.hash, "files": table.files} for table in tables
             },
         }
         _write_durably(manifest_file, json.dumps(manifest, indent=2).encode())
@@ -187,18 +172,24 @@ def anchors(published: Path) -> list[tuple[int, str]]:
 
 def _share_large(exports: Path, published: Path, relation: str, rows: int, digest: str) -> PublishedTable:
     if rows < LARGE_TABLE_ROWS:
-        return PublishedTable(relation, rows, digest, None)
-    shared = published / "facts" / f"{relation}_{digest}.parquet"
-    if not shared.exists():
-        shared.parent.mkdir(exist_ok=True)
+        return PublishedTable(relation, rows, digest, ())
+    (published / "facts").mkdir(exist_ok=True)
+    files = []
+    for path in files_of(parquet_of(exports, relation)):
+        # The name of a month holds the hash of its content already.
+        name = f"{digest}.parquet" if path.stem == relation.split(".")[1] else path.name
+        shared = published / "facts" / f"{relation}_{name}"
+        files.append(f"facts/{shared.name}")
+        if shared.exists():
+            continue
         beside = shared.with_suffix(f".{os.getpid()}.tmp")
         try:
-            shutil.copyfile(exports / f"{relation.replace('.', '/')}.parquet", beside)
+            share(path, beside)
             _sync(beside)
             beside.replace(shared)
         finally:
             beside.unlink(missing_ok=True)
-    return PublishedTable(relation, rows, digest, f"facts/{shared.name}")
+    return PublishedTable(relation, rows, digest, tuple(files))
 
 
 def _assemble(
@@ -215,15 +206,14 @@ def _assemble(
             for schema in sorted({table.relation.split(".")[0] for table in tables}):
                 connection.execute(f"create schema {schema}")
             for table in tables:
-                kind = "table" if table.file is None else "view"
-                source = (
-                    published / table.file if table.file else exports / f"{table.relation.replace('.', '/')}.parquet"
-                )
-                connection.execute(f"create {kind} {table.relation} as select * from read_parquet({_quoted(source)})")
+                kind = "view" if table.files else "table"
+                sources = [published / file for file in table.files] or [parquet_of(exports, table.relation)]
+                listed = ", ".join(map(_literal, sources))
+                connection.execute(f"create {kind} {table.relation} as select * from read_parquet([{listed}])")
                 description, columns = descriptions.get(table.relation, ("", {}))
-                connection.execute(f"comment on {kind} {table.relation} is {_quoted(description)}")
+                connection.execute(f"comment on {kind} {table.relation} is {_literal(description)}")
                 for column, text in columns.items():
-                    connection.execute(f'comment on column {table.relation}."{column}" is {_quoted(text)}')
+                    connection.execute(f'comment on column {table.relation}."{column}" is {_literal(text)}')
             connection.execute("checkpoint")
         _sync(beside)
         beside.chmod(0o444)
@@ -251,9 +241,10 @@ def _forget_old(published: Path, keep: int) -> None:
             database.unlink()
             database.with_suffix(".json").unlink(missing_ok=True)
     used = {
-        table["file"]
+        file
         for manifest in published.glob("wh_*.json")
         for table in json.loads(manifest.read_text())["tables"].values()
+        for file in table["files"]
     }
     for fact in (published / "facts").glob("*.parquet"):
         if f"facts/{fact.name}" not in used:
@@ -261,15 +252,18 @@ def _forget_old(published: Path, keep: int) -> None:
 
 
 def _tables_of(manifest: Mapping[str, Any]) -> list[PublishedTable]:
-    return [PublishedTable(relation, **facts) for relation, facts in manifest["tables"].items()]
+    return [
+        PublishedTable(relation, table["rows"], table["hash"], tuple(table["files"]))
+        for relation, table in manifest["tables"].items()
+    ]
 
 
 def _hash_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _quoted(value: object) -> str:
-    return "'" + str(value).replace("'", "''") + "'"
+def _literal(value: object) -> str:
+    return f"'{quoted(value)}'"
 
 
 def _write_durably(path: Path, content: bytes) -> None:

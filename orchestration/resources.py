@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -197,16 +195,6 @@ def dbt_resource(settings: Settings) -> DbtCliResource:
         profiles_dir=str(DBT_PROJECT),
         dbt_executable=str(Path(sys.executable).parent / "dbt"),
     )
-
-
-@contextmanager
-def exporting_to(folder: Path) -> Iterator[None]:
-    """Name to dbt the folder it exports marts and reporting tables into."""
-    os.environ["INVENTORYBOT_EXPORTS"] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ["INVENTORYBOT_EXPORTS"]
 
 
 def default_resources() -> dict[str, object]:

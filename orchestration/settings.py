@@ -82,12 +82,3 @@ class Settings:
     def dagster_home(self) -> Path:
         """Dagster's instance: runs, events, schedules."""
         return self.home / "dagster"
-
-
-def export_path(settings: Settings, relation: str) -> Path:
-    """Return the Parquet file of a relation such as `marts.fct_daily_demand`; say how to make it when it is missing."""
-    schema, table = relation.split(".")
-    path = settings.exports / schema / f"{table}.parquet"
-    if not path.exists():
-        raise FileNotFoundError(f"{relation} has not been built in {settings.home}: run the job daily_restock first")
-    return path

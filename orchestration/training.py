@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestration.exports import content_hash
 from orchestration.fingerprints import code_fingerprint, library_fingerprint, text_fingerprint
-from orchestration.publication import content_hash
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,15 +1,16 @@
-"""One build of the warehouse: its clock, its fence, dbt's arguments and the files it exports.
+"""One build of the warehouse: its clock, its fence, dbt's arguments; what models hand back to dbt.
 
 Belongs here: what surrounds dbt. Does not: SQL (dbt_project/), Dagster (assets/warehouse.py).
 """
 
 import json
-import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestration.exports import Relation, export_relations
 from orchestration.fingerprints import code_fingerprint
 from orchestration.settings import Settings
 
@@ -68,14 +69,6 @@ def needs_full_refresh(settings: Settings, build: Build) -> bool:
     return before.code != build.code or before.as_of > build.as_of
 
 
-def building_folder(settings: Settings) -> Path:
-    """Return the folder dbt exports into while it runs, empty."""
-    folder = settings.exports.parent / "exporting"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
 def row_counts(database: Path) -> dict[str, int]:
     """Return the rows of every table and view of the warehouse, by name; nothing else may have it open."""
     if not database.exists():
@@ -96,16 +89,11 @@ def row_counts(database: Path) -> dict[str, int]:
         }
 
 
-def accept_exports(settings: Settings, building: Path, build: Build) -> list[str]:
-    """Move what dbt exported to where the next steps read it; return the relations."""
-    relations = []
-    for made in sorted(building.glob("*/*.parquet")):
-        target = settings.exports / made.parent.name / made.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        made.replace(target)
-        relations.append(f"{made.parent.name}.{made.stem}")
+def export_build(settings: Settings, build: Build, relations: Iterable[Relation]) -> None:
+    """Export relations of a build that passed all its tests; no build is there to be read while they change."""
+    (settings.exports / _BUILD).unlink(missing_ok=True)
+    export_relations(settings.warehouse_file, settings.exports, relations)
     (settings.exports / _BUILD).write_text(json.dumps(asdict(build), indent=2))
-    return relations
 
 
 def read_build(settings: Settings) -> Build:

@@ -8,14 +8,6 @@
     A change of SQL, of a var other than as_of and ingested_until, or of an engine's fingerprint function needs --full-refresh.
 #}
 
-{# Batches that are no longer visible, because ingested_until moved back. #}
-{% macro forget_unseen_batches() %}
-    {% if is_incremental() %}
-        delete from {{ this }} where batch_id not in (select batch_id from {{ ref('stg_stock_movements') }})
-    {% endif %}
-{% endmacro %}
-
-
 {% macro forget_changed_movements() %}
     {% set clocks = ref('int_location_clocks') %}  {# outside the condition: there dbt finds dependencies #}
     {% if is_incremental() %}

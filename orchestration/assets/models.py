@@ -18,8 +18,9 @@ from dagster import (
 from pydantic import Field
 
 from orchestration import plots
+from orchestration.exports import export_path
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
-from orchestration.settings import Settings, export_path
+from orchestration.settings import Settings
 from orchestration.training import Outcome, Trained, When, bring_up_to_date
 from orchestration.trainings import PARAMETERS, train_demand_forecast, train_product_photos, train_stock_anomalies
 

@@ -1,10 +1,9 @@
 """The published generation: what analysts, ERPs and the endpoint read."""
 
-import json
-
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, asset
 
 from orchestration.archive import archive_decisions
+from orchestration.exports import read_relations
 from orchestration.fingerprints import code_version
 from orchestration.home import MANIFEST
 from orchestration.outbox import outbox_of
@@ -13,22 +12,7 @@ from orchestration.resources import HomeResource, StoreResource, TrackingResourc
 from orchestration.training import pinned_models
 from orchestration.warehouse import read_build
 
-_PUBLISHED_SCHEMAS = ("marts", "reporting")
-
-
-def _published_relations() -> dict[str, tuple[str, dict[str, str]]]:
-    nodes = json.loads(MANIFEST.read_text())["nodes"].values()
-    return {
-        f"{node['schema']}.{node['name']}": (
-            node["description"],
-            {column["name"]: column["description"] for column in node["columns"].values()},
-        )
-        for node in nodes
-        if node["resource_type"] == "model" and node["schema"] in _PUBLISHED_SCHEMAS
-    }
-
-
-RELATIONS = _published_relations()
+RELATIONS = {relation.name: relation for relation in read_relations(MANIFEST)}
 
 
 @asset(
@@ -61,7 +45,7 @@ def generation(
         as_of=build.as_of_date,
         models=models,
         code_version=code_version(),
-        descriptions=RELATIONS,
+        descriptions={name: (relation.description, relation.columns) for name, relation in RELATIONS.items()},
         keep=settings.generations_kept,
         outbox=outbox_of(settings, build, ledger),
         archive=archived,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from dagster import AssetExecutionContext, Config
@@ -11,22 +10,23 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pydantic import Field
 
 from orchestration import plots
+from orchestration.exports import export_path, read_relations
 from orchestration.home import MANIFEST
 from orchestration.ingest.asof import last_complete_day
 from orchestration.publication import EPOCH
-from orchestration.resources import HomeResource, StoreResource, exporting_to
+from orchestration.resources import HomeResource, StoreResource
 from orchestration.settings import Settings
 from orchestration.warehouse import (
     Build,
-    accept_exports,
     begin_build,
-    building_folder,
+    export_build,
     needs_full_refresh,
     read_build,
     row_counts,
 )
 
 POOL = "warehouse"
+RELATIONS = read_relations(MANIFEST)
 
 
 class BuildConfig(Config):
@@ -59,28 +59,27 @@ def warehouse_reporting(context: AssetExecutionContext, home: HomeResource, dbt:
 def _build(
     context: AssetExecutionContext, settings: Settings, dbt: DbtCliResource, build: Build, *, full_refresh: bool
 ) -> Iterator[Any]:
-    building = building_folder(settings)
     arguments = ["build", *(["--full-refresh"] if full_refresh else []), "--vars", build.dbt_vars]
     events: list[Any] = []
-    with exporting_to(building):
-        try:
-            events.extend(dbt.cli(arguments, context=context).stream())
-        except DagsterDbtCliRuntimeError:
-            # dbt has ended and says which models and tests failed; their events tell it asset by asset.
-            yield from events
-            raise
+    try:
+        events.extend(dbt.cli(arguments, context=context).stream())
+    except DagsterDbtCliRuntimeError:
+        # dbt has ended and says which models and tests failed; their events tell it asset by asset.
+        yield from events
+        raise
+    built = {".".join(key.path) for key in context.selected_asset_keys}
+    export_build(settings, build, [relation for relation in RELATIONS if relation.name in built])
     counts = row_counts(settings.warehouse_file)
-    yield from (_described(event, counts, building) for event in events)
-    context.log.info("exported %s", ", ".join(accept_exports(settings, building, build)))
+    yield from (_described(event, counts, settings) for event in events)
 
 
-def _described(event: Any, counts: Mapping[str, int], building: Path) -> Any:
+def _described(event: Any, counts: Mapping[str, int], settings: Settings) -> Any:
     metadata = getattr(event, "metadata", None) or {}
     if "unique_id" not in metadata or not hasattr(event, "with_metadata"):
         return event
     name = str(metadata["unique_id"].value).rsplit(".", 1)[-1]
     metadata = {**metadata, **({"dagster/row_count": counts[name]} if name in counts else {})}
-    exported = next(building.glob(f"*/{name}.parquet"), None)
-    if name in plots.OF_RELATION and exported is not None:
-        metadata["plot"] = plots.as_metadata(plots.OF_RELATION[name](exported))
+    relation = next((found.name for found in RELATIONS if found.name.endswith(f".{name}")), None)
+    if relation and name in plots.OF_RELATION:
+        metadata["plot"] = plots.as_metadata(plots.OF_RELATION[name](export_path(settings, relation)))
     return event.with_metadata(metadata)

@@ -1,7 +1,7 @@
 {{ config(materialized='table') }}
 
 with stock_movements as (
-    select * from {{ ref('int_stock_movements') }}
+    select * from {{ ref('stg_stock_movements') }}
 ),
 
 locations as (

@@ -2,7 +2,7 @@
 {{ config(materialized='table') }}
 
 with stock_movements as (
-    select * from {{ ref('int_stock_movements') }}
+    select * from {{ ref('stg_stock_movements') }}
 ),
 
 corrected_lines as (

@@ -7,6 +7,13 @@
     )
 }}
 
+{% set stock_order %}
+            partition by sku, location_id
+            order by occurred_at, case when movement_type = 'count' then 1 else 0 end, source, document, line, revision
+{% endset %}
+{% set up_to_here = stock_order ~ "rows between unbounded preceding and current row" %}
+{% set before_here = stock_order ~ "rows between unbounded preceding and 1 preceding" %}
+
 with effective_movements as (
     select * from {{ ref('int_effective_movements') }}
 ),
@@ -52,42 +59,26 @@ dated as (
             and {{ quarter_hour('to_append.occurred_at') }} = quarter_hour_days.quarter_hour
 ),
 
--- The fold: movements add up in the order of time, and a count starts a new sum with the units counted.
-since_counts as (
+-- The fold: movements add up in the order of time, and a count says how far that sum is from the stock.
+summed as (
     select
         *,
-        sum(case when movement_type = 'count' then 1 else 0 end) over (
-            partition by sku, location_id
-            order by occurred_at, case when movement_type = 'count' then 1 else 0 end, source, document, line, revision
-            rows between unbounded preceding and current row
-        ) as counts_so_far
+        sum(case when movement_type = 'count' then 0 else quantity_units end) over ({{ up_to_here }}) as moved_units
     from dated
 ),
 
-folded as (
+counted as (
     select
         *,
-        sum(quantity_units) over (
-            partition by sku, location_id, counts_so_far
-            order by occurred_at, case when movement_type = 'count' then 1 else 0 end, source, document, line, revision
-            rows between unbounded preceding and current row
-        ) + case when counts_so_far = 0 then opening_units else 0 end as on_hand_after_units
-    from since_counts
-),
-
-changes as (
-    select
-        *,
-        on_hand_after_units - lag(on_hand_after_units, 1, opening_units) over (
-            partition by sku, location_id
-            order by occurred_at, case when movement_type = 'count' then 1 else 0 end, source, document, line, revision
-        ) as change_units
-    from folded
+        last_value(case when movement_type = 'count' then quantity_units - moved_units end ignore nulls)
+            over ({{ up_to_here }}) as counted_apart_units,
+        last_value(case when movement_type = 'count' then quantity_units - moved_units end ignore nulls)
+            over ({{ before_here }}) as counted_apart_before_units
+    from summed
 ),
 
 movements as (
     select
-        movement_id,
         source,
         document,
         line,
@@ -100,14 +91,19 @@ movements as (
         location_id,
         movement_type,
         quantity_units,
-        cast(change_units as decimal(18, 3)) as change_units,
-        cast(on_hand_after_units as decimal(18, 3)) as on_hand_after_units,
+        cast(
+            case
+                when movement_type = 'count' then quantity_units - moved_units - coalesce(counted_apart_before_units, opening_units)
+                else quantity_units
+            end as decimal(18, 3)
+        ) as change_units,
+        cast(moved_units + coalesce(counted_apart_units, opening_units) as decimal(18, 3)) as on_hand_after_units,
         unit_price,
         lot_id,
         reference,
         reason,
         content_fingerprint
-    from changes
+    from counted
 )
 
 select * from movements

@@ -1,5 +1,5 @@
 with stock_movements as (
-    select * from {{ ref('int_stock_movements') }}
+    select * from {{ ref('stg_stock_movements') }}
 ),
 
 products as (

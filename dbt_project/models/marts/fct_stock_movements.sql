@@ -6,7 +6,7 @@ with folded_movements as (
 
 stock_movements as (
     select
-        movement_id,
+        concat(source, ':', document, ':', line, ':', revision) as movement_id,
         source,
         document,
         line,

@@ -15,8 +15,11 @@ held as (
         cast(holding_cost as decimal(18, 6)) as holding_cost,
         cast(shortage_cost as decimal(18, 4)) as shortage_cost,
         coalesce(order_rule, 'order_up_to') as order_rule,
-        {% for name in ['order_quantity', 'min', 'max', 'dampener', 'order_up_to_max', 'max_order', 'max_stock'] %}
+        {% for name in ['order_quantity', 'min', 'max', 'dampener', 'order_up_to_max', 'max_order', 'max_stock', 'largest_order'] %}
         {{ units(name ~ '_units') }} as {{ name }}_units,
+        {% endfor %}
+        {% for name in ['excess_above_days', 'dead_after_days'] %}
+        cast(nullif({{ name }}, cast('nan' as double)) as integer) as {{ name }},
         {% endfor %}
         coalesce(demand_model, 'simulated') as demand_model
     from policies

@@ -1,7 +1,8 @@
 {% set terms = [
-    'expected_demand_units', 'safety_stock_units', 'order_up_to_units', 'on_hand_units', 'on_order_units',
+    'expected_demand_units', 'safety_stock_units', 'expiring_units', 'order_up_to_units', 'on_hand_units', 'on_order_units',
     'on_order_not_counted_units', 'reserved_units', 'backordered_units', 'inventory_position_units', 'shortfall_units',
-    'moq_added_units', 'multiple_added_units', 'reduced_units', 'order_units', 'order_packs'
+    'moq_added_units', 'multiple_added_units', 'supplier_minimum_added_units', 'reduced_units', 'order_units', 'order_packs',
+    'transfer_in_units', 'transfer_out_units', 'lost_units_without_order', 'lost_units_with_order'
 ] %}
 
 with restock_lines as (
@@ -44,6 +45,18 @@ open_proposals as (
     select * from {{ source('predictions', 'open_proposals') }}
 ),
 
+forecasts as (
+    select * from {{ ref('fct_demand_forecasts') }}
+),
+
+anomalies as (
+    select * from {{ ref('fct_stock_anomalies') }}
+),
+
+previous_lines as (
+    select * from {{ source('predictions', 'previous_restock_lines') }}
+),
+
 as_of as (
     select max(as_of_date) as as_of_date from restock_lines
 ),
@@ -56,6 +69,40 @@ recent_sales as (
         daily_demand.day > {{ add_days('as_of.as_of_date', -28) }}
         and daily_demand.day <= as_of.as_of_date
     group by daily_demand.sku, daily_demand.location_id
+),
+
+coming_demand as (
+    select sku, location_id, sum(mean_units) as next_4_weeks_units
+    from forecasts
+    where periods_ahead between 1 and 28
+    group by sku, location_id
+),
+
+-- What makes the record itself doubtful; a demand that jumps or drops does not.
+doubts as (
+    select sku, location_id, day as suspected_date, kind as suspected_kind
+    from (
+        select
+            anomalies.*,
+            row_number() over (
+                partition by anomalies.sku, anomalies.location_id order by anomalies.day desc, anomalies.kind
+            ) as latest_rank
+        from anomalies
+        cross join as_of
+        where
+            anomalies.day > {{ add_days('as_of.as_of_date', -28) }}
+            and anomalies.kind not in ('none', 'demand_spike', 'demand_drop')
+    ) as ranked
+    where latest_rank = 1
+),
+
+supplier_orders as (
+    select restock_lines.supplier_id, sum({{ units('restock_lines.order_units') }} * replenishment_terms.unit_cost) as order_value
+    from restock_lines
+    inner join replenishment_terms
+        on restock_lines.sku = replenishment_terms.sku and restock_lines.location_id = replenishment_terms.location_id
+    where restock_lines.status = 'order'
+    group by restock_lines.supplier_id
 ),
 
 next_deliveries as (
@@ -108,8 +155,19 @@ dated as (
         replenishment_terms.review_period_days,
         replenishment_terms.moq_units,
         coalesce(replenishment_terms.order_multiple_units, 1) as pack_units,
+        replenishment_terms.minimum_order_value as supplier_minimum_order_value,
+        coalesce(supplier_orders.order_value, 0) as supplier_order_value,
+        greatest(replenishment_terms.unit_price - replenishment_terms.unit_cost, 0) as unit_margin,
         coalesce(recent_sales.last_4_weeks_units, 0) as last_4_weeks_units,
+        coming_demand.next_4_weeks_units,
         positions.last_counted_date,
+        coalesce(positions.is_negative, false) as is_negative,
+        doubts.suspected_date,
+        doubts.suspected_kind,
+        previous_lines.decided_date as previous_decided_date,
+        {% for name in ['order', 'expected_demand', 'safety_stock', 'on_hand', 'on_order', 'promised'] %}
+        {{ units('previous_lines.' ~ name ~ '_units') }} as previous_{{ name }}_units,
+        {% endfor %}
         next_deliveries.next_delivery_date,
         coalesce(trim(suppliers.order_weekdays), '') <> '' as has_order_days,
         {{ add_days('lines.as_of_date', 'replenishment_terms.next_order_in_days + 1') }} as next_order_date,
@@ -127,6 +185,29 @@ dated as (
     left join next_deliveries
         on lines.sku = next_deliveries.sku and lines.location_id = next_deliveries.location_id
     left join recent_sales on lines.sku = recent_sales.sku and lines.location_id = recent_sales.location_id
+    left join coming_demand on lines.sku = coming_demand.sku and lines.location_id = coming_demand.location_id
+    left join doubts on lines.sku = doubts.sku and lines.location_id = doubts.location_id
+    left join supplier_orders on lines.supplier_id = supplier_orders.supplier_id
+    left join previous_lines on lines.sku = previous_lines.sku and lines.location_id = previous_lines.location_id
+),
+
+-- Why the order differs from the one before: what each term adds to it, and what packs and limits add in the end.
+changes as (
+    select
+        *,
+        order_units - previous_order_units as change_units,
+        expected_demand_units - previous_expected_demand_units as by_demand,
+        safety_stock_units - previous_safety_stock_units as by_uncertainty,
+        previous_on_hand_units - on_hand_units as by_stock,
+        previous_on_order_units - on_order_units as by_orders,
+        reserved_units + backordered_units - previous_promised_units as by_promises,
+        order_units - previous_order_units
+        - (expected_demand_units - previous_expected_demand_units)
+        - (safety_stock_units - previous_safety_stock_units)
+        + (on_hand_units - previous_on_hand_units)
+        + (on_order_units - previous_on_order_units)
+        - (reserved_units + backordered_units - previous_promised_units) as by_steps
+    from dated
 ),
 
 scheduled as (
@@ -134,7 +215,7 @@ scheduled as (
         *,
         {{ add_days('stockout_date_10', '-lead_time_days') }} as last_safe_order_date,
         {{ add_days('next_order_date', 'review_period_days - 1') }} as before_next_review_date
-    from dated
+    from changes
 ),
 
 -- The sentence shows one decimal and still adds up: the level is rounded, and what is left after the expected demand is the
@@ -165,16 +246,25 @@ worded as (
             case when shown_level >= shown_expected then ' + ' else ' − ' end,
             {{ number_text('abs(shown_level - shown_expected)') }},
             case when shown_level >= shown_expected then ' for uncertainty' else ' that the target leaves uncovered' end,
+            case when expiring_units > 0 then concat(' (', {{ number_text('expiring_units') }}, ' for lots that expire)') else '' end,
             case when reserved_units <> 0 then concat(' + ', {{ number_text('reserved_units') }}, ' reserved') else '' end,
             case when backordered_units <> 0 then concat(' + ', {{ number_text('backordered_units') }}, ' backordered') else '' end,
-            ' − ', {{ number_text('on_hand_units') }}, ' on hand − ', {{ number_text('on_order_units') }}, ' on order'
+            case
+                when transfer_out_units > 0 then concat(' (', {{ number_text('transfer_out_units') }}, ' for another location)')
+                else ''
+            end,
+            ' − ', {{ number_text('on_hand_units') }}, ' on hand − ', {{ number_text('on_order_units') }}, ' on order',
+            case
+                when transfer_in_units > 0 then concat(' (', {{ number_text('transfer_in_units') }}, ' from another location)')
+                else ''
+            end
         ) as sum_text,
         concat(
             case
                 when reduced_units > 0
                     then concat(
                         ', less ', {{ number_text('shown_reduced') }},
-                        ' lost before it can arrive or held back by a limit'
+                        ' lost before it can arrive or held back by a limit or the supplier''s minimum'
                     )
                 else ''
             end,
@@ -192,8 +282,50 @@ worded as (
                 when multiple_added_units > 0 and pack_units = 1 then 'whole units'
                 when multiple_added_units > 0 then 'packs'
                 else ''
+            end,
+            case
+                when supplier_minimum_added_units > 0
+                    then concat(
+                        ', ', {{ number_text('supplier_minimum_added_units') }}, ' more for the supplier''s minimum of ',
+                        {{ number_text('supplier_minimum_order_value') }}
+                    )
+                else ''
             end
         ) as steps_text,
+        case
+            when previous_decided_date is null or status = 'exception' then null
+            when change_units = 0 then concat('As on ', previous_decided_date, '.')
+            else concat(
+                {{ number_text('abs(change_units)') }}, case when change_units > 0 then ' more' else ' less' end, ' than on ',
+                previous_decided_date, ': ',
+                concat_ws(
+                    ', '
+                    {% for term, text in [
+                        ('by_demand', 'expected demand'), ('by_uncertainty', 'uncertainty'), ('by_stock', 'stock on hand'),
+                        ('by_orders', 'units on order'), ('by_promises', 'promises to customers'),
+                        ('by_steps', 'losses, packs and limits')
+                    ] %}
+                    , case
+                        when abs({{ term }}) >= 0.05
+                            then concat(
+                                '{{ text }} ', case when {{ term }} > 0 then '+' else '−' end,
+                                {{ number_text('round(abs(' ~ term ~ '), 1)') }}
+                            )
+                    end
+                    {% endfor %}
+                ),
+                '.'
+            )
+        end as change_reason,
+        concat_ws(
+            '; ',
+            case when is_negative then 'stock on record is negative' end,
+            case when suspected_kind is not null then concat(replace(suspected_kind, '_', ' '), ' suspected on ', suspected_date) end,
+            case
+                when last_counted_date is null then 'never counted'
+                else concat('counted ', {{ days_between('last_counted_date', 'as_of_date') }}, ' days ago')
+            end
+        ) as record_trust,
         case
             when on_order_not_counted_units > 0
                 then concat(' ', {{ number_text('on_order_not_counted_units') }}, ' more on order come too late to count.')
@@ -218,6 +350,8 @@ recommendations as (
         cast(pack_units as decimal(18, 3)) as pack_units,
         unit_cost,
         cast(order_units * coalesce(unit_cost, 0) as decimal(18, 4)) as order_value,
+        cast(supplier_order_value as decimal(18, 4)) as supplier_order_value,
+        supplier_minimum_order_value,
         case
             when status <> 'order' then null
             when has_order_days then next_order_date
@@ -229,13 +363,22 @@ recommendations as (
         case when status = 'order' then arrival_date end as expected_arrival_date,
         next_delivery_date,
         last_counted_date,
+        is_negative,
+        suspected_date,
+        suspected_kind,
+        record_trust,
         stockout_date_50,
         stockout_date_10,
         stockout_probability_without_order,
         stockout_probability_with_order,
+        lost_units_without_order,
+        lost_units_with_order,
+        cast(lost_units_without_order * coalesce(unit_margin, 0) as decimal(18, 4)) as lost_margin_without_order,
+        cast(lost_units_with_order * coalesce(unit_margin, 0) as decimal(18, 4)) as lost_margin_with_order,
         days_of_cover_before,
         days_of_cover_after,
         cast(last_4_weeks_units as decimal(18, 3)) as last_4_weeks_units,
+        cast(next_4_weeks_units as decimal(18, 3)) as next_4_weeks_units,
         protection_periods as protection_days,
         lead_time_days,
         lead_time_source,
@@ -248,17 +391,27 @@ recommendations as (
         policy_note,
         expected_demand_units,
         safety_stock_units,
+        expiring_units,
         order_up_to_units,
         on_hand_units,
         on_order_units,
+        transfer_in_units,
         on_order_not_counted_units,
         reserved_units,
+        transfer_out_units,
         backordered_units,
         inventory_position_units,
         shortfall_units,
         moq_added_units,
         multiple_added_units,
+        supplier_minimum_added_units,
         reduced_units,
+        cast(moq_added_units * coalesce(unit_cost, 0) as decimal(18, 4)) as moq_added_value,
+        cast(multiple_added_units * coalesce(unit_cost, 0) as decimal(18, 4)) as multiple_added_value,
+        previous_decided_date,
+        previous_order_units,
+        cast(change_units as decimal(18, 3)) as change_units,
+        change_reason,
         case
             when status = 'exception' then concat('No order can be worked out: ', exception, '.')
             when status = 'order'

@@ -1,4 +1,4 @@
-{# Stock without demand for so many days is dead. #}
+{# Stock without demand for so many days is dead, unless the policy of the item says otherwise. #}
 {% set dead_days = var('dead_stock_days', 180) | int %}
 
 with positions as (
@@ -13,13 +13,17 @@ daily_demand as (
     select * from {{ ref('fct_daily_demand') }}
 ),
 
+policies as (
+    select * from {{ ref('restock_policies') }}
+),
+
 last_demand as (
     select sku, location_id, max(case when demand_units > 0 then day end) as last_demand_date
     from daily_demand
     group by sku, location_id
 ),
 
-risks as (
+idle as (
     select
         positions.sku,
         item_locations.product_name,
@@ -32,15 +36,19 @@ risks as (
             {{ days_between('coalesce(last_demand.last_demand_date, item_locations.active_from)', 'positions.as_of_date') }}
             as integer
         ) as days_without_demand,
+        coalesce(policies.dead_after_days, {{ dead_days }}) as dead_after_days,
         cast(positions.on_hand_units * coalesce(item_locations.unit_cost, 0) as decimal(18, 4)) as dead_value
     from positions
     inner join item_locations
         on positions.sku = item_locations.sku and positions.location_id = item_locations.location_id
     left join last_demand on positions.sku = last_demand.sku and positions.location_id = last_demand.location_id
-    where
-        positions.on_hand_units > 0
-        and coalesce(last_demand.last_demand_date, item_locations.active_from)
-        <= {{ add_days('positions.as_of_date', -dead_days) }}
+    left join policies on positions.sku = policies.sku and positions.location_id = policies.location_id
+    where positions.on_hand_units > 0
+),
+
+risks as (
+    select * from idle
+    where days_without_demand >= dead_after_days
 )
 
 select * from risks

@@ -1,16 +1,23 @@
-{# Cover above so many days is excess. #}
+{# Cover above so many days is excess, unless the policy of the item says otherwise. #}
 {% set excess_days = var('excess_cover_days', 180) | int %}
 
 with recommendations as (
     select * from {{ ref('restock_recommendations') }}
 ),
 
+policies as (
+    select * from {{ ref('restock_policies') }}
+),
+
 rates as (
     select
-        *,
-        expected_demand_units / protection_days as daily_demand_units
+        recommendations.*,
+        recommendations.expected_demand_units / recommendations.protection_days as daily_demand_units,
+        coalesce(policies.excess_above_days, {{ excess_days }}) as excess_above_days
     from recommendations
-    where status <> 'exception' and inventory_position_units > 0
+    left join policies
+        on recommendations.sku = policies.sku and recommendations.location_id = policies.location_id
+    where recommendations.status <> 'exception' and recommendations.inventory_position_units > 0
 ),
 
 risks as (
@@ -26,13 +33,13 @@ risks as (
             case when daily_demand_units > 0 then least(round(inventory_position_units / daily_demand_units, 1), 99999) end
             as decimal(18, 1)
         ) as days_of_cover,
-        cast({{ excess_days }} as integer) as excess_above_days,
-        cast(inventory_position_units - daily_demand_units * {{ excess_days }} as decimal(18, 3)) as excess_units,
+        excess_above_days,
+        cast(inventory_position_units - daily_demand_units * excess_above_days as decimal(18, 3)) as excess_units,
         cast(
-            (inventory_position_units - daily_demand_units * {{ excess_days }}) * coalesce(unit_cost, 0) as decimal(18, 4)
+            (inventory_position_units - daily_demand_units * excess_above_days) * coalesce(unit_cost, 0) as decimal(18, 4)
         ) as excess_value
     from rates
-    where inventory_position_units > daily_demand_units * {{ excess_days }} + 0.001
+    where inventory_position_units > daily_demand_units * excess_above_days + 0.001
 )
 
 select * from risks

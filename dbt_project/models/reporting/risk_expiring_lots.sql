@@ -1,13 +1,5 @@
-with stock_lots as (
-    select * from {{ ref('stg_stock_lots') }}
-),
-
-stock_movements as (
-    select * from {{ ref('fct_stock_movements') }}
-),
-
-positions as (
-    select * from {{ ref('fct_stock_position') }}
+with held as (
+    select * from {{ ref('fct_stock_lots') }}
 ),
 
 item_locations as (
@@ -16,47 +8,6 @@ item_locations as (
 
 forecasts as (
     select * from {{ ref('fct_demand_forecasts') }}
-),
-
-moved as (
-    select sku, location_id, lot_id, sum(change_units) as lot_units
-    from stock_movements
-    where lot_id is not null and movement_type <> 'count'
-    group by sku, location_id, lot_id
-),
-
--- Movements rarely name the lot they take from: stock is taken to be sold by expiry date, so what is left is of the lots
--- that expire last.
-later as (
-    select
-        stock_lots.sku,
-        stock_lots.location_id,
-        stock_lots.lot_id,
-        stock_lots.expires_date,
-        positions.as_of_date,
-        positions.on_hand_units,
-        moved.lot_units,
-        coalesce(
-            sum(moved.lot_units) over (
-                partition by stock_lots.sku, stock_lots.location_id
-                order by stock_lots.expires_date desc, stock_lots.lot_id desc
-                rows between unbounded preceding and 1 preceding
-            ), 0
-        ) as later_units
-    from stock_lots
-    inner join moved
-        on
-            stock_lots.sku = moved.sku
-            and stock_lots.location_id = moved.location_id
-            and stock_lots.lot_id = moved.lot_id
-            and moved.lot_units > 0
-    inner join positions on stock_lots.sku = positions.sku and stock_lots.location_id = positions.location_id
-),
-
-held as (
-    select *, least(lot_units, on_hand_units - later_units) as left_units
-    from later
-    where on_hand_units > later_units
 ),
 
 until_expiry as (
@@ -115,8 +66,8 @@ risks as (
         unsold.lot_id,
         unsold.as_of_date,
         unsold.expires_date,
-        cast({{ days_between('unsold.as_of_date', 'unsold.expires_date') }} as integer) as days_to_expiry,
-        cast(unsold.left_units as decimal(18, 3)) as left_units,
+        unsold.days_to_expiry,
+        unsold.left_units,
         cast(unsold.unsold_units as decimal(18, 3)) as unsold_units,
         cast(unsold.unsold_units * coalesce(item_locations.unit_cost, 0) as decimal(18, 4)) as unsold_value
     from unsold

@@ -22,7 +22,9 @@ identified as (
         batch_id,
         ingested_at,
         source_file,
-        source_row
+        source_row,
+        {# A batch never changes: its id and the place in it stand for everything the row says. #}
+        {{ fingerprint(['batch_id', 'source_file', 'source_row']) }} as row_fingerprint
     from stock_movements
 )
 

@@ -1,0 +1,219 @@
+"""Exports: the relations of the warehouse as Parquet files, which every step after dbt reads.
+
+A relation is one file, ordered by its grain; a large fact is a folder of months. A month's file carries the hash of its
+content in its name and is never changed: a new day makes one new file, and generations and archives share the others.
+
+Belongs here: writing, finding and hashing those files. Does not: what is in them (dbt_project/).
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+ALL_MONTHS = "*.parquet"
+"""Name of the pattern that stands for the files of a fact."""
+
+_MONTH = "strftime(day, '%Y-%m')"
+_SUM_BITS = 96
+_MEMORY = "4GB"
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation to export.
+
+    Attributes:
+        name: schema and table, as in marts.dim_products.
+        grain: columns that tell its rows apart; the rows are ordered by them.
+        in_months: whether it is a folder with a file for each month of its column `day`, rows in no order.
+        description: what a row is.
+        columns: description of each column.
+    """
+
+    name: str
+    grain: tuple[str, ...]
+    in_months: bool
+    description: str
+    columns: Mapping[str, str]
+
+
+def read_relations(manifest: Path) -> list[Relation]:
+    """Return the marts and reporting tables in the manifest that `dbt parse` wrote, by name."""
+    return relations_of(json.loads(manifest.read_text())["nodes"].values())
+
+
+def relations_of(nodes: Iterable[Mapping[str, Any]]) -> list[Relation]:
+    """Return the marts and reporting tables among the nodes of a dbt manifest, by name."""
+    found = []
+    for node in nodes:
+        if node["resource_type"] != "model" or node["schema"] not in ("marts", "reporting"):
+            continue
+        meta = node["config"]["meta"]
+        columns = {column["name"]: column["description"] for column in node["columns"].values()}
+        name = f"{node['schema']}.{node['name']}"
+        found.append(Relation(name, tuple(meta["grain"]), meta.get("in_months", False), node["description"], columns))
+    return sorted(found, key=lambda relation: relation.name)
+
+
+def export_relations(warehouse: Path, exports: Path, relations: Iterable[Relation]) -> None:
+    """Write relations of the warehouse to `<exports>/<schema>/`; what is there already is not written again.
+
+    Everything is written aside first: a failure leaves the exports as they were, and whoever is killed between leaves
+    a relation that is missing, never one that is torn.
+
+    Args:
+        warehouse: database, which nothing else may have open for writing.
+        exports: folder of the exports.
+        relations: what to export.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    aside = exports.parent / f"{exports.name}.aside"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        with duckdb.connect(str(warehouse), read_only=True) as connection:
+            connection.execute(f"set TimeZone = 'UTC'; set threads = 2; set memory_limit = '{_MEMORY}'")
+            connection.execute(f"set temp_directory = '{warehouse}.tmp'; set preserve_insertion_order = false")
+            made = [_write(connection, relation, exports, aside) for relation in relations]
+        for written, kept in made:
+            _replace(kept, written)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def share(source: Path, target: Path) -> None:
+    """Give a file that is never changed a second name; where the file system has no links, a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _write(connection: "DuckDBPyConnection", relation: Relation, exports: Path, aside: Path) -> tuple[Path, Path]:
+    schema, table = relation.name.split(".")
+    (aside / schema).mkdir(parents=True, exist_ok=True)
+    if relation.in_months:
+        _write_months(connection, relation, aside / schema / table, exports / schema / table)
+        return aside / schema / table, exports / schema / table
+    target = aside / schema / f"{table}.parquet"
+    rows = f"select * from {relation.name} order by {', '.join(relation.grain)}"
+    connection.execute(f"copy ({rows}) to '{quoted(target)}' (format parquet, compression zstd)")
+    return target, exports / schema / target.name
+
+
+def _write_months(connection: "DuckDBPyConnection", relation: Relation, written: Path, kept: Path) -> None:
+    names, shape = _columns(connection, relation.name)
+    counted = f"select {_MONTH} as month, sum(hash({names})::hugeint) as total from {relation.name} group by month"
+    digests = {month: f"{month}_{_digest(shape, total)}" for month, total in connection.sql(counted).fetchall()}
+    written.mkdir()
+    for path in kept.glob(ALL_MONTHS):
+        if _month_and_digest(path) in digests.values():
+            share(path, written / path.name)
+    if not digests:
+        empty = f"copy {relation.name} to '{quoted(written)}/none_{_digest(shape, 0)}.0.parquet' (format parquet)"
+        connection.execute(empty)
+    here = {_month_and_digest(path) for path in written.glob(ALL_MONTHS)}
+    missing = sorted(month for month, name in digests.items() if name not in here)
+    if not missing:
+        return
+    listed = ", ".join(f"'{month}'" for month in missing)
+    rows = f"select *, {_MONTH} as month from {relation.name} where {_MONTH} in ({listed})"
+    options = "format parquet, compression zstd, partition_by (month), overwrite_or_ignore true"
+    connection.execute(f"copy ({rows}) to '{quoted(written)}' ({options})")
+    for folder in sorted(written.glob("month=*")):
+        for number, path in enumerate(sorted(folder.glob(ALL_MONTHS))):
+            path.rename(written / f"{digests[folder.name.removeprefix('month=')]}.{number}.parquet")
+        folder.rmdir()
+
+
+def _replace(kept: Path, written: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if written.is_dir():
+        kept.with_name(f"{kept.name}.parquet").unlink(missing_ok=True)
+        shutil.rmtree(kept, ignore_errors=True)
+    written.replace(kept)
+
+
+def export_path(settings: Settings, relation: str) -> Path:
+    """Return the Parquet of a relation of the latest build, as `parquet_of` does.
+
+    Raises:
+        FileNotFoundError: it has not been built; the message says how to make it.
+    """
+    try:
+        return parquet_of(settings.exports, relation)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{relation} has not been built in {settings.home}: run the job daily_restock first"
+        ) from error
+
+
+def parquet_of(exports: Path, relation: str) -> Path:
+    """Return the Parquet of a relation such as `marts.fct_daily_demand`: its file, or the pattern of its months.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    folder = exports / relation.replace(".", "/")
+    whole = folder.with_name(f"{folder.name}.parquet")
+    if folder.is_dir():
+        return folder / ALL_MONTHS
+    if not whole.exists():
+        raise FileNotFoundError(f"{whole} does not exist")
+    return whole
+
+
+def files_of(parquet: Path) -> list[Path]:
+    """Return the files behind a path that `export_path` returned."""
+    return sorted(parquet.parent.glob(parquet.name))
+
+
+def content_hash(parquet: Path) -> tuple[int, str]:
+    """Return rows and content hash of exported Parquet; the order of rows does not matter, every column counts.
+
+    The hash is the sum of 64-bit row hashes behind a hash of the column names and types. That of a folder of months is
+    the sum of what the names of its files say.
+    """
+    with duckdb.connect() as connection:
+        source = f"read_parquet('{quoted(parquet)}')"
+        if parquet.name != ALL_MONTHS:
+            names, shape = _columns(connection, source)
+            rows, total = connection.sql(
+                f"select count(*), coalesce(sum(hash({names})::hugeint), 0) from {source}"
+            ).fetchall()[0]
+            return rows, _digest(shape, total)
+        digests = [name.rsplit("_", 1)[1] for name in {_month_and_digest(path) for path in files_of(parquet)}]
+        rows = connection.sql(f"select count(*) from {source}").fetchall()[0][0]
+    return rows, _digest(digests[0][:8], sum(int(digest[8:], 16) for digest in digests))
+
+
+def _columns(connection: "DuckDBPyConnection", source: str) -> tuple[str, str]:
+    columns = connection.sql(f"describe select * from {source}").fetchall()
+    shape = connection.execute("select md5(?)", [repr([column[:2] for column in columns])]).fetchall()[0][0]
+    return ", ".join(f'"{name}"' for name, *_ in columns), shape[:8]
+
+
+def _digest(shape: str, total: int) -> str:
+    return f"{shape}{total % (1 << _SUM_BITS):024x}"
+
+
+def _month_and_digest(path: Path) -> str:
+    """Return month and digest of a file `2011-12_<digest>.0.parquet`."""
+    return path.name.split(".", 1)[0]
+
+
+def quoted(value: object) -> str:
+    """Return a value as it stands between the quotes of a SQL text."""
+    return str(value).replace("'", "''")
