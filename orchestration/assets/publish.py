@@ -1,11 +1,14 @@
 """The published generation: what analysts, ERPs and the endpoint read."""
 
+from datetime import datetime
+
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, asset
 
 from orchestration.archive import archive_decisions
 from orchestration.exports import read_relations
 from orchestration.fingerprints import code_version
 from orchestration.home import MANIFEST
+from orchestration.live_stock import rebase_live_stock
 from orchestration.outbox import outbox_of
 from orchestration.publication import publish
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
@@ -50,6 +53,7 @@ def generation(
         outbox=outbox_of(settings, build, ledger),
         archive=archived,
     )
+    rebased = rebase_live_stock(settings.raw, datetime.fromisoformat(build.ingested_until), ledger)
     rows = "\n".join(f"| {table.relation} | {table.rows:,} | `{table.hash}` |" for table in publication.tables)
     proposals = publication.proposals
     note = "published" if publication.is_new else "unchanged, nothing published"
@@ -59,6 +63,7 @@ def generation(
             "content_hash": publication.content_hash,
             "is_new": publication.is_new,
             "archived_as": archived,
+            "live_stock": f"{rebased:,} items stand on other published movements than before",
             "proposals": (
                 f"{len(proposals.proposed):,} new, {len(proposals.unchanged):,} unchanged, "
                 f"{len(proposals.superseded):,} superseded, {len(proposals.skipped):,} skipped"

@@ -386,13 +386,16 @@ class Store:
         with self._database.read() as connection:
             return stock.of_all(connection, location_id)
 
-    def rebase_stock(self, published: Iterable[Mapping[str, Any]]) -> int:
+    def rebase_stock(
+        self, published: Iterable[Mapping[str, Any]], *, units_after: PublishedUnitsAfter | None = None
+    ) -> int:
         """Let live stock stand on what a newly published generation knows beyond this ledger.
 
         Args:
             published: per item the fold of the published movements that did **not** come from this store: `sku`,
                 `location_id`, `on_hand_units`, `counted_at` (instant of their last count, or None) and
                 `last_occurred_at` (instant of their last movement or count). Items left out contribute nothing.
+            units_after: reads the published movements behind a count of the ledger; that of `open` where not given.
 
         Returns:
             Items whose published contribution changed.
@@ -402,7 +405,7 @@ class Store:
         """
         states = stock.published_states(published)
         with self._database.write() as connection:
-            return stock.rebase(connection, states, self._published_units_after)
+            return stock.rebase(connection, states, units_after or self._published_units_after)
 
     def policy_overrides(self, day: date | None = None) -> list[PolicyOverride]:
         """Return the overrides that hold on a day; all that were ever made where no day is given."""

@@ -1,0 +1,106 @@
+"""Live stock and a run: what came by files and SQL sources reaches the online store's live stock with each publication.
+
+Belongs here: the fold of the movements that never passed through the ledger. Does not: the running state itself
+(serving/store/stock.py), the fold that the warehouse publishes (dbt_project/), which a test holds this one to.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from orchestration.ingest.manifests import BATCH_ID, ONLINE_STORE
+
+if TYPE_CHECKING:
+    from serving.store import Store
+
+
+def rebase_live_stock(raw: Path, ingested_until: datetime, store: "Store") -> int:
+    """Let live stock stand on every movement that has arrived by now, whatever door it came by.
+
+    Safe to repeat. Does nothing while the ledger is empty: where all movements come by files, stock is what the
+    published generation says.
+
+    Args:
+        raw: folder of arrival batches.
+        ingested_until: instant up to which arrivals count; that of the build that was published.
+        store: online store.
+
+    Returns:
+        Items whose published contribution changed.
+    """
+    if store.head()[0] == 0:
+        return 0
+    with _outside(raw, ingested_until, store) as outside:
+        return store.rebase_stock(outside.states(), units_after=outside.units_after)
+
+
+class _Outside:
+    """The effective movements of known items that never passed through the ledger."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, at_hand: set[tuple[str, str]]) -> None:
+        self._connection = connection
+        self._at_hand = at_hand
+
+    def states(self) -> list[dict[str, Any]]:
+        """Return what `Store.rebase_stock` takes: stock, last count and last movement of each item."""
+        found = self._connection.execute("""
+            with counts as (
+                select sku, location_id, max(occurred_at) as counted_at,
+                    arg_max(quantity_units, row(occurred_at, source, document, line, revision)) as counted_units
+                from outside where movement_type = 'count' group by sku, location_id
+            )
+            select sku, location_id,
+                coalesce(any_value(counted_units), 0) + coalesce(sum(quantity_units) filter (
+                    movement_type <> 'count' and (counted_at is null or occurred_at > counted_at)
+                ), 0),
+                any_value(counted_at), max(occurred_at)
+            from outside left join counts using (sku, location_id) group by sku, location_id
+        """)
+        names = ("sku", "location_id", "on_hand_units", "counted_at", "last_occurred_at")
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def units_after(self, sku: str, location_id: str, instant: datetime) -> Decimal:
+        """Return what the movements of an item add strictly after an instant."""
+        relation = "counted_items" if (sku, location_id) in self._at_hand else "outside"
+        (units,) = self._connection.execute(
+            f"select coalesce(sum(quantity_units), 0)::decimal(18, 3) from {relation} "
+            "where sku = ? and location_id = ? and occurred_at > ? and movement_type <> 'count'",
+            [sku, location_id, instant],
+        ).fetchall()[0]
+        return Decimal(units)
+
+
+@contextmanager
+def _outside(raw: Path, ingested_until: datetime, store: "Store") -> Iterator[_Outside]:
+    until = ingested_until.strftime(BATCH_ID)
+    counted = {(item.sku, item.location_id) for item in store.live_stocks() if item.counted_at is not None}
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        # References are those of the warehouse: a movement of an unknown item is held there, and counts nowhere.
+        connection.execute(f"""
+            create view arrived as
+            select * from read_parquet('{raw}/stock_movements/*/accepted.parquet') where batch_id <= '{until}';
+            create view corrected as
+            select source, document, line, max(revision) as revision
+            from arrived where revision > 0 group by source, document, line;
+            create view outside as
+            select arrived.*
+            from arrived left join corrected using (source, document, line)
+            where arrived.source_file <> '{ONLINE_STORE}'
+                and (corrected.revision is null or arrived.revision = corrected.revision)
+                and sku in (select sku from read_parquet('{raw}/products/*/accepted.parquet'))
+                and location_id in (select location_id from read_parquet('{raw}/locations/*/accepted.parquet'));
+            create table counted (sku varchar, location_id varchar)
+        """)
+        # A late count of the ledger asks for what came after it; one pass over the batches serves all such items.
+        if counted:
+            connection.executemany("insert into counted values (?, ?)", sorted(counted))
+        connection.execute(
+            "create table counted_items as select * from outside semi join counted using (sku, location_id)"
+        )
+        yield _Outside(connection, counted)
