@@ -49,7 +49,7 @@ movements_to_append as (
         on
             folded_movements.sku = to_append.sku
             and folded_movements.location_id = to_append.location_id
-            and folded_movements.day >= to_append.from_day
+            and folded_movements.day between to_append.from_day and to_append.last_day
 ),
 {% else %}
 to_append as (
@@ -58,7 +58,13 @@ to_append as (
 ),
 
 movements_to_append as (
-    select * from folded_movements
+    select folded_movements.*
+    from folded_movements
+    inner join to_append
+        on
+            folded_movements.sku = to_append.sku
+            and folded_movements.location_id = to_append.location_id
+            and folded_movements.day <= to_append.last_day
 ),
 {% endif %}
 

@@ -4,7 +4,7 @@ with settled_movements as (
 
 effective as (
     select * from settled_movements
-    where not is_unknown_sku and not is_unknown_location and not is_after_as_of
+    where not is_unknown_sku and not is_unknown_location and not is_too_late
 )
 
 select * from effective

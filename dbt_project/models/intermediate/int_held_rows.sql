@@ -97,7 +97,7 @@ held_movements as (
         end as rule,
         sku, location_id, cast(null as varchar) as supplier_id, occurred_at
     from settled_movements
-    where is_unknown_sku or is_unknown_location or is_after_as_of
+    where is_unknown_sku or is_unknown_location or is_too_late
 ),
 
 held as (
@@ -117,7 +117,7 @@ explained as (
             when 'unknown_supplier'
                 then concat('supplier ''', supplier_id, ''' is not among the suppliers; it is tried again at every run: deliver the supplier')
             else
-                concat('it happened at ', occurred_at, ', after the last complete day; it counts once that day is complete')
+                concat('it happened at ', occurred_at, ', after the last day that counts; it counts once that day has come')
         end as reason
     from held
 )

@@ -14,13 +14,15 @@ clocks as (
 
 histories as (
     select
-        sku,
-        location_id,
-        min(day) as first_day,
-        max(day) as last_movement_day,
-        sum(change_units) as on_hand_units
+        stock_movements.sku,
+        stock_movements.location_id,
+        min(stock_movements.day) as first_day,
+        max(stock_movements.day) as last_movement_day,
+        sum(stock_movements.change_units) as on_hand_units
     from stock_movements
-    group by sku, location_id
+    inner join clocks on stock_movements.location_id = clocks.location_id
+    where stock_movements.day <= clocks.as_of_date
+    group by stock_movements.sku, stock_movements.location_id
 ),
 
 -- A product that may no longer be ordered still sells until its stock is gone.

@@ -12,7 +12,8 @@ clocks as (
         locations.country,
         locations.time_zone,
         as_of.as_of_date,
-        {{ start_of_local_day(add_days('as_of.as_of_date', 1), 'locations.time_zone') }} as as_of_ends_at
+        {{ start_of_local_day(add_days('as_of.as_of_date', 2 if var('running_day', false) else 1), 'locations.time_zone') }}
+            as known_until
     from locations
     cross join as_of
 )

@@ -45,7 +45,7 @@ spans as (
         clocks.location_id,
         clocks.country,
         clocks.as_of_date,
-        coalesce(first_days.first_day, clocks.as_of_date) as first_day,
+        least(first_days.first_day, clocks.as_of_date) as first_day,
         {{ add_days('clocks.as_of_date', 'longest_wait.days_ahead') }} as last_day
     from clocks
     cross join longest_wait

@@ -28,11 +28,11 @@ dated as (
         clocks.as_of_date,
         {{ local_day('purchase_order_lines.ordered_at', 'clocks.time_zone') }} as ordered_date,
         {{ local_day('purchase_order_lines.received_at', 'clocks.time_zone') }} as received_date,
-        coalesce(purchase_order_lines.received_at < clocks.as_of_ends_at, purchase_order_lines.received_at is null) as is_current
+        coalesce(purchase_order_lines.received_at < clocks.known_until, purchase_order_lines.received_at is null) as is_current
     from purchase_order_lines
     inner join products on purchase_order_lines.sku = products.sku
     inner join clocks on purchase_order_lines.location_id = clocks.location_id
-    where purchase_order_lines.ordered_at < clocks.as_of_ends_at
+    where purchase_order_lines.ordered_at < clocks.known_until
 ),
 
 -- Receipts booked against the line count where the line itself does not tell of them yet: else the same units would be on

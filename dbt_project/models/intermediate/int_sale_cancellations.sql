@@ -2,16 +2,25 @@ with stock_movements as (
     select * from {{ ref('int_folded_movements') }}
 ),
 
+clocks as (
+    select * from {{ ref('int_location_clocks') }}
+),
+
+-- What is cancelled on the day that is still running changes the demand of the past once that day is complete.
 cancellations as (
     select
         -- reference = source:document:line, where only the document may hold a colon
-        split_part(reference, ':', 1) as source,
-        regexp_extract(reference, '^[^:]*:(.*):[^:]*$', 1) as document,
-        try_cast(regexp_extract(reference, '([^:]*)$', 1) as integer) as line,
-        quantity_units,
-        content_fingerprint
+        split_part(stock_movements.reference, ':', 1) as source,
+        regexp_extract(stock_movements.reference, '^[^:]*:(.*):[^:]*$', 1) as document,
+        try_cast(regexp_extract(stock_movements.reference, '([^:]*)$', 1) as integer) as line,
+        stock_movements.quantity_units,
+        stock_movements.content_fingerprint
     from stock_movements
-    where movement_type = 'cancellation' and reference is not null
+    inner join clocks on stock_movements.location_id = clocks.location_id
+    where
+        stock_movements.movement_type = 'cancellation'
+        and stock_movements.reference is not null
+        and stock_movements.day <= clocks.as_of_date
 ),
 
 sales as (

@@ -21,7 +21,7 @@ settled as (
         {{ fingerprint(['stock_movements.row_fingerprint', 'clocks.time_zone']) }} as content_fingerprint,
         products.sku is null as is_unknown_sku,
         clocks.location_id is null as is_unknown_location,
-        coalesce(stock_movements.occurred_at >= clocks.as_of_ends_at, false) as is_after_as_of
+        coalesce(stock_movements.occurred_at >= clocks.known_until, false) as is_too_late
     from stock_movements
     left join products on stock_movements.sku = products.sku
     left join clocks on stock_movements.location_id = clocks.location_id

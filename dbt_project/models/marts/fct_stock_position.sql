@@ -20,13 +20,21 @@ as_of as (
 
 on_hand as (
     select
-        sku,
-        location_id,
-        sum(change_units) as on_hand_units,
-        max(case when movement_type = 'count' then day end) as last_counted_date,
-        max(case when movement_type = 'receipt' then day end) as last_received_date
+        stock_movements.sku,
+        stock_movements.location_id,
+        sum(stock_movements.change_units) as on_hand_units,
+        -sum(
+            case
+                when stock_movements.day > as_of.as_of_date and stock_movements.movement_type in ('sale', 'cancellation')
+                    then stock_movements.change_units
+                else 0
+            end
+        ) as sold_since_units,
+        max(case when stock_movements.movement_type = 'count' then stock_movements.day end) as last_counted_date,
+        max(case when stock_movements.movement_type = 'receipt' then stock_movements.day end) as last_received_date
     from stock_movements
-    group by sku, location_id
+    cross join as_of
+    group by stock_movements.sku, stock_movements.location_id
 ),
 
 on_order as (
@@ -47,6 +55,7 @@ terms as (
         item_locations.location_id,
         as_of.as_of_date,
         coalesce(on_hand.on_hand_units, 0) as on_hand_units,
+        greatest(coalesce(on_hand.sold_since_units, 0), 0) as sold_since_units,
         coalesce(on_order.on_order_units, 0) as on_order_units,
         coalesce(promised.reserved_units, 0) as reserved_units,
         coalesce(promised.backordered_units, 0) as backordered_units,
@@ -65,6 +74,7 @@ positions as (
         location_id,
         as_of_date,
         cast(on_hand_units as decimal(18, 3)) as on_hand_units,
+        cast(sold_since_units as decimal(18, 3)) as sold_since_units,
         cast(on_order_units as decimal(18, 3)) as on_order_units,
         cast(reserved_units as decimal(18, 3)) as reserved_units,
         cast(backordered_units as decimal(18, 3)) as backordered_units,
