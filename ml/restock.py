@@ -74,6 +74,7 @@ class _Inputs:
     terms: pd.DataFrame
     policy: pd.DataFrame
     on_hand: Thousandths
+    sold_since: Doubles
     reserved: Thousandths
     backordered: Thousandths
     exception: Texts
@@ -106,7 +107,9 @@ def recommend(
     Args:
         keys: sku, location_id; row i belongs to paths[i].
         paths: joint demand draws, units [items, n, horizon].
-        position: sku, location_id, on_hand_units, reserved_units, backordered_units; a missing row is an empty shelf.
+        position: sku, location_id, on_hand_units, reserved_units, backordered_units and, where period 1 is running
+            already, sold_since_units: what it has sold so far, gone from on_hand and no longer to come; a missing row
+            is an empty shelf.
         open_orders: sku, location_id, periods_ahead (≥ 1), units.
         terms: sku, location_id, supplier_id, lead_time_periods (planning, whole, ≥ 1), review_periods (≥ 1) and
             optionally lead_time_mean_periods, lead_time_sd_periods, lead_time_samples (a list per row),
@@ -125,7 +128,8 @@ def recommend(
         seed: base of the lead-time draws, keyed by (seed, sku, location_id): one more item changes no other's line.
 
     Returns:
-        lines: one row per key, `LINE_COLUMNS`; units to 3 decimals, with
+        lines: one row per key, `LINE_COLUMNS`; units to 3 decimals; expected_demand is the mean of the protection
+            interval, less what period 1 has sold of its own mean, and
             safety_stock = order_up_to − expected_demand, inventory_position = on_hand + on_order − backordered −
             reserved, shortfall = max(order_up_to − inventory_position, 0) and
             order = shortfall + moq_added + multiple_added + supplier_minimum_added − reduced, all exact;
@@ -240,6 +244,7 @@ def _align(keys: pd.DataFrame, position: pd.DataFrame, terms: pd.DataFrame, poli
         terms=supply,
         policy=rule,
         on_hand=_thousandths(on_hand),
+        sold_since=np.maximum(_column(stock, "sold_since_units", 0.0), 0.0),
         reserved=_thousandths(_column(stock, "reserved_units", 0.0)),
         backordered=_thousandths(_column(stock, "backordered_units", 0.0)),
         exception=exception,
@@ -500,6 +505,12 @@ def _recommend_part(
     if np.isfinite(largest).any():
         drawn = np.minimum(drawn, largest.astype(np.float32)[:, None, None])
     stocked_demand = drawn.mean(axis=1, dtype=np.float64)
+    sold = inputs.sold_since[rows]
+    if sold.any():
+        rest = np.maximum(drawn[:, :, :1] - sold.astype(np.float32)[:, None, None], 0)
+        drawn = np.concatenate([rest, drawn[:, :, 1:]], axis=2)
+        for mean in (mean_demand, stocked_demand):
+            mean[:, 0] -= np.minimum(sold, mean[:, 0])
 
     expiring, expired_by = _expiring_units(lots, rows, stocked_demand, protection)
     owed = inputs.reserved[rows] + inputs.backordered[rows]

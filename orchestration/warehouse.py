@@ -30,6 +30,7 @@ class Build:
         ingested_until: instant up to which arrivals count, ISO, UTC.
         fence: token under which this run may publish.
         code: fingerprint of the dbt project.
+        running_day: whether stock and orders count what is known of the day after the business day.
     """
 
     run_id: str
@@ -37,6 +38,7 @@ class Build:
     ingested_until: str
     fence: int
     code: str
+    running_day: bool = False
 
     @property
     def as_of_date(self) -> date:
@@ -52,13 +54,14 @@ class Build:
     @property
     def dbt_vars(self) -> str:
         """The variables of dbt, as its command line takes them."""
-        return json.dumps({"as_of": self.as_of, "ingested_until": self.ingested_until})
+        told = {"as_of": self.as_of, "ingested_until": self.ingested_until, "running_day": self.running_day}
+        return json.dumps(told)
 
 
-def begin_build(*, run_id: str, as_of: date, fence: int) -> Build:
+def begin_build(*, run_id: str, as_of: date, fence: int, running_day: bool) -> Build:
     """Return a build that counts everything that has arrived by now."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return Build(run_id, as_of.isoformat(), now, fence, code_fingerprint("dbt_project"))
+    return Build(run_id, as_of.isoformat(), now, fence, code_fingerprint("dbt_project"), running_day)
 
 
 def needs_full_refresh(settings: Settings, build: Build) -> bool:

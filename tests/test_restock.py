@@ -24,6 +24,7 @@ def decide(
     paths: np.ndarray,
     *,
     on_hand: float = 0.0,
+    sold_since: float = 0.0,
     reserved: float = 0.0,
     backordered: float = 0.0,
     due: list[tuple[int, float]] | None = None,
@@ -36,7 +37,16 @@ def decide(
     lines, steps, benefit = recommend(
         keys,
         paths.astype(np.float32),
-        pd.DataFrame([item(on_hand_units=on_hand, reserved_units=reserved, backordered_units=backordered)]),
+        pd.DataFrame(
+            [
+                item(
+                    on_hand_units=on_hand,
+                    sold_since_units=sold_since,
+                    reserved_units=reserved,
+                    backordered_units=backordered,
+                )
+            ]
+        ),
         pd.DataFrame([item(periods_ahead=p, units=u) for p, u in due or []] or None, columns=open_order_columns()),
         pd.DataFrame(
             [
@@ -148,6 +158,18 @@ def test_the_identities_of_a_line_hold_to_the_thousandth(seed: int):
 def test_expected_demand_is_the_mean_of_the_paths_over_lead_time_and_review():
     line, _, _ = decide(poisson(2.0), terms={"lead_time_periods": 3, "review_periods": 4})
     assert line["expected_demand_units"] == round(float(poisson(2.0)[0, :, :7].mean(axis=0).sum()), 3)
+
+
+@pytest.mark.parametrize(("sold", "still_expected"), [(0, 15), (3, 12), (9, 10)])
+def test_what_the_running_period_has_sold_is_no_longer_expected_of_it(sold: float, still_expected: float):
+    line, _, _ = decide(constant(5), on_hand=20 - sold, sold_since=sold)
+    assert (line["expected_demand_units"], line["order_up_to_units"]) == (still_expected, still_expected)
+
+
+def test_a_sale_that_was_expected_leaves_the_order_as_it_was():
+    before, _, _ = decide(constant(5), on_hand=4)
+    after, _, _ = decide(constant(5), on_hand=1, sold_since=3)
+    assert before["order_units"] == after["order_units"] == 11
 
 
 def test_order_up_to_is_the_joint_quantile_not_the_sum_of_quantiles():

@@ -43,9 +43,11 @@ def warehouse_marts(
 ) -> Iterator[Any]:
     """Staging, intermediate and marts."""
     settings = home.settings()
-    as_of = date.fromisoformat(config.as_of) if config.as_of else settings.as_of or last_complete_day(settings.raw)
+    given = date.fromisoformat(config.as_of) if config.as_of else settings.as_of
+    as_of = given or last_complete_day(settings.raw)
     fence = store.open().claim(EPOCH, context.run_id, {"job": context.job_name})
-    build = begin_build(run_id=context.run_id, as_of=as_of, fence=fence)
+    # A day that is given is looked back at as it ended; the latest one is lived in.
+    build = begin_build(run_id=context.run_id, as_of=as_of, fence=fence, running_day=given is None)
     yield from _build(context, settings, dbt, build, full_refresh=needs_full_refresh(settings, build))
 
 
