@@ -226,9 +226,37 @@ def typed_movements(events: Sequence[Mapping[str, Any]]) -> list[Row] | None:
 def _converted(name: str, values: list[Any], read: Callable[[str, Any], Any]) -> list[Any]:
     # Instants seldom repeat, and hashing an aware datetime costs more than converting it.
     if type(values[0]) is datetime:
-        return [read(name, value) for value in values]
-    by_value = {value: read(name, value) for value in set(values)}
-    return [by_value[value] for value in values]
+        return _instants(values) or [read(name, value) for value in values]
+    known = _KNOWN.get(name)
+    if known is None:
+        by_value = {value: read(name, value) for value in set(values)}
+        return [by_value[value] for value in values]
+    return [known[value] for value in values]
+
+
+def _instants(values: list[Any]) -> list[int] | None:
+    """Return what `instant_of` makes of sound instants with an offset; None where one is not."""
+    try:
+        since = [value - _EPOCH for value in values]
+    except TypeError:
+        return None
+    found = [(span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds for span in since]
+    return found if min(found) >= _FIRST_INSTANT and max(found) < _LAST_INSTANT else None
+
+
+class _Known(dict[Any, Any]):
+    """Values of a column that come in batch after batch, with what they are read as."""
+
+    def __init__(self, name: str, read: Callable[[str, Any], Any]) -> None:
+        super().__init__()
+        self._name = name
+        self._read = read
+
+    def __missing__(self, value: Any) -> Any:
+        if len(self) >= _MOST_KNOWN:
+            self.clear()
+        self[value] = read = self._read(self._name, value)
+        return read
 
 
 def _movement_row(event: Mapping[str, Any], event_type: str) -> Row:
@@ -597,6 +625,10 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "lot_id": optional_identifier_of,
     "reference": optional_identifier_of,
     "reason": optional_text_of,
+}
+_MOST_KNOWN = 16_384
+_KNOWN = {
+    name: _Known(name, _READERS[name]) for name in ("source", "sku", "location_id", "quantity_units", "unit_price")
 }
 _NULL = type(None)
 _SOUND_SIGNS = frozenset(

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, and_, exc, insert, select, tuple_, update
+from sqlalchemy import Connection, and_, exc, insert, select, text, tuple_, update
 
 from serving.store import authorities, policies, proposals, quarantine, stock
 from serving.store.database import Database
@@ -31,6 +31,14 @@ _IDENTITY = slice(COLUMNS.index("source"), COLUMNS.index("revision") + 1)
 _MOVEMENTS = ("movement", "count")
 _LOOK_UP_ROWS = 500
 _canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+# Text, as building a statement anew costs each batch more than running it.
+_ADD_BATCH = text("""
+    INSERT INTO batches (batch, first_sequence, last_sequence, door, ingested_at, previous_hash, chain_hash)
+    VALUES (:batch, :first_sequence, :last_sequence, :door, :ingested_at, :previous_hash, :chain_hash)
+""")
+_MOVE_HEAD = text(
+    "UPDATE ledger_head SET sequence = :sequence, batch = :batch, chain_hash = :chain_hash, ingested_at = :ingested_at"
+)
 
 
 @dataclass(frozen=True)
@@ -281,9 +289,9 @@ def release(
     units_after: stock.PublishedUnitsAfter | None,
 ) -> AppendReport:
     """Append a quarantined row; raises `StillRefused` where it cannot be accepted, see `Store.quarantine_release`."""
-    text = row.original if row.corrected is None else row.corrected
+    content = row.original if row.corrected is None else row.corrected
     try:
-        event = json.loads(text, parse_float=Decimal)
+        event = json.loads(content, parse_float=Decimal)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise StillRefused(
             f"Quarantined row {row.quarantine_id} is no JSON event: {error}. Fix its text first."
@@ -470,20 +478,12 @@ def _link(connection: Connection, head: Any, door: str, now: int, first: int, fr
     # A clock that was set back must not make a later batch look as if it had been known earlier.
     ingested_at = max(now, head.ingested_at)
     chain_hash = _chain_hash(head.chain_hash, head.batch + 1, first, door, ingested_at, fresh)
+    new_head = {"batch": head.batch + 1, "ingested_at": ingested_at, "chain_hash": chain_hash}
     connection.execute(
-        insert(batches).values(
-            batch=head.batch + 1,
-            first_sequence=first,
-            last_sequence=last,
-            door=door,
-            ingested_at=ingested_at,
-            previous_hash=head.chain_hash,
-            chain_hash=chain_hash,
-        )
+        _ADD_BATCH,
+        {"first_sequence": first, "last_sequence": last, "door": door, "previous_hash": head.chain_hash, **new_head},
     )
-    connection.execute(
-        update(ledger_head).values(sequence=last, batch=head.batch + 1, chain_hash=chain_hash, ingested_at=ingested_at)
-    )
+    connection.execute(_MOVE_HEAD, {"sequence": last, **new_head})
     return chain_hash
 
 
