@@ -7,7 +7,7 @@ Here belongs the order of these steps. Each of them is decided elsewhere: `ml.re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +80,13 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
     changed = shared[(shared["allocated_units"] - shared["order_units"]).abs() > 1e-6]
     if len(changed):
         given = world.policy.merge(changed[[*KEYS, "allocated_units"]], on=KEYS, how="left")
-        again, _ = _decided(paths_of, changed[KEYS], World(**{**vars(world), "policy": given}), seed)
+        again, _ = _decided(paths_of, changed[KEYS], replace(world, policy=given), seed)
         lines = _replaced(lines, again)
+        # A budget that is none at all is a mistake to be mended, not a decision.
+        mistaken = shared[shared["status"] == "exception"].set_index(KEYS)["reason"]
+        told = mistaken.reindex(pd.MultiIndex.from_frame(lines[KEYS])).to_numpy(dtype=object)
+        lines["exception"] = np.where(pd.isna(told), lines["exception"], told)
+        lines["status"] = np.where(pd.isna(told), lines["status"], "exception")
     for name, place in (("transfer_in_units", "to_location_id"), ("transfer_out_units", "from_location_id")):
         units = moves.groupby(["sku", place])["units"].sum()
         lines[name] = units.reindex(pd.MultiIndex.from_frame(lines[KEYS])).fillna(0.0).to_numpy(dtype=np.float64)
@@ -100,9 +105,10 @@ def _decided(paths_of: PathsOf, keys: pd.DataFrame, world: World, seed: int) -> 
 
 
 def _transfers(lines: pd.DataFrame, world: World) -> pd.DataFrame:
-    lanes = world.lanes
-    if lanes is None:
-        lanes = pd.DataFrame(columns=["from_location_id", "to_location_id", "lead_time_periods", "unit_cost"])
+    if world.lanes is None or world.lanes.empty:
+        kinds = dict.fromkeys(("sku", "from_location_id", "to_location_id"), "object")
+        kinds |= {"units": "float64", "arrival_period": "int64", "transfer_cost": "float64"}
+        return pd.DataFrame(columns=list(kinds)).astype(kinds)
     known = lines[lines["status"] != "exception"].merge(world.policy[[*KEYS, "holding_cost"]], on=KEYS, how="left")
     # What the next order brings to the level is short; a line that orders nothing lacks nothing.
     level = known["order_up_to_units"].where(
@@ -113,7 +119,7 @@ def _transfers(lines: pd.DataFrame, world: World) -> pd.DataFrame:
         known[[*KEYS, "holding_cost"]].assign(order_up_to_units=level), on=KEYS
     )
     stock = known[[*KEYS, "on_hand_units", "reserved_units", "backordered_units", "on_order_units"]]
-    return transfer(stock, rate.to_numpy(dtype=np.float32)[:, None, None], terms, lanes)
+    return transfer(stock, rate.to_numpy(dtype=np.float32)[:, None, None], terms, world.lanes)
 
 
 def _ends(moves: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +138,7 @@ def _moved(world: World, moves: pd.DataFrame) -> World:
     coming = ends[ends["received"] > 0].rename(columns={"arrival_period": "periods_ahead", "received": "units"})
     columns = [*KEYS, "periods_ahead", "units"]
     orders = pd.concat([world.open_orders[columns], coming[columns]], ignore_index=True)
-    return World(**{**vars(world), "position": position, "open_orders": orders})
+    return replace(world, position=position, open_orders=orders)
 
 
 def _replaced(frame: pd.DataFrame, again: pd.DataFrame, touched: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -1,18 +1,18 @@
 """What a change of the world or of the policy would do to the next orders; production is not touched.
 
-Here belongs the comparison of scenarios. Each is decided by `ml.restock`.
+Here belongs the comparison of scenarios. Each is decided by `ml.restock_plan`, as the daily orders are.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.restock import recommend
-from ml.restock_allocate import allocate
+from ml.restock_plan import PathsOf, World, plan_orders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,49 +25,35 @@ class Scenario:
         extra_lead_periods: whole periods added to every lead time; the paths are made longer by as many
             (`longer_paths`), so that no item falls out.
         target_value: service level instead of the policy's own, for service targets.
+        price_factor: every selling price times this: a lost unit loses that much more or less of its margin. What
+            customers do about a price is a `demand_factor`.
         unit_cost_factor: every unit cost times this.
-        budget: money for all orders together; None = no limit.
+        budget: money for all orders together; None = that of the world.
     """
 
     name: str
     demand_factor: float = 1.0
     extra_lead_periods: int = 0
     target_value: float | None = None
+    price_factor: float = 1.0
     unit_cost_factor: float = 1.0
     budget: float | None = None
 
 
-def what_if(
-    keys: pd.DataFrame,
-    paths: npt.NDArray[np.float32],
-    position: pd.DataFrame,
-    open_orders: pd.DataFrame,
-    terms: pd.DataFrame,
-    policy: pd.DataFrame,
-    scenarios: list[Scenario],
-    *,
-    suppliers: pd.DataFrame | None = None,
-    lots: pd.DataFrame | None = None,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Decide the same moment once as it is and once per scenario, side by side.
+def what_if(paths_of: PathsOf, world: World, scenarios: Sequence[Scenario], *, seed: int = 0) -> pd.DataFrame:
+    """Decide the same day once as it is and once per scenario, side by side.
 
     Args:
-        keys: as of `ml.restock.recommend`, like the following five.
-        paths: likewise.
-        position: likewise.
-        open_orders: likewise.
-        terms: likewise; unit_cost is needed.
-        policy: likewise.
+        paths_of: as of `ml.restock_plan.plan_orders`.
+        world: likewise; unit_cost is needed, and unit_price where a scenario changes prices.
         scenarios: the changes; "as it is" is always the first row.
-        suppliers: as of `ml.restock_allocate.allocate`, used with a budget; default without minimums.
-        lots: likewise.
         seed: the same draws in every scenario.
 
     Returns:
         One row per scenario: scenario, order_lines, order_units, order_cost, expected_stockouts (sum of the lines'
-        stock-out probabilities in the cycle they order for), excess_units (inventory position after the order beyond
-        the order-up-to level), exception_lines, and order_cost_change against the first row.
+        stock-out probabilities in the cycle they order for), expected_lost_units, excess_units (inventory position
+        after the order beyond the order-up-to level), transfer_units, exception_lines, and order_cost_change against
+        the first row.
 
     Raises:
         ValueError: a factor is not above 0, or two scenarios share a name.
@@ -76,27 +62,57 @@ def what_if(
     names = [scenario.name for scenario in every]
     if len(set(names)) < len(names):
         raise ValueError(f"scenario names are {names}: give each its own; 'as it is' is taken")
-    rows = []
     for scenario in every:
-        if not (scenario.demand_factor > 0 and scenario.unit_cost_factor > 0):
+        if not min(scenario.demand_factor, scenario.price_factor, scenario.unit_cost_factor) > 0:
             raise ValueError(f"scenario {scenario.name!r} has a factor of 0 or less: give factors above 0")
-        changed = terms.assign(
-            lead_time_periods=terms["lead_time_periods"] + scenario.extra_lead_periods,
-            unit_cost=terms["unit_cost"] * scenario.unit_cost_factor,
-        )
-        if "lead_time_mean_periods" in terms:
-            changed["lead_time_mean_periods"] = terms["lead_time_mean_periods"] + scenario.extra_lead_periods
-        rule = policy
-        if scenario.target_value is not None:
-            service = policy["target_type"].isin(["cycle_service_level", "fill_rate"])
-            rule = policy.assign(target_value=policy["target_value"].mask(service, scenario.target_value))
-        drawn = paths if scenario.demand_factor == 1.0 else paths * np.float32(scenario.demand_factor)
-        drawn = longer_paths(drawn, scenario.extra_lead_periods, seed=seed)
-        lines, _, benefit = recommend(keys, drawn, position, open_orders, changed, rule, lots=lots, seed=seed)
-        rows.append(_summary(scenario, lines, benefit, changed, suppliers))
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([_decided(paths_of, world, scenario, seed) for scenario in every])
     table["order_cost_change"] = table["order_cost"] - table["order_cost"].iloc[0]
     return table
+
+
+def _decided(paths_of: PathsOf, world: World, scenario: Scenario, seed: int) -> dict[str, object]:
+    def changed_paths(keys: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, npt.NDArray[np.float32]]]:
+        for chunk, paths in paths_of(keys):
+            yield (
+                chunk,
+                longer_paths(paths * np.float32(scenario.demand_factor), scenario.extra_lead_periods, seed=seed),
+            )
+
+    changed = _changed(world, scenario)
+    plan = plan_orders(changed_paths, changed, seed=seed)
+    lines = plan.lines
+    cost = lines[["sku", "location_id"]].merge(changed.terms, on=["sku", "location_id"], how="left")["unit_cost"]
+    after = lines["inventory_position_units"] + lines["order_units"] - lines["order_up_to_units"]
+    return {
+        "scenario": scenario.name,
+        "order_lines": int((lines["order_units"] > 0).sum()),
+        "order_units": float(round(lines["order_units"].sum(), 3)),
+        "order_cost": float(round((lines["order_units"] * cost).sum(), 4)),
+        "expected_stockouts": float(round(lines["stockout_probability_with_order"].sum(), 4)),
+        "expected_lost_units": float(round(lines["lost_units_with_order"].sum(), 3)),
+        "excess_units": float(round(after.clip(lower=0).sum(), 3)),
+        "transfer_units": float(round(plan.transfers["units"].sum(), 3)),
+        "exception_lines": int((lines["status"] == "exception").sum()),
+    }
+
+
+def _changed(world: World, scenario: Scenario) -> World:
+    terms = world.terms.assign(
+        lead_time_periods=world.terms["lead_time_periods"] + scenario.extra_lead_periods,
+        unit_cost=world.terms["unit_cost"] * scenario.unit_cost_factor,
+    )
+    if "lead_time_mean_periods" in terms:
+        terms["lead_time_mean_periods"] += scenario.extra_lead_periods
+    policy = world.policy
+    if scenario.target_value is not None:
+        service = policy["target_type"].isin(["cycle_service_level", "fill_rate"])
+        policy = policy.assign(target_value=policy["target_value"].mask(service, scenario.target_value))
+    if scenario.price_factor != 1.0:
+        price = policy[["sku", "location_id"]].merge(terms, on=["sku", "location_id"], how="left")["unit_price"]
+        dearer = (price * (scenario.price_factor - 1)).fillna(0.0).to_numpy(dtype=np.float64)
+        policy = policy.assign(shortage_cost=(policy["shortage_cost"] + dearer).clip(lower=0))
+    budget = world.budget if scenario.budget is None else scenario.budget
+    return dataclasses.replace(world, terms=terms, policy=policy, budget=budget)
 
 
 def longer_paths(
@@ -123,30 +139,3 @@ def longer_paths(
     generator = np.random.default_rng(seed)
     further = [last[:, generator.permutation(n)] for _ in range(-(-extra // last.shape[2]))]
     return np.concatenate([paths, *further], axis=2)[:, :, : horizon + extra]
-
-
-def _summary(
-    scenario: Scenario, lines: pd.DataFrame, benefit: pd.DataFrame, terms: pd.DataFrame, suppliers: pd.DataFrame | None
-) -> dict[str, object]:
-    units = lines["order_units"]
-    risk = lines["stockout_probability_with_order"]
-    if scenario.budget is not None:
-        if suppliers is None:
-            known = lines["supplier_id"].dropna().unique()
-            suppliers = pd.DataFrame({"supplier_id": known, "minimum_order_value": 0.0})
-        plan = allocate(lines, benefit, suppliers, scenario.budget)
-        share = (plan["allocated_units"] / units.where(units > 0, 1.0)).clip(0, 1)
-        units = plan["allocated_units"]
-        # Between no order and the whole one the risk is taken in proportion: an estimate, not a simulation.
-        risk = lines["stockout_probability_without_order"] * (1 - share) + risk * share
-    price = lines[["sku", "location_id"]].merge(terms, on=["sku", "location_id"], how="left")["unit_cost"]
-    after = lines["inventory_position_units"] + units - lines["order_up_to_units"]
-    return {
-        "scenario": scenario.name,
-        "order_lines": int((units > 0).sum()),
-        "order_units": float(round(units.sum(), 3)),
-        "order_cost": float(round((units * price).sum(), 4)),
-        "expected_stockouts": float(round(risk.sum(), 4)),
-        "excess_units": float(round(after.clip(lower=0).sum(), 3)),
-        "exception_lines": int((lines["status"] == "exception").sum()),
-    }

@@ -16,7 +16,10 @@ from orchestration.fingerprints import code_version
 from orchestration.settings import Settings
 from orchestration.warehouse import Build
 
-DECISION_INPUTS = ("marts.fct_stock_position", "marts.fct_open_orders", "marts.fct_replenishment_terms")
+DECISION_INPUTS = (
+    *("marts.fct_stock_position", "marts.fct_open_orders", "marts.fct_replenishment_terms"),
+    *("marts.fct_stock_lots", "marts.dim_transfer_lanes"),
+)
 ARCHIVED_INPUTS = (*DECISION_INPUTS, "marts.fct_daily_demand", "marts.fct_planned_days")
 
 
@@ -68,6 +71,13 @@ def archive_of_day(settings: Settings, as_of: str) -> str:
         days = ", ".join(sorted({path.name.split("_")[0] for path in settings.archive.glob("[!.]*")})[-5:]) or "none"
         raise FileNotFoundError(f"the archive of {settings.home} has nothing of {as_of}; its latest days are: {days}")
     return max(made)[1]
+
+
+def archive_before(settings: Settings, as_of: str) -> str | None:
+    """Return the name of the latest archive of the latest business day before a day, ISO; None = there is none."""
+    days = {path.parent.name.split("_")[0] for path in settings.archive.glob("[!.]*/archive.json")}
+    earlier = [day for day in days if day < as_of]
+    return archive_of_day(settings, max(earlier)) if earlier else None
 
 
 def archived(settings: Settings, name: str) -> Path:

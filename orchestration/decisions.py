@@ -5,7 +5,7 @@ Belongs here: what the daily job, `reproduce` and `what-if` share. Does not: the
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ml.forecast import DemandForecaster
     from ml.forecast_baselines import BaselineForecaster
     from ml.forecast_combination import CombinedForecaster
+    from ml.restock_plan import PathsOf, Plan, World
     from ml.restock_what_if import Scenario
     from ml.tracking import Tracking
 
@@ -64,30 +65,36 @@ class Reproduction:
         return not (self.differences or self.only_archived or self.only_made_again)
 
 
-def decide(settings: Settings, forecaster: "Saved") -> "pd.DataFrame":
-    """Return the restock line of every item with terms, from sampled demand paths, a chunk of items at a time."""
-    import pandas as pd
+def decide(settings: Settings, forecaster: "Saved") -> "Plan":
+    """Return the restock line of every item with terms, and what to move between locations before buying."""
+    from ml.restock_plan import plan_orders
 
-    from ml.restock import recommend
-
-    terms, position = frames.restock_terms(settings), frames.stock_position(settings)
-    orders, policy = frames.open_orders(settings), frames.restock_policy(settings)
-    chunks = _demand_paths(settings, forecaster, terms)
-    parts = [recommend(keys, paths, position, orders, terms, policy, seed=settings.seed)[0] for keys, paths in chunks]
-    return pd.concat(parts, ignore_index=True)
+    return plan_orders(_paths_of(settings, forecaster), read_world(settings), seed=settings.seed)
 
 
-def _demand_paths(
-    settings: Settings, forecaster: "Saved", terms: "pd.DataFrame"
-) -> "Iterator[tuple[pd.DataFrame, npt.NDArray[np.float32]]]":
-    """Return the sampled demand of every item with terms, a chunk of items at a time."""
-    return forecaster.sample_paths(
-        frames.demand_history(settings),
-        settings.path_count,
-        frames.planned_days(settings, forecaster.horizon),
-        keys=terms[["sku", "location_id"]],
-        seed=settings.seed,
+def read_world(settings: Settings) -> "World":
+    """Return all that a decision of the latest build knows besides demand."""
+    from ml.restock_plan import World
+
+    return World(
+        position=frames.stock_position(settings),
+        open_orders=frames.open_orders(settings),
+        terms=frames.restock_terms(settings),
+        policy=frames.restock_policy(settings),
+        lots=frames.stock_lots(settings),
+        lanes=frames.transfer_lanes(settings),
+        budget=settings.order_budget,
     )
+
+
+def _paths_of(settings: Settings, forecaster: "Saved") -> "PathsOf":
+    """Return what samples the demand of some items, a chunk of items at a time."""
+    history, future = frames.demand_history(settings), frames.planned_days(settings, forecaster.horizon)
+
+    def paths_of(keys: "pd.DataFrame") -> "Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]":
+        return forecaster.sample_paths(history, settings.path_count, future, keys=keys, seed=settings.seed)
+
+    return paths_of
 
 
 def compare_scenarios(settings: Settings, forecaster: "Saved", scenarios: "Sequence[Scenario]") -> "pd.DataFrame":
@@ -96,19 +103,9 @@ def compare_scenarios(settings: Settings, forecaster: "Saved", scenarios: "Seque
     Returns:
         Columns of `ml.restock_what_if.what_if`, one row per scenario, "as it is" first.
     """
-    import pandas as pd
-
     from ml.restock_what_if import what_if
 
-    terms, position = frames.restock_terms(settings), frames.stock_position(settings)
-    orders, policy = frames.open_orders(settings), frames.restock_policy(settings)
-    chunks = _demand_paths(settings, forecaster, terms)
-    parts = [
-        what_if(keys, paths, position, orders, terms, policy, list(scenarios), seed=settings.seed)
-        for keys, paths in chunks
-    ]
-    # Without a shared budget the items are independent: what the chunks come to adds up.
-    return pd.concat(parts).groupby("scenario", sort=False).sum().reset_index()
+    return what_if(_paths_of(settings, forecaster), read_world(settings), scenarios, seed=settings.seed)
 
 
 def reproduce(settings: Settings, archive: str, tracking: "Tracking") -> Reproduction:
@@ -128,7 +125,8 @@ def reproduce(settings: Settings, archive: str, tracking: "Tracking") -> Reprodu
         then = replace(settings, home=Path(scratch), path_count=details["path_count"], seed=details["seed"])
         _lay_out(folder, then)
         (then.predictions / f"{_LINES}.parquet").unlink()
-        made = write_predictions(then, _LINES, decide(then, forecaster), Build(**details["build"]), version.version)
+        lines = decide(then, forecaster).lines
+        made = write_predictions(then, _LINES, lines, Build(**details["build"]), version.version)
         found = _difference(folder / f"{_LINES}.parquet", made)
     return Reproduction(archive, *found, details["code_version"], code_version())
 

@@ -149,6 +149,7 @@ def restock_terms(settings: Settings) -> "pd.DataFrame":
             next_order_in_days::integer as next_order_in_periods, moq_units::double as moq_units,
             order_multiple_units::double as order_multiple_units, shelf_life_days::integer as shelf_life_periods,
             unit_cost::double as unit_cost, unit_price::double as unit_price,
+            minimum_order_value::double as minimum_order_value,
             order_up_to_max_units, max_order_units, max_stock_units
         from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}') as terms
         left join read_parquet('{settings.predictions}/restock_policies.parquet') as policies using (sku, location_id)
@@ -179,7 +180,8 @@ def restock_policy(settings: Settings) -> "pd.DataFrame":
     return _frame(
         f"""
         select * exclude (
-            order_up_to_max_units, max_order_units, max_stock_units, policy_source, policy_note, as_of_date
+            order_up_to_max_units, max_order_units, max_stock_units, excess_above_days, dead_after_days, policy_source,
+            policy_note, as_of_date
         )
         from read_parquet('{settings.predictions}/restock_policies.parquet')
         order by sku, location_id
@@ -201,11 +203,11 @@ def segmented_items(settings: Settings) -> "pd.DataFrame":
 
 
 def stock_position(settings: Settings) -> "pd.DataFrame":
-    """Return on_hand_units, reserved_units and backordered_units of each sku and location."""
+    """Return on_hand_units, sold_since_units, reserved_units and backordered_units of each sku and location."""
     return _frame(
         f"""
-        select sku, location_id, on_hand_units::double as on_hand_units, reserved_units::double as reserved_units,
-            backordered_units::double as backordered_units
+        select sku, location_id, on_hand_units::double as on_hand_units, sold_since_units::double as sold_since_units,
+            reserved_units::double as reserved_units, backordered_units::double as backordered_units
         from read_parquet('{export_path(settings, "marts.fct_stock_position")}')
         order by sku, location_id
         """
@@ -223,6 +225,52 @@ def open_orders(settings: Settings) -> "pd.DataFrame":
         select sku, location_id, periods_ahead, open_units::double as units, proposal_id as document, 0 as line
         from read_parquet('{settings.predictions}/open_proposals.parquet')
         order by sku, location_id, periods_ahead, document, line
+        """
+    )
+
+
+def previous_lines(settings: Settings, archive: str | None) -> "pd.DataFrame":
+    """Return what an archived decision ordered and from which terms; nothing where there is no archive.
+
+    Returns:
+        sku, location_id, decided_date, order_units, expected_demand_units, safety_stock_units, on_hand_units,
+        on_order_units, promised_units.
+    """
+    nothing = """
+        (select '' as sku, '' as location_id, current_date as as_of_date, 0.0 as order_units,
+            0.0 as expected_demand_units, 0.0 as safety_stock_units, 0.0 as on_hand_units, 0.0 as on_order_units,
+            0.0 as reserved_units, 0.0 as backordered_units where false)
+    """
+    lines = f"read_parquet('{settings.archive / archive}/restock_lines.parquet')" if archive else nothing
+    return _frame(
+        f"""
+        select sku, location_id, as_of_date as decided_date, order_units, expected_demand_units, safety_stock_units,
+            on_hand_units, on_order_units, reserved_units + backordered_units as promised_units
+        from {lines}
+        order by sku, location_id
+        """
+    )
+
+
+def stock_lots(settings: Settings) -> "pd.DataFrame":
+    """Return units and expires_in_periods (the last period in which they can be sold) of each lot on a shelf."""
+    return _frame(
+        f"""
+        select sku, location_id, left_units::double as units, days_to_expiry::integer as expires_in_periods
+        from read_parquet('{export_path(settings, "marts.fct_stock_lots")}')
+        order by sku, location_id, expires_date, lot_id
+        """
+    )
+
+
+def transfer_lanes(settings: Settings) -> "pd.DataFrame":
+    """Return from_location_id, to_location_id, lead_time_periods and unit_cost of each way that stock may move."""
+    return _frame(
+        f"""
+        select from_location_id, to_location_id, lead_time_days::integer as lead_time_periods,
+            unit_cost::double as unit_cost
+        from read_parquet('{export_path(settings, "marts.dim_transfer_lanes")}')
+        order by from_location_id, to_location_id
         """
     )
 

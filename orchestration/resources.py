@@ -37,6 +37,7 @@ def read_settings() -> Settings:
         as_of=_read_day("INVENTORYBOT_AS_OF"),
         cycle_service_level=_read_number("INVENTORYBOT_CYCLE_SERVICE_LEVEL", 0.95, above=0.5, below=1.0),
         holding_cost_rate=_read_number("INVENTORYBOT_HOLDING_COST_RATE", 0.25, above=0.0, below=10.0),
+        order_budget=_read_budget("INVENTORYBOT_ORDER_BUDGET"),
         generations_kept=int(_read_number("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000)),
     )
 
@@ -72,6 +73,10 @@ def _read_number(name: str, default: float, *, above: float, below: float) -> fl
     if not above < number < below:
         raise ValueError(f"{name}={text!r} is out of range; write a number between {above:g} and {below:g}")
     return number
+
+
+def _read_budget(name: str) -> float | None:
+    return _read_number(name, 0.0, above=-1.0, below=1e15) if os.environ.get(name) else None
 
 
 def read_sources(settings: Settings) -> "tuple[SqlSource, ...]":

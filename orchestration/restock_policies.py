@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ml.restock import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
+from ml.restock_large_orders import largest_stocked
 from ml.restock_segments import segment_members
 from serving.store.policies import EffectivePolicy, PolicyOverride, effective
 
@@ -17,10 +18,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEYS = ["sku", "location_id"]
-LIMITS = ("order_up_to_max_units", "max_order_units", "max_stock_units")
+LIMITS = ("order_up_to_max_units", "max_order_units", "max_stock_units", "excess_above_days", "dead_after_days")
 POLICY_COLUMNS = (
     *("sku", "location_id", "target_type", "target_value", "unmet_demand", "holding_cost", "shortage_cost"),
-    *("order_rule", "order_quantity_units", "min_units", "max_units", "demand_model", "dampener_units"),
+    *(
+        "order_rule",
+        "order_quantity_units",
+        "min_units",
+        "max_units",
+        "demand_model",
+        "dampener_units",
+        "largest_order_units",
+    ),
     *LIMITS,
     *("policy_source", "policy_note"),
 )
@@ -101,6 +110,12 @@ SETTINGS: Mapping[str, Setting] = {
     "order_up_to_max_units": Setting(_number(0), "largest position to order up to, passed by less than a pack"),
     "max_order_units": Setting(_number(0), "largest order, hard"),
     "max_stock_units": Setting(_number(0), "largest stock with everything on order, hard"),
+    "large_order_days": Setting(
+        _number(0, is_least_allowed=False),
+        "what customers ask of a day beyond so many days of mean demand (12 units at least) is bought to order",
+    ),
+    "excess_above_days": Setting(_number(0, is_least_allowed=False), "days of cover above which stock is excess"),
+    "dead_after_days": Setting(_number(0, is_least_allowed=False), "days without demand after which stock is dead"),
 }
 
 
@@ -170,7 +185,12 @@ def effective_policies(
                 contradictions[pair] = (policy.source, other, contradictions.get(pair, (None, None, 0))[2] + 1)
     exceptions += [_contradiction(*pair) for pair in contradictions.values()]
     policies = _typed(standard.assign(policy_source="standard"))
-    for name, changed in pd.DataFrame(changes, index=standard.index).items():
+    table = pd.DataFrame(changes, index=standard.index)
+    if "large_order_days" in table:
+        mean = standard[KEYS].merge(items, on=KEYS, how="left")["mean_daily_demand_units"].set_axis(standard.index)
+        days = table.pop("large_order_days")
+        table["largest_order_units"] = largest_stocked(mean * days, 1.0).where(days.notna())
+    for name, changed in table.items():
         policies[name] = changed.where(changed.notna(), policies[name])
     aims_at_service = policies["target_type"].isin(_SERVICE_TARGETS)
     policies["target_value"] = policies["target_value"].where(aims_at_service)

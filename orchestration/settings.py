@@ -26,6 +26,7 @@ class Settings:
             (INVENTORYBOT_CYCLE_SERVICE_LEVEL, default 0.95).
         holding_cost_rate: yearly cost of holding stock as a share of its value (INVENTORYBOT_HOLDING_COST_RATE,
             default 0.25).
+        order_budget: money for all orders of a day together (INVENTORYBOT_ORDER_BUDGET, default None = no limit).
         path_count: demand paths per item and location (default 500).
         generations_kept: published generations that stay on disk (INVENTORYBOT_GENERATIONS_KEPT, default 5).
         seed: seed of every random draw (default 0).
@@ -39,6 +40,7 @@ class Settings:
     as_of: date | None = None
     cycle_service_level: float = 0.95
     holding_cost_rate: float = 0.25
+    order_budget: float | None = None
     path_count: int = 500
     generations_kept: int = 5
     seed: int = 0

@@ -29,10 +29,20 @@ MARTS = {
     "fct_replenishment_terms": """
         select keys.*, 'S' as supplier_id, 3 as lead_time_days, 3.5 as lead_time_days_mean, 1.0 as lead_time_days_sd,
             4 as review_period_days, 0 as next_order_in_days, 6 as moq_units, 3 as order_multiple_units,
-            null::integer as shelf_life_days, 1.0::decimal(18, 4) as unit_cost, 2.5::decimal(18, 4) as unit_price
+            null::integer as shelf_life_days, 1.0::decimal(18, 4) as unit_cost, 2.5::decimal(18, 4) as unit_price,
+            0::decimal(18, 4) as minimum_order_value
         from keys
     """,
-    "fct_stock_position": "select keys.*, 20 as on_hand_units, 1 as reserved_units, 0 as backordered_units from keys",
+    "fct_stock_position": """
+        select keys.*, 20 as on_hand_units, 0 as sold_since_units, 1 as reserved_units, 0 as backordered_units from keys
+    """,
+    "fct_stock_lots": """
+        select keys.*, 'L' as lot_id, 5 as left_units, date '2011-12-10' as expires_date, 2 as days_to_expiry
+        from keys limit 2
+    """,
+    "dim_transfer_lanes": """
+        select '' as from_location_id, '' as to_location_id, 1 as lead_time_days, 0.0 as unit_cost where false
+    """,
     "fct_open_orders": """
         select keys.*, 2 as periods_ahead, 6 as open_units, 'P' as purchase_order_id, 1 as line from keys limit 3
     """,
@@ -77,7 +87,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Tracking, 
         store=Store.open(url),
         run_id="run",
     )
-    write_predictions(settings, "restock_lines", decide(settings, forecaster(settings)), build_of(), "1")
+    write_predictions(settings, "restock_lines", decide(settings, forecaster(settings)).lines, build_of(), "1")
     assert outcome.champion is not None
     return settings, tracking, archive_decisions(settings, build_of(), pinned_models(tracking))
 
@@ -159,7 +169,7 @@ def test_the_archive_of_a_day_is_found_and_a_missing_day_lists_those_there_are(h
 
 def test_the_first_row_of_a_comparison_is_the_decision_as_it_is(home):
     settings, _, _ = home
-    lines = decide(settings, forecaster(settings))
+    lines = decide(settings, forecaster(settings)).lines
     table = compare_scenarios(settings, forecaster(settings), [Scenario("more", demand_factor=1.5)])
     assert table["scenario"].tolist() == ["as it is", "more"]
     assert table["order_units"].iloc[0] == lines["order_units"].sum()

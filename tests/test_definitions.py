@@ -22,14 +22,19 @@ RAW = (
 MARTS = (
     *("dim_item_locations", "dim_locations", "dim_products", "dim_suppliers", "fct_daily_demand", "fct_daily_stock"),
     *("fct_open_orders", "fct_planned_days", "fct_quarantined_rows", "fct_replenishment_terms", "fct_stock_movements"),
-    *("fct_stock_position", "fct_supplier_lead_times"),
+    *("fct_stock_position", "fct_supplier_lead_times", "dim_transfer_lanes", "fct_stock_lots"),
 )
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
     *("restock_policies", "restock_recommendations"),
     *("risk_dead_stock", "risk_excess_stock", "risk_expiring_lots", "risk_late_purchase_orders"),
-    *("risk_orders_too_late", "risk_stockouts_before_receipt"),
+    *("risk_orders_too_late", "risk_stockouts_before_receipt", "stock_transfers"),
 )
+DECISION = {
+    *("predictions/demand_forecasts", "predictions/restock_policies", "predictions/open_proposals"),
+    *("marts/fct_daily_demand", "marts/fct_planned_days", "marts/fct_stock_position", "marts/fct_open_orders"),
+    *("marts/fct_replenishment_terms", "marts/fct_stock_lots", "marts/dim_transfer_lanes"),
+}
 EDGES = {
     "models/demand_forecast": {
         "marts/fct_daily_demand",
@@ -49,16 +54,9 @@ EDGES = {
     "predictions/restock_policies": {"marts/dim_item_locations", "marts/fct_replenishment_terms"},
     "predictions/open_proposals": {"marts/dim_locations", "marts/fct_open_orders"},
     "predictions/order_proposals": {"predictions/restock_lines", "marts/fct_replenishment_terms"},
-    "predictions/restock_lines": {
-        "predictions/demand_forecasts",
-        "predictions/restock_policies",
-        "predictions/open_proposals",
-        "marts/fct_daily_demand",
-        "marts/fct_planned_days",
-        "marts/fct_stock_position",
-        "marts/fct_open_orders",
-        "marts/fct_replenishment_terms",
-    },
+    "predictions/previous_restock_lines": {"marts/fct_stock_position"},
+    "predictions/restock_lines": DECISION,
+    "predictions/stock_transfers": DECISION,
     "monitoring/demand_forecasts": {"marts/fct_daily_demand", "marts/dim_item_locations"},
     "publish/generation": {f"marts/{name}" for name in MARTS} | {f"reporting/{name}" for name in REPORTING},
 }

@@ -15,6 +15,7 @@ from ml.restock_gate import decision_verdict, service, service_calibration
 from ml.restock_large_orders import split_large_orders
 from ml.restock_lead_times import draw_lead_times, shrink_lead_times
 from ml.restock_levels import sample_quantile
+from ml.restock_plan import World
 from ml.restock_what_if import Scenario, what_if
 
 DAYS = pd.date_range("2024-01-01", periods=400, freq="D")
@@ -235,28 +236,38 @@ def test_a_large_order_line_is_left_to_a_separate_purchase():
     assert (out["is_large"].tolist(), out["stocked_units"].tolist()) == ([False, True], [10, 0])
 
 
-def scene() -> tuple:
+def compared(*changes: Scenario, target: str = "cycle_service_level") -> pd.DataFrame:
     keys = shelf(5)[["sku", "location_id"]]
     paths = np.random.default_rng(0).poisson(3, (5, 200, 20)).astype(np.float32)
-    return (
-        keys,
-        paths,
-        keys.assign(on_hand_units=4.0),
-        keys.assign(periods_ahead=1, units=0.0),
-        keys.assign(supplier_id="S", lead_time_periods=5, review_periods=3, unit_cost=2.0),
-        keys.assign(target_type="cycle_service_level", target_value=0.9, unmet_demand="backorders", holding_cost=0.1),
+    world = World(
+        position=keys.assign(on_hand_units=4.0),
+        open_orders=keys.assign(periods_ahead=1, units=0.0),
+        terms=keys.assign(supplier_id="S", lead_time_periods=5, review_periods=3, unit_cost=2.0, unit_price=5.0),
+        policy=keys.assign(
+            target_type=target, target_value=0.9, unmet_demand="backorders", holding_cost=0.1, shortage_cost=3.0
+        ),
     )
+    rows = pd.MultiIndex.from_frame(keys)
+    return what_if(
+        lambda wanted: [(wanted, paths[rows.get_indexer(pd.MultiIndex.from_frame(wanted))])], world, changes
+    ).set_index("scenario")
 
 
 def test_what_if_shows_each_change_beside_the_world_as_it_is():
-    changes = [
+    table = compared(
         Scenario("demand +20 %", demand_factor=1.2),
         Scenario("five days later", extra_lead_periods=5),
         Scenario("service 0.99", target_value=0.99),
         Scenario("half the money", budget=100.0),
-    ]
-    table = what_if(*scene(), changes).set_index("scenario")
+    )
     base = table.loc["as it is", "order_units"]
     assert (table.loc[["demand +20 %", "five days later", "service 0.99"], "order_units"] > base).all()
     assert table.loc["half the money", "order_cost"] <= 100.0
-    assert table.loc["half the money", "expected_stockouts"] > table.loc["as it is", "expected_stockouts"]
+    for risk in ("expected_stockouts", "expected_lost_units"):
+        assert table.loc["half the money", risk] > table.loc["as it is", risk]
+
+
+def test_a_higher_price_makes_a_lost_unit_dearer_and_stock_worth_more():
+    table = compared(Scenario("price +50 %", price_factor=1.5), target="cost")
+    assert table["order_units"].is_monotonic_increasing
+    assert table["order_units"].iloc[1] > table["order_units"].iloc[0]

@@ -408,7 +408,9 @@ def test_a_unit_moves_only_where_it_would_lie_longer_than_the_move_costs(holding
     assert transfer(position, paths, terms.assign(holding_cost=holding), lanes)["units"].sum() == moved
 
 
-def planned(on_hand: tuple[float, float] = (3.0, 3.0), lanes: bool = False, **terms: float) -> Plan:
+def planned(
+    on_hand: tuple[float, float] = (3.0, 3.0), lanes: bool = False, budget: float | None = None, **terms: float
+) -> Plan:
     position, paths, supply, ways = two_shelves(on_hand)
     world = World(
         position=position,
@@ -418,6 +420,7 @@ def planned(on_hand: tuple[float, float] = (3.0, 3.0), lanes: bool = False, **te
             target_type="cycle_service_level", target_value=0.9, unmet_demand="backorders", holding_cost=0.5
         ),
         lanes=ways if lanes else None,
+        budget=budget,
     )
     rows = pd.MultiIndex.from_frame(position[["sku", "location_id"]])
 
@@ -438,6 +441,14 @@ def test_stock_is_moved_before_more_is_bought():
 def test_a_line_raised_to_its_suppliers_minimum_says_by_how_much():
     lines = planned(minimum_order_value=40.0).lines
     assert (lines["order_units"].sum() * 2.0, lines["supplier_minimum_added_units"].sum()) == (40.0, 2.0)
+
+
+def test_a_budget_is_shared_and_a_budget_of_zero_makes_each_order_an_exception_with_the_remedy():
+    assert planned(budget=20.0).lines["order_units"].sum() * 2.0 == 20.0
+    lines = planned(budget=0.0).lines
+    assert lines["order_units"].tolist() == [0.0, 0.0]
+    assert lines["exception"].tolist() == ["the budget is 0: give money above 0, or none for no limit"] * 2
+    assert lines["status"].tolist() == ["exception"] * 2
 
 
 def test_a_line_that_waits_for_its_suppliers_minimum_orders_nothing_and_keeps_its_risk():

@@ -88,6 +88,16 @@ def test_a_holding_rate_is_money_per_unit_and_night():
     assert policy_of("CUP", override(1, "holding_cost_rate", "0.5"))["holding_cost"] == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize(("days", "largest"), [("28", 28.0), ("5", 12.0)])
+def test_a_large_order_is_so_many_days_of_mean_demand_and_never_a_few_units(days: str, largest: float):
+    assert policy_of("MUG", override(1, "large_order_days", days, sku="MUG"))["largest_order_units"] == largest
+
+
+def test_limits_of_excess_and_dead_stock_are_inherited_like_all_settings():
+    held = [override(1, "excess_above_days", "120"), override(2, "excess_above_days", "30", segment="abc_class=A")]
+    assert [policy_of(sku, *held)["excess_above_days"] for sku in ("MUG", "CUP")] == [30.0, 120.0]
+
+
 def test_a_cost_target_has_no_service_level():
     assert pd.isna(policy_of("MUG", override(1, "target_type", "cost"))["target_value"])
 

@@ -466,6 +466,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
         position = on_hand[sku] + more.get("on_order_units", 0) - more.get("reserved_units", 0)
         position -= more.get("backordered_units", 0)
         found = {"inventory_position_units": position, "shortfall_units": max(level - position, 0)}
+        found["days_of_cover_before"] = max(position, 0) / daily[sku]
         return zeros | terms_of_line | found | more
 
     position = on_hand["s0"] + 36 - 5 - 1
@@ -510,7 +511,13 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             | {"policy_source": "standard"}
             for line in lines
         ]
+        previous = [
+            {"sku": "even", "location_id": "x", "decided_date": as_of - timedelta(days=1), "order_units": 36}
+            | {"expected_demand_units": 155, "safety_stock_units": 476.4, "on_hand_units": 600, "on_order_units": 0}
+            | {"promised_units": 0, "as_of_date": as_of}
+        ]
         written = {"restock_lines": lines, "demand_forecasts": forecasts, "restock_policies": policies}
+        written["previous_restock_lines"] = previous
         for name, rows in written.items():
             kinds = types[name]
             connection.execute(
@@ -526,7 +533,9 @@ STATES: dict[str, dict[str, Any]] = {
     "in_the_course_of_the_next_day": FIRST_STATE | {"running_day": True},
     "the_next_day": {"as_of": "2011-04-30", "ingested_until": FIRST_ARRIVAL.isoformat()},
     "late_arrivals_and_two_more_days": {
-        "as_of": "2011-05-02", "ingested_until": SECOND_ARRIVAL.isoformat(), "running_day": True,
+        "as_of": "2011-05-02",
+        "ingested_until": SECOND_ARRIVAL.isoformat(),
+        "running_day": True,
     },
     "an_earlier_day": {"as_of": "2011-04-11", "ingested_until": SECOND_ARRIVAL.isoformat()},
     "back_again": FIRST_STATE,
@@ -859,6 +868,15 @@ def test_an_order_is_explained_from_its_terms(first: Query):
     ]
 
 
+def test_a_recommendation_says_what_has_changed_since_the_last_one_and_why(first: Query):
+    rows = first(
+        "select change_units, change_reason, record_trust from reporting.restock_recommendations"
+        " where change_units is not null"
+    )
+    change = "12 more than on 2011-04-28: expected demand +5, stock on hand +10, losses, packs and limits −3."
+    assert rows == [(12, change, "never counted")]
+
+
 def test_an_order_with_promises_names_them_and_the_minimum(first: Query):
     reason = first("select reason from reporting.restock_recommendations where sku = 's0'")[0][0]
     assert re.fullmatch(
@@ -877,7 +895,7 @@ def test_nothing_to_order_is_explained_from_the_same_terms(first: Query):
         (
             "no_order",
             "Order nothing: 0.4 expected over 8 days + 0.6 for uncertainty − 0 on hand − 0 on order = 1,"
-            " less 1 lost before it can arrive or held back by a limit.",
+            " less 1 lost before it can arrive or held back by a limit or the supplier's minimum.",
             None,
         )
     ]
@@ -970,10 +988,20 @@ def test_untouched_recommendations_can_be_made_again(recheck: Recheck):
         "shortfall_units",
         "order_units",
         "order_value",
+        "safety_stock_units",
+        "moq_added_units",
+        "multiple_added_units",
+        "transfer_in_units",
+        "transfer_out_units",
+        "last_4_weeks_units",
+        "lost_margin_without_order",
+        "change_units",
+        "expected_arrival_date",
     ],
 )
 def test_a_stated_term_that_is_off_is_found(recheck: Recheck, term: str):
-    amount = {"as_of_date": "1", "protection_days": "1", "expected_demand_units": "0.02"}.get(term, "0.002")
+    whole = dict.fromkeys(("as_of_date", "protection_days", "expected_arrival_date"), "1")
+    amount = {**whole, "expected_demand_units": "0.02"}.get(term, "0.002")
     change = f"reporting.restock_recommendations set {term} = {term} + {amount} where sku = 'even'"
     assert term in recheck.differing_terms(change)
 
@@ -989,6 +1017,7 @@ def test_a_stated_term_that_is_off_is_found(recheck: Recheck, term: str):
         ("marts.fct_replenishment_terms set order_multiple_units = 5", "order_units"),
         ("marts.fct_replenishment_terms set moq_units = 60", "order_units"),
         ("marts.fct_replenishment_terms set unit_cost = 4", "order_value"),
+        ("marts.fct_replenishment_terms set review_period_days = review_period_days + 1", "protection_days"),
         ("reporting.fct_demand_forecasts set mean_units = mean_units + 0.002", "expected_demand_units"),
     ],
 )

@@ -19,6 +19,32 @@ open_orders as (
     union all
     select sku, location_id, periods_ahead, {{ units('open_units') }} as open_units
     from {{ source('predictions', 'open_proposals') }}
+    union all
+    select
+        sku, to_location_id as location_id, {{ days_between('as_of_date', 'expected_arrival_date') }} as periods_ahead,
+        transfer_units as open_units
+    from {{ ref('stock_transfers') }}
+),
+
+transferred as (
+    select sku, location_id, sum(received) as in_units, sum(sent) as out_units
+    from (
+        select sku, to_location_id as location_id, transfer_units as received, 0 as sent from {{ ref('stock_transfers') }}
+        union all
+        select sku, from_location_id as location_id, 0 as received, transfer_units as sent from {{ ref('stock_transfers') }}
+    ) as ends
+    group by sku, location_id
+),
+
+recent_sales as (
+    select daily_demand.sku, daily_demand.location_id, sum(daily_demand.sales_units) as last_4_weeks_units
+    from {{ ref('fct_daily_demand') }} as daily_demand
+    inner join {{ ref('fct_stock_position') }} as positions
+        on daily_demand.sku = positions.sku and daily_demand.location_id = positions.location_id
+    where
+        daily_demand.day > {{ add_days('positions.as_of_date', -28) }}
+        and daily_demand.day <= positions.as_of_date
+    group by daily_demand.sku, daily_demand.location_id
 ),
 
 forecasts as (
@@ -40,7 +66,10 @@ intervals as (
         next_order_in_days + lead_time_days + review_period_days as protection_days,
         coalesce(order_multiple_units, 1) as multiple_units,
         coalesce(moq_units, 0) as moq_units,
-        unit_cost
+        unit_cost,
+        greatest(unit_price - unit_cost, 0) as unit_margin,
+        lead_time_days,
+        next_order_in_days
     from replenishment_terms
 ),
 
@@ -67,7 +96,11 @@ on_order as (
 ),
 
 expected as (
-    select forecasts.sku, forecasts.location_id, sum(forecasts.mean_units) as expected_demand_units
+    select
+        forecasts.sku,
+        forecasts.location_id,
+        sum(forecasts.mean_units) as expected_demand_units,
+        sum(case when forecasts.periods_ahead = 1 then forecasts.mean_units else 0 end) as first_day_units
     from forecasts
     inner join intervals on forecasts.sku = intervals.sku and forecasts.location_id = intervals.location_id
     where forecasts.periods_ahead between 1 and intervals.protection_days
@@ -79,7 +112,13 @@ sources as (
         recommendations.*,
         positions.as_of_date as source_as_of_date,
         positions.on_hand_units as source_on_hand_units,
-        positions.reserved_units as source_reserved_units,
+        positions.reserved_units + coalesce(transferred.out_units, 0) as source_reserved_units,
+        coalesce(transferred.in_units, 0) as source_transfer_in_units,
+        coalesce(transferred.out_units, 0) as source_transfer_out_units,
+        coalesce(recent_sales.last_4_weeks_units, 0) as source_last_4_weeks_units,
+        intervals.unit_margin,
+        intervals.next_order_in_days,
+        intervals.lead_time_days as source_lead_time_days,
         positions.backordered_units as source_backordered_units,
         coalesce(on_order.in_time_units, 0) as source_on_order_units,
         coalesce(on_order.too_late_units, 0) as source_on_order_not_counted_units,
@@ -89,7 +128,8 @@ sources as (
         intervals.moq_units as source_moq_units,
         lots.lot_units,
         lots.is_limited,
-        expected.expected_demand_units as source_expected_demand_units
+        expected.expected_demand_units - least(positions.sold_since_units, expected.first_day_units)
+            as source_expected_demand_units
     from recommendations
     left join positions
         on recommendations.sku = positions.sku and recommendations.location_id = positions.location_id
@@ -101,6 +141,10 @@ sources as (
         on recommendations.sku = lots.sku and recommendations.location_id = lots.location_id
     left join expected
         on recommendations.sku = expected.sku and recommendations.location_id = expected.location_id
+    left join transferred
+        on recommendations.sku = transferred.sku and recommendations.location_id = transferred.location_id
+    left join recent_sales
+        on recommendations.sku = recent_sales.sku and recommendations.location_id = recent_sales.location_id
     where recommendations.status <> 'exception'
 ),
 
@@ -132,7 +176,12 @@ orders_made_again as (
                     * multiple_units
             when wanted_units > 0 then ceil(greatest(wanted_units, source_moq_units) / multiple_units) * multiple_units
             else 0
-        end as source_order_units
+        end + case when is_limited then 0 else supplier_minimum_added_units end as source_order_units,
+        case
+            when is_limited or lot_units is not null or moq_added_units = 0 or wanted_units <= 0 then moq_added_units
+            else greatest(source_moq_units - wanted_units, 0)
+        end as source_moq_added_units,
+        source_position_units * protection_days / nullif(expected_demand_units, 0) as source_cover_before
     from shortfalls_made_again
 ),
 
@@ -148,7 +197,10 @@ comparisons as (
         abs(expected_demand_units - coalesce(source_expected_demand_units, 0)) <= 0.01 + 0.000001 * abs(expected_demand_units),
         expected_demand_units, source_expected_demand_units
     from orders_made_again
-    {% for term in ['on_hand_units', 'on_order_units', 'on_order_not_counted_units', 'reserved_units', 'backordered_units'] %}
+    {% for term in [
+        'on_hand_units', 'on_order_units', 'on_order_not_counted_units', 'reserved_units', 'backordered_units',
+        'transfer_in_units', 'transfer_out_units', 'last_4_weeks_units', 'moq_added_units'
+    ] %}
     union all
     select sku, location_id, '{{ term }}', abs({{ term }} - source_{{ term }}) <= 0.001, {{ term }}, source_{{ term }}
     from orders_made_again
@@ -166,6 +218,46 @@ comparisons as (
     union all
     select
         sku, location_id, 'order_units', abs(order_units - source_order_units) <= 0.001, order_units, source_order_units
+    from orders_made_again
+    union all
+    select
+        sku, location_id, 'safety_stock_units', abs(safety_stock_units - (order_up_to_units - expected_demand_units)) <= 0.001,
+        safety_stock_units, order_up_to_units - expected_demand_units
+    from orders_made_again
+    union all
+    select
+        sku, location_id, 'multiple_added_units',
+        abs(
+            multiple_added_units
+            - (source_order_units - source_shortfall_units - source_moq_added_units - supplier_minimum_added_units + reduced_units)
+        ) <= 0.001,
+        multiple_added_units,
+        source_order_units - source_shortfall_units - source_moq_added_units - supplier_minimum_added_units + reduced_units
+    from orders_made_again
+    union all
+    select
+        sku, location_id, 'lost_margin_without_order',
+        abs(lost_margin_without_order - lost_units_without_order * coalesce(unit_margin, 0)) <= 0.001,
+        lost_margin_without_order, lost_units_without_order * unit_margin
+    from orders_made_again
+    union all
+    select
+        sku, location_id, 'days_of_cover_before',
+        coalesce(abs(days_of_cover_before - greatest(source_cover_before, 0)) <= 0.001 + 0.001 * days_of_cover_before, true),
+        days_of_cover_before, source_cover_before
+    from orders_made_again
+    union all
+    select
+        sku, location_id, 'expected_arrival_date',
+        coalesce(
+            {{ days_between('as_of_date', 'expected_arrival_date') }} = next_order_in_days + source_lead_time_days + 1, true
+        ),
+        {{ days_between('as_of_date', 'expected_arrival_date') }}, next_order_in_days + source_lead_time_days + 1
+    from orders_made_again
+    union all
+    select
+        sku, location_id, 'change_units',
+        coalesce(change_units = order_units - previous_order_units, true), change_units, order_units - previous_order_units
     from orders_made_again
     union all
     select

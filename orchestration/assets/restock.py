@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResult, asset, multi_asset
 
 from orchestration import outbox
-from orchestration.archive import DECISION_INPUTS
+from orchestration.archive import DECISION_INPUTS, archive_before
 from orchestration.decisions import decide
-from orchestration.frames import segmented_items, standard_policy
+from orchestration.frames import previous_lines, segmented_items, standard_policy
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import champion_of
 from orchestration.warehouse import read_build, write_predictions
 
 _POLICIES, _POLICY_EXCEPTIONS = (AssetKey(["predictions", name]) for name in ("restock_policies", "policy_exceptions"))
+_LINES, _TRANSFERS = (AssetKey(["predictions", name]) for name in ("restock_lines", "stock_transfers"))
 
 
 @multi_asset(
@@ -73,39 +74,68 @@ def open_proposals(context: AssetExecutionContext, home: HomeResource, store: St
     return MaterializeResult(metadata={"dagster/row_count": len(found)})
 
 
-@asset(
-    key=["predictions", "restock_lines"],
-    group_name="restock",
-    deps=[
-        AssetKey(["predictions", "demand_forecasts"]),
-        _POLICIES,
-        AssetKey(["predictions", "open_proposals"]),
-        AssetKey(["marts", "fct_daily_demand"]),
-        AssetKey(["marts", "fct_planned_days"]),
-        *(AssetKey(relation.split(".")) for relation in DECISION_INPUTS),
+@multi_asset(
+    name="restock_decision",
+    specs=[
+        AssetSpec(
+            key,
+            deps=[
+                AssetKey(["predictions", "demand_forecasts"]),
+                _POLICIES,
+                AssetKey(["predictions", "open_proposals"]),
+                AssetKey(["marts", "fct_daily_demand"]),
+                AssetKey(["marts", "fct_planned_days"]),
+                *(AssetKey(relation.split(".")) for relation in DECISION_INPUTS),
+            ],
+            group_name="restock",
+            kinds={"parquet"},
+            description=description,
+        )
+        for key, description in (
+            (
+                _LINES,
+                "What to order of each item now and why, in days from today: target level, position, shortfall, packs,"
+                " each a term that adds up to the order. One row per sku and location with a supplier.",
+            ),
+            (_TRANSFERS, "What to move between locations before buying. One row per sku and pair of locations."),
+        )
     ],
-    kinds={"parquet"},
-    description=(
-        "What to order of each item now and why, in days from today: target level, position, shortfall, minimum order"
-        " and packs, each a term that adds up to the order. One row per sku and location with a supplier."
-    ),
 )
-def restock_lines(
+def restock_decision(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
-) -> MaterializeResult[None]:
-    """Decide every line with the champion's demand paths."""
+) -> Iterator[MaterializeResult[None]]:
+    """Decide every line with the champion's demand paths, after what other locations can spare."""
     from ml.forecast import load
 
     settings, registry = home.settings(), tracking.open()
     champion = champion_of("demand_forecast", registry, store.open())
-    lines = decide(settings, load(registry.load_folder(champion)))
-    write_predictions(settings, "restock_lines", lines, read_build(settings), champion.version)
-    return MaterializeResult(
-        metadata={
-            "dagster/row_count": len(lines),
-            "note": ", ".join(f"{count:,} {status}" for status, count in lines["status"].value_counts().items()),
-        }
-    )
+    build, plan = read_build(settings), decide(settings, load(registry.load_folder(champion)))
+    write_predictions(settings, "restock_lines", plan.lines, build, champion.version)
+    statuses = plan.lines["status"].value_counts().items()
+    note = ", ".join(f"{count:,} {status}" for status, count in statuses)
+    yield MaterializeResult(asset_key=_LINES, metadata={"dagster/row_count": len(plan.lines), "note": note})
+    write_predictions(settings, "stock_transfers", plan.transfers, build, None)
+    yield MaterializeResult(asset_key=_TRANSFERS, metadata={"dagster/row_count": len(plan.transfers)})
+
+
+@asset(
+    key=["predictions", "previous_restock_lines"],
+    group_name="restock",
+    deps=[AssetKey(["marts", "fct_stock_position"])],
+    kinds={"parquet"},
+    description=(
+        "What the business day before this one decided, from the archive: recommendations say what has changed and why."
+        " One row per sku and location."
+    ),
+)
+def previous_restock_lines(context: AssetExecutionContext, home: HomeResource) -> MaterializeResult[None]:
+    """Read the latest archive of an earlier business day."""
+    settings = home.settings()
+    build = read_build(settings)
+    archive = archive_before(settings, build.as_of)
+    before = previous_lines(settings, archive)
+    write_predictions(settings, "previous_restock_lines", before, build, None)
+    return MaterializeResult(metadata={"dagster/row_count": len(before), "note": archive or "nothing is archived"})
 
 
 @asset(
