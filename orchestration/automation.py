@@ -1,8 +1,12 @@
-"""Jobs, schedules and sensors. The daily job predicts and decides; the weekly one evaluates, gates and trains."""
+"""Jobs, schedules and sensors.
+
+The daily job predicts and decides; what arrives in between takes the fast path; the weekly job evaluates and trains.
+"""
 
 from datetime import UTC, datetime
 
 from dagster import (
+    AssetKey,
     AssetSelection,
     DagsterRunStatus,
     DefaultScheduleStatus,
@@ -22,17 +26,28 @@ from dagster import (
 from orchestration.home import is_claimed
 from orchestration.ingest.waiting import Waiting, look_around
 from orchestration.notifications import RunFailure, notify_all
+from orchestration.publication import current_manifest
 from orchestration.resources import HomeResource, NotifierResource, StoreResource
 
 LAUNCHED_BY_COMMAND = {"inventorybot/launched_by": "command"}
 """Tag of runs that `inventorybot run` and `train` execute in their own process."""
 
 MODELS = AssetSelection.groups("models")
+PHOTOS = AssetKey(["raw", "product_photos"])
 
 daily_restock = define_asset_job(
     "daily_restock",
     selection=AssetSelection.all(),
     description="Ingest, marts, predictions with the champions, restock, publish. Trains only where no champion is.",
+)
+
+refresh_stock = define_asset_job(
+    "refresh_stock",
+    selection=AssetSelection.all() - MODELS - AssetSelection.groups("monitoring") - AssetSelection.assets(PHOTOS),
+    description=(
+        "The fast path of a movement: position, anomalies, recommendations, publication. Trains nothing, and of the"
+        " facts it writes only the months that changed."
+    ),
 )
 
 train_models = define_asset_job(
@@ -74,10 +89,13 @@ _UNFINISHED = [
 
 @sensor(
     name="arrivals",
-    job=daily_restock,
+    jobs=[refresh_stock, daily_restock],
     minimum_interval_seconds=60,
     default_status=DefaultSensorStatus.STOPPED,
-    description="Runs daily_restock when a file has landed or an event has come into the online store.",
+    description=(
+        "Runs refresh_stock when a file has landed or an event has come into the online store; daily_restock, which"
+        " trains, where nothing has been published yet."
+    ),
 )
 def arrivals(context: SensorEvaluationContext, home: HomeResource, store: StoreResource) -> SensorResult | SkipReason:
     """Request a run for what no batch holds yet; the cursor is a hash of what was seen."""
@@ -87,8 +105,9 @@ def arrivals(context: SensorEvaluationContext, home: HomeResource, store: StoreR
     waiting = look_around(home.landing(), settings.raw, head)
     if waiting.seen == context.cursor:
         return SkipReason("nothing has come since the last look")
-    unfinished = context.instance.get_runs(RunsFilter(job_name=daily_restock.name, statuses=_UNFINISHED))
-    for run in unfinished:
+    for run in context.instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
+        if run.job_name not in (refresh_stock.name, daily_restock.name):
+            continue
         # A command that was killed leaves its run unfinished until the next command tidies up.
         is_dead = LAUNCHED_BY_COMMAND.items() <= run.tags.items() and not is_claimed(settings)
         if not is_dead:
@@ -96,9 +115,13 @@ def arrivals(context: SensorEvaluationContext, home: HomeResource, store: StoreR
             return SkipReason(f"run {run.run_id} is under way; what it leaves is taken up after it")
     if not waiting:
         return SensorResult(skip_reason="everything is in a batch already", cursor=waiting.seen)
-    return SensorResult(
-        [RunRequest(run_key=waiting.seen, tags={"inventorybot/waiting": _told(waiting)})], cursor=waiting.seen
+    is_published = current_manifest(settings.published) is not None
+    request = RunRequest(
+        run_key=waiting.seen,
+        job_name=(refresh_stock if is_published else daily_restock).name,
+        tags={"inventorybot/waiting": _told(waiting)},
     )
+    return SensorResult([request], cursor=waiting.seen)
 
 
 def _told(waiting: Waiting) -> str:
@@ -108,7 +131,7 @@ def _told(waiting: Waiting) -> str:
 
 @run_failure_sensor(
     name="run_failures",
-    monitored_jobs=[daily_restock, train_models],
+    monitored_jobs=[daily_restock, refresh_stock, train_models],
     default_status=DefaultSensorStatus.RUNNING,
     description="Tells those whom INVENTORYBOT_NOTIFY_WEBHOOK and INVENTORYBOT_NOTIFY_SMTP name of a failed run.",
 )

@@ -72,6 +72,12 @@ def run(as_of: str | None) -> None:
 
 
 @cli.command()
+def refresh() -> None:
+    """Run the job refresh_stock: what has arrived since, without training; minutes instead of the whole daily job."""
+    _run_job("refresh_stock", None)
+
+
+@cli.command()
 def train() -> None:
     """Run the job train_models: evaluate and gate every model whose data or code has changed."""
     _run_job("train_models", None)

@@ -180,6 +180,11 @@ def files_of(parquet: Path) -> list[Path]:
     return sorted(parquet.parent.glob(parquet.name))
 
 
+def parquet_rows(parquet: Path) -> int:
+    """Return the rows of Parquet, as its footers tell."""
+    return int(duckdb.execute("select count(*) from read_parquet(?)", [str(parquet)]).fetchall()[0][0])
+
+
 def content_hash(parquet: Path) -> tuple[int, str]:
     """Return rows and content hash of exported Parquet; the order of rows does not matter, every column counts.
 

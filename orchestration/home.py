@@ -32,7 +32,8 @@ run_monitoring:
   free_slots_after_run_end_seconds: 30
 run_retries:
   enabled: true
-  max_retries: 0
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
 """
 
 

@@ -111,10 +111,31 @@ def read_build(settings: Settings) -> Build:
     return Build(**json.loads(path.read_text()))
 
 
-def write_predictions(settings: Settings, table: str, frame: "pd.DataFrame", build: Build, version: str | None) -> Path:
+def kept_predictions(settings: Settings, table: str, made_from: str) -> Path | None:
+    """Return what was handed to dbt before, where it was made from the same; None = it has to be made."""
+    import duckdb
+
+    path = settings.predictions / f"{table}.parquet"
+    if not path.exists():
+        return None
+    told = duckdb.execute(
+        "select decode(value) from parquet_kv_metadata(?) where decode(key) = 'made_from'", [str(path)]
+    )
+    return path if told.fetchall() == [(made_from,)] else None
+
+
+def write_predictions(
+    settings: Settings,
+    table: str,
+    frame: "pd.DataFrame",
+    build: Build,
+    version: str | None,
+    made_from: str | None = None,
+) -> Path:
     """Hand a frame to dbt's second pass, with its business day and the version that made it, if any; return the file.
 
-    `period_start` becomes `day` and `periods_ahead`.
+    `period_start` becomes `day` and `periods_ahead`. `made_from` is a fingerprint of all it was made from, for
+    `kept_predictions`.
     """
     import duckdb
 
@@ -132,7 +153,7 @@ def write_predictions(settings: Settings, table: str, frame: "pd.DataFrame", bui
                     select {f"* exclude (period_start), {days}" if is_forecast else "*"},
                         date '{build.as_of}' as as_of_date{f", '{version}' as {version_column}" if version else ""}
                     from frame
-                ) to '{beside}' (format parquet, compression zstd)
+                ) to '{beside}' (format parquet, compression zstd, kv_metadata {{made_from: '{made_from or ""}'}})
                 """
             )
         beside.replace(path)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,16 @@ from small_landing import DAYS, MOVEMENT_COLUMNS, add_file, movements, write_lan
 
 from serving.store import Proposal, Store
 
+SALE_OF_THE_RUNNING_DAY = {
+    "source": "till",
+    "document": "T1",
+    "line": 1,
+    "occurred_at": "2024-05-03T15:00:00Z",
+    "sku": "apple",
+    "location_id": "L1",
+    "movement_type": "sale",
+    "quantity_units": -2,
+}
 COMMAND = str(Path(sys.executable).parent / "inventorybot")
 
 
@@ -68,8 +79,8 @@ def test_the_business_day_is_the_last_one_with_a_later_movement(home: Path) -> N
     assert read(home, "select distinct as_of_date::varchar from reporting.restock_recommendations") == [("2024-05-01",)]
 
 
-def test_stock_is_the_count_and_what_came_and_went_after_it(home: Path) -> None:
-    kept = [row for row in movements(0, DAYS - 1) if row[4] == "apple"]
+def test_stock_is_the_count_and_what_came_and_went_after_it_up_to_now(home: Path) -> None:
+    kept = [row for row in movements(0, DAYS) if row[4] == "apple"]
     expected = sum(int(row[7]) for row in kept)
     assert read(home, "select on_hand_units from marts.fct_stock_position where sku = 'apple'") == [(expected,)]
 
@@ -148,57 +159,92 @@ def test_the_published_decision_is_made_again_without_a_difference(home: Path) -
     assert result.stdout.endswith("\n0 differences\n")
 
 
-@pytest.fixture(scope="module")
-def next_day(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, set[tuple[object, ...]]]:
-    """One more day arrives; its run is killed in the marts and started again, beside a second one and readers.
+@dataclass(frozen=True)
+class NextDay:
+    """What one more day came to: the home, what the run and the refused one said, what readers saw, files before."""
 
-    Returns the home, what the refused run said and what the readers saw.
-    """
+    home: Path
+    told: str
+    refused: str
+    seen: set[tuple[object, ...]]
+    months_before: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def next_day(home: Path, tmp_path_factory: pytest.TempPathFactory) -> NextDay:
+    """One more day arrives; its run is killed in the marts, a sale comes, and the fast path goes beside readers."""
     copy = copied(home, tmp_path_factory)
+    months_before = months_of(copy)
     add_file(copy / "landing/stock_movements/next.csv", MOVEMENT_COLUMNS, movements(DAYS, DAYS + 1))
-    with started(copy) as killed:
+    with started(copy, "run") as killed:
         assert any("marts ..." in line for line in killed.stderr or ())
         killed.send_signal(signal.SIGKILL)
     assert generation(copy) == generation(home)
-    seen = set()
-    with started(copy) as process:
+    with Store.open(f"sqlite:///{copy / 'online_store.sqlite'}") as store:
+        store.append([SALE_OF_THE_RUNNING_DAY], source="api")
+    seen, told = set(), []
+    with started(copy, "refresh") as process:
         assert process.stderr is not None
         process.stderr.readline()
         refused = inventorybot(copy, "run")
-        told = threading.Thread(target=process.stderr.read)
-        told.start()
+        listener = threading.Thread(target=lambda: told.append(process.stderr.read() if process.stderr else ""))
+        listener.start()
         while process.poll() is None:
             seen.add(read(copy, _SEEN)[0])
             time.sleep(0.02)
-        told.join()
-    assert process.returncode == 0
+        listener.join()
+    assert process.returncode == 0, told
     assert f"(process {process.pid})" in refused.stderr
-    return copy, refused.stderr, seen | {read(copy, _SEEN)[0]}
+    return NextDay(copy, told[0], refused.stderr, seen | {read(copy, _SEEN)[0]}, months_before)
 
 
 _SEEN = "select count(*), max(as_of_date)::varchar from reporting.restock_recommendations"
 
 
-def started(home: Path) -> subprocess.Popen[str]:
+def months_of(home: Path) -> dict[str, int]:
+    """Return the files that facts are exported in and where they lie on the disk."""
+    return {
+        f"{path.parent.name}/{path.name}": path.stat().st_ino
+        for path in (home / "warehouse/exports/marts").glob("fct_*/*.parquet")
+    }
+
+
+def started(home: Path, command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [COMMAND, "run"], env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [COMMAND, command], env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
 
 
-def test_a_run_after_a_killed_one_loses_and_doubles_nothing(
-    next_day: tuple[Path, str, set[tuple[object, ...]]],
-) -> None:
-    assert read(next_day[0], "select count(*) from marts.fct_stock_movements") == [(len(movements(0, DAYS)),)]
+def test_a_run_after_a_killed_one_loses_and_doubles_nothing(next_day: NextDay) -> None:
+    expected = len(movements(0, DAYS + 1)) + len([SALE_OF_THE_RUNNING_DAY])
+    assert read(next_day.home, "select count(*) from marts.fct_stock_movements") == [(expected,)]
 
 
-def test_two_runs_at_once_are_refused_by_name(next_day: tuple[Path, str, set[tuple[object, ...]]]) -> None:
-    assert f"another run is working on {next_day[0]}" in next_day[1]
+def test_the_fast_path_trains_and_evaluates_nothing(next_day: NextDay) -> None:
+    assert "publish/generation" in next_day.told
+    assert "models/" not in next_day.told and "monitoring/" not in next_day.told
 
 
-def test_readers_are_never_blocked_nor_torn_while_a_run_works(
-    next_day: tuple[Path, str, set[tuple[object, ...]]],
-) -> None:
-    assert next_day[2] == {(6, "2024-05-01"), (6, "2024-05-02")}
+def test_the_fast_path_counts_what_the_running_day_has_sold(next_day: NextDay) -> None:
+    sold = -sum(int(row[7]) for row in movements(DAYS, DAYS + 1) if row[4] == "apple" and row[6] == "sale") + 2
+    query = "select sold_since_units, as_of_date::varchar from marts.fct_stock_position where sku = 'apple'"
+    assert read(next_day.home, query) == [(sold, "2024-05-02")]
+
+
+def test_of_the_facts_only_the_months_that_changed_are_written(next_day: NextDay) -> None:
+    after = months_of(next_day.home)
+    kept = {name for name, place in after.items() if next_day.months_before.get(name) == place}
+    changed = {name.split("/")[1][:7] for name in after.keys() - kept}
+    assert changed == {"2024-05"}
+    assert {name.split("/")[1][:7] for name in kept} >= {"2024-03", "2024-04"}
+
+
+def test_two_runs_at_once_are_refused_by_name(next_day: NextDay) -> None:
+    assert f"another run is working on {next_day.home}" in next_day.refused
+
+
+def test_readers_are_never_blocked_nor_torn_while_a_run_works(next_day: NextDay) -> None:
+    assert next_day.seen == {(6, "2024-05-01"), (6, "2024-05-02")}
 
 
 def test_a_missing_column_names_itself_and_stops_publication(

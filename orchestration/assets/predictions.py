@@ -1,12 +1,20 @@
 """Predictions of the champions: every day, never a training."""
 
+from typing import TYPE_CHECKING
+
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
 
 from orchestration import plots
+from orchestration.exports import content_hash, export_path, parquet_rows
+from orchestration.fingerprints import code_version, text_fingerprint
 from orchestration.frames import demand_history, no_anomalies, planned_days, stock_series
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
+from orchestration.settings import Settings
 from orchestration.training import champion_of, repair_champion
-from orchestration.warehouse import read_build, write_predictions
+from orchestration.warehouse import Build, kept_predictions, read_build, write_predictions
+
+if TYPE_CHECKING:
+    from ml.tracking import Version
 
 DAYS_SCORED = 90
 
@@ -32,17 +40,27 @@ def demand_forecasts(
     from ml.forecast import load
 
     settings, registry = home.settings(), tracking.open()
-    champion = champion_of("demand_forecast", registry, store.open())
-    forecaster = load(registry.load_folder(champion))
-    forecast = forecaster.predict(demand_history(settings), planned_days(settings, forecaster.horizon))
-    path = write_predictions(settings, "demand_forecasts", forecast, read_build(settings), champion.version)
+    build, champion = read_build(settings), champion_of("demand_forecast", registry, store.open())
+    made_from = _made_from(settings, build, champion, "fct_daily_demand", "fct_planned_days")
+    path, note = kept_predictions(settings, "demand_forecasts", made_from), "made from the same, kept"
+    if path is None:
+        forecaster = load(registry.load_folder(champion))
+        forecast = forecaster.predict(demand_history(settings), planned_days(settings, forecaster.horizon))
+        path = write_predictions(settings, "demand_forecasts", forecast, build, champion.version, made_from)
+        note = f"{forecaster.horizon} days"
     return MaterializeResult(
         metadata={
-            "dagster/row_count": len(forecast),
-            "note": f"version {champion.version}, {forecaster.horizon} days",
+            "dagster/row_count": parquet_rows(path),
+            "note": f"version {champion.version}, {note}",
             "plot": plots.as_metadata(plots.forecast_total(path)),
         }
     )
+
+
+def _made_from(settings: Settings, build: Build, champion: "Version", *marts: str) -> str:
+    """Return a fingerprint of everything that predictions rest on: day, model, code and marts."""
+    contents = [content_hash(export_path(settings, f"marts.{name}")) for name in marts]
+    return text_fingerprint(build.as_of, champion.version, champion.folder_sha256, code_version(), *contents)
 
 
 @asset(
@@ -68,14 +86,18 @@ def stock_anomalies(
 
     settings, registry = home.settings(), tracking.open()
     build, champion = read_build(settings), repair_champion("stock_anomalies", registry, store.open())
-    series = stock_series(settings)
     if champion is None:
         write_predictions(settings, "stock_anomalies", no_anomalies(), build, "none")
         return MaterializeResult(metadata={"dagster/row_count": 0, "note": "no champion, no day is scored"})
-    detector = Detector.load(registry.load_folder(champion))
+    made_from = _made_from(settings, build, champion, "fct_daily_stock", "fct_daily_demand", "fct_stock_movements")
+    kept = kept_predictions(settings, "stock_anomalies", made_from)
+    if kept is not None:
+        note = f"version {champion.version}, made from the same, kept"
+        return MaterializeResult(metadata={"dagster/row_count": parquet_rows(kept), "note": note})
+    detector, series = Detector.load(registry.load_folder(champion)), stock_series(settings)
     scored = detector.score(series, since=build.days_before(DAYS_SCORED))
     standing_out = scored[scored["kind"] != "none"]
-    write_predictions(settings, "stock_anomalies", standing_out, build, champion.version)
+    write_predictions(settings, "stock_anomalies", standing_out, build, champion.version, made_from)
     return MaterializeResult(
         metadata={
             "dagster/row_count": len(standing_out),
