@@ -32,7 +32,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             monitoring.demand_forecasts,
         ],
         asset_checks=[checks.fresh],
-        jobs=[automation.daily_restock, automation.train_models],
+        jobs=[automation.daily_restock, automation.refresh_stock, automation.train_models],
         schedules=[automation.daily, automation.weekly],
         sensors=[automation.arrivals, automation.run_failures],
         resources=dict(resources) if resources is not None else default_resources(),
