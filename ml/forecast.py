@@ -4,9 +4,9 @@ Here: training, predicting, sample paths, saving and loading. Not here: features
 its dependence over time (`ml.forecast_distribution`), baselines (`ml.forecast_baselines`), evaluation (`ml.backtest`).
 
 How it works. A row is (series, origin, periods ahead). Its target is divided by the recent level of the series, so one
-model serves a slow mover and a fast one. A Tweedie booster starts from the seasonal level and learns the mean. A second
-booster learns the quantiles of actual / mean on periods that the first had not seen. Both become one quantile function
-whose mean is the forecast; a Gaussian copula over the horizon joins the periods.
+model serves a slow mover and a fast one. A Tweedie booster starts from the seasonal level and learns the mean. Two more
+learn on periods that the first had not seen: how likely any demand is, and the quantiles of its size. Together they
+become one quantile function whose mean is the forecast; a Gaussian copula over the horizon joins the periods.
 """
 
 from __future__ import annotations
@@ -94,6 +94,31 @@ class Settings:
 
 # Copulas are learnt apart for series that sell seldom, often, almost always: share of periods with demand.
 SOLD_SHARES = (0.0, 0.15, 0.4, 0.8)
+
+
+# Points of the quantile functions that unseen demand is held against: the rarest demand told from none is 1 in 200.
+JUDGED_POINTS = 200
+FEWEST_SALES = 200
+BALANCE_ROUNDS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Predictive distributions before they are laid on a grid.
+
+    Attributes:
+        mean: expected units a period [rows].
+        sold: probability of any demand, in (0, 1] [rows].
+        knots: quantiles at KNOTS of the demand of periods with demand, units [rows, knots].
+    """
+
+    mean: Doubles
+    sold: Doubles
+    knots: Floats
+
+    def grid(self, n: int, counted: bool) -> Floats:
+        """Return the quantile functions [rows, n]; `counted` = demand comes in whole units."""
+        return quantile_grid(self.knots, self.mean, n, np.full(len(self.mean), counted), self.sold)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +226,7 @@ class Training:
         split = self._split()
         dependences = [Dependence(0.1, 0.1, 0.5, 0.0)] * len(SOLD_SHARES)
         spread: Any = None
+        sold_model: Any = None
         mean_model: Any = None
         rounds = 0
         if split is not None:
@@ -211,17 +237,20 @@ class Training:
             first, rounds = fit_mean(learn, settings, self.seed, judge=judge)
             mean = predict_mean(first, judge.features, judge.scale, judge.baseline)
             features = spread_features(self.plan, judge.features, mean, judge.scale)
-            spread = fit_spread(features, judge.actual, mean, settings, self.seed)
-            dependences = self._dependences_from(predict_spread(spread, features, mean), mean, judge, judged, pairs)
+            sold_model = fit_sold(features, judge.actual, settings, self.seed)
+            sold = predict_sold(sold_model, features)
+            spread = fit_spread(features, judge.actual, mean / sold, settings, self.seed, sold_model is not None)
+            shape = Shape(mean, sold, predict_spread(spread, features, mean / sold))
+            dependences = self._dependences_from(shape, judge, judged, pairs)
         prior, prior_model = prior_levels(self.history, self.statics, panel.length, self.seed)
         if rounds:
             builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
             block = self._block(builder, self._cells(panel.length), settings.mean_rows, 2)
             mean_model, _ = fit_mean(block, settings, self.seed, rounds=rounds)
-        return self._forecaster(mean_model, spread, prior_model, dependences)
+        return self._forecaster(mean_model, sold_model, spread, prior_model, dependences)
 
     def _forecaster(
-        self, mean_model: Any, spread_model: Any, prior_model: Any, dependences: list[Dependence]
+        self, mean_model: Any, sold_model: Any, spread_model: Any, prior_model: Any, dependences: list[Dependence]
     ) -> DemandForecaster:
         return DemandForecaster(
             plan=self.plan,
@@ -229,6 +258,7 @@ class Training:
             counted=self.counted,
             dependences=dependences,
             mean_model=mean_model,
+            sold_model=sold_model,
             spread_model=spread_model,
             prior_model=prior_model,
             keys=self.panel.keys,
@@ -323,17 +353,15 @@ class Training:
         block = Block(built.features[known], actual, scale, built.baseline[known], scale**self.settings.volume_power)
         return block, known
 
-    def _dependences_from(
-        self, knots: Floats, mean: Doubles, judge: Block, judged: Flags, pairs: Pairs
-    ) -> list[Dependence]:
+    def _dependences_from(self, expected: Shape, judge: Block, judged: Flags, pairs: Pairs) -> list[Dependence]:
         """Estimate the copula of each class of sold share, from where the unseen demand fell in its distribution."""
         from scipy.special import ndtri
 
         generator = np.random.default_rng([self.seed, 4])
         shape = pairs.ahead.shape
-        grid = np.zeros((len(judged), 100), dtype=np.float32)
-        grid[judged] = quantile_grid(knots, mean, 100, np.full(len(knots), self.counted))
-        ranks = randomised_pit(judge.actual, grid[judged], generator.random(len(mean)))
+        grid = np.zeros((len(judged), JUDGED_POINTS), dtype=np.float32)
+        grid[judged] = expected.grid(JUDGED_POINTS, self.counted)
+        ranks = randomised_pit(judge.actual, grid[judged], generator.random(len(judge.actual)))
         scores = np.full(len(judged), np.nan)
         scores[judged] = ndtri(np.clip(ranks, 0.004, 0.996))
         actual = np.full(len(judged), np.nan)
@@ -342,7 +370,7 @@ class Training:
         share[judged] = judge.features[:, self.plan.names().index(self.plan.sold_share())]
         kind = sold_kind(np.nanmax(np.where(np.isnan(share), -1.0, share).reshape(shape), axis=1))
         table, amounts = scores.reshape(shape), actual.reshape(shape)
-        quantiles = grid.reshape(*shape, 100)
+        quantiles = grid.reshape(*shape, JUDGED_POINTS)
         pooled = Dependence.fit(table[~pairs.cold], pairs.ahead[~pairs.cold], pairs.groups[~pairs.cold])
         result = []
         for number in range(len(SOLD_SHARES)):
@@ -426,7 +454,7 @@ def fit_mean(
     }
     matrix = _matrix(block, settings.depth)
     if judge is None:
-        return xgboost.train(parameters, matrix, rounds), rounds
+        return _balanced(xgboost.train(parameters, matrix, rounds), matrix, seed), rounds
     unseen = _matrix(judge, settings.depth, reference=matrix)
     booster = xgboost.train(
         parameters,
@@ -437,7 +465,31 @@ def fit_mean(
         verbose_eval=False,
     )
     best = min(max(int(booster.best_iteration) + 1, 10), booster.num_boosted_rounds())
-    return booster[:best], best
+    return _balanced(booster[:best], matrix, seed), best
+
+
+def _balanced(booster: Any, matrix: Any, seed: int) -> Any:
+    """Return the booster with a few broad trees added that give each part of the training rows its actual total.
+
+    Boosting stopped early under a logarithm leaves demand that is rarely above zero a tenth too low; a Poisson leaf
+    without shrinkage has forecast total = actual total (Denuit, Charpentier and Trufin 2021, Insurance: Mathematics
+    and Economics 101, p. 485).
+    """
+    import xgboost
+
+    total = float(np.sum(booster.predict(matrix) * matrix.get_weight()))
+    parameters = {
+        "objective": "count:poisson",
+        "max_delta_step": 0.0,
+        "eta": 0.7,
+        "max_depth": 3,
+        "lambda": 0.0,
+        "min_child_weight": max(total / 25.0, 1e-6),
+        "max_bin": 128,
+        "tree_method": "hist",
+        "seed": seed,
+    }
+    return xgboost.train(parameters, matrix, BALANCE_ROUNDS, xgb_model=booster)
 
 
 def _matrix(block: Block, depth: int, reference: Any = None) -> Any:
@@ -487,13 +539,56 @@ def spread_features(plan: FeaturePlan, features: Floats, mean: Doubles, scale: D
     return np.column_stack([features[:, kept], logs, logs - np.log(scale)]).astype(np.float32)
 
 
-def fit_spread(features: Floats, actual: Doubles, mean: Doubles, settings: Settings, seed: int) -> Any:
-    """Fit the quantiles of actual / mean at KNOTS on rows that the model of the mean had not seen."""
+def fit_sold(features: Floats, actual: Doubles, settings: Settings, seed: int) -> Any:
+    """Fit the probability of any demand; None where nearly every period has some, or too few have."""
     import xgboost
 
-    weight = np.sqrt(np.maximum(mean, 1e-6))
+    sold = actual > 0
+    if sold.mean() > 0.98 or int(sold.sum()) < FEWEST_SALES:
+        return None
+    parameters = {
+        "objective": "binary:logistic",
+        "base_score": float(sold.mean()),
+        "eta": settings.spread_rate,
+        "max_depth": settings.spread_depth,
+        "min_child_weight": 10.0,
+        "lambda": 1.0,
+        "max_bin": 64,
+        "tree_method": "hist",
+        "seed": seed,
+    }
+    matrix = xgboost.QuantileDMatrix(features, label=sold, max_bin=64)
+    return xgboost.train(parameters, matrix, settings.spread_rounds)
+
+
+def predict_sold(model: Any, features: Floats) -> Doubles:
+    """Return the probability of any demand [rows]; one where no model tells it apart from its size."""
+    if model is None:
+        return np.ones(len(features))
+    return np.maximum(np.asarray(model.inplace_predict(features), dtype=np.float64), 1e-5)
+
+
+def fit_spread(
+    features: Floats, actual: Doubles, usual: Doubles, settings: Settings, seed: int, sold_only: bool
+) -> Any:
+    """Fit the quantiles of actual / usual at KNOTS on rows that the model of the mean had not seen.
+
+    Args:
+        features: of the rows, as `spread_features`.
+        actual: units a period [rows].
+        usual: expected units a period, given demand if `sold_only` [rows].
+        settings: of the training.
+        seed: of the booster.
+        sold_only: learn from periods with demand alone.
+    """
+    import xgboost
+
+    if sold_only:
+        sold = actual > 0
+        features, actual, usual = features[sold], actual[sold], usual[sold]
+    weight = np.sqrt(np.maximum(usual, 1e-6))
     matrix = xgboost.QuantileDMatrix(
-        features, label=actual / np.maximum(mean, 1e-6), weight=weight / weight.mean(), max_bin=64
+        features, label=actual / np.maximum(usual, 1e-6), weight=weight / weight.mean(), max_bin=64
     )
     parameters = {
         "objective": "reg:quantileerror",
@@ -509,15 +604,15 @@ def fit_spread(features: Floats, actual: Doubles, mean: Doubles, settings: Setti
     return xgboost.train(parameters, matrix, settings.spread_rounds)
 
 
-def predict_spread(model: Any, features: Floats, mean: Doubles) -> Floats:
-    """Return quantiles at KNOTS, units a period [rows, knots]."""
+def predict_spread(model: Any, features: Floats, usual: Doubles) -> Floats:
+    """Return quantiles at KNOTS, units a period [rows, knots]; `usual` as in `fit_spread`."""
     if model is not None:
         ratios = np.asarray(model.inplace_predict(features), dtype=np.float32)
-        return np.asarray(ratios * mean[:, None].astype(np.float32))
+        return np.asarray(ratios * usual[:, None].astype(np.float32))
     from scipy.stats import gamma
 
     # Nothing to learn from: a gamma as wide as a Poisson count plus half the mean.
-    safe = np.maximum(mean, 1e-6)[:, None]
+    safe = np.maximum(usual, 1e-6)[:, None]
     variance = safe + (0.5 * safe) ** 2
     return np.asarray(gamma.ppf(np.asarray(KNOTS), a=safe**2 / variance, scale=variance / safe), dtype=np.float32)
 
@@ -532,7 +627,8 @@ class DemandForecaster:
         counted: whether demand comes in whole units.
         dependences: how periods hang together, for each class of SOLD_SHARES.
         mean_model: booster of the mean, or None (the seasonal level itself).
-        spread_model: booster of the quantiles of actual / mean, or None.
+        sold_model: booster of the probability of any demand, or None (it is in the quantiles).
+        spread_model: booster of the quantiles of demand over its mean, given that there is any; or None.
         prior_model: booster of the log level by attributes, or that log level.
         keys: sku and location_id of the series known in training.
         statics: their static features [series, columns].
@@ -546,6 +642,7 @@ class DemandForecaster:
     counted: bool
     dependences: list[Dependence]
     mean_model: Any
+    sold_model: Any
     spread_model: Any
     prior_model: Any
     keys: pd.DataFrame
@@ -559,24 +656,20 @@ class DemandForecaster:
         """Periods that are forecast."""
         return self.plan.horizon
 
-    def distribution(
-        self, builder: FeatureBuilder, rows: Integers, origins: Integers, ahead: Integers
-    ) -> tuple[Doubles, Floats]:
-        """Return mean and quantiles at KNOTS of (series, origin) pairs and their horizons.
+    def distribution(self, builder: FeatureBuilder, rows: Integers, origins: Integers, ahead: Integers) -> Shape:
+        """Return the distributions of (series, origin) pairs at their horizons [pairs * horizons].
 
         Args:
             builder: features of the history.
             rows: series numbers [pairs].
             origins: last column that may be seen [pairs].
             ahead: periods ahead [pairs, horizons].
-
-        Returns:
-            units a period [pairs * horizons] and [pairs * horizons, knots].
         """
         built = builder.build(rows, origins, ahead)
         mean = np.maximum(predict_mean(self.mean_model, built.features, built.scale, built.baseline), 1e-6)
         features = spread_features(self.plan, built.features, mean, built.scale)
-        return mean, predict_spread(self.spread_model, features, mean)
+        sold = predict_sold(self.sold_model, features)
+        return Shape(mean, sold, predict_spread(self.spread_model, features, mean / sold))
 
     def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> Scene:
         """Lay out a history; arguments as `predict`."""
@@ -653,7 +746,13 @@ class DemandForecaster:
         """Write the forecaster into a folder, as .ubj, .npz and .json files."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        for name, model in (("mean", self.mean_model), ("spread", self.spread_model), ("prior", self.prior_model)):
+        models = {
+            "mean": self.mean_model,
+            "sold": self.sold_model,
+            "spread": self.spread_model,
+            "prior": self.prior_model,
+        }
+        for name, model in models.items():
             if model is not None and not isinstance(model, float):
                 model.save_model(target / f"{name}.ubj")
         np.savez_compressed(
@@ -722,6 +821,7 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | Combined
         counted=document["counted"],
         dependences=[Dependence(**one) for one in document["dependences"]],
         mean_model=booster("mean"),
+        sold_model=booster("sold"),
         spread_model=booster("spread"),
         prior_model=document["prior"] if document["prior"] is not None else booster("prior"),
         keys=keys,
@@ -809,9 +909,8 @@ class Scene:
         forecaster, horizon = self.forecaster, self.forecaster.horizon
         origins = np.full(len(rows), self.panel.length - 1)
         ahead = np.tile(np.arange(1, horizon + 1), (len(rows), 1))
-        mean, knots = forecaster.distribution(self.builder, rows, origins, ahead)
+        shape = forecaster.distribution(self.builder, rows, origins, ahead)
         closed = self.panel.closed[rows, self.panel.length :].reshape(-1) | np.repeat(self.ended[rows], horizon)
-        mean = np.where(closed, 0.0, np.maximum(mean, 0.0))
-        knots[closed] = 0.0
-        counted = np.full(len(mean), forecaster.counted)
-        return quantile_grid(knots, mean, n, counted).reshape(len(rows), horizon, n)
+        grid = shape.grid(n, forecaster.counted)
+        grid[closed] = 0.0
+        return grid.reshape(len(rows), horizon, n)

@@ -7,6 +7,7 @@ it, how ranks hang together over the horizon, and paths with exact (Latin hyperc
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ KNOTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0
 COUNTED_BELOW = 60.0
 
 
-def grid_weights(levels: Sequence[float], n: int) -> Floats:
+@functools.lru_cache(maxsize=1024)
+def grid_weights(levels: tuple[float, ...], n: int) -> Floats:
     """Return the matrix that turns quantiles at `levels` into quantiles at (i + 0.5) / n.
 
     Linear between levels, linear below the lowest, exponential above the highest: the tail keeps the slope in
@@ -52,43 +54,67 @@ def grid_weights(levels: Sequence[float], n: int) -> Floats:
     return weights.astype(np.float32)
 
 
-def quantile_grid(knots: Floats, mean: Doubles, n: int, counted: Flags) -> Floats:
+def quantile_grid(knots: Floats, mean: Doubles, n: int, counted: Flags, sold: Doubles | None = None) -> Floats:
     """Return a quantile function on n equal steps whose mean is `mean`.
 
-    The quantiles are scaled by at most a fifth towards the mean; what is left goes to the upper fortieth of the grid,
-    which the levels published as quantiles do not reach.
+    The points of periods without demand are zero, the others share the sizes among them. The sizes are scaled by at
+    most a fifth towards the mean; what is left goes to the upper fortieth of the grid, which the levels published as
+    quantiles do not reach.
 
     Args:
-        knots: quantiles at KNOTS, units [rows, knots]; need not be sorted.
-        mean: expected units, >= 0 [rows].
+        knots: quantiles at KNOTS of the demand of periods with demand, units [rows, knots]; need not be sorted.
+        mean: expected units of any period, >= 0 [rows].
         n: points.
         counted: rows whose demand comes in whole units [rows].
+        sold: probability of demand, in (0, 1] [rows]; None = one.
 
     Returns:
         float32 [rows, n], rising along each row, >= 0; column i is the quantile at (i + 0.5) / n.
     """
-    grid = np.sort(knots, axis=1) @ grid_weights(KNOTS, n)
+    whole = counted & (mean < COUNTED_BELOW)
+    grid = np.zeros((len(mean), n), dtype=np.float32)
+    points = np.full(len(mean), n) if sold is None else _sold_points(np.where(whole, np.minimum(sold, mean), sold), n)
+    order = np.argsort(points, kind="stable")
+    sizes = np.sort(knots, axis=1)
+    for rows in np.split(order, np.flatnonzero(np.diff(points[order])) + 1):
+        if len(rows):
+            count = int(points[rows[0]])
+            grid[rows, n - count :] = _sizes(sizes[rows], mean[rows] * (n / count), count, n, whole[rows])
+    return grid
+
+
+def _sold_points(sold: Doubles, n: int) -> Integers:
+    """Return how many of n points have demand: at least one; above an eighth in steps, so that many rows share one."""
+    points = np.maximum(np.rint(sold * n), 1.0)
+    step = max(1, n // 100)
+    coarse = np.minimum(np.rint(points / step) * step, n)
+    return np.where(points > n // 8, coarse, points).astype(np.int64)
+
+
+def _sizes(knots: Floats, mean: Doubles, count: int, n: int, whole: Flags) -> Floats:
+    """Return quantile functions on `count` equal steps with a given mean, the upper n / 40 of them bent to it."""
+    grid = knots @ grid_weights(KNOTS, count)
     np.maximum(grid, 0.0, out=grid)
     target = mean.astype(np.float32)
-    centre = grid.mean(axis=1)
-    factor = np.clip(target / np.maximum(centre, 1e-9), 0.8, 1.25).astype(np.float32)
+    factor = np.clip(target / np.maximum(grid.mean(axis=1), 1e-9), 0.8, 1.25).astype(np.float32)
     grid *= factor[:, None]
-    whole = counted & (mean < COUNTED_BELOW)
     if whole.any():
         grid[whole] = np.rint(grid[whole])
-    top = max(1, n // 40)
-    rest = (target.astype(np.float64) - grid.mean(axis=1, dtype=np.float64)) * n
+        if count < n:
+            grid[whole] = np.maximum(grid[whole], np.minimum(target[whole], 1.0)[:, None])
+    top = max(1, min(n // 40, count // 2))
+    rest = (target.astype(np.float64) - grid.mean(axis=1, dtype=np.float64)) * count
     more = rest > 0
     ramp = np.arange(1, top + 1, dtype=np.float64)
     ramp /= ramp.sum()
-    grid[more, n - top :] += (rest[more, None] * ramp).astype(np.float32)
+    grid[more, count - top :] += (rest[more, None] * ramp).astype(np.float32)
     less = np.flatnonzero(rest < 0)
     if len(less):
-        base = grid[less, n - top - 1 : n - top]
-        excess = grid[less, n - top :] - base
+        base = grid[less, count - top - 1 : count - top] if count > top else np.zeros((len(less), 1), np.float32)
+        excess = grid[less, count - top :] - base
         room = excess.sum(axis=1, dtype=np.float64)
         keep = 1.0 - np.minimum(1.0, -rest[less] / np.maximum(room, 1e-9))
-        grid[less, n - top :] = base + excess * keep[:, None].astype(np.float32)
+        grid[less, count - top :] = base + excess * keep[:, None].astype(np.float32)
         now = grid[less].mean(axis=1, dtype=np.float64)
         shrink = np.minimum(1.0, target[less] / np.maximum(now, 1e-9))
         grid[less] *= shrink[:, None].astype(np.float32)
@@ -213,7 +239,8 @@ def match_sums(
     """Return the dependence whose sums over the horizon are spread as the observed sums are.
 
     Scores of counts with many zeros understate how much their periods hang together, so the common share is searched:
-    the normal scores of observed sums in the simulated ones must have a mean square of one.
+    where the observed sums fall in the simulated ones must be as even as can be, tails included (least Anderson-Darling distance).
+    A spread of the scores matched to one would answer a mean that is too low with more dependence.
 
     Args:
         dependence: first estimate.
@@ -222,8 +249,6 @@ def match_sums(
         actual: observed units, NaN = not observed [pairs, horizons].
         generator: source of chance.
     """
-    from scipy.special import ndtri
-
     known = np.isfinite(actual)
     enough = known.sum(axis=1) >= 2
     if int(enough.sum()) < 50:
@@ -235,7 +260,8 @@ def match_sums(
     pool = np.arange(len(total)) % pools
     seed = int(generator.integers(2**31))
     candidates = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-    spreads = []
+    even = (np.arange(len(total)) + 0.5) / len(total)
+    distances = []
     for level in candidates:
         rest = min(dependence.wave, 0.97 - level)
         trial = dataclasses.replace(dependence, level=level, wave=max(rest, 0.0))
@@ -245,9 +271,8 @@ def match_sums(
             order = ranks[pool, horizons[:, place] - 1]
             sums += np.take_along_axis(grid[:, place], order, axis=1) * known[:, place, None]
         pit = randomised_pit(total, sums, uniform)
-        spreads.append(float(np.mean(np.square(ndtri(np.clip(pit, 0.003, 0.997))))))
-    # The spread falls as the common share grows; take the share at which it crosses one.
-    best = float(np.interp(-1.0, -np.minimum.accumulate(spreads), candidates))
+        distances.append(float(np.mean(np.square(np.sort(pit) - even) / (even * (1.0 - even)))))
+    best = candidates[int(np.argmin(distances))]
     return dataclasses.replace(dependence, level=best, wave=max(min(dependence.wave, 0.97 - best), 0.0))
 
 

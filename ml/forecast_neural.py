@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ml.features import Doubles, FeatureBuilder, Floats, Frequency, Integers, build_panel, check_items
-from ml.forecast import SOLD_SHARES, Block, DemandForecaster, Pairs, Settings, Training, load, prior_levels
+from ml.forecast import SOLD_SHARES, Block, DemandForecaster, Pairs, Settings, Shape, Training, load, prior_levels
 from ml.forecast_distribution import KNOTS, Dependence
 
 BATCH = 1024
@@ -37,17 +37,15 @@ class NeuralForecaster(DemandForecaster):
     spread: Floats = dataclasses.field(default_factory=lambda: np.ones(0, dtype=np.float32))
     lookback: int = 56
 
-    def distribution(
-        self, builder: FeatureBuilder, rows: Integers, origins: Integers, ahead: Integers
-    ) -> tuple[Doubles, Floats]:
-        """Return mean and quantiles as `DemandForecaster.distribution`."""
+    def distribution(self, builder: FeatureBuilder, rows: Integers, origins: Integers, ahead: Integers) -> Shape:
+        """Return the distributions as `DemandForecaster.distribution`."""
         built = builder.build(rows, origins, ahead)
         past = past_window(builder, rows, origins, built.scale[:: ahead.shape[1]], self.lookback)
         past = np.repeat(past, ahead.shape[1], axis=0)
         raw = self._raw(past, _standard(built.features, self.centre, self.spread))
         mean = np.exp(np.clip(raw[:, 0].astype(np.float64), -8.0, 4.0)) * built.baseline
         steps = np.logaddexp(0.0, raw[:, 1:].astype(np.float64) - 1.0)
-        return mean, (np.cumsum(steps, axis=1) * built.baseline[:, None]).astype(np.float32)
+        return Shape(mean, np.ones(len(mean)), (np.cumsum(steps, axis=1) * built.baseline[:, None]).astype(np.float32))
 
     def _raw(self, past: Floats, features: Floats) -> Floats:
         parts = [
@@ -160,7 +158,7 @@ class _NeuralTraining(Training):
             epochs=epochs,
             verbose=0,
         )
-        base = self._forecaster(None, None, 0.0, [Dependence(0.1, 0.1, 0.5, 0.0)] * len(SOLD_SHARES))
+        base = self._forecaster(None, None, None, 0.0, [Dependence(0.1, 0.1, 0.5, 0.0)] * len(SOLD_SHARES))
         return NeuralForecaster(
             **{field.name: getattr(base, field.name) for field in dataclasses.fields(base)},
             network=network,
@@ -183,8 +181,9 @@ class _NeuralTraining(Training):
 
     def _dependences_of(self, model: NeuralForecaster, builder: FeatureBuilder, pairs: Pairs) -> list[Dependence]:
         block, judged = self._pair_block(builder, pairs)
-        mean, knots = model.distribution(builder, pairs.rows, pairs.origins, pairs.ahead)
-        return self._dependences_from(knots[judged], mean[judged], block, judged, pairs)
+        shape = model.distribution(builder, pairs.rows, pairs.origins, pairs.ahead)
+        seen = Shape(shape.mean[judged], shape.sold[judged], shape.knots[judged])
+        return self._dependences_from(seen, block, judged, pairs)
 
 
 def past_window(builder: FeatureBuilder, rows: Integers, origins: Integers, scale: Doubles, lookback: int) -> Floats:

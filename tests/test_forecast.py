@@ -8,7 +8,6 @@ from ml import forecast
 from ml.features import KEYS
 from ml.forecast import DemandForecaster, Settings, load, train
 from ml.forecast_baselines import train_recent, train_seasonal_naive
-from ml.forecast_censoring import SaleSizes
 from ml.forecast_distribution import (
     KNOTS,
     QUANTILE_COLUMNS,
@@ -318,6 +317,37 @@ def test_counts_get_whole_quantiles():
     assert np.array_equal(quantiles, np.rint(quantiles))
 
 
+def test_a_grid_has_demand_as_often_as_it_is_told():
+    knots = np.tile(np.linspace(3.0, 30.0, len(KNOTS), dtype=np.float32), (3, 1))
+    sold = np.array([0.02, 0.4, 1.0])
+    grid = quantile_grid(knots, 12.0 * sold, 500, np.full(3, True), sold)
+    assert (grid > 0).mean(axis=1) == pytest.approx(sold)
+    assert np.allclose(grid.mean(axis=1), 12.0 * sold, rtol=1e-5)
+    assert grid[grid > 0].min() > 0.9
+
+
+def test_demand_in_whole_units_is_no_rarer_than_its_mean_allows():
+    grid = quantile_grid(np.ones((1, len(KNOTS)), np.float32), np.array([0.05]), 500, np.array([True]), np.array([0.9]))
+    assert grid.sum() == pytest.approx(25.0)
+    assert set(np.unique(grid)) == {0.0, 1.0}
+
+
+def test_rare_demand_is_forecast_as_often_as_it_comes_and_its_sums_hold_what_they_promise():
+    generator = np.random.default_rng(3)
+    days, series = 300, 150
+    units = generator.poisson(8.0, (series, days)) * (generator.random((series, days)) < 0.08)
+    keys = pd.DataFrame({"sku": [f"p{number:03d}" for number in range(series)], "location_id": "x"})
+    panel = keys.merge(pd.DataFrame({"period_start": pd.date_range("2024-01-01", periods=days)}), how="cross")
+    panel["demand_units"] = units.reshape(-1).astype(float)
+    past = panel[panel["period_start"] < pd.Timestamp("2024-01-01") + pd.Timedelta(days=days - 28)]
+    _, paths = next(train(past, freq="D", horizon=28).sample_paths(past, 200))
+    assert paths.mean() == pytest.approx(0.64, rel=0.15)
+    assert (paths > 0).mean() == pytest.approx(0.08, rel=0.2)
+    sums, wanted = np.sort(paths.sum(axis=2), axis=1), units[:, -28:].sum(axis=1)
+    for level in (0.2, 0.5, 0.8):
+        assert (wanted <= sums[:, int(200 * level) - 1]).mean() == pytest.approx(level, abs=0.12)
+
+
 def test_dependent_periods_make_sums_wider():
     grid = np.sort(np.random.default_rng(0).gamma(2.0, 2.0, (40, 10, 300)).astype(np.float32), axis=2)
     keys = [(f"s{number}", "x") for number in range(40)]
@@ -397,7 +427,7 @@ def test_the_forecaster_is_what_the_module_returns(fitted):
 def test_a_training_may_have_fewer_than_ten_rounds(demand, rounds):
     few = Settings(mean_rows=2000, spread_rows=1500, rounds=rounds, spread_rounds=3)
     model = train(demand, freq="D", horizon=HORIZON, settings=few)
-    assert model.mean_model.num_boosted_rounds() == rounds
+    assert model.mean_model.num_boosted_rounds() == rounds + forecast.BALANCE_ROUNDS
     assert np.isfinite(model.predict(demand)["mean_units"]).all()
 
 
