@@ -131,7 +131,11 @@ _author = click.option("--author", default=getpass.getuser, help="Who decides; d
 @click.option("--table", help="Only rows of this raw table; online_store for those of the online store.")
 @click.option("--rule", help="Only rows that broke this rule.")
 @click.option(
-    "--status", type=click.Choice(["open", "released", "discarded", "all"]), default="open", show_default=True
+    "--status",
+    type=click.Choice(["open", "released", "discarded", "superseded", "all"]),
+    default="open",
+    show_default=True,
+    help="superseded: of a list, as reservations, that a later one has replaced as a whole.",
 )
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many of each kind.")
 @click.option("--references", is_flag=True, help="Only references, one a line, as input of another command.")
@@ -145,7 +149,7 @@ def list_rows(table: str | None, rule: str | None, status: "Status", limit: int,
         if table in (None, "online_store") and _has_store(settings):
             with _store(settings) as store:
                 state = "held" if wanted == "open" else wanted
-                held = _held_rows(store, state, rule, limit)
+                held = [] if state == "superseded" else _held_rows(store, state, rule, limit)
                 lines += [(f"{_ONLINE}{row.quarantine_id}", row.rule, row.reason) for row in held]
         if table != "online_store":
             rows = list_quarantined(settings.raw, table=table, rule=rule, status=wanted, limit=limit)
@@ -155,7 +159,7 @@ def list_rows(table: str | None, rule: str | None, status: "Status", limit: int,
         if references:
             return
         batch = counts(settings.raw)
-        _balance("files and SQL sources", batch.added, batch.open, batch.released, batch.discarded)
+        _balance("files and SQL sources", batch.added, batch.open, batch.released, batch.discarded, batch.superseded)
         if _has_store(settings):
             with _store(settings) as store:
                 online = store.quarantine_counts()
@@ -305,13 +309,15 @@ def _store(settings: Settings) -> "Iterator[Store]":
         yield opened
 
 
-def _balance(place: str, added: int, held: int, released: int, discarded: int) -> None:
-    if added != held + released + discarded:
+def _balance(place: str, added: int, held: int, released: int, discarded: int, superseded: int = 0) -> None:
+    if added != held + released + discarded + superseded:
         raise click.ClickException(
-            f"the quarantine of {place} does not balance: {added} rows came, {held} are open, {released} were released "
-            f"and {discarded} discarded. Restore it from a backup."
+            f"the quarantine of {place} does not balance: {added} rows came, {held} are open, {released} were "
+            f"released, {discarded} discarded and {superseded} superseded. Restore it from a backup."
         )
-    click.echo(f"{place}: {added:,} quarantined = {held:,} open + {released:,} released + {discarded:,} discarded")
+    by_later_lists = f" + {superseded:,} superseded by later lists" if superseded else ""
+    told = f"{held:,} open + {released:,} released + {discarded:,} discarded{by_later_lists}"
+    click.echo(f"{place}: {added:,} quarantined = {told}")
 
 
 def _held_rows(store: "Store", state: str | None, rule: str | None, limit: int) -> "list[HeldRow]":

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from orchestration.ingest.arrivals import ArrivalReport, Events, ingest_table
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.manifests import Counts, read_manifests
-from orchestration.ingest.quarantine import QuarantinedRow, discard, find, list_quarantined, release, values_of
+from orchestration.ingest.quarantine import (
+    QuarantineCounts,
+    QuarantinedRow,
+    counts,
+    discard,
+    find,
+    list_quarantined,
+    release,
+    values_of,
+)
 
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)
 MOVEMENTS = "source,document,line,occurred_at,sku,location_id,movement_type,quantity_units\n"
@@ -193,6 +202,16 @@ def test_a_row_of_a_list_that_is_replaced_as_a_whole_is_not_settled(home):
     home.land("reservations", "a.csv", "sku,location_id,document,reserved_units\nA,UKN,1,5\nB,UKN,1,-5\n")
     with pytest.raises(IngestError, match="replaced as a whole"):
         home.discard(home.quarantined())
+
+
+def test_a_later_list_supersedes_the_rows_of_the_one_before(home):
+    header = "sku,location_id,document,reserved_units\n"
+    home.land("reservations", "a.csv", header + "A,UKN,1,2\nA,UKN,2,many\n")
+    assert [row.status for row in home.quarantined()] == ["open"]
+    home.land("reservations", "a.csv", header + "A,UKN,1,2\nA,UKN,2,few\n")
+    assert [row.original_text for row in home.quarantined()] == ["A,UKN,2,few"]
+    assert [row.original_text for row in home.quarantined(status="superseded")] == ["A,UKN,2,many"]
+    assert counts(home.raw) == QuarantineCounts(added=2, open=1, released=0, discarded=0, superseded=1)
 
 
 def test_files_that_arrived_meanwhile_wait_for_the_next_ingest(home):

@@ -24,8 +24,11 @@
                 'batch_id': 'varchar', 'ingested_at': 'timestamp with time zone', 'source_file': 'varchar', 'source_row': 'integer'
             } %}
             {% do statements.append(file_view('raw', table, files, lineage, until)) %}
-            {% if arrived_batches(folder, table.name, 'quarantined', until) %}
-                {% do quarantined.append(table.name) %}
+            {% set refused = arrived_batches(folder, table.name, 'quarantined', until) %}
+            {% if refused %}
+                {# A later list replaces the one before, with what was wrong in it. #}
+                {% set waiting = (refused | max) if table.config.meta.get('arrival') == 'snapshot' else '*' %}
+                {% do quarantined.append({'name': table.name, 'batches': waiting}) %}
             {% endif %}
         {% endfor %}
         {% do statements.append(quarantine_view(folder, quarantined, until)) %}
@@ -114,15 +117,19 @@
 
 
 {# Quarantined rows that nobody has settled: what was released or discarded stands in the manifest of a later batch. #}
-{% macro quarantine_view(folder, table_names, until) %}
+{% macro quarantine_view(folder, tables, until) %}
     {% set view %}
         create or replace view raw.quarantined_rows as
-        {% for table_name in table_names %}
+        {% for table in tables %}
         select
-            '{{ table_name }}' as table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason
-        from read_parquet('{{ folder }}/{{ table_name }}/*/quarantined.parquet', union_by_name = true, hive_partitioning = false)
+            '{{ table.name }}' as table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason
+        from read_parquet(
+            '{{ folder }}/{{ table.name }}/{{ table.batches }}/quarantined.parquet',
+            union_by_name = true,
+            hive_partitioning = false
+        )
         where {{ "batch_id <= '" ~ until ~ "'" if until else 'true' }}
-        {% set manifests = folder ~ '/' ~ table_name ~ '/*/manifest.json' %}
+        {% set manifests = folder ~ '/' ~ table.name ~ '/*/manifest.json' %}
         {% if matching_files(manifests) %}
             and (batch_id, source_file, source_row) not in (
                 select (settlement.batch_id, settlement.source_file, settlement.source_row)

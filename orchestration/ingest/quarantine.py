@@ -4,8 +4,8 @@ Belongs here: which quarantined rows are open, and turning original text back in
 released row passes the same split as any arrival, in a batch of its own), the quarantine of the online store
 (serving/store).
 
-A row of a batch is never changed. What became of it stands in the manifest of a later batch: quarantined = open +
-released + discarded, for ever.
+A row of a batch is never changed. What became of it stands in the manifest of a later batch; of a list that is replaced
+as a whole, a later list supersedes it: quarantined = open + released + discarded + superseded, for ever.
 """
 
 import json
@@ -26,7 +26,7 @@ from orchestration.ingest.landing import LandingPlace
 from orchestration.ingest.manifests import LANDING, ONLINE_STORE, FileOutcome, Manifest, Settled, read_manifests
 from orchestration.ingest.rules import literal, quoted
 
-Status = Literal["open", "released", "discarded"]
+Status = Literal["open", "released", "discarded", "superseded"]
 
 _EVERY_ROW = 2**31
 
@@ -43,7 +43,7 @@ class QuarantinedRow:
         original_text: as it stood there.
         rule: rule it broke.
         reason: why, in words.
-        status: open, released (judged again, with whatever result) or discarded.
+        status: open, released (judged again, with whatever result), discarded, or superseded by a later list.
     """
 
     table: str
@@ -74,6 +74,7 @@ class QuarantineCounts:
     open: int
     released: int
     discarded: int
+    superseded: int
 
     def __add__(self, other: "QuarantineCounts") -> "QuarantineCounts":
         return QuarantineCounts(
@@ -81,12 +82,13 @@ class QuarantineCounts:
             self.open + other.open,
             self.released + other.released,
             self.discarded + other.discarded,
+            self.superseded + other.superseded,
         )
 
     @property
     def is_balanced(self) -> bool:
         """Whether nothing was lost or counted twice."""
-        return self.added == self.open + self.released + self.discarded
+        return self.added == self.open + self.released + self.discarded + self.superseded
 
 
 def list_quarantined(
@@ -111,13 +113,15 @@ def list_quarantined(
     found: list[QuarantinedRow] = []
     for name in [table_named(table).name] if table else [table.name for table in load_contract()]:
         manifests = read_manifests(raw / name)
+        is_replaced = table_named(name).arrival == "snapshot"
         fates: dict[tuple[str, str, int], Status] = {
             (s.batch_id, s.source_file, s.source_row): s.how for manifest in manifests for s in manifest.settled
         }
         wanted = [m for m in manifests if m.rows.quarantined and (batches is None or m.batch_id in batches)]
         for manifest in reversed(wanted):
             for row in _rows_of(raw, manifest, rule):
-                known = replace(row, status=fates.get((row.batch_id, row.source_file, row.source_row), "open"))
+                standing: Status = "superseded" if is_replaced and manifest is not manifests[-1] else "open"
+                known = replace(row, status=fates.get((row.batch_id, row.source_file, row.source_row), standing))
                 if status in (None, known.status):
                     found.append(known)
                     if len(found) == limit:
@@ -151,7 +155,7 @@ def counts(raw: Path) -> QuarantineCounts:
     Raises:
         IngestError: batches and manifests disagree; the message names the table.
     """
-    total = QuarantineCounts(0, 0, 0, 0)
+    total = QuarantineCounts(0, 0, 0, 0, 0)
     for table in load_contract():
         manifests = read_manifests(raw / table.name)
         settled = {(s.batch_id, s.source_file, s.source_row): s.how for m in manifests for s in m.settled}
@@ -163,6 +167,7 @@ def counts(raw: Path) -> QuarantineCounts:
             by_status["open"],
             by_status["released"],
             by_status["discarded"],
+            by_status["superseded"],
         )
         if len(found) != counted.added or (told["released"], told["discarded"]) != (
             counted.released,
