@@ -78,6 +78,11 @@ class Evaluation:
         forecasts: if kept, one row per recipe, window, series and period: demand_class, actual_units, mean_units,
             q05_units ...
         tried: the same of the members of combinations, on observed demand.
+        fitted: what each recipe fitted before the window `fitted_window`, the last but one, for further proofs.
+        fitted_window: number of that window.
+        tried_sums: sums over the first periods by each choice of a combination, on observed demand: recipe (names of
+            the choice), window, sku, location_id, demand_class, span, period_start (the last one of the sum),
+            actual_units, q05_units ...
     """
 
     series: pd.DataFrame
@@ -88,6 +93,9 @@ class Evaluation:
     windows: pd.DataFrame
     forecasts: pd.DataFrame
     tried: pd.DataFrame
+    tried_sums: pd.DataFrame
+    fitted: Mapping[str, Forecaster]
+    fitted_window: int
 
 
 def demand_class(history: Doubles) -> list[str]:
@@ -208,6 +216,8 @@ def evaluate(
     mixtures = dict(combinations or {})
     tallies: dict[str, _Tally] = {name: _Tally(horizon) for name in [*recipes, *mixtures]}
     tried: list[pd.DataFrame] = []
+    tried_sums: list[pd.DataFrame] = []
+    fitted_window, kept_fitted = max(windows - 2, 0), dict[str, Forecaster]()
     hidden = [column for column in ("demand_units", "is_in_stock") if column in demand.columns]
     for number, start in enumerate(starts):
         past = demand[ordinals < start].reset_index(drop=True)
@@ -220,12 +230,17 @@ def evaluate(
             clock = time.perf_counter()
             fitted[name] = recipe(past, freq=freq, horizon=horizon, items=items, season_length=season_length, seed=seed)
             seconds[name] = time.perf_counter() - clock
-        passed = _passed(tried, window.periods[0])
+        served_here = served[seen, start : start + horizon]
+        passed, passed_sums = (_passed(frames, window.periods[0]) for frames in (tried, tried_sums))
+        choices: dict[str, Forecaster] = {}
         for name, combination in mixtures.items():
             clock = time.perf_counter()
-            fitted[name] = combination(fitted, passed)
+            fitted[name] = combination(fitted, passed, passed_sums)
+            choices |= combination.choices(fitted)
             members = sum(seconds[member] for member in combination.members)
             seconds[name] = members + time.perf_counter() - clock
+        if number == fitted_window:
+            kept_fitted = fitted
         for name, model in fitted.items():
             clock = time.perf_counter()
             forecast = model.predict(past, future)
@@ -244,14 +259,17 @@ def evaluate(
             row |= {"train_seconds": seconds[name], "predict_seconds": predicted} | _headline(scored)
             parts["windows"].append(pd.DataFrame([row]))
             if spans:
-                sums = window.score_sums(model.sample_paths(past, paths, future, seed=seed), spans)
-                parts["sums"].append(sums.assign(recipe=name, window=number))
+                sums = window.sums(model.sample_paths(past, paths, future, seed=seed), spans, window.actual)
+                parts["sums"].append(_score_sums(sums).assign(recipe=name, window=number))
             if keep_forecasts:
                 kept = window.observed(window.actual, mean, quantiles)
                 parts["forecasts"].append(kept.assign(recipe=name, window=number))
             if any(name in combination.members for combination in mixtures.values()):
-                sold = window.observed(served[seen, start : start + horizon], mean, quantiles)
-                tried.append(sold.assign(recipe=name, window=number))
+                tried.append(window.observed(served_here, mean, quantiles).assign(recipe=name, window=number))
+        for name, model in choices.items():
+            if spans:
+                sums = window.sums(model.sample_paths(past, paths, future, seed=seed), spans, served_here)
+                tried_sums.append(sums.assign(recipe=name, window=number))
     per_series = pd.concat(parts["series"], ignore_index=True)
     calibration = pd.concat([tally.calibration(name) for name, tally in tallies.items()], ignore_index=True)
     return Evaluation(
@@ -263,6 +281,9 @@ def evaluate(
         windows=pd.concat(parts["windows"], ignore_index=True),
         forecasts=pd.concat(parts["forecasts"], ignore_index=True) if parts["forecasts"] else pd.DataFrame(),
         tried=pd.concat(tried, ignore_index=True) if tried else pd.DataFrame(),
+        tried_sums=pd.concat(tried_sums, ignore_index=True) if tried_sums else pd.DataFrame(),
+        fitted=kept_fitted,
+        fitted_window=fitted_window,
     )
 
 
@@ -369,43 +390,49 @@ class _Window:
             frame[name] = quantiles[rows, columns, place]
         return frame
 
-    def score_sums(self, chunks: Iterator[tuple[pd.DataFrame, Floats]], spans: Sequence[int]) -> pd.DataFrame:
-        known = np.isfinite(self.actual)
-        filled = np.where(known, self.actual, 0.0)
-        found: list[pd.DataFrame] = []
+    def sums(
+        self, chunks: Iterator[tuple[pd.DataFrame, Floats]], spans: Sequence[int], actual: Doubles
+    ) -> pd.DataFrame:
+        """Return quantiles of the sums of paths over the observed ones of the first periods, and what came."""
+        known = np.isfinite(actual)
+        filled = np.where(known, actual, 0.0)
         index = pd.MultiIndex.from_frame(self.keys)
-        draws = {span: [] for span in spans}  # type: dict[int, list[Floats]]
+        draws: dict[int, list[Floats]] = {span: [] for span in spans}
         order = []
         for keys, paths in chunks:
             position = index.get_indexer(pd.MultiIndex.from_frame(keys))
             keep = position >= 0
             order.append(position[keep])
             masked = paths[keep] * known[position[keep], None, :]
+            n = masked.shape[1]
+            places = [max(0, int(np.ceil(round(level * n, 6))) - 1) for level in QUANTILE_LEVELS]
             for span in spans:
-                total = np.sort(masked[:, :, :span].sum(axis=2), axis=1)
-                n = total.shape[1]
-                places = [max(0, int(np.ceil(round(level * n, 6))) - 1) for level in QUANTILE_LEVELS]
-                draws[span].append(total[:, places])
+                draws[span].append(np.sort(masked[:, :, :span].sum(axis=2), axis=1)[:, places])
         rows = np.concatenate(order)
+        frames = []
         for span in spans:
-            quantiles = np.concatenate(draws[span]).astype(np.float64)
             some = known[rows, :span].any(axis=1)
-            actual = filled[rows, :span].sum(axis=1)[some]
-            shares = metrics.calibration(actual, quantiles[some], QUANTILE_LEVELS)
-            loss = metrics.pinball_loss(actual[:, None], quantiles[some], np.asarray(QUANTILE_LEVELS)).mean(axis=0)
-            found.append(
-                pd.DataFrame(
-                    {
-                        "span": span,
-                        "level": QUANTILE_LEVELS,
-                        "below": shares[:, 0],
-                        "upto": shares[:, 1],
-                        "pinball": loss,
-                        "rows": int(some.sum()),
-                    }
-                )
-            )
-        return pd.concat(found, ignore_index=True)
+            frame = self.keys.iloc[rows[some]].reset_index(drop=True)
+            frame["demand_class"] = np.asarray(self.classes)[rows[some]]
+            frame["span"] = span
+            frame["period_start"] = self.periods[span - 1]
+            frame["actual_units"] = filled[rows[some], :span].sum(axis=1)
+            frame[list(QUANTILE_COLUMNS)] = np.concatenate(draws[span])[some].astype(np.float64)
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
+
+
+def _score_sums(sums: pd.DataFrame) -> pd.DataFrame:
+    """Return below, upto, pinball and rows for each span and level."""
+    found = []
+    for span, part in sums.groupby("span", sort=False):
+        actual = part["actual_units"].to_numpy(dtype=np.float64)
+        quantiles = part[list(QUANTILE_COLUMNS)].to_numpy(dtype=np.float64)
+        shares = metrics.calibration(actual, quantiles, QUANTILE_LEVELS)
+        loss = metrics.pinball_loss(actual[:, None], quantiles, np.asarray(QUANTILE_LEVELS)).mean(axis=0)
+        table = {"span": span, "level": QUANTILE_LEVELS, "below": shares[:, 0], "upto": shares[:, 1], "pinball": loss}
+        found.append(pd.DataFrame(table).assign(rows=len(part)))
+    return pd.concat(found, ignore_index=True)
 
 
 class _Tally:

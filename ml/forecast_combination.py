@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ml import metrics
@@ -210,61 +209,104 @@ class Combination:
 
     members: tuple[str, ...]
 
-    def __call__(self, fitted: Mapping[str, Forecaster], tried: pd.DataFrame) -> CombinedForecaster:
+    def __call__(
+        self, fitted: Mapping[str, Forecaster], tried: pd.DataFrame, sums: pd.DataFrame | None = None
+    ) -> CombinedForecaster:
         """Mix fitted forecasters by what was seen of them.
 
         Args:
             fitted: name -> forecaster; the members are among them.
             tried: as `choose_weights`, forecasts whose periods have passed; empty = the first member stands.
+            sums: as `choose_weights`.
         """
-        members = {name: cast("Member", fitted[name]) for name in self.members}
-        return CombinedForecaster(members, choose_weights(tried, self.members))
+        return CombinedForecaster(self._members(fitted), choose_weights(tried, self.members, sums))
+
+    def choices(self, fitted: Mapping[str, Forecaster]) -> dict[str, CombinedForecaster]:
+        """Return every choice that may be made for a demand class, made for all of them: label -> forecaster."""
+        members = self._members(fitted)
+        return {
+            " + ".join(choice): CombinedForecaster(members, {one: _even(choice, self.members) for one in CLASSES})
+            for choice in _choices(self.members)
+        }
+
+    def _members(self, fitted: Mapping[str, Forecaster]) -> dict[str, Member]:
+        return {name: cast("Member", fitted[name]) for name in self.members}
 
 
-def choose_weights(tried: pd.DataFrame, names: Sequence[str], *, margin: float = 0.02) -> dict[str, dict[str, float]]:
+def _choices(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return each name alone, each pair, and all of them."""
+    every = [(name,) for name in names] + list(combinations(names, 2))
+    return every + ([tuple(names)] if len(names) > 2 else [])
+
+
+def _even(choice: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    return {name: (1.0 / len(choice) if name in choice else 0.0) for name in names}
+
+
+def choose_weights(
+    tried: pd.DataFrame, names: Sequence[str], sums: pd.DataFrame | None = None, *, margin: float = 0.02
+) -> dict[str, dict[str, float]]:
     """Return for each demand class the member, or the even mixture of two or all, with the least pinball loss.
 
-    The first member stands unless another choice gains more than `margin` over all, and a class departs from what
-    stands over all only for such a gain: small differences on a few overlapping windows are noise, and the loss of
-    single periods says little of sums over a lead time, whose upper quantiles decide orders. The whole sample decides
-    for classes with fewer than 10 series.
+    The loss is the mean of two ratios to the choice that stands: over single periods and, where sums were tried, over
+    sums of periods (each span alike). Orders cover a lead time, and a choice that is right day by day can be wrong on
+    the upper quantiles of weeks. The first member stands unless another choice gains more than `margin` over all, and
+    a class departs from what stands over all only for such a gain: small differences on a few overlapping windows are
+    noise. The whole sample decides for classes with fewer than 10 series.
 
     Args:
         tried: recipe, window, sku, location_id, period_start, demand_class, actual_units, q05_units ... of forecasts
             and what happened; as `Evaluation.forecasts`. Empty = the first stands.
         names: recipes.
+        sums: as `Evaluation.tried_sums`; None or empty = single periods alone decide.
         margin: least relative gain.
 
     Returns:
         demand class -> name -> share.
     """
     if tried.empty:
-        return {one: {name: float(name == names[0]) for name in names} for one in CLASSES}
-    keys = ["window", *KEYS, "period_start"]
-    aligned = {name: tried[tried["recipe"] == name].sort_values(keys, kind="stable") for name in names}
-    first = aligned[names[0]]
-    actual, classes = first["actual_units"].to_numpy(dtype=np.float64), first["demand_class"].to_numpy()
-    quantiles = {name: frame[list(QUANTILE_COLUMNS)].to_numpy(dtype=np.float64) for name, frame in aligned.items()}
-    choices: list[tuple[str, ...]] = [(name,) for name in names] + list(combinations(names, 2))
-    choices += [tuple(names)] if len(names) > 2 else []
-    losses = {}
-    for choice in choices:
-        mixed = mixed_quantiles([quantiles[name] for name in choice])
-        losses[choice] = metrics.pinball_loss(actual[:, None], mixed, np.asarray(QUANTILE_LEVELS)).mean(axis=1)
+        return {one: _even(names[:1], names) for one in CLASSES}
+    singles = {name: _aligned(tried, name, ["window", *KEYS, "period_start"]) for name in names}
+    first = singles[names[0]]
+    actual = first["actual_units"].to_numpy(dtype=np.float64)
+    quantiles = {name: frame[list(QUANTILE_COLUMNS)].to_numpy(dtype=np.float64) for name, frame in singles.items()}
+    choices = _choices(names)
+    losses = {choice: _losses(actual, mixed_quantiles([quantiles[name] for name in choice])) for choice in choices}
+    measures = [(first["demand_class"].to_numpy(), losses)]
+    for _, part in [] if sums is None or sums.empty else sums.groupby("span"):
+        of_choice = {choice: _aligned(part, " + ".join(choice), ["window", *KEYS]) for choice in choices}
+        losses = {
+            choice: _losses(frame["actual_units"].to_numpy(dtype=np.float64), frame[list(QUANTILE_COLUMNS)].to_numpy())
+            for choice, frame in of_choice.items()
+        }
+        measures.append((of_choice[choices[0]]["demand_class"].to_numpy(), losses))
 
-    def best_of(standing: tuple[str, ...], inside: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-        best = min(choices, key=lambda choice: losses[choice][inside].mean())
-        return best if losses[best][inside].mean() < (1.0 - margin) * losses[standing][inside].mean() else standing
+    def ratio(choice: tuple[str, ...], standing: tuple[str, ...], one: str | None) -> float:
+        found = []
+        for classes, loss in measures:
+            inside = np.ones(len(classes), dtype=bool) if one is None else classes == one
+            own, other = float(loss[choice][inside].sum()), float(loss[standing][inside].sum())
+            found.append(own / other if other > 0 else 1.0)
+        return found[0] if len(found) == 1 else (found[0] + float(np.mean(found[1:]))) / 2.0
 
-    usual = best_of(choices[0], np.ones(len(first), dtype=bool))
+    def best_of(standing: tuple[str, ...], one: str | None) -> tuple[str, ...]:
+        best = min(choices, key=lambda choice: ratio(choice, standing, one))
+        return best if ratio(best, standing, one) < 1.0 - margin else standing
+
+    usual = best_of(choices[0], None)
     result = {}
     for one in CLASSES:
-        inside = classes == one
-        chosen = usual
-        if len(first.loc[inside, KEYS].drop_duplicates()) >= 10:
-            chosen = best_of(usual, inside)
-        result[one] = {name: (1.0 / len(chosen) if name in chosen else 0.0) for name in names}
+        series = first.loc[first["demand_class"] == one, KEYS].drop_duplicates()
+        result[one] = _even(best_of(usual, one) if len(series) >= 10 else usual, names)
     return result
+
+
+def _aligned(frame: pd.DataFrame, recipe: str, keys: list[str]) -> pd.DataFrame:
+    return frame[frame["recipe"] == recipe].sort_values(keys, kind="stable")
+
+
+def _losses(actual: Doubles, quantiles: Doubles) -> Doubles:
+    return np.asarray(metrics.pinball_loss(actual[:, None], quantiles, np.asarray(QUANTILE_LEVELS)).mean(axis=1))
 
 
 def mixed_quantiles(parts: Sequence[Doubles]) -> Doubles:

@@ -239,7 +239,8 @@ def match_sums(
     """Return the dependence whose sums over the horizon are spread as the observed sums are.
 
     Scores of counts with many zeros understate how much their periods hang together, so the common share is searched:
-    where the observed sums fall in the simulated ones must be as even as can be, tails included (least Anderson-Darling distance).
+    where the observed sums fall in the simulated ones must be as even as can be, tails included (least
+    Anderson-Darling distance).
     A spread of the scores matched to one would answer a mean that is too low with more dependence.
 
     Args:

@@ -28,9 +28,11 @@ def verdict(
 ) -> pd.DataFrame:
     """Judge a recipe against others on the windows of an evaluation.
 
-    Overall it may be no worse than any other on weighted RMSSE and on pinball loss. In a segment it fails only when it
+    Overall it may be no worse than any other on weighted RMSSE and on pinball loss, of single periods and of sums over
+    the first periods where they were scored. In a segment it fails only when it
     is surely worse: the 90 % interval of the ratio, from a paired bootstrap over series, lies wholly above
-    `segment_limit`. Its quantiles must be calibrated at every level.
+    `segment_limit`. Its quantiles must be calibrated at every level; those of sums are told and never block, because a
+    shock that all series share moves their sums together and a few windows hold few shocks.
 
     What a criterion that is not met does depends on what the challenger would replace:
 
@@ -86,15 +88,27 @@ def verdict(
                 for segment, inside in pairs.groupby(kind).indices.items():
                     low = _lower_ratio(ours[inside], peers[inside], item[inside], draws, generator)
                     rows.append((f"{measure} over {rival}, {kind} {segment}, surely", low, segment_limit, is_change))
+        for span, ours_of_sums, theirs_of_sums in _sum_losses(evaluation.sums, challenger, str(rival)):
+            ratio = _ratio(ours_of_sums, theirs_of_sums)
+            rows.append((f"pinball of {span}-period sums over {rival}, all", ratio, 1.0, rival == floor or is_change))
     shares = evaluation.calibration
     mine_shares = shares[(shares["recipe"] == challenger) & (shares["segment_kind"] == "all")]
     for level, gap in zip(mine_shares["level"], mine_shares["gap"], strict=True):
         rows.append((f"calibration at {level:.2f}", abs(float(gap)), calibration_limit, not is_first))
+    mine_sums = evaluation.sums[evaluation.sums["recipe"] == challenger]
+    for span, level, gap in zip(mine_sums["span"], mine_sums["level"], mine_sums["gap"], strict=True):
+        rows.append((f"calibration of {span}-period sums at {level:.2f}", abs(float(gap)), calibration_limit, False))
     table = pd.DataFrame(rows, columns=["criterion", "value", "threshold", "blocks"])
     met = table["value"] <= table["threshold"] + 1e-12
     return table.assign(met=met, passed=met | ~table["blocks"])[
         ["criterion", "value", "threshold", "met", "blocks", "passed"]
     ]
+
+
+def _sum_losses(sums: pd.DataFrame, challenger: str, rival: str) -> list[tuple[int, float, float]]:
+    """Return span and the mean pinball loss of both for each span that was scored."""
+    losses = sums.groupby(["recipe", "span"])["pinball"].mean()
+    return [(int(span), float(losses[challenger, span]), float(losses[rival, span])) for span in sums["span"].unique()]
 
 
 def _ratio(own: float, other: float) -> float:

@@ -95,12 +95,31 @@ def calibration_curve(calibration: pd.DataFrame, recipe: str) -> Figure:
     part = calibration[(calibration["recipe"] == recipe) & (calibration["segment_kind"] == "all")]
     figure = Figure(figsize=(4.4, 4.0))
     axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color=PALE, linewidth=1)
-    axes.vlines(part["level"], part["below"], part["upto"], color=ACCENT, linewidth=4, alpha=0.7)
-    outside = part[part["gap"].abs() > 0.02]
-    axes.vlines(outside["level"], outside["below"], outside["upto"], color="#c1121f", linewidth=4)
+    _calibration_bars(axes, part)
     _plain(axes, f"Calibration of {recipe}: bars must cross the line", "level", "share of periods below the quantile")
     return figure
+
+
+def calibration_of_sums(sums: pd.DataFrame, recipe: str) -> Figure:
+    """Draw the calibration of sums over the first periods, one panel a span; `Evaluation.sums`."""
+    from matplotlib.figure import Figure
+
+    own = sums[sums["recipe"] == recipe]
+    spans = own["span"].unique().tolist()
+    figure = Figure(figsize=(3.6 * max(1, len(spans)), 3.4))
+    for place, span in enumerate(spans, start=1):
+        axes = figure.add_subplot(1, len(spans), place)
+        _calibration_bars(axes, own[own["span"] == span])
+        _plain(axes, f"Sums of {span} periods", "level", "share of sums below the quantile" if place == 1 else "")
+    figure.tight_layout()
+    return figure
+
+
+def _calibration_bars(axes: Axes, shares: pd.DataFrame) -> None:
+    axes.plot([0, 1], [0, 1], color=PALE, linewidth=1)
+    axes.vlines(shares["level"], shares["below"], shares["upto"], color=ACCENT, linewidth=4, alpha=0.7)
+    outside = shares[shares["gap"].abs() > 0.02]
+    axes.vlines(outside["level"], outside["below"], outside["upto"], color="#c1121f", linewidth=4)
 
 
 def error_by_lag(horizons: pd.DataFrame) -> Figure:

@@ -91,7 +91,9 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
         recent.save(folder)
         return _baseline(recent, few, f"failed were: {', '.join(judged.loc[~judged['passed'], 'criterion'])}")
     booster = forecast.train(demand, freq="D", horizon=horizon, items=attributes, seed=settings.seed)
-    forecaster = field.combinations[CANDIDATE]({BOOSTER: booster, RECENT: recent}, evaluation.tried)
+    forecaster = field.combinations[CANDIDATE](
+        {BOOSTER: booster, RECENT: recent}, evaluation.tried, evaluation.tried_sums
+    )
     forecaster.save(folder)
     metrics = _forecast_metrics(evaluation, CANDIDATE)
     boosted = [name for name, shares in forecaster.weights.items() if shares[BOOSTER] > 0]
@@ -175,6 +177,7 @@ def _forecast_figures(evaluation: "Evaluation", demand: "pd.DataFrame", recipe: 
     return {
         "fan_charts": forecast_plots.fan_charts(demand, own[own["window"] == own["window"].max()], drawn),
         "calibration": forecast_plots.calibration_curve(evaluation.calibration, recipe),
+        "calibration_of_sums": forecast_plots.calibration_of_sums(evaluation.sums, recipe),
         "error_by_lag": forecast_plots.error_by_lag(evaluation.horizons),
     }
 
@@ -212,7 +215,7 @@ def _forecast_card(
             f"Daily demand of every sku and location, {horizon} days ahead: mean, quantiles and joint sample paths.",
             "",
             "The forecast of each demand class is the first member, unless another or the even mixture was clearly",
-            "better on periods none had seen:",
+            "better on periods none had seen, day by day and on sums over lead times alike:",
             "",
             f"| demand class | {' | '.join(members)} |",
             f"|---|{'---|' * len(members)}",

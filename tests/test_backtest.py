@@ -187,7 +187,12 @@ def test_a_worse_recipe_fails_overall_and_in_its_segments(evaluation):
 
 def test_without_a_champion_the_floor_alone_blocks(evaluation):
     table = verdict(evaluation, "naive", "naive", rivals=["recent"], calibration_limit=0.0).set_index("criterion")
-    assert table.index[table["blocks"]].tolist() == ["wrmsse over naive, all", "pinball over naive, all"]
+    assert table.index[table["blocks"]].tolist() == [
+        "wrmsse over naive, all",
+        "pinball over naive, all",
+        "pinball of 7-period sums over naive, all",
+        "pinball of 14-period sums over naive, all",
+    ]
     assert table["passed"].all()
     assert not table.loc["pinball over recent, all", "met"]
 
@@ -219,6 +224,22 @@ def test_bad_calibration_fails_level_by_level(evaluation):
     table = table.set_index("criterion")
     assert not table.loc["calibration at 0.90", "passed"]
     assert table.loc["calibration at 0.50", "passed"]
+
+
+def test_sums_that_are_worse_fail_though_single_periods_are_alike(evaluation):
+    sums = evaluation.sums
+    worse = sums["pinball"] * np.where((sums["recipe"] == "recent") & (sums["span"] == 14), 100.0, 1.0)
+    table = verdict(dataclasses.replace(evaluation, sums=sums.assign(pinball=worse)), "recent", "naive")
+    table = table.set_index("criterion")
+    assert table.loc["pinball of 7-period sums over naive, all", "passed"]
+    assert not table.loc["pinball of 14-period sums over naive, all", "passed"]
+
+
+def test_sums_out_of_calibration_are_told_and_do_not_block(evaluation):
+    broken = evaluation.sums.assign(gap=np.where(evaluation.sums["level"] == 0.9, -0.05, 0.0))
+    table = verdict(dataclasses.replace(evaluation, sums=broken), "recent", "naive", champion="recent")
+    row = table.set_index("criterion").loc["calibration of 14-period sums at 0.90"]
+    assert (row["met"], row["passed"]) == (False, True)
 
 
 def test_a_recipe_nobody_evaluated_is_refused(evaluation):

@@ -92,6 +92,19 @@ def test_the_first_member_stands_against_a_small_gain(tried):
     assert all(shares["first"] == 1.0 for shares in choose_weights(both, ["first", "second"]).values())
 
 
+def test_a_choice_that_is_better_on_sums_is_taken_though_days_are_alike(tried):
+    recent = tried[tried["recipe"] == "recent"]
+    both = pd.concat([recent.assign(recipe="first"), recent.assign(recipe="second")])
+    sums = recent.groupby(["window", *KEYS, "demand_class"], as_index=False)[["actual_units", *QUANTILE_COLUMNS]].sum()
+    sums = sums.assign(span=7)
+    worse = sums.assign(**{name: 1.5 * sums[name] for name in QUANTILE_COLUMNS})
+    shown = pd.concat(
+        [worse.assign(recipe=name) for name in ("first", "first + second")] + [sums.assign(recipe="second")]
+    )
+    assert all(shares["second"] == 1.0 for shares in choose_weights(both, ["first", "second"], shown).values())
+    assert all(shares["first"] == 1.0 for shares in choose_weights(both, ["first", "second"]).values())
+
+
 def test_the_mixture_of_a_distribution_with_itself_is_itself():
     values = np.sort(np.random.default_rng(0).gamma(2.0, 3.0, (40, len(QUANTILE_COLUMNS))), axis=1)
     assert np.array_equal(mixed_quantiles([values, values]), values)
@@ -183,22 +196,28 @@ def test_a_combination_is_scored_beside_its_members_and_learns_from_earlier_wind
 class Spy(Combination):
     """A combination that tells what it was shown."""
 
-    def __call__(self, fitted, tried):
+    def __call__(self, fitted, tried, sums=None):
         SHOWN.append(tried)
-        return super().__call__(fitted, tried)
+        SUMS_SHOWN.append(sums)
+        return super().__call__(fitted, tried, sums)
 
 
-SHOWN = []
+SHOWN, SUMS_SHOWN = [], []
 
 
 def test_a_combination_is_shown_only_periods_before_its_window(demand):
     recipes = {"recent": train_recent, "naive": train_seasonal_naive}
     spy = {"mix": Spy(("recent", "naive"))}
-    windows = evaluate(recipes, demand, freq="D", horizon=14, windows=3, step=7, combinations=spy).windows
+    windows = evaluate(
+        recipes, demand, freq="D", horizon=14, windows=3, step=7, combinations=spy, spans=(7, 14), paths=20
+    ).windows
     origins = windows.loc[windows["recipe"] == "mix", "origin"].tolist()
     assert SHOWN[0].empty
     assert [shown["period_start"].max() for shown in SHOWN[1:]] == origins[1:]
     assert len(SHOWN[2]) == 12 * 2 * (14 + 7)
+    assert SUMS_SHOWN[0].empty
+    # Three choices; the sum of 14 periods of the window before has not ended when the next one begins.
+    assert [shown.groupby("span").size().to_dict() for shown in SUMS_SHOWN[1:]] == [{7: 36}, {7: 72, 14: 36}]
 
 
 # Keras reads its variables through an array protocol that numpy 2 deprecates.

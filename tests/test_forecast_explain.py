@@ -10,6 +10,7 @@ from ml.forecast_explain import GROUPS, contributions, importance
 from ml.forecast_plots import (
     as_png,
     calibration_curve,
+    calibration_of_sums,
     contribution_chart,
     error_by_lag,
     fan_charts,
@@ -91,7 +92,14 @@ def test_importance_puts_what_moves_most_first(demand, model):
 
 def test_figures_are_made_of_an_evaluation(demand, model):
     scored = evaluate(
-        {"naive": train_seasonal_naive}, demand, freq="D", horizon=7, windows=1, step=7, keep_forecasts=True
+        {"naive": train_seasonal_naive},
+        demand,
+        freq="D",
+        horizon=7,
+        windows=1,
+        step=7,
+        spans=(3, 7),
+        keep_forecasts=True,
     )
     chosen = typical_and_worst(scored.series, "naive", each=2)
     assert set(chosen["choice"]) == {"typical", "worst"}
@@ -99,6 +107,7 @@ def test_figures_are_made_of_an_evaluation(demand, model):
     figures = [
         fan_charts(demand, scored.forecasts, chosen),
         calibration_curve(scored.calibration, "naive"),
+        calibration_of_sums(scored.sums, "naive"),
         error_by_lag(scored.horizons),
         contribution_chart(split, "p1", "x"),
         importance_chart(importance(split)),

@@ -38,9 +38,11 @@ def test_every_baseline_stands_in_the_verdict_and_only_the_floor_blocks(first: t
     assert verdict.index[verdict["blocks"]].tolist() == [
         "wrmsse over seasonal_naive, all",
         "pinball over seasonal_naive, all",
+        "pinball of 7-period sums over seasonal_naive, all",
     ]
     assert {"wrmsse over recent, all", "pinball over recent, location_id north, surely"} <= set(verdict.index)
     assert verdict.index.str.startswith("calibration at").sum() == 11
+    assert verdict.index.str.startswith("calibration of 7-period sums at").sum() == 11
 
 
 def test_figures_of_every_recipe_are_kept(first: tuple[Trained, Path]) -> None:
@@ -66,7 +68,7 @@ def test_a_champion_of_another_recipe_is_beaten_in_every_segment_or_stays(
     champion, candidate = tmp_path / "champion", tmp_path / "candidate"
     load(first[1]).members["xgboost"].save(champion)
     judged = train_demand_forecast(home, candidate, champion).verdict.set_index("criterion")
-    assert judged["blocks"].all()
+    assert judged.loc[~judged["blocks"]].index.str.startswith("calibration of 7-period sums").all()
     assert "pinball over xgboost, demand_class smooth, surely" in judged.index
     assert isinstance(load(candidate), CombinedForecaster)
 
