@@ -1,4 +1,4 @@
-"""The recipes that a training compares: the candidate, what it is made of, the baselines, and the champion's own.
+"""The recipes that a training compares: the candidate, its parts, the baselines, challengers, the champion's own.
 
 Here: which recipes stand in the line-up, and how the recipe of a fitted forecaster is made again. Not here: their code.
 """
@@ -12,12 +12,30 @@ from typing import cast
 from ml.backtest import Recipe
 from ml.forecast import DemandForecaster, Settings, train
 from ml.forecast_baselines import BaselineForecaster, train_recent, train_seasonal_naive
+from ml.forecast_classical import train_croston_sba, train_ets, train_theta, train_tsb
 from ml.forecast_combination import Combination, CombinedForecaster
 
 BOOSTER, FLOOR, RECENT, CANDIDATE, CHAMPION = "xgboost", "seasonal_naive", "recent", "combined", "champion"
 MEMBERS = (BOOSTER, RECENT)
 
 Fitted = DemandForecaster | BaselineForecaster | CombinedForecaster
+
+
+# Each fits series by series, or needs a library that is slow to load: meant for a sample of series.
+CLASSICAL: dict[str, Recipe] = {
+    "ets": train_ets,
+    "theta": train_theta,
+    "croston_sba": train_croston_sba,
+    "tsb": train_tsb,
+}
+NETWORK = "network"
+
+
+def challengers() -> dict[str, Recipe]:
+    """Return the network and the classical methods beside the booster and both baselines, the booster first."""
+    from ml.forecast_neural import train_neural
+
+    return {BOOSTER: train, FLOOR: train_seasonal_naive, RECENT: train_recent, NETWORK: train_neural, **CLASSICAL}
 
 
 @dataclasses.dataclass(frozen=True)

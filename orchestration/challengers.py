@@ -1,0 +1,91 @@
+"""The network and the classical methods beside the booster, on a sample of series, in a process of their own.
+
+Belongs here: when they run and what is told of them. Does not: the recipes (ml/), the gate of the candidate.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestration.child_process import run_in_child
+from orchestration.frames import demand_history, items
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Fitted series by series, so on a sample; a network of fewer series learns nothing worth a comparison.
+SERIES, WINDOWS, STEP_DAYS, FEWEST_SERIES, FEWEST_DAYS, PATHS = 200, 2, 28, 40, 112, 100
+MEMORY_BYTES = 6 * 2**30
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """How the challengers did; empty where there is too little to compare on.
+
+    Attributes:
+        verdict: one criterion per challenger and measure, the booster over it; told, never blocking: a challenger is
+            no champion by itself, it is a reason to look.
+        figures: name -> matplotlib figure.
+        tables: name -> frame: measures by recipe and demand class, and of sums.
+    """
+
+    verdict: "pd.DataFrame"
+    figures: dict[str, Any]
+    tables: "dict[str, pd.DataFrame]"
+
+
+def challenge(settings: Settings, demand: "pd.DataFrame", horizon: int, spans: list[int]) -> Challenge:
+    """Evaluate the challengers beside the booster, each refitted per window on the same sample of series.
+
+    TensorFlow never gives its memory back and numba compiles for seconds, so this belongs to the weekly training and
+    to a child process; the daily run knows neither.
+
+    Args:
+        settings: of the home.
+        demand: as `frames.demand_history`.
+        horizon: days ahead.
+        spans: lengths of sums, days.
+    """
+    import pandas as pd
+
+    from ml.backtest import stratified_series
+
+    days = demand["period_start"].nunique()
+    if (
+        days < FEWEST_DAYS + horizon + STEP_DAYS
+        or len(demand[["sku", "location_id"]].drop_duplicates()) < FEWEST_SERIES
+    ):
+        return Challenge(pd.DataFrame(), {}, {})
+    chosen = stratified_series(demand, freq="D", most=SERIES)
+    log = settings.home / "training.log"
+    return run_in_child(MEMORY_BYTES, log, _evaluate, settings, chosen, horizon, spans)
+
+
+def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: list[int]) -> Challenge:
+    from ml.backtest import evaluate
+    from ml.forecast_gate import verdict
+    from ml.forecast_plots import error_by_lag
+    from ml.forecast_recipes import BOOSTER, FLOOR, challengers
+    from orchestration.plots import as_png
+
+    recipes = challengers()
+    evaluation = evaluate(
+        recipes,
+        demand_history(settings).merge(chosen, on=["sku", "location_id"]),
+        freq="D",
+        horizon=horizon,
+        windows=WINDOWS,
+        step=STEP_DAYS,
+        items=items(settings).merge(chosen, on=["sku", "location_id"]),
+        spans=spans,
+        paths=PATHS,
+        seed=settings.seed,
+    )
+    rivals = [name for name in recipes if name not in (BOOSTER, FLOOR)]
+    judged = verdict(evaluation, BOOSTER, FLOOR, rivals=rivals, seed=settings.seed)
+    told = judged[judged["criterion"].str.endswith(", all")]
+    return Challenge(
+        told.assign(criterion=f"{len(chosen)} series: " + told["criterion"], blocks=False, passed=True),
+        {"challengers_by_lag": as_png(error_by_lag(evaluation.horizons))},
+        {"challengers": evaluation.segments, "challengers_sums": evaluation.sums},
+    )
