@@ -5,14 +5,25 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
-processes=()
 
 stop() {
-  for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
-  for process in "${processes[@]}"; do wait "$process" 2>/dev/null || true; done
+  local process
+  # PostgreSQL drops its own file as it ends; whoever restarted a server in a test left its new number there.
+  for process in $(head -qn 1 "$work"/*.pid "$work"/postgresql/cluster/postmaster.pid 2>/dev/null); do
+    kill "$process" 2>/dev/null || true
+    for _ in $(seq 60); do kill -0 "$process" 2>/dev/null || break; sleep 0.5; done
+  done
   rm -rf "$work"
 }
 trap stop EXIT
+
+launch() { # name, command: written down as a script, so that a test can start the server again
+  local name=$1 script="$work/$1.sh"
+  shift
+  printf '#!/usr/bin/env bash\necho $$ >%q\nexec %s >>%q 2>&1\n' "$work/$name.pid" "${*@Q}" "$work/$name.log" >"$script"
+  chmod +x "$script"
+  "$script" &
+}
 
 fail() { echo "test-services: $1" >&2; [ -f "${2:-}" ] && tail -n 30 "$2" >&2; exit 1; }
 
@@ -40,8 +51,8 @@ start_postgresql() {
     chown postgres "$data"
   fi
   "${user[@]}" "$bin/initdb" -D "$data/cluster" -U tester -A trust >"$work/initdb.log" 2>&1 || fail "initdb failed" "$work/initdb.log"
-  "${user[@]}" "$bin/postgres" -D "$data/cluster" -h 127.0.0.1 -p "$port" -k "$data" >"$work/postgresql.log" 2>&1 &
-  processes+=($!)
+  launch postgresql "${user[@]}" "$bin/postgres" -D "$data/cluster" -h 127.0.0.1 -p "$port" -k "$data"
+  export POSTGRES_SERVER="$work/postgresql.sh" POSTGRES_PID_FILE="$data/cluster/postmaster.pid"
   for _ in $(seq 60); do "$bin/pg_isready" -q -h 127.0.0.1 -p "$port" && break; sleep 0.5; done
   "$bin/pg_isready" -q -h 127.0.0.1 -p "$port" || fail "PostgreSQL does not answer" "$work/postgresql.log"
   export POSTGRES_URL="postgresql://tester@127.0.0.1:$port/postgres"
@@ -83,8 +94,8 @@ group.initial.rebalance.delay.ms=0
 PROPERTIES
   java -cp "$jars/*" kafka.tools.StorageTool format -t AAAAAAAAQACAAAAAAAAAAQ -c "$work/kafka.properties" >"$work/kafka.log" 2>&1 ||
     fail "the broker's storage cannot be formatted" "$work/kafka.log"
-  java -Xmx512m -cp "$jars/*" kafka.Kafka "$work/kafka.properties" >>"$work/kafka.log" 2>&1 &
-  processes+=($!)
+  launch kafka java -Xmx512m -cp "$jars/*" kafka.Kafka "$work/kafka.properties"
+  export KAFKA_SERVER="$work/kafka.sh" KAFKA_PID_FILE="$work/kafka.pid"
   export KAFKA_BOOTSTRAP="127.0.0.1:$port"
   .venv/bin/python - <<'PYTHON' || fail "the broker does not answer" "$work/kafka.log"
 import os
@@ -112,8 +123,8 @@ jclouds.identity=unused
 jclouds.credential=unused
 jclouds.filesystem.basedir=$work/s3
 PROPERTIES
-  java -Xmx256m -DLOG_LEVEL=warn -cp "$jars/*" org.gaul.s3proxy.Main --properties "$work/s3.properties" >"$work/s3.log" 2>&1 &
-  processes+=($!)
+  echo '<configuration><root level="WARN"/></configuration>' >"$work/logback.xml"
+  launch s3 java -Xmx256m -Dlogback.configurationFile="$work/logback.xml" -cp "$jars/*" org.gaul.s3proxy.Main --properties "$work/s3.properties"
   for _ in $(seq 60); do (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.5; done
   (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || fail "the S3 server does not answer" "$work/s3.log"
   export S3_ENDPOINT="http://127.0.0.1:$port"

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from dagster import Definitions, in_process_executor
+from dagster import Definitions
 
 from orchestration import automation, checks
 from orchestration.assets import models, monitoring, predictions, publish, raw, restock, warehouse
+from orchestration.executor import holding_home
 from orchestration.progress import progress_logger
 from orchestration.resources import default_resources
 
@@ -27,6 +28,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             restock.restock_decision,
             restock.previous_restock_lines,
             restock.order_proposals,
+            restock.policy_proofs,
             warehouse.warehouse_reporting,
             publish.generation,
             monitoring.demand_forecasts,
@@ -36,7 +38,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
         schedules=[automation.daily, automation.weekly],
         sensors=[automation.arrivals, automation.run_failures],
         resources=dict(resources) if resources is not None else default_resources(),
-        executor=in_process_executor,
+        executor=holding_home,
         loggers={"progress": progress_logger},
     )
 

@@ -4,6 +4,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,22 +93,31 @@ def is_claimed(settings: Settings) -> bool:
 
 
 @contextmanager
-def claimed(settings: Settings) -> Iterator[None]:
+def claimed(settings: Settings, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the home for one run; the operating system lets go of it when the process ends, however it ends.
 
+    Args:
+        settings: settings of the home.
+        wait_seconds: how long to wait for another process that holds it.
+
     Raises:
-        HomeError: another process holds it; the message names that process.
+        HomeError: another process still holds it; the message names that process.
     """
-    path = settings.home / "run.lock"
+    path, give_up = settings.home / "run.lock", time.monotonic() + wait_seconds
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise HomeError(
-                f"another run is working on {settings.home} ({file.read().strip() or 'unknown process'}): "
-                "wait for it to end, or stop it, and run again"
-            ) from None
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() < give_up:
+                    time.sleep(0.5)
+                    continue
+                file.seek(0)
+                raise HomeError(
+                    f"another run is working on {settings.home} ({file.read().strip() or 'unknown process'}): "
+                    "wait for it to end, or stop it, and run again"
+                ) from None
         file.truncate(0)
         file.write(f"process {os.getpid()}")
         file.flush()

@@ -290,7 +290,7 @@ class StreamConsumer:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Start each partition where the store stands."""
-        stored = self._store.offsets(self._settings.door)
+        stored = self._stored_offsets()
         for partition in partitions:
             key = (partition.topic, partition.partition)
             low, high = consumer.get_watermark_offsets(partition, timeout=self._settings.connect_seconds)
@@ -299,6 +299,19 @@ class StreamConsumer:
                 raise OffsetsLost(self._lost(key, offset, f"it holds offsets {low} to {high - 1}"))
             partition.offset = OFFSET_BEGINNING if offset is None else offset
         consumer.assign(partitions)
+
+    def _stored_offsets(self) -> dict[tuple[str, int], int]:
+        """Ask the store where it stands, as often as it takes until told to stop; nothing is read meanwhile."""
+        wait = 0.5
+        while True:
+            try:
+                return self._store.offsets(self._settings.door)
+            except StoreUnavailable as error:
+                if self._stop.is_set():
+                    raise
+                logger.warning("%s The stream waits %.0f s and asks again.", error, wait)
+                self._stop.wait(wait)
+                wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
 
     def _lost(self, key: tuple[str, int], offset: int, holds: str) -> str:
         topic, partition = key

@@ -401,6 +401,46 @@ def postgresql_url() -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def killed_and_restarted(name: str) -> None:
+    """Kill a server that `make test-services` started, as a power cut would, and start it again a second later."""
+    script, number = os.environ[f"{name}_SERVER"], int(Path(os.environ[f"{name}_PID_FILE"]).read_text().split()[0])
+    os.kill(number, signal.SIGKILL)
+    time.sleep(1.0)
+    subprocess.Popen([script], start_new_session=True)
+
+
+@pytest.mark.services
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_broker_and_database_killed_and_restarted_in_mid_stream_lose_and_double_nothing(postgresql_url, settings):
+    if "KAFKA_SERVER" not in os.environ:
+        pytest.skip("the broker of KAFKA_BOOTSTRAP is not ours to kill")
+    Store.migrate(postgresql_url)
+    produce(settings, encoded(*(movement(number) for number in range(4))), partitions=4)
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
+    sent = 4
+
+    def send(numbers: range) -> None:
+        for number in numbers:
+            producer.produce(settings.topics[0], json.dumps(movement(number)).encode(), partition=number % 4)
+            producer.poll(0.005)
+        producer.flush(120)
+
+    with Store.open(postgresql_url) as store, consuming(store, replace(settings, batch_messages=20)) as consumer:
+        for killed in (["KAFKA"], ["POSTGRES"], ["POSTGRES", "KAFKA"]):
+            sender = threading.Thread(target=send, args=[range(sent, sent + 500)])
+            sender.start()
+            until(lambda sent=sent: consumer.state.messages > sent + 100, 120)
+            for name in killed:
+                killed_and_restarted(name)
+            sender.join()
+            sent += 500
+            until(lambda sent=sent: consumer.state.messages >= sent and not consumer.state.waiting, 120)
+        # A batch whose answer was lost may have been written: its messages come again, and are known.
+        assert next_offsets(store) == store.head()[0] == sent
+        assert store.verify().is_whole
+        assert sum(live.on_hand_units for live in store.live_stocks()) == sent
+
+
 @pytest.mark.services
 def test_a_database_that_breaks_off_again_and_again_loses_and_doubles_nothing(postgresql_url, settings):
     Store.migrate(postgresql_url)

@@ -1,0 +1,45 @@
+"""How the runs of Dagster's daemon and interface execute: in one process, which holds the home as the commands do."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from dagster import DagsterEvent, Executor, InitExecutorContext, executor, in_process_executor
+
+from orchestration.home import claimed
+from orchestration.resources import read_settings
+
+if TYPE_CHECKING:
+    from dagster._core.execution.retries import RetryMode
+
+WAIT_SECONDS = 3_600.0
+"""A run that a sensor asked for waits so long for the command that is at work; then it fails and is told of."""
+
+
+class HoldingExecutor(Executor):
+    """Executes as another executor does, while no other run works on the home."""
+
+    def __init__(self, inner: Executor, wait_seconds: float) -> None:
+        self._inner = inner
+        self._wait_seconds = wait_seconds
+
+    @property
+    def retries(self) -> "RetryMode":
+        """As the other executor has it."""
+        return self._inner.retries
+
+    def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[DagsterEvent]:
+        """Wait for the home, then execute.
+
+        Raises:
+            HomeError: another run still holds it.
+        """
+        with claimed(read_settings(), wait_seconds=self._wait_seconds):
+            yield from self._inner.execute(plan_context, execution_plan)
+
+
+@executor(name="in_process_holding_the_home", config_schema=in_process_executor.config_schema)
+def holding_home(context: InitExecutorContext) -> Executor:
+    """In one process, one run at a time and home; `inventorybot run` beside it is refused by name."""
+    inner = in_process_executor.executor_creation_fn
+    assert inner is not None
+    return HoldingExecutor(inner(context), WAIT_SECONDS)
