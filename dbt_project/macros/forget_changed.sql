@@ -24,8 +24,9 @@
                 cross join built_to
             ),
 
-            upstream as (
-                select movements.*
+            -- Read twice: the second time few pairs are left, and keeping all rows between would cost more.
+            upstream as not materialized (
+                select movements.sku, movements.location_id, movements.occurred_at, movements.time_zone, movements.content_fingerprint
                 from {{ ref('int_effective_movements') }} as movements
                 inner join clocks on movements.location_id = clocks.location_id
                 where movements.occurred_at < clocks.built_to_ends_at
@@ -80,7 +81,11 @@
         delete from {{ this }} as kept
         using (
             with upstream as (
-                {{ upstream }}
+                select sku, location_id, day, sum(fingerprint) as fingerprint
+                from (
+                    {{ upstream }}
+                ) as changes
+                group by sku, location_id, day
             ),
 
             own_pairs as (

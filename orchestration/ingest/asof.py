@@ -13,6 +13,8 @@ from orchestration.ingest.rules import literal
 
 SILENT_DAYS = 28
 STRAY_SHARE = 0.001
+# Converting an instant to a zone is dear, and no zone moves its clocks off the quarter of an hour: microseconds.
+_QUARTER_HOUR = 900_000_000
 
 
 def last_complete_day(raw: Path) -> date:
@@ -38,11 +40,17 @@ def last_complete_day(raw: Path) -> date:
                     select location_id, arg_max(time_zone, batch_id) as time_zone
                     from read_parquet({locations}) group by location_id
                 ),
+                quarter_hours as (
+                    select location_id, epoch_us(occurred_at) // {_QUARTER_HOUR} as quarter_hour, count(*) as rows
+                    from read_parquet({movements}) group by all
+                ),
                 movements as (
-                    select timezone(coalesce(time_zone, 'UTC'), occurred_at)::date as day
-                    from read_parquet({movements}) left join current_locations using (location_id)
+                    select timezone(
+                        coalesce(time_zone, 'UTC'), make_timestamptz(quarter_hour * {_QUARTER_HOUR})
+                    )::date as day, rows
+                    from quarter_hours left join current_locations using (location_id)
                 )
-                select day, count(*) as rows from movements group by day order by day
+                select day, sum(rows)::bigint as rows from movements group by day order by day
             """).fetchall()
         except duckdb.IOException:
             days = []

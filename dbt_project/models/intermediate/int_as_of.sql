@@ -10,18 +10,18 @@ locations as (
 
 movement_days as (
     select
-        cast(occurred_at as date) as utc_day,
+        {{ quarter_hour('occurred_at') }} // 96 as utc_day,
         count(*) as movement_count,
         max(occurred_at) as latest_at
     from stock_movements
-    group by cast(occurred_at as date)
+    group by {{ quarter_hour('occurred_at') }} // 96
 ),
 
 tails as (
     select
         utc_day,
         latest_at,
-        {{ days_between('lag(utc_day) over (order by utc_day)', 'utc_day') }} as days_since_previous,
+        utc_day - lag(utc_day) over (order by utc_day) as days_since_previous,
         sum(movement_count) over (order by utc_day desc) as movements_from_here_on,
         sum(movement_count) over () as movements_in_all
     from movement_days
