@@ -29,8 +29,8 @@ def decision_verdict(
     """Compare two replays over the same demand and lead times.
 
     Where the target is cost, replayed cost decides and service is reported. Where it is a service level, cost decides
-    among policies whose service is at least the target less half a point. A segment regresses only if the paired
-    item-bootstrap 90 % interval of its cost change lies wholly above +2 %.
+    among policies whose service is at least the target less half a point, or at least the champion's. A segment
+    regresses only if the paired item-bootstrap 90 % interval of its cost change lies wholly above +2 %.
 
     Args:
         challenger: scored rows of `ml.replay.replay`.
@@ -71,7 +71,8 @@ def decision_verdict(
     for name in ("fill_rate", "cycle_service_level"):
         reached = service(ours, name)
         decisive = name == target_type
-        limit = (target_value or 0.0) - SERVICE_SLACK if decisive else np.nan
+        # A level that the champion misses too is no reason to keep it.
+        limit = min((target_value or 0.0) - SERVICE_SLACK, service(theirs, name)) if decisive else np.nan
         rows.append((name, "all", reached, np.nan, np.nan, limit, decisive, not decisive or reached >= limit))
     if segments is not None:
         labels = segments.set_index(KEYS)["segment"].reindex(cost.index)

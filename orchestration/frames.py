@@ -139,23 +139,32 @@ def no_anomalies() -> "pd.DataFrame":
     )
 
 
-def restock_terms(settings: Settings) -> "pd.DataFrame":
-    """Return the terms of each sku and location with a supplier, times in periods of a day, limits of its policy."""
+def supplier_terms(settings: Settings) -> "pd.DataFrame":
+    """Return the supplier's terms of each sku and location with a supplier, times in periods of a day."""
     return _frame(
         f"""
-        select terms.sku, terms.location_id, supplier_id,
+        select sku, location_id, supplier_id,
             lead_time_days::integer as lead_time_periods, lead_time_days_mean::double as lead_time_mean_periods,
             lead_time_days_sd::double as lead_time_sd_periods, review_period_days::integer as review_periods,
             next_order_in_days::integer as next_order_in_periods, moq_units::double as moq_units,
             order_multiple_units::double as order_multiple_units, shelf_life_days::integer as shelf_life_periods,
             unit_cost::double as unit_cost, unit_price::double as unit_price,
-            minimum_order_value::double as minimum_order_value,
-            order_up_to_max_units, max_order_units, max_stock_units
-        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}') as terms
-        left join read_parquet('{settings.predictions}/restock_policies.parquet') as policies using (sku, location_id)
-        order by terms.sku, terms.location_id
+            minimum_order_value::double as minimum_order_value
+        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+        order by sku, location_id
         """
     )
+
+
+def restock_terms(settings: Settings) -> "pd.DataFrame":
+    """Return `supplier_terms` with the limits that the policy of each item sets."""
+    limits = _frame(
+        f"""
+        select sku, location_id, order_up_to_max_units, max_order_units, max_stock_units
+        from read_parquet('{settings.predictions}/restock_policies.parquet')
+        """
+    )
+    return supplier_terms(settings).merge(limits, on=["sku", "location_id"], how="left")
 
 
 def standard_policy(settings: Settings) -> "pd.DataFrame":

@@ -18,6 +18,7 @@ from orchestration.frames import (
     stock_series,
 )
 from orchestration.plots import as_png
+from orchestration.rehearsals import rehearse_orders
 from orchestration.settings import Settings
 from orchestration.training import Headline, NothingToLearn, Trained
 
@@ -56,6 +57,8 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
     A home with too little history to judge, or whose candidate does not beat the seasonal naive while there is no
     champion, keeps the recent distribution: orders need a forecast, and that one promises nothing.
     """
+    import pandas as pd
+
     from ml import forecast
     from ml.backtest import evaluate, stratified_series
     from ml.forecast_baselines import train_recent
@@ -90,6 +93,9 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
     if champion is None and not judged["passed"].all():
         recent.save(folder)
         return _baseline(recent, few, f"failed were: {', '.join(judged.loc[~judged['passed'], 'criterion'])}")
+    is_change = field.champion not in (None, CANDIDATE)
+    rival = str(field.champion) if is_change else RECENT
+    rehearsed = rehearse_orders(settings, evaluation, demand, CANDIDATE, rival, blocks=is_change)
     booster = forecast.train(demand, freq="D", horizon=horizon, items=attributes, seed=settings.seed)
     forecaster = field.combinations[CANDIDATE](
         {BOOSTER: booster, RECENT: recent}, evaluation.tried, evaluation.tried_sums
@@ -99,13 +105,13 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
     boosted = [name for name, shares in forecaster.weights.items() if shares[BOOSTER] > 0]
     explained = _explanations(booster, settings, demand, evaluation.series, boosted)
     return Trained(
-        verdict=judged,
+        verdict=pd.concat([judged, rehearsed.verdict], ignore_index=True),
         metrics=metrics,
         headline=Headline("WRMSSE, less is better", metrics["wrmsse"], metrics[f"{FLOOR}_wrmsse"], "seasonal naive"),
         model_card=_forecast_card(evaluation, horizon, windows, forecaster.weights),
         input_example=few,
         output_example=forecaster.predict(few).head(),
-        figures=_forecast_figures(evaluation, demand, CANDIDATE) | explained.figures,
+        figures=_forecast_figures(evaluation, demand, CANDIDATE) | explained.figures | rehearsed.figures,
         tables={
             "segments": evaluation.segments,
             "horizons": evaluation.horizons,
@@ -113,6 +119,7 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
             "sums": evaluation.sums,
             "windows": evaluation.windows,
             **explained.tables,
+            **rehearsed.tables,
         },
     )
 

@@ -43,7 +43,9 @@ def small_home(folder: Path, *, days: int = 77, series: int = 24, planned: int =
     _export(settings, "fct_planned_days", coming.assign(is_open=True, is_promotion=False, event_name=None))
     items = keys.assign(category="food", unit_cost=1.0, unit_price=2.5, xyz_class="X")
     _export(settings, "dim_item_locations", items.assign(demand_class="smooth", abc_class="A"))
-    terms = keys.assign(lead_time_days=3, review_period_days=4, next_order_in_days=0)
+    terms = keys.assign(lead_time_days=3, review_period_days=4, next_order_in_days=0, supplier_id="S", moq_units=6)
+    terms = terms.assign(lead_time_days_mean=3.5, lead_time_days_sd=1.0, order_multiple_units=3, shelf_life_days=None)
+    terms = terms.assign(unit_cost=1.0, unit_price=2.5, minimum_order_value=0.0)
     _export(settings, "fct_replenishment_terms", terms)
     _export(settings, "fct_supplier_lead_times", keys.assign(lead_time_days=3))
     return settings

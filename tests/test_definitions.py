@@ -28,7 +28,8 @@ REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
     *("restock_policies", "restock_recommendations"),
     *("risk_dead_stock", "risk_excess_stock", "risk_expiring_lots", "risk_late_purchase_orders"),
-    *("risk_orders_too_late", "risk_stockouts_before_receipt", "stock_transfers"),
+    *("risk_orders_too_late", "risk_stockouts_before_receipt", "stock_transfers", "risk_rule_costs"),
+    "restock_service_promises",
 )
 DECISION = {
     *("predictions/demand_forecasts", "predictions/restock_policies", "predictions/open_proposals"),
@@ -54,6 +55,8 @@ EDGES = {
     "predictions/restock_policies": {"marts/dim_item_locations", "marts/fct_replenishment_terms"},
     "predictions/open_proposals": {"marts/dim_locations", "marts/fct_open_orders"},
     "predictions/order_proposals": {"predictions/restock_lines", "marts/fct_replenishment_terms"},
+    "predictions/restock_rule_costs": {"models/demand_forecast"},
+    "predictions/service_promises": {"models/demand_forecast"},
     "predictions/previous_restock_lines": {"marts/fct_stock_position"},
     "predictions/restock_lines": DECISION,
     "predictions/stock_transfers": DECISION,

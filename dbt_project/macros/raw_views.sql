@@ -105,7 +105,18 @@
             {% for name, data_type in columns.items() %}
             cast({{ adapter.quote(name) if files else 'null' }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
             {% endfor %}
-        {% if files %}
+        {% if files and schema == 'predictions' %}
+        from (
+            {# A file that an earlier version of the software made lacks columns until this run makes it again. #}
+            select
+                {% for name, data_type in columns.items() %}
+                cast(null as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
+                {% endfor %}
+            where false
+            union all by name
+            select * from read_parquet({{ files }})
+        ) as made
+        {% elif files %}
         from read_parquet({{ files }}, union_by_name = true, hive_partitioning = false)
         {% if until %}where batch_id <= '{{ until }}'{% endif %}
         {% else %}

@@ -506,6 +506,20 @@ class Tracking:
         stored: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         return stored
 
+    def table(self, version: Version, name: str) -> pd.DataFrame | None:
+        """Return a table that the training of a version logged, or None where it logged none of that name."""
+        import mlflow.artifacts
+        from mlflow.exceptions import MlflowException
+
+        run = self._client.get_run(version.run_id)
+        try:
+            path = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{run.info.artifact_uri}/tables/{name}.csv", tracking_uri=self.tracking_uri
+            )
+        except (MlflowException, OSError):
+            return None
+        return pd.read_csv(path)
+
     def load_folder(self, version: Version) -> Path:
         """Return the folder that the model's own `load` reads, after checking it against the verdict.
 

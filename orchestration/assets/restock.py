@@ -8,11 +8,13 @@ from orchestration import outbox
 from orchestration.archive import DECISION_INPUTS, archive_before
 from orchestration.decisions import decide
 from orchestration.frames import previous_lines, segmented_items, standard_policy
+from orchestration.rehearsals import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import champion_of
 from orchestration.warehouse import read_build, write_predictions
 
 _POLICIES, _POLICY_EXCEPTIONS = (AssetKey(["predictions", name]) for name in ("restock_policies", "policy_exceptions"))
+_RULE_COSTS, _KEPT_PROMISES = (AssetKey(["predictions", name]) for name in ("restock_rule_costs", "service_promises"))
 _LINES, _TRANSFERS = (AssetKey(["predictions", name]) for name in ("restock_lines", "stock_transfers"))
 
 
@@ -157,3 +159,34 @@ def order_proposals(
     announced = outbox.announced_proposals(settings, build, store.open())
     write_predictions(settings, "order_proposals", announced, build, None)
     return MaterializeResult(metadata={"dagster/row_count": len(announced)})
+
+
+@multi_asset(
+    name="policy_proofs",
+    specs=[
+        AssetSpec(
+            key,
+            deps=[AssetKey(["models", "demand_forecast"])],
+            group_name="restock",
+            kinds={"mlflow", "parquet"},
+            description=f"{description} From the replay of the champion's orders at its training.",
+        )
+        for key, description in (
+            (_RULE_COSTS, "What each rule costs. One row per rule and demand class."),
+            (_KEPT_PROMISES, "Service promised and delivered. One row per demand class."),
+        )
+    ],
+)
+def policy_proofs(
+    context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
+) -> Iterator[MaterializeResult[None]]:
+    """Hand what the champion's training found by replay to the reporting tables."""
+    settings, registry = home.settings(), tracking.open()
+    build, champion = read_build(settings), champion_of("demand_forecast", registry, store.open())
+    for key, table, columns in (
+        (_RULE_COSTS, "rule_costs", RULE_COST_COLUMNS),
+        (_KEPT_PROMISES, "service_calibration", PROMISE_COLUMNS),
+    ):
+        found = typed(registry.table(champion, table), columns)
+        write_predictions(settings, key.path[-1], found, build, champion.version)
+        yield MaterializeResult(asset_key=key, metadata={"dagster/row_count": len(found)})

@@ -1,0 +1,274 @@
+"""A forecaster's orders replayed over weeks it has not seen: what they cost, what they promise, what each rule costs.
+
+Here belongs the replay of one day's decision, week after week. Replaying itself is in `ml.replay`, the judgement in
+`ml.restock_gate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml.replay import Seen, State, replay
+from ml.restock import recommend
+from ml.restock_gate import decision_verdict, service, service_calibration
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ml.backtest import Forecaster
+
+KEYS = ["sku", "location_id"]
+WEEK = pd.Timedelta(days=7)
+RULES: Mapping[str, Mapping[str, float | str]] = {
+    "minimum order": {"moq_units": 0.0},
+    "packs": {"order_multiple_units": 1.0},
+    "service target": {"target_type": "cost"},
+}
+"""Rule -> what terms or policy hold without it; without a service target money alone decides."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What every rehearsal of a comparison shares; periods are days, orders are placed once a week.
+
+    Attributes:
+        demand: sku, location_id, period_start, demand_units, is_in_stock and covariates; days out of stock are masked.
+        future: covariates of the days after the last one of demand.
+        terms: as of `ml.restock.recommend`, for the items to replay.
+        policy: likewise; holding_cost and shortage_cost are charged.
+        horizon: days that forecasts reach.
+        first_order: day at whose end the first order is placed; forecasters must not have seen a later one.
+        paths: demand paths per item and decision.
+        seed: of the lead-time draws, which all rehearsals meet alike.
+    """
+
+    demand: pd.DataFrame
+    future: pd.DataFrame
+    terms: pd.DataFrame
+    policy: pd.DataFrame
+    horizon: int
+    first_order: pd.Timestamp
+    paths: int = 100
+    seed: int = 0
+
+    @property
+    def order_days(self) -> pd.DatetimeIndex:
+        """Days at whose end orders are placed."""
+        return pd.date_range(self.first_order, self.demand["period_start"].max() - WEEK, freq="7D")
+
+    @property
+    def first_scored(self) -> pd.Timestamp:
+        """First day that counts: every item's first order has come by then, or at the latest a half of the days."""
+        wait = pd.Timedelta(days=int(self.terms["lead_time_periods"].max()) + 1)
+        half = (self.demand["period_start"].max() - self.first_order) / 2
+        return pd.Timestamp(self.first_order + min(wait, half.floor("D")))
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What became of a forecaster's orders.
+
+    Attributes:
+        rows: of `ml.replay.replay`.
+        decisions: sku, location_id, period_start (of the order), promised (probability of no stock-out in the cycle
+            that the order covers), delivered (whether there was none); cycles that were masked are left out.
+    """
+
+    rows: pd.DataFrame
+    decisions: pd.DataFrame
+
+
+Drawn = Mapping[pd.Timestamp, tuple[pd.DataFrame, npt.NDArray[np.float32]]]
+
+
+def draw_demand(forecaster: Forecaster, stage: Stage) -> Drawn:
+    """Return the paths that a forecaster sees at the end of each order day, from the demand up to it."""
+    keys = stage.terms[KEYS].reset_index(drop=True)
+    demand = stage.demand.merge(keys, on=KEYS)
+    known = pd.concat([demand.drop(columns=["demand_units", "is_in_stock"]), stage.future.merge(keys, on=KEYS)])
+    drawn = {}
+    for day in stage.order_days:
+        ahead = known[(known["period_start"] > day) & (known["period_start"] <= day + pd.Timedelta(days=stage.horizon))]
+        seen = demand[demand["period_start"] <= day]
+        chunks = list(forecaster.sample_paths(seen, stage.paths, ahead, keys=keys))
+        drawn[day] = (pd.concat([key for key, _ in chunks]), np.concatenate([paths for _, paths in chunks]))
+    return drawn
+
+
+def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
+    """Replay the weekly orders that the drawn demand leads to, with lost sales and the demand that was observed.
+
+    Shelves start with the mean demand of lead time and two weeks.
+    """
+    terms = stage.terms.assign(review_periods=7, next_order_in_periods=0).reset_index(drop=True)
+    observed = stage.demand.merge(terms[KEYS], on=KEYS)
+    before = observed[observed["period_start"] <= stage.first_order]
+    mean = before.groupby(KEYS)["demand_units"].mean().reindex(pd.MultiIndex.from_frame(terms[KEYS])).fillna(0.0)
+    start = terms[KEYS].assign(
+        periods_ahead=0,
+        units=np.ceil(mean.to_numpy() * (terms["lead_time_periods"].to_numpy(dtype=np.float64) + 14)),
+        period_start=stage.first_order,
+    )
+    shown = observed[observed["period_start"] >= stage.first_order]
+    shown = shown.assign(demand_units=shown["demand_units"].where(shown["is_in_stock"].astype(bool)))
+    charged = terms.merge(stage.policy[[*KEYS, "holding_cost", "shortage_cost"]], on=KEYS, how="left")
+    charged = charged.fillna({"holding_cost": 0.0, "shortage_cost": 0.0})
+    promises = []
+
+    def decide(t: int, state: State, seen: Seen) -> npt.NDArray[np.float64]:
+        keys, paths = drawn[seen.periods[-1]]
+        item, ahead = np.nonzero(state.due)
+        coming = state.keys.iloc[item].assign(periods_ahead=ahead + 1, units=state.due[item, ahead])
+        position = state.keys.assign(on_hand_units=state.on_hand)
+        lines, _, _ = recommend(keys, paths, position, coming, terms, stage.policy, seed=stage.seed)
+        promises.append(
+            lines[KEYS].assign(period_start=seen.periods[-1], promised=1 - lines["stockout_probability_with_order"])
+        )
+        ordered = lines.set_index(KEYS)["order_units"].reindex(pd.MultiIndex.from_frame(state.keys)).fillna(0.0)
+        return ordered.to_numpy(dtype=np.float64)
+
+    rows = replay(
+        shown[[*KEYS, "period_start", "demand_units"]],
+        start,
+        charged,
+        decide,
+        order_days=stage.order_days,
+        score_from=stage.first_scored,
+        seed=stage.seed,
+    )
+    return Rehearsal(rows, _kept_promises(pd.concat(promises), rows, terms))
+
+
+def _kept_promises(promises: pd.DataFrame, rows: pd.DataFrame, terms: pd.DataFrame) -> pd.DataFrame:
+    promised = promises.merge(terms[[*KEYS, "lead_time_periods"]], on=KEYS).dropna(subset="promised")
+    week = promised[[*KEYS, "period_start"]].copy()
+    week["cycle"] = promised["period_start"] + pd.to_timedelta(promised["lead_time_periods"].astype(int), unit="D")
+    days = week.loc[week.index.repeat(7)]
+    days["day"] = days["cycle"] + pd.to_timedelta(days.groupby(level=0).cumcount() + 1, unit="D")
+    lost = rows.loc[~rows["is_masked"].astype(bool), [*KEYS, "period_start", "lost_units"]]
+    found = days.merge(lost.rename(columns={"period_start": "day"}), on=[*KEYS, "day"])
+    worst = found.groupby([*KEYS, "period_start"], as_index=False)["lost_units"].agg(["max", "size"])
+    whole = worst[worst["size"] == 7]
+    kept = promised.merge(whole, on=[*KEYS, "period_start"])
+    return kept[[*KEYS, "period_start", "promised"]].assign(delivered=kept["max"] <= 0).reset_index(drop=True)
+
+
+def rule_costs(drawn: Drawn, stage: Stage, as_it_is: Rehearsal, segments: pd.DataFrame) -> pd.DataFrame:
+    """Return what each rule costs: the same weeks with and without it.
+
+    Args:
+        drawn: as of `draw_demand`.
+        stage: likewise.
+        as_it_is: the rehearsal with all rules.
+        segments: sku, location_id, segment.
+
+    Returns:
+        One row per rule (`RULES`) and segment, "all" first: rule, segment, items, days, cost_with_rule,
+        cost_without_rule (holding and lost margin of those days), cost_of_rule, fill_rate_with_rule,
+        fill_rate_without_rule. A rule that saves money has a negative cost.
+    """
+    labels = segments[[*KEYS, "segment"]]
+    with_rule = as_it_is.rows[as_it_is.rows["is_scored"]].merge(labels, on=KEYS)
+    parts = []
+    for rule, change in RULES.items():
+        without = rehearse(drawn, _without(stage, change)).rows
+        without = without[without["is_scored"]].merge(labels, on=KEYS)
+        for segment in ("all", *sorted(labels["segment"].unique())):
+            ours, free = (rows[(rows["segment"] == segment) | (segment == "all")] for rows in (with_rule, without))
+            if ours.empty:
+                continue
+            parts.append(
+                {
+                    "rule": rule,
+                    "segment": segment,
+                    "items": ours[KEYS].drop_duplicates().shape[0],
+                    "days": ours["period_start"].nunique(),
+                    "cost_with_rule": round(float(ours["cost"].sum()), 4),
+                    "cost_without_rule": round(float(free["cost"].sum()), 4),
+                    "fill_rate_with_rule": round(service(ours, "fill_rate"), 6),
+                    "fill_rate_without_rule": round(service(free, "fill_rate"), 6),
+                }
+            )
+    table = pd.DataFrame(parts)
+    return table.assign(cost_of_rule=(table["cost_with_rule"] - table["cost_without_rule"]).round(4))
+
+
+def _without(stage: Stage, change: Mapping[str, float | str]) -> Stage:
+    terms, policy = stage.terms.copy(), stage.policy
+    for name in change.keys() & set(terms.columns):
+        terms[name] = change[name]
+    if "target_type" in change:
+        priced = policy["target_type"].isin(["cycle_service_level", "fill_rate"]) & (policy["shortage_cost"] > 0)
+        policy = policy.assign(target_type=policy["target_type"].mask(priced, str(change["target_type"])))
+    return replace(stage, terms=terms, policy=policy)
+
+
+def gate(
+    ours: Rehearsal, theirs: Rehearsal, stage: Stage, segments: pd.DataFrame, *, rival: str, blocks: bool
+) -> pd.DataFrame:
+    """Judge what a forecaster's orders cost beside another's, as rows of `ml.forecast_gate.verdict`.
+
+    Args:
+        ours: rehearsal of the challenger.
+        theirs: of the rival, on the same stage.
+        stage: shared by both; the target of most items counts.
+        segments: sku, location_id, segment.
+        rival: its name, for the criteria.
+        blocks: whether a criterion that is not met keeps the challenger from promotion.
+
+    Returns:
+        criterion, value, threshold, met, blocks, passed.
+    """
+    target = str(stage.policy["target_type"].mode().iat[0])
+    asked = stage.policy.loc[stage.policy["target_type"] == target, "target_value"].median()
+    judged = decision_verdict(
+        ours.rows,
+        theirs.rows,
+        target_type=target if target in ("cost", "fill_rate", "cycle_service_level") else "cost",
+        target_value=float(asked),
+        segments=segments,
+        seed=stage.seed,
+    )
+    judged = judged[judged["is_decisive"]]
+    where = judged["segment"].where(judged["segment"] == "all", "segment " + judged["segment"])
+    name = "orders replayed: " + judged["criterion"].str.replace("_", " ") + f" against {rival}, " + where
+    table = pd.DataFrame(
+        {
+            "criterion": name,
+            "value": judged["value"],
+            "threshold": judged["limit"],
+            "met": judged["passed"].astype(bool),
+        }
+    )
+    return table.assign(blocks=blocks, passed=table["met"] | (not blocks)).reset_index(drop=True)
+
+
+def promises_kept(rehearsal: Rehearsal, segments: pd.DataFrame, target_value: float) -> pd.DataFrame:
+    """Return promised against delivered service by segment, "all" first; see `ml.restock_gate.service_calibration`."""
+    by_segment = rehearsal.decisions.merge(segments, on=KEYS).rename(columns={"segment": "cohort"})
+    every = pd.concat([by_segment.assign(cohort="all"), by_segment])
+    return service_calibration(every, target_value=target_value)
+
+
+def promises_chart(rehearsal: Rehearsal) -> Figure:
+    """Draw delivered against promised service, by the promise."""
+    from matplotlib.figure import Figure
+
+    edges = [0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0001]
+    banded = rehearsal.decisions.assign(cohort=pd.cut(rehearsal.decisions["promised"], edges, right=False).astype(str))
+    table = service_calibration(banded)
+    figure = Figure(figsize=(4.4, 4.0))
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="#adb5bd", linewidth=1)
+    axes.vlines(table["promised_service"], table["low"], table["high"], color="#1d3557", linewidth=2)
+    axes.plot(table["promised_service"], table["delivered_service"], "o", color="#1d3557", markersize=4)
+    axes.set_xlabel("promised: probability of no stock-out in the cycle")
+    axes.set_ylabel("delivered: share of cycles without one")
+    axes.set_title("Service promised and kept (bars: 90 % interval)", fontsize=9)
+    return figure
