@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from dagster import DagsterEvent, Executor, InitExecutorContext, executor, in_process_executor
+from dagster import DagsterEvent, Executor, ExecutorDefinition, InitExecutorContext, in_process_executor
 
 from orchestration.home import claimed
 from orchestration.resources import read_settings
@@ -37,9 +37,15 @@ class HoldingExecutor(Executor):
             yield from self._inner.execute(plan_context, execution_plan)
 
 
-@executor(name="in_process_holding_the_home", config_schema=in_process_executor.config_schema)
-def holding_home(context: InitExecutorContext) -> Executor:
-    """In one process, one run at a time and home; `inventorybot run` beside it is refused by name."""
+def _holding(context: InitExecutorContext) -> Executor:
     inner = in_process_executor.executor_creation_fn
     assert inner is not None
     return HoldingExecutor(inner(context), WAIT_SECONDS)
+
+
+holding_home = ExecutorDefinition(
+    name="in_process_holding_the_home",
+    config_schema=in_process_executor.config_schema.as_field(),
+    executor_creation_fn=_holding,
+    description="One process, one run at a time on a home; `inventorybot run` beside it is refused by name.",
+)

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 from dagster import (
     DagsterInstance,
-    Executor,
-    InitExecutorContext,
+    ExecutorDefinition,
     OpExecutionContext,
     execute_job,
-    executor,
     in_process_executor,
     job,
     op,
@@ -23,11 +21,11 @@ from orchestration.executor import HoldingExecutor, holding_home
 from orchestration.home import HomeError, claimed, is_claimed
 from orchestration.resources import read_settings
 
-
-@executor(name="impatient", config_schema=in_process_executor.config_schema)
-def impatient(context: InitExecutorContext) -> Executor:
-    assert in_process_executor.executor_creation_fn is not None
-    return HoldingExecutor(in_process_executor.executor_creation_fn(context), 0.2)
+impatient = ExecutorDefinition(
+    name="impatient",
+    config_schema=in_process_executor.config_schema.as_field(),
+    executor_creation_fn=lambda context: HoldingExecutor(in_process_executor.executor_creation_fn(context), 0.2),
+)
 
 
 @op
