@@ -104,7 +104,7 @@ def measured(work: Callable[[], None]) -> Cost:
         try:
             work()
             code = 0
-        except BaseException:
+        except (Exception, SystemExit):  # noqa: BLE001  told here, and the parent ends
             traceback.print_exc()
         finally:
             os._exit(code)
@@ -248,7 +248,8 @@ def bench(rows: int, folder: Path) -> tuple[list[str], Cost]:
         *(cost.row(f"first {name}", rows) for name, cost in first.items()),
         *(cost.row(f"one day, {name}", DAY_ROWS) for name, cost in day.items()),
         f"  CSV to marts / bare: {to_marts.cpu / simple.cpu:.2f} of processor time,"
-        f" {to_marts.wall / simple.wall:.2f} of wall time; ingest alone {first['ingest'].cpu / simple.cpu:.2f}; peak {to_marts.peak:.2f} GB",
+        f" {to_marts.wall / simple.wall:.2f} of wall time; ingest alone {first['ingest'].cpu / simple.cpu:.2f};"
+        f" peak {to_marts.peak:.2f} GB",
         "",
     ]
     return lines, whole_day
