@@ -3,12 +3,15 @@
 Belongs here: when they run and what is told of them. Does not: the recipes (ml/), the gate of the candidate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.child_process import run_in_child
-from orchestration.frames import demand_history, items
+from orchestration.frames import demand_history, items, protection_horizon
 from orchestration.settings import Settings
+from orchestration.training import Trained
+from orchestration.trainings import SPANS_DAYS, train_demand_forecast
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +35,32 @@ class Challenge:
     verdict: "pd.DataFrame"
     figures: dict[str, Any]
     tables: "dict[str, pd.DataFrame]"
+
+
+def train_beside_challengers(settings: Settings, folder: Path, champion: Path | None) -> Trained:
+    """Train the demand forecast; where there is a champion already, tell how the challengers did as well.
+
+    The first training of a home, which a person waits for, goes without them.
+
+    Args:
+        settings: of the home.
+        folder: as `train_demand_forecast`.
+        champion: as `train_demand_forecast`.
+    """
+    import pandas as pd
+
+    trained = train_demand_forecast(settings, folder, champion)
+    if champion is None:
+        return trained
+    horizon = protection_horizon(settings)
+    spans = [span for span in SPANS_DAYS if span <= horizon]
+    found = challenge(settings, demand_history(settings), horizon, spans)
+    return replace(
+        trained,
+        verdict=pd.concat([trained.verdict, found.verdict], ignore_index=True),
+        figures={**trained.figures, **found.figures},
+        tables={**trained.tables, **found.tables},
+    )
 
 
 def challenge(settings: Settings, demand: "pd.DataFrame", horizon: int, spans: list[int]) -> Challenge:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from small_marts import small_home
 
-from orchestration.challengers import challenge
+from orchestration.challengers import challenge, train_beside_challengers
 from orchestration.frames import demand_history
 
 
@@ -29,3 +29,14 @@ def test_every_challenger_is_told_beside_the_booster_and_none_blocks(tmp_path: P
     assert {"44 series: pinball over network, all", "44 series: wrmsse over ets, all"} <= criteria
     assert "44 series: pinball of 7-period sums over tsb, all" in criteria
     assert found.figures["challengers_by_lag"].startswith(b"\x89PNG")
+
+
+@pytest.mark.deep
+def test_the_second_training_tells_of_the_challengers_and_the_first_does_not(tmp_path: Path) -> None:
+    home = small_home(tmp_path / "home", days=170, series=44)
+    first = train_beside_challengers(home, tmp_path / "first", None)
+    second = train_beside_challengers(home, tmp_path / "second", tmp_path / "first")
+    assert "challengers" not in first.tables
+    assert "challengers" in second.tables
+    assert second.verdict["criterion"].str.endswith("wrmsse over network, all").sum() == 1
+    assert second.verdict.loc[second.verdict["criterion"].str.contains("network"), "passed"].all()

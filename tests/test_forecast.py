@@ -205,6 +205,24 @@ def test_short_all_zero_and_gappy_series_are_forecast(values, freq):
     assert 0 <= frame["mean_units"].max() <= 3 * max(known.max(), 0.5)
 
 
+@pytest.mark.parametrize(
+    ("freq", "start", "periods", "year", "horizon"),
+    [("W-MON", "2021-01-04", 156, 52, 8), ("MS", "2019-01-01", 60, 12, 6)],
+)
+def test_weekly_and_monthly_panels_repeat_their_year(freq, start, periods, year, horizon):
+    generator = np.random.default_rng(0)
+    level = generator.uniform(5.0, 60.0, (30, 1))
+    season = 1.0 + 0.6 * np.sin(2 * np.pi * np.arange(periods + horizon) / year)
+    keys = pd.DataFrame({"sku": [f"p{number:02d}" for number in range(30)], "location_id": "x"})
+    panel = keys.merge(pd.DataFrame({"period_start": pd.date_range(start, periods=periods, freq=freq)}), how="cross")
+    panel["demand_units"] = generator.poisson(level * season[:periods]).reshape(-1).astype(float)
+    frame = train(panel, freq=freq, horizon=horizon, settings=SMALL).predict(panel)
+    assert frame["period_start"].min() == panel["period_start"].max() + pd.tseries.frequencies.to_offset(freq)
+    coming = level * season[periods:]
+    error = np.abs(frame["mean_units"].to_numpy().reshape(30, horizon) - coming).sum() / coming.sum()
+    assert error < 0.6 * np.abs(level - coming).sum() / coming.sum()
+
+
 def test_a_series_that_never_sold_is_forecast_near_zero(demand):
     dead = demand[demand["sku"] == "p00"].assign(sku="dead", demand_units=0.0)
     both = pd.concat([demand, dead])
@@ -340,7 +358,8 @@ def test_rare_demand_is_forecast_as_often_as_it_comes_and_its_sums_hold_what_the
     panel = keys.merge(pd.DataFrame({"period_start": pd.date_range("2024-01-01", periods=days)}), how="cross")
     panel["demand_units"] = units.reshape(-1).astype(float)
     past = panel[panel["period_start"] < pd.Timestamp("2024-01-01") + pd.Timedelta(days=days - 28)]
-    _, paths = next(train(past, freq="D", horizon=28).sample_paths(past, 200))
+    settings = Settings(mean_rows=40_000, spread_rows=20_000, rounds=40, spread_rounds=20, spread_rate=0.3)
+    _, paths = next(train(past, freq="D", horizon=28, settings=settings).sample_paths(past, 200))
     assert paths.mean() == pytest.approx(0.64, rel=0.15)
     assert (paths > 0).mean() == pytest.approx(0.08, rel=0.2)
     sums, wanted = np.sort(paths.sum(axis=2), axis=1), units[:, -28:].sum(axis=1)

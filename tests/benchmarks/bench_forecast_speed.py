@@ -151,6 +151,8 @@ def scale(series: int = 30_000, days: int = 730) -> None:
                 "location_id": "depot",
                 "period_start": np.tile(pd.date_range("2023-01-01", periods=days).to_numpy(), count),
                 "demand_units": units.reshape(-1),
+                "is_in_stock": generator.random(units.size) > 0.02,
+                "is_promotion": (generator.random(units.size) < 0.05).astype(np.float32),
             }
         )
         clock = time.perf_counter()
