@@ -6,6 +6,7 @@ Belongs here: what these commands read, call and print. Does not: what they do t
 import getpass
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -254,6 +255,13 @@ def discard(references: tuple[str, ...], reason: str, author: str) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="JSON file with settings of librdkafka, as for TLS and SASL.",
 )
+@click.option(
+    "--go-on-at",
+    "positions",
+    multiple=True,
+    metavar="TOPIC/PARTITION@OFFSET",
+    help="Go on there, also backwards: after messages were lost, or the topic was made anew. May be given again.",
+)
 @click.option("--connect-seconds", type=click.FloatRange(0.1), default=15.0, show_default=True, help="To wait for it.")
 @click.option("--report-seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Between reports.")
 def stream(
@@ -263,6 +271,7 @@ def stream(
     door: str,
     batch_messages: int,
     client_settings: Path | None,
+    positions: tuple[str, ...],
     connect_seconds: float,
     report_seconds: float,
 ) -> None:
@@ -273,6 +282,7 @@ def stream(
     with _told() as settings:
         settings.home.mkdir(parents=True, exist_ok=True)
         Store.migrate(settings.store_url)
+        _go_on_at(settings, door, positions)
         schema = settings.home / _SCHEMA_FILE
         beside = schema.with_suffix(f".{os.getpid()}")
         beside.write_text(json.dumps(movement_json_schema(load_contract()), indent=2), encoding="utf-8")
@@ -291,6 +301,22 @@ def stream(
         ],
         os.environ | {"INVENTORYBOT_STORE_URL": settings.store_url},
     )
+
+
+def _go_on_at(settings: Settings, door: str, positions: Sequence[str]) -> None:
+    """Set from which offset each partition goes on; refuses all where one is no position."""
+    found = [re.fullmatch(r"(?P<topic>[\w.-]+)/(?P<partition>\d+)@(?P<offset>\d+)", text) for text in positions]
+    wrong = [text for text, match in zip(positions, found, strict=True) if match is None]
+    if wrong:
+        raise click.UsageError(
+            f"--go-on-at {wrong[0]!r} is no position: write TOPIC/PARTITION@OFFSET, as in sales/0@17"
+        )
+    with _store(settings) as store:
+        for match in filter(None, found):
+            topic, partition, offset = match["topic"], int(match["partition"]), int(match["offset"])
+            before = store.offsets(door).get((topic, partition), "the beginning")
+            store.reset_offset(door, topic, partition, offset)
+            click.echo(f"{topic}/{partition} goes on at offset {offset} (before: {before})")
 
 
 def _has_store(settings: Settings) -> bool:

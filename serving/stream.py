@@ -317,8 +317,8 @@ class StreamConsumer:
         topic, partition = key
         return (
             f"Partition {partition} of topic {topic!r} should go on at offset {offset}, and {holds}: messages were "
-            "deleted before they were read, or the topic was made anew. Find out what is missing; then set the offset "
-            "from which to go on with `Store.reset_offset`."
+            "deleted before they were read, or the topic was made anew. Find out what is missing; then say where to go "
+            f"on: `inventorybot stream ... --go-on-at {topic}/{partition}@OFFSET`."
         )
 
     def _take(self, consumer: Consumer, messages: Sequence["Message[bytes, bytes]"]) -> None:

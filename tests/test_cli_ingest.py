@@ -385,3 +385,25 @@ def test_a_password_in_the_address_of_the_store_is_no_argument(home: Home, monke
     arguments, surroundings = started[0]
     assert not any(str(home.folder / "online_store") in argument for argument in arguments)
     assert surroundings["INVENTORYBOT_STORE_URL"] == home.url
+
+
+def test_after_lost_messages_the_stream_is_told_where_to_go_on(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "execve", lambda *_: None)
+    with Store.open(home.url) as store:
+        store.append([], source="stream", offsets={("sales", 1): 50})
+    given = ["stream", "--bootstrap-servers", "a:1", "--topic", "sales"]
+    assert "sales/1 goes on at offset 7 (before: 50)" in home.succeed(*given, "--go-on-at", "sales/1@7")
+    with Store.open(home.url) as store:
+        assert store.offsets("stream") == {("sales", 1): 7}
+    assert "is no position: write TOPIC/PARTITION@OFFSET" in home.command(*given, "--go-on-at", "sales:1").output
+
+
+@pytest.mark.parametrize("command", [("quarantine", "list"), ("sources", "list")])
+def test_a_database_that_cannot_be_reached_is_told_without_its_password(
+    home: Home, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("INVENTORYBOT_STORE_URL", "postgresql://ann:hidden@127.0.0.1:1/stock")
+    result = home.command(*command)
+    assert result.exit_code == 1
+    assert "ann:***@127.0.0.1:1/stock does not answer" in result.output
+    assert "hidden" not in result.output

@@ -9,6 +9,7 @@ from uuid import uuid4
 import duckdb
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from orchestration.ingest.arrivals import ArrivalReport, ingest_table
 from orchestration.ingest.errors import SourceUnavailable
@@ -105,3 +106,19 @@ def test_a_source_is_not_written_to(table):
     assert not try_source(SqlSource(**{**vars(source(table)), "query": f"delete from {table} returning *"})).works
     with psycopg.connect(os.environ["POSTGRES_URL"]) as connection:
         assert connection.execute(f"select count(*) from {table}").fetchall() == [(1,)]
+
+
+def test_revoked_rights_are_told_and_the_password_is_not(table, tmp_path):
+    role = f"reader_{uuid4().hex[:8]}"
+    url = make_url(os.environ["POSTGRES_URL"]).set(username=role, password="hidden").render_as_string(False)
+    with psycopg.connect(os.environ["POSTGRES_URL"], autocommit=True) as connection:
+        connection.execute(f"create role {role} login password 'hidden'; grant select on {table} to {role}")
+        sell(table, 1)
+        assert ingest(tmp_path, source(table, url=url)).rows.accepted == 1
+        connection.execute(f"revoke select on {table} from {role}")
+        (refused,) = ingest(tmp_path, source(table, url=url), hour=2).unavailable
+        connection.execute(f"drop role {role}")
+        (gone,) = ingest(tmp_path, source(table, url=url), hour=3).unavailable
+    assert "permission denied" in refused
+    assert "does not exist" in gone
+    assert "hidden" not in refused + gone

@@ -229,6 +229,21 @@ def test_trying_a_source_without_rows_says_so(database):
     assert (trial.works, trial.message) == (True, "works, and has no rows")
 
 
+def test_trying_a_source_names_the_columns_that_are_left_out(database):
+    trial = try_source(database.source(query="select *, 'red' as colour from movements"))
+    assert (trial.works, trial.message) == (
+        True,
+        "works, and has no rows; columns that are not part of the contract are left out: colour",
+    )
+
+
+def test_trying_a_database_that_cannot_be_reached_is_patient(tmp_path):
+    pauses = []
+    source = SqlSource("erp", "stock_movements", "ERP_URL", "select 1", url=f"sqlite:///{tmp_path}/absent/erp.sqlite")
+    assert "cannot be read" in try_source(source, pause=pauses.append).message
+    assert pauses == [0.5, 1.0]
+
+
 def test_trying_a_source_names_the_columns_it_lacks(database):
     trial = try_source(database.source(columns={}))
     assert not trial.works

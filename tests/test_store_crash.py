@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from serving.store import Store, StoreError, StoreNotEmpty, fold
+from serving.store import Store, StoreError, StoreNotEmpty, StoreUnavailable, fold
 
 START = datetime(2011, 3, 1, tzinfo=UTC)
 
@@ -170,6 +170,23 @@ def test_two_users_posting_at_once_both_get_through(url):
     with Store.open(url) as store:
         assert store.head()[0] == 50
         assert store.verify().is_whole
+
+
+def test_a_disk_that_takes_no_more_is_told_and_leaves_the_store_whole(url, tmp_path):
+    made = stream(seed=0, batches=2, size=300)
+    with Store.open(url) as store:
+        store.append(made[0], source="stream", offsets={("t", 0): 1})
+        engine = store._database.engine
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count=1"))
+        engine.dispose()
+        with pytest.raises(StoreUnavailable, match=r"database or disk is full.*has space"):
+            store.append(made[1], source="stream", offsets={("t", 0): 2})
+    with Store.open(url) as store:
+        assert store.head()[0] == 300
+        assert store.offsets("stream") == {("t", 0): 1}
+        assert store.verify().is_whole
+        store.append(made[1], source="stream", offsets={("t", 0): 2})
+        assert store.head()[0] == 600
 
 
 def test_a_backup_under_writes_is_a_whole_store(store, tmp_path):

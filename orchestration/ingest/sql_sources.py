@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -45,6 +45,7 @@ _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_80
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?")
 _SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_Read = TypeVar("_Read")
 _KNOWN_OPTIONS = {"name", "table", "url", "query", "from", "cursor", "overlap", "columns"}
 
 
@@ -178,10 +179,23 @@ def pull(
         SourceUnavailable: URL missing, database unreachable after three attempts, query refused, cursor column
             missing. Messages never hold the password.
     """
+    return _patiently(lambda: _pull_once(source, path, since), pause)
+
+
+def try_source(source: SqlSource, *, pause: Callable[[float], None] = time.sleep) -> SourceTrial:
+    """Read the first rows of a source and compare its columns with the contract."""
+    try:
+        return _patiently(lambda: _try_once(source), pause)
+    except SourceUnavailable as error:
+        return SourceTrial(source, False, str(error))
+
+
+def _patiently(read: Callable[[], _Read], pause: Callable[[float], None]) -> _Read:
+    """Read, and try again with growing pauses what may pass by itself."""
     attempt = 1
     while True:
         try:
-            return _pull_once(source, path, since)
+            return read()
         except SourceUnavailable as error:
             if attempt == _ATTEMPTS or not error.may_pass:
                 raise
@@ -189,29 +203,21 @@ def pull(
         attempt += 1
 
 
-def try_source(source: SqlSource) -> SourceTrial:
-    """Read the first rows of a source and compare its columns with the contract."""
-    rows = 0
-    try:
-        for batch in _batches(source, source.query, None):
-            names = _renamed(source, batch.schema.names)
-            lacking = [
-                column.name
-                for column in table_named(source.table).columns
-                if column.must_be_present and column.name not in names
-            ]
-            if lacking:
-                found = ", ".join(batch.schema.names)
-                message = f"lacks {', '.join(lacking)}; the query has {found}: map them under columns"
-                return SourceTrial(source, False, message)
-            if source.cursor is not None and source.cursor not in batch.schema.names:
-                return SourceTrial(source, False, f"the query has no column {source.cursor!r} to be the cursor")
-            rows += batch.num_rows
-            if rows:
-                break
-    except SourceUnavailable as error:
-        return SourceTrial(source, False, str(error))
-    return SourceTrial(source, True, "works" if rows else "works, and has no rows")
+def _try_once(source: SqlSource) -> SourceTrial:
+    table = table_named(source.table)
+    first = next((batch for batch in _batches(source, source.query, None) if batch.num_rows), None)
+    names = first.schema.names if first is not None else next(_batches(source, source.query, None)).schema.names
+    kept = _renamed(source, names)
+    lacking = [column.name for column in table.columns if column.must_be_present and column.name not in kept]
+    if lacking:
+        message = f"lacks {', '.join(lacking)}; the query has {', '.join(names)}: map them under columns"
+        return SourceTrial(source, False, message)
+    if source.cursor is not None and source.cursor not in names:
+        return SourceTrial(source, False, f"the query has no column {source.cursor!r} to be the cursor")
+    told = ["works"] if first is not None else ["works, and has no rows"]
+    strangers = [name for name in kept if name not in table.column_names]
+    told += [f"columns that are not part of the contract are left out: {', '.join(strangers)}"] if strangers else []
+    return SourceTrial(source, True, "; ".join(told))
 
 
 def _pull_once(source: SqlSource, path: Path, since: str | None) -> str | None:
