@@ -9,6 +9,8 @@ loop that consumes, reads the JSON and inserts, batch for batch.
 import argparse
 import gc
 import json
+import os
+import platform
 import random
 import sqlite3
 import statistics
@@ -20,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -33,6 +36,7 @@ from serving.stream import MovementSchema, StreamConsumer, StreamSettings, Strea
 
 BATCH_ROWS = 1_000
 START = datetime(2011, 1, 1, tzinfo=UTC)
+RESULTS = Path(__file__).parent / "results" / "store.txt"
 
 
 def batches(number: int, seed: int) -> list[list[dict[str, Any]]]:
@@ -241,7 +245,7 @@ def our_stream_seconds(address: str, topic: str, path: Path, number: int) -> flo
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the figures and keep them in results/store.txt."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=200, help="batches of 1,000 on each side")
     parser.add_argument("--rounds", type=int, default=20, help="the batches are parted in so many alternating rounds")
@@ -249,39 +253,62 @@ def main() -> None:
     # The mock broker keeps 5 MiB of a partition and drops what is older.
     parser.add_argument("--messages", type=int, default=10, help="thousands of messages through the stream")
     parser.add_argument("--folder", help="where the databases are made; a memory disk leaves the fsyncs out")
+    parser.add_argument("--note", default="", help="what to say of the machine, as that others were at work on it")
     arguments = parser.parse_args()
-    made = batches(arguments.batches, seed=0)
-    gc.freeze()
+    told = [
+        f"SQLite {sqlite3.sqlite_version}, SQLAlchemy {version('sqlalchemy')}, confluent-kafka "
+        f"{version('confluent-kafka')}, Python {platform.python_version()}, {os.cpu_count()} cores {arguments.note}",
+        "Ratios of one run; process start-up, connecting and joining the group are left out.",
+        "",
+    ]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        url = f"sqlite:///{folder}/store.sqlite"
-        Store.migrate(url)
-        with Store.open(url) as store:
-            ours, bare = alternated(store, Path(folder), made, arguments.rounds)
-            print(f"append, {arguments.batches} batches of {BATCH_ROWS:,}, median and mean of a batch:")
-            for name, seconds in (("bare executemany", bare), ("Store.append", ours)):
-                middle, mean = statistics.median(seconds) * 1e3, statistics.mean(seconds) * 1e3
-                print(f"  {name:<16} {middle:7.1f} ms {mean:7.1f} ms, {1e6 / middle:10,.0f} rows/s")
-            middle, mean = (of(bare) / of(ours) for of in (statistics.median, statistics.mean))
-            print(f"  ratio            {middle:7.2f}    {mean:7.2f}    (at least 0.50)")
-            print("  (a disk that others keep busy hides the difference: compare with --folder on a memory disk)")
-            again = store_seconds_of_duplicates(store, made[:20])
-            print(f"  all duplicates    {again / 20_000 * 1e6:7.1f} us a row")
-            reads = live_stock_milliseconds(store, 1_000)
-            print("live stock of one item with 100,000 tail events, 1,000 reads:")
-            print(f"  median {reads[500]:.2f} ms, p99 {reads[990]:.2f} ms (under 20 ms)")
-            begin = time.perf_counter()
-            report = store.verify()
-            print(f"verify: {report.events:,} events in {time.perf_counter() - begin:.1f} s, whole: {report.is_whole}")
+        told += [*store_figures(Path(folder), batches(arguments.batches, seed=0), arguments.rounds), ""]
         with broker_at(arguments.bootstrap) as address:
-            topic = f"bench_{uuid4().hex[:8]}"
-            produce(address, topic, batches(arguments.messages, seed=1))
-            number = arguments.messages * BATCH_ROWS
-            bare_stream = bare_stream_seconds(address, topic, Path(folder) / "bare_stream.sqlite", number)
-            our_stream = our_stream_seconds(address, topic, Path(folder) / "stream.sqlite", number)
-            print(f"stream, {number:,} messages from a {'real' if arguments.bootstrap else 'mock'} broker:")
-            print(f"  bare loop         {number / bare_stream:10,.0f} messages/s")
-            print(f"  StreamConsumer    {number / our_stream:10,.0f} messages/s")
-            print(f"  ratio             {bare_stream / our_stream:10.2f} (at least 0.30)")
+            told += stream_figures(Path(folder), address, arguments.messages, arguments.bootstrap is not None)
+    print("\n".join(told))
+    RESULTS.write_text("\n".join(told) + "\n", encoding="utf-8")
+
+
+def store_figures(folder: Path, made: list[list[dict[str, Any]]], rounds: int) -> list[str]:
+    """Return what appending, reading live stock and verifying came to."""
+    gc.freeze()
+    url = f"sqlite:///{folder}/store.sqlite"
+    Store.migrate(url)
+    with Store.open(url) as store:
+        ours, bare = alternated(store, folder, made, rounds)
+        told = [f"append, {len(made)} batches of {BATCH_ROWS:,} on each side, in turns, median and mean of a batch:"]
+        for name, seconds in (("bare executemany", bare), ("Store.append", ours)):
+            middle, mean = statistics.median(seconds) * 1e3, statistics.mean(seconds) * 1e3
+            told.append(f"  {name:<16} {middle:7.1f} ms {mean:7.1f} ms, {1e6 / middle:10,.0f} rows/s")
+        middle, mean = (of(bare) / of(ours) for of in (statistics.median, statistics.mean))
+        again = store_seconds_of_duplicates(store, made[:20])
+        told += [
+            f"  ratio            {middle:7.2f}    {mean:7.2f}    (at least 0.50)",
+            f"  all duplicates    {again / len(made[:20]) / BATCH_ROWS * 1e6:7.1f} us a row",
+        ]
+        reads = live_stock_milliseconds(store, 1_000)
+        begin = time.perf_counter()
+        report = store.verify()
+        return [
+            *told,
+            "live stock of one item with 100,000 tail events, 1,000 reads:",
+            f"  median {reads[500]:.2f} ms, p99 {reads[990]:.2f} ms (under 20 ms)",
+            f"verify: {report.events:,} events in {time.perf_counter() - begin:.1f} s, whole: {report.is_whole}",
+        ]
+
+
+def stream_figures(folder: Path, address: str, thousands: int, is_real: bool) -> list[str]:
+    """Return what reading a topic into the store came to."""
+    topic, number = f"bench_{uuid4().hex[:8]}", thousands * BATCH_ROWS
+    produce(address, topic, batches(thousands, seed=1))
+    bare = bare_stream_seconds(address, topic, folder / "bare_stream.sqlite", number)
+    ours = our_stream_seconds(address, topic, folder / "stream.sqlite", number)
+    return [
+        f"stream, {number:,} messages from {'a real' if is_real else 'librdkafka mock'} broker:",
+        f"  bare loop        {number / bare:10,.0f} messages/s",
+        f"  StreamConsumer   {number / ours:10,.0f} messages/s",
+        f"  ratio            {bare / ours:10.2f} (at least 0.30)",
+    ]
 
 
 def store_seconds_of_duplicates(store: Store, made: list[list[dict[str, Any]]]) -> float:
