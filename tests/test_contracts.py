@@ -8,7 +8,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from click.testing import CliRunner
 
+from orchestration.cli import cli
 from orchestration.ingest.arrivals import Events, ingest_table
 from orchestration.ingest.contracts import (
     CONTRACT_FILE,
@@ -157,3 +159,20 @@ def test_the_schema_is_json():
 def test_the_readme_holds_the_contract_as_it_is():
     readme = (PROJECT_FOLDER / "README.md").read_text(encoding="utf-8")
     assert contract_markdown(load_contract()).strip() in readme
+
+
+@pytest.mark.parametrize(
+    ("form", "made"),
+    [
+        ("markdown", lambda: contract_markdown(load_contract())),
+        ("json-schema", lambda: json.dumps(movement_json_schema(load_contract()), indent=2)),
+    ],
+)
+def test_the_command_prints_the_contract_as_it_is(form, made):
+    assert CliRunner().invoke(cli, ["schema", "--format", form]).output.strip() == made().strip()
+
+
+def test_the_templates_of_a_home_are_the_contract_as_it_is(tmp_path):
+    assert CliRunner().invoke(cli, ["init", str(tmp_path)]).exit_code == 0
+    templates = {path.parent.name: path.read_text() for path in tmp_path.glob("landing/*/*.template")}
+    assert templates == {table.name: template_csv(table) for table in load_contract()}
