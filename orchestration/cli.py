@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -78,12 +79,19 @@ def refresh() -> None:
 
 
 @cli.command()
+@click.argument("from_day", type=click.DateTime(["%Y-%m-%d"]))
+def backfill(from_day: datetime) -> None:
+    """Make the facts of FROM_DAY and every later day anew from the raw arrivals; the content stays the same."""
+    _run_job("refresh_stock", None, rebuild_from=from_day.date().isoformat())
+
+
+@cli.command()
 def train() -> None:
     """Run the job train_models: evaluate and gate every model whose data or code has changed."""
     _run_job("train_models", None)
 
 
-def _run_job(job: str, as_of: str | None) -> None:
+def _run_job(job: str, as_of: str | None, rebuild_from: str | None = None) -> None:
     settings = _settings()
     from orchestration.home import HomeError, claimed
     from orchestration.ingest.errors import ContractError
@@ -97,7 +105,7 @@ def _run_job(job: str, as_of: str | None) -> None:
         with claimed(settings):
             from orchestration.runs import execute
 
-            succeeded = execute(job, log=settings.home / "run.log", as_of=as_of)
+            succeeded = execute(job, log=settings.home / "run.log", as_of=as_of, rebuild_from=rebuild_from)
     except HomeError as error:
         raise click.ClickException(str(error)) from error
     from orchestration.summary import summarise

@@ -11,7 +11,7 @@ from orchestration.automation import LAUNCHED_BY_COMMAND
 from orchestration.definitions import build_defs
 
 
-def execute(job: str, *, log: Path, as_of: str | None = None) -> bool:
+def execute(job: str, *, log: Path, as_of: str | None = None, rebuild_from: str | None = None) -> bool:
     """Execute a job of the definitions; return whether it succeeded.
 
     The caller holds the home (`orchestration.home.claimed`), so a run that a command left unfinished is dead: it is
@@ -21,6 +21,7 @@ def execute(job: str, *, log: Path, as_of: str | None = None) -> bool:
         job: name of the job, `daily_restock` or `train_models`.
         log: file that takes what dbt and other libraries print.
         as_of: business day, ISO; None = last complete day in the data.
+        rebuild_from: first day of a backfill, ISO; None = only what changed is made anew.
     """
     # dbt tells every step on the standard output; that is for its log, the progress is for people.
     with DagsterInstance.get() as instance, log.open("w") as file, redirect_stdout(file):
@@ -29,16 +30,21 @@ def execute(job: str, *, log: Path, as_of: str | None = None) -> bool:
             build_defs()
             .resolve_job_def(job)
             .execute_in_process(
-                run_config=_run_config(as_of), instance=instance, raise_on_error=False, tags=LAUNCHED_BY_COMMAND
+                run_config=_run_config(as_of, rebuild_from),
+                instance=instance,
+                raise_on_error=False,
+                tags=LAUNCHED_BY_COMMAND,
             )
         )
     return result.success
 
 
-def _run_config(as_of: str | None) -> dict[str, Any]:
+def _run_config(as_of: str | None, rebuild_from: str | None) -> dict[str, Any]:
     config: dict[str, Any] = {"loggers": {"progress": {}}}
-    if as_of:
-        config["ops"] = {"marts": {"config": {"as_of": date.fromisoformat(as_of).isoformat()}}}
+    given = {"as_of": as_of, "rebuild_from": rebuild_from}
+    days = {name: date.fromisoformat(day).isoformat() for name, day in given.items() if day}
+    if days:
+        config["ops"] = {"marts": {"config": days}}
     return config
 
 

@@ -31,6 +31,7 @@ class Build:
         fence: token under which this run may publish.
         code: fingerprint of the dbt project.
         running_day: whether stock and orders count what is known of the day after the business day.
+        rebuild_from: first day of a backfill, ISO; None = only what changed is made anew.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class Build:
     fence: int
     code: str
     running_day: bool = False
+    rebuild_from: str | None = None
 
     @property
     def as_of_date(self) -> date:
@@ -55,13 +57,14 @@ class Build:
     def dbt_vars(self) -> str:
         """The variables of dbt, as its command line takes them."""
         told = {"as_of": self.as_of, "ingested_until": self.ingested_until, "running_day": self.running_day}
-        return json.dumps(told)
+        return json.dumps(told | ({"rebuild_from": self.rebuild_from} if self.rebuild_from else {}))
 
 
-def begin_build(*, run_id: str, as_of: date, fence: int, running_day: bool) -> Build:
+def begin_build(*, run_id: str, as_of: date, fence: int, running_day: bool, rebuild_from: date | None = None) -> Build:
     """Return a build that counts everything that has arrived by now."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return Build(run_id, as_of.isoformat(), now, fence, code_fingerprint("dbt_project"), running_day)
+    rebuilt = rebuild_from.isoformat() if rebuild_from else None
+    return Build(run_id, as_of.isoformat(), now, fence, code_fingerprint("dbt_project"), running_day, rebuilt)
 
 
 def needs_full_refresh(settings: Settings, build: Build) -> bool:

@@ -35,6 +35,9 @@ class BuildConfig(Config):
     as_of: str | None = Field(
         None, description="Business day, as in 2011-12-08; default: last complete day in the data"
     )
+    rebuild_from: str | None = Field(
+        None, description="First day of a backfill: facts from it on are made anew; default: only what changed"
+    )
 
 
 @dbt_assets(manifest=MANIFEST, select="staging intermediate marts", name="marts", pool=POOL)
@@ -47,7 +50,10 @@ def warehouse_marts(
     as_of = given or last_complete_day(settings.raw)
     fence = store.open().claim(EPOCH, context.run_id, {"job": context.job_name})
     # A day that is given is looked back at as it ended; the latest one is lived in.
-    build = begin_build(run_id=context.run_id, as_of=as_of, fence=fence, running_day=given is None)
+    rebuild_from = date.fromisoformat(config.rebuild_from) if config.rebuild_from else None
+    build = begin_build(
+        run_id=context.run_id, as_of=as_of, fence=fence, running_day=given is None, rebuild_from=rebuild_from
+    )
     yield from _build(context, settings, dbt, build, full_refresh=needs_full_refresh(settings, build))
 
 

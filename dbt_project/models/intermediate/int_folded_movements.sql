@@ -3,7 +3,7 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
-        pre_hook="{{ forget_changed_movements() }}"
+        pre_hook=["{{ forget_days_to_rebuild() }}", "{{ forget_changed_movements() }}"]
     )
 }}
 
