@@ -117,9 +117,10 @@ def calibration_of_sums(sums: pd.DataFrame, recipe: str) -> Figure:
 
 def _calibration_bars(axes: Axes, shares: pd.DataFrame) -> None:
     axes.plot([0, 1], [0, 1], color=PALE, linewidth=1)
-    axes.vlines(shares["level"], shares["below"], shares["upto"], color=ACCENT, linewidth=4, alpha=0.7)
-    outside = shares[shares["gap"].abs() > 0.02]
-    axes.vlines(outside["level"], outside["below"], outside["upto"], color="#c1121f", linewidth=4)
+    color = np.where(shares["gap"].abs() > 0.02, "#c1121f", ACCENT).tolist()
+    axes.vlines(shares["level"], shares["below"], shares["upto"], color=color, linewidth=4, alpha=0.7)
+    # A sum that never meets its quantile exactly has no bar, only its middle.
+    axes.scatter(shares["level"], (shares["below"] + shares["upto"]) / 2, color=color, marker="_", s=40)
 
 
 def error_by_lag(horizons: pd.DataFrame) -> Figure:
