@@ -159,6 +159,20 @@ def test_fencing_holds_between_processes(url):
             one.advance("generation", early, "wh_1")
 
 
+def test_published_movements_of_other_doors_join_the_live_stock(store):
+    at = {"sku": "MUG", "location_id": "NORTH", "movement_type": "receipt", "quantity_units": 5, "line": 1}
+    store.append([{**at, "source": "api", "document": "a", "occurred_at": START}], source="api")
+    published = {**at, "on_hand_units": 10, "counted_at": None, "last_occurred_at": START + timedelta(hours=2)}
+    cup = {**published, "sku": "cup"}
+    assert store.rebase_stock([published, cup]) == 2
+    count = {**at, "source": "api", "document": "c", "movement_type": "count", "quantity_units": 3}
+    store.append([{**count, "occurred_at": START + timedelta(hours=1)}], source="api")
+    assert not store.live_stock("MUG", "NORTH").is_settled
+    assert store.rebase_stock([published], units_after=lambda *_: 4) == 1
+    live = store.live_stock("MUG", "NORTH")
+    assert (live.on_hand_units, live.is_settled, store.live_stock("cup", "NORTH")) == (7, True, None)
+
+
 def test_two_runs_at_once_make_one_proposal(url):
     Store.migrate(url)
     line = {"sku": "MUG", "location_id": "NORTH", "supplier_id": "ACME", "order_units": 48}
