@@ -88,15 +88,19 @@ def _outside(raw: Path, ingested_until: datetime, store: "Store") -> Iterator[_O
             create view corrected as
             select source, document, line, max(revision) as revision
             from arrived where revision > 0 group by source, document, line;
+            create table in_ledger (source varchar, document varchar, line integer);
             create view outside as
             select arrived.*
-            from arrived left join corrected using (source, document, line)
+            from arrived
+            anti join in_ledger using (source, document, line)
+            left join corrected using (source, document, line)
             where arrived.source_file <> '{ONLINE_STORE}'
                 and (corrected.revision is null or arrived.revision = corrected.revision)
                 and sku in (select sku from read_parquet('{raw}/products/*/accepted.parquet'))
                 and location_id in (select location_id from read_parquet('{raw}/locations/*/accepted.parquet'));
             create table counted (sku varchar, location_id varchar)
         """)
+        _leave_out_what_the_ledger_holds(connection, store)
         # A late count of the ledger asks for what came after it; one pass over the batches serves all such items.
         if counted:
             connection.executemany("insert into counted values (?, ?)", sorted(counted))
@@ -104,3 +108,20 @@ def _outside(raw: Path, ingested_until: datetime, store: "Store") -> Iterator[_O
             "create table counted_items as select * from outside semi join counted using (sku, location_id)"
         )
         yield _Outside(connection, counted)
+
+
+def _leave_out_what_the_ledger_holds(connection: duckdb.DuckDBPyConnection, store: "Store") -> None:
+    """Note the lines that came by files and by events: those of a source that was handed over and told again.
+
+    The warehouse takes such a line once, as a duplicate or a correction; the ledger holds it already.
+    """
+    by_event = {source for source, door in store.authorities().items() if door == ONLINE_STORE}
+    found = connection.execute(f"select distinct source from arrived where source_file <> '{ONLINE_STORE}'").fetchall()
+    handed_over = by_event & {source for (source,) in found}
+    if not handed_over:
+        return
+    for batch in store.events_since(0):
+        lines = zip(*(batch.columns[name] for name in ("source", "document", "line")), strict=True)
+        told_again = [line for line in lines if line[0] in handed_over]
+        if told_again:
+            connection.executemany("insert into in_ledger values (?, ?, ?)", told_again)

@@ -1,0 +1,86 @@
+"""Live stock of a home with files and events; test_warehouse holds it to the published fold."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from orchestration.ingest.arrivals import ingest_table
+from orchestration.ingest.online import claims_of, events_behind
+from orchestration.live_stock import rebase_live_stock
+from serving.store import Store
+
+ARRIVED = datetime(2026, 11, 23, 6, tzinfo=UTC)
+MOVEMENTS = "source,document,line,occurred_at,sku,location_id,movement_type,quantity_units\n"
+EVENT = {
+    "source": "pos",
+    "document": "1",
+    "line": 1,
+    "occurred_at": "2011-12-01T10:00:00Z",
+    "sku": "A",
+    "location_id": "N",
+    "movement_type": "receipt",
+    "quantity_units": 5,
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    Store.migrate(url)
+    with Store.open(url) as store:
+        yield store
+
+
+def taken_in(folder: Path, store: Store) -> None:
+    """Take in what has arrived, and let live stock stand on it."""
+    landing, raw = folder / "landing", folder / "raw"
+    for table in ("products", "locations", "stock_movements"):
+        events = events_behind(store, raw) if table == "stock_movements" else None
+        options = {"landing": landing, "raw": raw, "ingested_at": ARRIVED, "settle_seconds": 0}
+        ingest_table(table, events=events, claim=claims_of(store), **options)
+    rebase_live_stock(raw, datetime(2027, 1, 1, tzinfo=UTC), store)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    files = {
+        "products": "sku,product_name,category,unit_cost,unit_price\nA,A,c,1,2\nB,B,c,1,2\n",
+        "locations": "location_id,location_name,location_type,country,time_zone\nN,N,store,GB,Europe/London\n",
+        "stock_movements": MOVEMENTS + ",".join(map(str, EVENT.values())) + "\n",
+    }
+    for table, text in files.items():
+        (tmp_path / "landing" / table).mkdir(parents=True)
+        (tmp_path / "landing" / table / "a.csv").write_text(text)
+    return tmp_path
+
+
+def test_while_the_ledger_is_empty_nothing_is_kept(home: Path, store: Store) -> None:
+    taken_in(home, store)
+    assert store.live_stocks() == []
+
+
+def test_files_and_events_add_up(home: Path, store: Store) -> None:
+    store.append([{**EVENT, "source": "app"}, {**EVENT, "source": "app", "document": "2", "sku": "B"}], source="api")
+    taken_in(home, store)
+    assert [(item.sku, item.on_hand_units) for item in store.live_stocks()] == [("A", 10), ("B", 5)]
+
+
+def test_what_a_handed_over_source_tells_again_counts_once(home: Path, store: Store) -> None:
+    taken_in(home, store)
+    store.take_authority("pos", "online_store", hand_over=True)
+    store.append([EVENT, {**EVENT, "document": "2"}], source="stream")
+    taken_in(home, store)
+    (item,) = store.live_stocks()
+    assert item.on_hand_units == 10
+
+
+def test_a_correction_by_a_handed_over_source_replaces_the_line_of_the_file(home: Path, store: Store) -> None:
+    taken_in(home, store)
+    store.take_authority("pos", "online_store", hand_over=True)
+    store.append([{**EVENT, "revision": 1, "quantity_units": Decimal(3)}], source="stream")
+    taken_in(home, store)
+    (item,) = store.live_stocks()
+    assert item.on_hand_units == 3
