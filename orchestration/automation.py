@@ -3,7 +3,7 @@
 The daily job predicts and decides; what arrives in between takes the fast path; the weekly job evaluates and trains.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from dagster import (
     AssetKey,
@@ -25,9 +25,12 @@ from dagster import (
 
 from orchestration.home import is_claimed
 from orchestration.ingest.waiting import Waiting, look_around
-from orchestration.notifications import RunFailure, notify_all
+from orchestration.notifications import RunFailure, StreamLag, notify_all
 from orchestration.publication import current_manifest
 from orchestration.resources import HomeResource, NotifierResource, StoreResource
+
+LONGEST_LAG = timedelta(minutes=15)
+"""How long an event may wait to be published before people are told."""
 
 LAUNCHED_BY_COMMAND = {"inventorybot/launched_by": "command"}
 """Tag of runs that `inventorybot run` and `train` execute in their own process."""
@@ -127,6 +130,34 @@ def arrivals(context: SensorEvaluationContext, home: HomeResource, store: StoreR
 def _told(waiting: Waiting) -> str:
     files = ", ".join(waiting.files[:5]) + (", ..." if len(waiting.files) > 5 else "")
     return "; ".join(filter(None, [files, f"{waiting.events:,} events" if waiting.events else ""]))
+
+
+@sensor(
+    name="stream_lag",
+    minimum_interval_seconds=60,
+    default_status=DefaultSensorStatus.RUNNING,
+    description=(
+        "Tells those whom run_failures tells when events of the online store have waited to be published for longer"
+        " than a quarter of an hour; once for each standstill."
+    ),
+)
+def stream_lag(
+    context: SensorEvaluationContext, home: HomeResource, store: StoreResource, notifier: NotifierResource
+) -> SkipReason:
+    """Hold the head of the ledger against what the current generation counts; the cursor is the standstill told."""
+    settings, now = home.settings(), datetime.now(UTC)
+    manifest = current_manifest(settings.published)
+    published = manifest["ledger"]["sequence"] if manifest else 0
+    with store.open() as opened:
+        head, _ = opened.head()
+        since = opened.waiting_since(published)
+    if since is None:
+        return SkipReason("every event is published")
+    lag = StreamLag(str(settings.home), head - published, since, now)
+    if now - since > LONGEST_LAG and context.cursor != since.isoformat():
+        notify_all(notifier.notifiers(), lag)
+        context.update_cursor(since.isoformat())
+    return SkipReason(lag.title.removeprefix("InventoryBot: "))
 
 
 @run_failure_sensor(

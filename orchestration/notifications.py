@@ -1,4 +1,4 @@
-"""Tell people that a run has failed: one interface, a webhook and an e-mail behind it.
+"""Tell people that a run has failed or that events wait: one interface, a webhook and an e-mail behind it.
 
 Belongs here: the message and how it is sent. Does not: when (automation), to whom (resources).
 """
@@ -60,12 +60,77 @@ class RunFailure:
             "The generation published before is still the current one."
         )
 
+    @property
+    def details(self) -> dict[str, object]:
+        """Every field, as JSON takes it."""
+        return {
+            "job": self.job,
+            "run_id": self.run_id,
+            "home": self.home,
+            "failed_at": self.failed_at.isoformat(),
+            "reasons": list(self.reasons),
+        }
+
+
+@dataclass(frozen=True)
+class StreamLag:
+    """Events that have waited too long to be published.
+
+    Attributes:
+        home: home whose events wait.
+        events: how many.
+        waiting_since: when the first of them entered the online store.
+        told_at: instant of the message.
+    """
+
+    home: str
+    events: int
+    waiting_since: datetime
+    told_at: datetime
+
+    @property
+    def title(self) -> str:
+        """One line for a subject."""
+        minutes = int((self.told_at - self.waiting_since).total_seconds() // 60)
+        return f"InventoryBot: {self.events:,} events wait to be published, for {minutes:,} minutes"
+
+    @property
+    def text(self) -> str:
+        """What people read: what waits, since when, and where to look."""
+        return (
+            f"{self.events:,} events of {self.home} have been in the online store since "
+            f"{self.waiting_since.isoformat(timespec='seconds')} and in no published generation. Nothing is lost; "
+            "recommendations do not know them yet. Look in Dagster whether the sensor `arrivals` is on and why the "
+            "last run of refresh_stock failed."
+        )
+
+    @property
+    def details(self) -> dict[str, object]:
+        """Every field, as JSON takes it."""
+        return {"home": self.home, "events": self.events, "waiting_since": self.waiting_since.isoformat()}
+
+
+class Notice(Protocol):
+    """What people are told."""
+
+    @property
+    def title(self) -> str:
+        """One line for a subject."""
+
+    @property
+    def text(self) -> str:
+        """What people read."""
+
+    @property
+    def details(self) -> dict[str, object]:
+        """Every field, as JSON takes it."""
+
 
 class Notifier(Protocol):
-    """Tells people of a failure."""
+    """Tells people."""
 
-    def notify(self, failure: RunFailure) -> None:
-        """Tell of one failure.
+    def notify(self, notice: Notice) -> None:
+        """Tell of one thing.
 
         Raises:
             NotificationFailed: nobody was told.
@@ -74,7 +139,7 @@ class Notifier(Protocol):
 
 @dataclass(frozen=True)
 class WebhookNotifier:
-    """Posts a failure to a URL as JSON: title and text, which chat services show, and every field.
+    """Posts a notice to a URL as JSON: title and text, which chat services show, and every field.
 
     Attributes:
         url: where to; it often holds a token and is never shown.
@@ -84,17 +149,9 @@ class WebhookNotifier:
     url: str
     pause: Callable[[float], None] = time.sleep
 
-    def notify(self, failure: RunFailure) -> None:
-        """Post one failure; a server that cannot be reached or is at fault is tried three times."""
-        body = {
-            "title": failure.title,
-            "text": f"{failure.title}\n{failure.text}",
-            "job": failure.job,
-            "run_id": failure.run_id,
-            "home": failure.home,
-            "failed_at": failure.failed_at.isoformat(),
-            "reasons": list(failure.reasons),
-        }
+    def notify(self, notice: Notice) -> None:
+        """Post one notice; a server that cannot be reached or is at fault is tried three times."""
+        body = {"title": notice.title, "text": f"{notice.title}\n{notice.text}", **notice.details}
         headers = {"Content-Type": "application/json"}
         request = Request(self.url, json.dumps(body).encode(), headers, method="POST")
         _often(lambda: self._post(request), self.pause)
@@ -117,7 +174,7 @@ class WebhookNotifier:
 
 @dataclass(frozen=True)
 class EmailNotifier:
-    """Sends a failure by e-mail.
+    """Sends a notice by e-mail.
 
     Attributes:
         server: smtp://user:password@host:587 (encrypted where the server can), or smtps://...; never shown.
@@ -131,13 +188,13 @@ class EmailNotifier:
     recipients: tuple[str, ...]
     pause: Callable[[float], None] = time.sleep
 
-    def notify(self, failure: RunFailure) -> None:
-        """Send one failure; a server that cannot be reached is tried three times."""
+    def notify(self, notice: Notice) -> None:
+        """Send one notice; a server that cannot be reached is tried three times."""
         message = EmailMessage()
-        message["Subject"] = failure.title
+        message["Subject"] = notice.title
         message["From"] = self.sender
         message["To"] = ", ".join(self.recipients)
-        message.set_content(failure.text)
+        message.set_content(notice.text)
         _often(lambda: self._send(message), self.pause)
 
     def _send(self, message: EmailMessage) -> None:
@@ -182,7 +239,7 @@ def _often(attempt: Callable[[], None], pause: Callable[[float], None]) -> None:
     return None
 
 
-def notify_all(notifiers: Sequence[Notifier], failure: RunFailure) -> None:
+def notify_all(notifiers: Sequence[Notifier], notice: Notice) -> None:
     """Tell everybody; one who cannot be told does not keep the message from the others.
 
     Raises:
@@ -191,7 +248,7 @@ def notify_all(notifiers: Sequence[Notifier], failure: RunFailure) -> None:
     problems = []
     for notifier in notifiers:
         try:
-            notifier.notify(failure)
+            notifier.notify(notice)
         except NotificationFailed as error:
             problems.append(str(error))
     if problems:

@@ -6,7 +6,7 @@ import os
 import socketserver
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from dagster import (
     op,
 )
 
-from orchestration.automation import LAUNCHED_BY_COMMAND, arrivals, run_failures
+from orchestration import automation
+from orchestration.automation import LAUNCHED_BY_COMMAND, arrivals, run_failures, stream_lag
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.online import events_behind
 from orchestration.notifications import (
@@ -178,6 +179,64 @@ def test_a_run_whose_command_was_killed_holds_nothing_up(home: Home, instance: D
 @job(name="daily_restock")
 def _daily_restock() -> None:
     pass
+
+
+def publish_up_to(home: Home, sequence: int) -> None:
+    """Leave a current generation that counts the events up to a sequence."""
+    published = home.folder / "published"
+    published.mkdir(exist_ok=True)
+    (published / "wh_1.duckdb").touch()
+    (published / "wh_1.json").write_text(json.dumps({"ledger": {"sequence": sequence, "hash": ""}}))
+    (published / "current.duckdb").unlink(missing_ok=True)
+    (published / "current.duckdb").symlink_to("wh_1.duckdb")
+
+
+def test_what_arrives_after_a_publication_takes_the_fast_path(home: Home, instance: DagsterInstance) -> None:
+    home.append("D1")
+    (first,) = home.tick(instance)
+    publish_up_to(home, 0)
+    home.append("D2")
+    (second,) = home.tick(instance)
+    assert (first.job_name, second.job_name) == ("daily_restock", "refresh_stock")
+
+
+def lag_tick(home: Home, instance: DagsterInstance, cursor: str | None) -> tuple[str, str | None]:
+    """Return what the sensor `stream_lag` says and its cursor after."""
+    context = build_sensor_context(
+        instance=instance,
+        cursor=cursor,
+        resources={"home": HomeResource(), "store": StoreResource(url=home.url), "notifier": NotifierResource()},
+    )
+    result = stream_lag(context)
+    assert isinstance(result, SkipReason)
+    return result.skip_message or "", context.cursor
+
+
+def test_events_that_wait_too_long_are_told_once(
+    home: Home, instance: DagsterInstance, webhook: "Webhook", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVENTORYBOT_NOTIFY_WEBHOOK", webhook.url)
+    monkeypatch.setattr(automation, "LONGEST_LAG", timedelta(seconds=-1))
+    home.append("D1")
+    home.append("D2")
+    _, cursor = lag_tick(home, instance, None)
+    lag_tick(home, instance, cursor)
+    assert [told["events"] for told in webhook.posted] == [2]
+
+
+def test_events_that_have_just_come_are_no_lag(
+    home: Home, instance: DagsterInstance, webhook: "Webhook", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVENTORYBOT_NOTIFY_WEBHOOK", webhook.url)
+    home.append("D1")
+    said, _ = lag_tick(home, instance, None)
+    assert (said, webhook.posted) == ("1 events wait to be published, for 0 minutes", [])
+
+
+def test_published_events_are_no_lag(home: Home, instance: DagsterInstance) -> None:
+    home.append("D1")
+    publish_up_to(home, 1)
+    assert lag_tick(home, instance, None)[0] == "every event is published"
 
 
 class Webhook:

@@ -128,7 +128,7 @@ def test_the_checks_of_raw_tables_block(definitions: Definitions) -> None:
 def test_jobs_and_sensors_are_these(definitions: Definitions) -> None:
     assert {job.name for job in definitions.jobs or []} == {"daily_restock", "refresh_stock", "train_models"}
     sensors = {sensor.name: sensor.default_status.value for sensor in definitions.sensors or []}
-    assert sensors == {"arrivals": "STOPPED", "run_failures": "RUNNING"}
+    assert sensors == {"arrivals": "STOPPED", "run_failures": "RUNNING", "stream_lag": "RUNNING"}
 
 
 def test_schedules_ship_stopped(definitions: Definitions) -> None:

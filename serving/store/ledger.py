@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, and_, exc, insert, select, text, tuple_, update
+from sqlalchemy import Connection, and_, exc, func, insert, select, text, tuple_, update
 
 from serving.store import authorities, policies, proposals, quarantine, stock
 from serving.store.database import Database
@@ -549,6 +549,12 @@ def head(connection: Connection) -> tuple[int, str]:
     """Return sequence and chain hash of the last event."""
     row = connection.execute(select(ledger_head.c.sequence, ledger_head.c.chain_hash)).one()
     return row.sequence, row.chain_hash
+
+
+def waiting_since(connection: Connection, sequence: int) -> int | None:
+    """Return when the first event after `sequence` came in, in microseconds; None where the log ends there."""
+    first = select(func.min(batches.c.ingested_at)).where(batches.c.last_sequence > sequence)
+    return connection.execute(first).scalar_one()
 
 
 def movements_since(connection: Connection, sequence: int, limit: int) -> MovementBatch | None:

@@ -12,7 +12,7 @@ from serving.store import authorities, backup, epochs, ledger, policies, proposa
 from serving.store.database import Database
 from serving.store.epochs import Epoch
 from serving.store.errors import StoreError
-from serving.store.events import microseconds
+from serving.store.events import instant, microseconds
 from serving.store.ledger import AppendReport, MovementBatch, Place, Refusal, VerifyReport
 from serving.store.migrate import migrate, require_current
 from serving.store.policies import EffectivePolicy, PolicyOverride
@@ -203,6 +203,12 @@ class Store:
         """Return sequence and chain hash of the last event; (0, zeros) of an empty log."""
         with self._database.read() as connection:
             return ledger.head(connection)
+
+    def waiting_since(self, sequence: int) -> datetime | None:
+        """Return when the first event after `sequence` came in; None where the log ends there."""
+        with self._database.read() as connection:
+            first = ledger.waiting_since(connection, sequence)
+        return None if first is None else instant(first)
 
     def verify(self, anchors: Iterable[tuple[int, str]] = ()) -> VerifyReport:
         """Walk the whole chain and report every event changed, added, removed or cut off.
