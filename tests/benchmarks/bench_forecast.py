@@ -441,13 +441,13 @@ def challenge() -> None:
     if frames is None:
         return
     daily, items, truth = frames
-    chosen = stratified_series(daily, freq="D", most=300)
+    chosen = stratified_series(daily, freq="D", most=200)
     evaluation = evaluate(
         challengers(),
         daily,
         freq="D",
         horizon=28,
-        windows=3,
+        windows=2,
         step=28,
         items=items,
         truth=truth,
@@ -461,7 +461,7 @@ def challenge() -> None:
     report(
         "challengers",
         [
-            f"sample, daily: {len(chosen)} series by class and volume, horizon 28, three windows of true demand;",
+            f"sample, daily: {len(chosen)} series by class and volume, horizon 28, two windows of true demand;",
             "every recipe learns from these series alone",
             "",
             quantile_scores(evaluation).round(4).to_string(index=False),
