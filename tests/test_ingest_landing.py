@@ -15,14 +15,20 @@ from uuid import uuid4
 
 import duckdb
 import pytest
+from dagster import ExecuteInProcessResult, materialize
 from PIL import Image
 
+from orchestration.assets.raw import RAW_TABLES
 from orchestration.ingest.arrivals import ArrivalReport, ingest_table
 from orchestration.ingest.errors import LandingUnavailable
 from orchestration.ingest.landing import LandingFolder, S3Landing, s3_address
 from orchestration.ingest.manifests import read_manifests
 from orchestration.ingest.waiting import look_around
-from orchestration.resources import open_landing, read_settings
+from orchestration.resources import HomeResource, StoreResource, open_landing, read_settings
+from serving.store import Store
+
+# A parser that Great Expectations brings along imports a module that Python has renamed.
+GX_IMPORTS = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)
 MOVEMENTS = "source,document,line,occurred_at,sku,location_id,movement_type,quantity_units\n"
@@ -288,3 +294,28 @@ def test_a_manifest_remembers_which_version_it_was_made_from(home):
     (manifest,) = read_manifests(home.raw / "stock_movements")
     (listed,) = home.landing.look("stock_movements", settle_seconds=0).files
     assert manifest.files[0].mark == listed.mark
+
+
+def materialized(home: Home, monkeypatch: pytest.MonkeyPatch, landing: str) -> ExecuteInProcessResult:
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(home.raw.parent))
+    monkeypatch.setenv("INVENTORYBOT_LANDING", landing)
+    url = f"sqlite:///{home.raw.parent / 'store.sqlite'}"
+    Store.migrate(url)
+    (lots,) = (table for table in RAW_TABLES if table.key.path == ["raw", "stock_lots"])
+    return materialize([lots], resources={"home": HomeResource(), "store": StoreResource(url=url)})
+
+
+@GX_IMPORTS
+def test_the_asset_of_a_table_takes_in_what_lies_in_s3(home, monkeypatch):
+    home.land("stock_lots", "lots.csv", "sku,location_id,lot_id,expires_date\nA,UKN,1,2011-12-24\n")
+    assert materialized(home, monkeypatch, home.landing.url).success
+    assert home.rows("stock_lots", "sku, source_file") == [("A", "lots.csv")]
+
+
+@GX_IMPORTS
+def test_a_landing_folder_that_does_not_answer_is_a_check_that_warns(home, monkeypatch):
+    result = materialized(home, monkeypatch, "s3://absent-bucket/in")
+    failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert result.success
+    assert [check.check_name for check in failed] == ["sources"]
+    assert "there is no such bucket" in str(failed[0].metadata["failures"].value)

@@ -37,7 +37,11 @@ def raw_asset(table: Table) -> AssetsDefinition:
         check_specs=[
             AssetCheckSpec(EXPECTATIONS, asset=["raw", table.name], blocking=True, description="Its suite holds."),
             AssetCheckSpec(FILES, asset=["raw", table.name], description="Every file that lies there could be read."),
-            AssetCheckSpec(SOURCES, asset=["raw", table.name], description="Every SQL source of it could be read."),
+            AssetCheckSpec(
+                SOURCES,
+                asset=["raw", table.name],
+                description="Every SQL source of it, and a landing folder in S3, could be read.",
+            ),
         ],
     )
     def ingest(
