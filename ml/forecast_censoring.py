@@ -40,8 +40,8 @@ class SaleSizes:
     The usual size is that of the series' other sales, those near in time counting more, times weekday and flags. Over
     it, sales of series of like size and spread have one survival function: the estimate of Kaplan and Meier (1958,
     J. American Statistical Association 53, p. 457), to which a sale cut off by an empty shelf says "at least". It is
-    right where the stock a day begins with does not foresee that day's demand. Sales on both sides of a period are read:
-    what is filled in is history, never a forecast.
+    right where the stock a day begins with does not foresee that day's demand. Sales on both sides of a period are
+    read: what is filled in is history, never a forecast.
 
     Attributes:
         typical_size: of the sales of all series, units.
