@@ -250,6 +250,7 @@ def rollback(model: str, version: str | None) -> None:
 
 
 cli.add_command(cli_ingest.sources)
+cli.add_command(cli_ingest.arrivals)
 cli.add_command(cli_ingest.quarantine)
 cli.add_command(cli_ingest.stream)
 cli.add_command(cli_restock.policy)

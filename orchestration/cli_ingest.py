@@ -116,6 +116,35 @@ def hand_over(source: str, door: str) -> None:
     click.echo(f"movements of {source!r} come by {door} (before: {before})")
 
 
+@click.command()
+@click.option("--table", help="Only of this raw table.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
+def arrivals(table: str | None, limit: int) -> None:
+    """Say what became of each file, pull and range of events that arrived, the latest first."""
+    from orchestration.ingest.contracts import load_contract, table_named
+    from orchestration.ingest.manifests import read_manifests
+
+    with _told() as settings:
+        names = [table_named(table).name] if table else [declared.name for declared in load_contract()]
+        found = [
+            (manifest, file)
+            for name in names
+            for manifest in read_manifests(settings.raw / name)
+            for file in manifest.files
+        ]
+        found.sort(key=lambda arrival: arrival[0].batch_id, reverse=True)
+        for manifest, file in found[:limit]:
+            rows, outcome = file.rows, file.outcome.replace("_", " ")
+            counts = f"{rows.accepted:,} accepted, {rows.duplicate:,} duplicate, {rows.quarantined:,} quarantined"
+            click.echo(f"{manifest.ingested_at}  {manifest.table}/{file.name}  {outcome}: {file.reason or counts}")
+            for notice in file.notices:
+                click.echo(f"    {notice}")
+        if not found:
+            click.echo(
+                f"nothing has arrived in {settings.raw}: put files into {settings.landing} and run `inventorybot run`"
+            )
+
+
 @click.group()
 def quarantine() -> None:
     """Rows that were refused, of files, SQL sources and the online store: look, correct, judge again, give up.

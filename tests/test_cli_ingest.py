@@ -407,3 +407,15 @@ def test_a_database_that_cannot_be_reached_is_told_without_its_password(
     assert result.exit_code == 1
     assert "ann:***@127.0.0.1:1/stock does not answer" in result.output
     assert "hidden" not in result.output
+
+
+def test_what_became_of_each_file_is_told(home: Home) -> None:
+    assert "nothing has arrived" in home.succeed("arrivals")
+    home.land(sale(1) + sale(2, "5"))
+    (home.folder / "landing" / "stock_movements" / "b.csv").write_text("")
+    home.land(sale(1) + sale(2, "5") + sale(3))
+    told = home.succeed("arrivals", "--table", "stock_movements")
+    assert "stock_movements/a.csv  partly quarantined: 1 accepted, 0 duplicate, 1 quarantined" in told
+    assert "stock_movements/a.csv  partly quarantined: 1 accepted, 1 duplicate, 1 quarantined" in told
+    assert "stock_movements/b.csv  rejected: stock_movements/b.csv is empty" in told
+    assert home.succeed("arrivals", "--limit", "1").count("stock_movements/") == 1
