@@ -106,7 +106,9 @@ def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
 
     Shelves start with the mean demand of lead time and two weeks.
     """
-    terms = stage.terms.assign(review_periods=7, next_order_in_periods=0).reset_index(drop=True)
+    # A cycle of a week, or as much of it as the forecast reaches.
+    review = (stage.horizon - stage.terms["lead_time_periods"]).clip(1, 7)
+    terms = stage.terms.assign(review_periods=review, next_order_in_periods=0).reset_index(drop=True)
     observed = stage.demand.merge(terms[KEYS], on=KEYS)
     before = observed[observed["period_start"] <= stage.first_order]
     mean = before.groupby(KEYS)["demand_units"].mean().reindex(pd.MultiIndex.from_frame(terms[KEYS])).fillna(0.0)
@@ -117,8 +119,8 @@ def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
     )
     shown = observed[observed["period_start"] >= stage.first_order]
     shown = shown.assign(demand_units=shown["demand_units"].where(shown["is_in_stock"].astype(bool)))
-    charged = terms.merge(stage.policy[[*KEYS, "holding_cost", "shortage_cost"]], on=KEYS, how="left")
-    charged = charged.fillna({"holding_cost": 0.0, "shortage_cost": 0.0})
+    priced = terms.merge(stage.policy[[*KEYS, "holding_cost", "shortage_cost"]], on=KEYS, how="left")
+    priced = priced.fillna({"holding_cost": 0.0, "shortage_cost": 0.0})
     promises = []
 
     def decide(t: int, state: State, seen: Seen) -> npt.NDArray[np.float64]:
@@ -136,7 +138,7 @@ def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
     rows = replay(
         shown[[*KEYS, "period_start", "demand_units"]],
         start,
-        charged,
+        priced,
         decide,
         order_days=stage.order_days,
         score_from=stage.first_scored,
@@ -146,17 +148,24 @@ def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
 
 
 def _kept_promises(promises: pd.DataFrame, rows: pd.DataFrame, terms: pd.DataFrame) -> pd.DataFrame:
-    promised = promises.merge(terms[[*KEYS, "lead_time_periods"]], on=KEYS).dropna(subset="promised")
-    week = promised[[*KEYS, "period_start"]].copy()
-    week["cycle"] = promised["period_start"] + pd.to_timedelta(promised["lead_time_periods"].astype(int), unit="D")
-    days = week.loc[week.index.repeat(7)]
-    days["day"] = days["cycle"] + pd.to_timedelta(days.groupby(level=0).cumcount() + 1, unit="D")
+    promised = promises.merge(terms[[*KEYS, "lead_time_periods", "review_periods"]], on=KEYS).dropna(subset="promised")
+    days = promised.loc[promised.index.repeat(promised["review_periods"].astype(int))]
+    ahead = days["lead_time_periods"].astype(int) + days.groupby(level=0).cumcount() + 1
+    days = days.assign(day=days["period_start"] + pd.to_timedelta(ahead, unit="D"))
     lost = rows.loc[~rows["is_masked"].astype(bool), [*KEYS, "period_start", "lost_units"]]
     found = days.merge(lost.rename(columns={"period_start": "day"}), on=[*KEYS, "day"])
     worst = found.groupby([*KEYS, "period_start"], as_index=False)["lost_units"].agg(["max", "size"])
-    whole = worst[worst["size"] == 7]
-    kept = promised.merge(whole, on=[*KEYS, "period_start"])
-    return kept[[*KEYS, "period_start", "promised"]].assign(delivered=kept["max"] <= 0).reset_index(drop=True)
+    kept = promised.merge(worst, on=[*KEYS, "period_start"])
+    whole = kept[kept["size"] == kept["review_periods"]].reset_index(drop=True)
+    return whole[[*KEYS, "period_start", "promised"]].assign(delivered=whole["max"] <= 0)
+
+
+def charged(rows: pd.DataFrame, policy: pd.DataFrame) -> float:
+    """Return holding and shortage cost of replayed rows at the prices of another policy."""
+    priced = rows[[*KEYS, "stock_units", "lost_units"]].merge(policy[[*KEYS, "holding_cost", "shortage_cost"]], on=KEYS)
+    open_days = priced["lost_units"].notna()
+    held = (priced["stock_units"] * priced["holding_cost"]).where(open_days, 0.0)
+    return float((held + priced["lost_units"].fillna(0.0) * priced["shortage_cost"].fillna(0.0)).sum())
 
 
 def rule_costs(drawn: Drawn, stage: Stage, as_it_is: Rehearsal, segments: pd.DataFrame) -> pd.DataFrame:

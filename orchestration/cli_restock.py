@@ -16,6 +16,7 @@ from orchestration.resources import read_settings
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
+    from orchestration.decisions import Saved
     from serving.store import PolicyOverride, Proposal, Store
 
 _OPEN = ("proposed", "approved", "exported")
@@ -72,6 +73,7 @@ def policy() -> None:
       inventorybot policy set target_value 0.98 --segment "abc_class=A" --reason "key items"
       inventorybot policy set max_order_units 24 --sku 85123A --location UK1 --reason "shelf is small"
       inventorybot policy list
+      inventorybot policy score
       inventorybot policy end 17 --reason "season is over"
 
     The next run follows them; an item stands above a segment, a segment above the default.
@@ -142,6 +144,35 @@ def list_policies(day: datetime | None, every: bool) -> None:
         return
     header = ["number", "for", "setting", "value", "from", "to", "author", "reason"]
     click.echo(listing(header, [_override_row(override) for override in found]))
+
+
+@policy.command("score")
+@click.argument("number", type=int, required=False)
+def score_policies(number: int | None) -> None:
+    """Show what overrides are worth: the orders of the last eleven weeks replayed with and without each.
+
+    All that hold on the business day, or the override NUMBER. The replay uses the present forecaster, which has seen
+    those weeks, on both sides alike.
+    """
+    from orchestration.rehearsals import score_overrides
+
+    with opened_store() as store:
+        held = store.policy_overrides(None if number else business_day())
+    chosen = [override for override in held if number in (None, override.sequence) and override.value is not None]
+    if not chosen:
+        told = f"there is no override {number}" if number else "no override holds"
+        raise click.ClickException(f"{told}; `inventorybot policy list --all` shows what was ever set")
+    with _champion() as (settings, forecaster):
+        table = score_overrides(settings, forecaster, chosen)
+    header = ["number", "for", "setting", "items", "cost with", "without", "worth", "fill rate with", "without"]
+    rows = []
+    for made, found in zip(chosen, table.to_dict("records"), strict=True):
+        scope = _scope_text(made.scope, made.segment, made.sku, made.location_id)
+        money = [f"{found['cost_with']:,.2f}", f"{found['cost_without']:,.2f}", f"{found['value_added']:+,.2f}"]
+        rates = [f"{found['fill_rate_with']:.4f}", f"{found['fill_rate_without']:.4f}"]
+        setting = f"{made.setting} {made.value}"
+        rows.append([made.sequence, scope, setting, f"{found['items']:,}", *money, *rates])
+    click.echo(listing(header, rows))
 
 
 @policy.command("end")
@@ -333,18 +364,38 @@ def _every_proposal(store: "Store", state: str) -> list["Proposal"]:
     return found
 
 
+@contextmanager
+def _champion() -> Iterator[tuple[Settings, "Saved"]]:
+    """Load the champion of demand; what is missing is told without a traceback."""
+    from ml.forecast import load
+    from ml.tracking import FolderHashError, Tracking
+
+    settings = home_settings()
+    tracking = Tracking(settings.tracking_uri, settings.artifact_root)
+    champion = tracking.champion("demand_forecast")
+    if champion is None:
+        raise click.ClickException("demand_forecast has no champion yet: run `inventorybot run` first")
+    try:
+        yield settings, load(tracking.load_folder(champion))
+    except (FileNotFoundError, FolderHashError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 @click.command("what-if")
 @click.option("--demand", type=float, metavar="PERCENT", help="Demand so much higher, as in 20; lower with a minus.")
 @click.option("--lead-time", type=int, metavar="DAYS", help="Every lead time so many days longer.")
 @click.option("--service", type=float, metavar="LEVEL", help="Another service level, as in 0.98.")
-def what_if(demand: float | None, lead_time: int | None, service: float | None) -> None:
+@click.option("--price", type=float, metavar="PERCENT", help="Selling prices so much higher; lower with a minus.")
+@click.option("--budget", type=float, metavar="MONEY", help="No more money than this for all orders together.")
+def what_if(
+    demand: float | None, lead_time: int | None, service: float | None, price: float | None, budget: float | None
+) -> None:
     """Show what the next orders would be under other conditions; nothing is changed.
 
-    Each condition by itself beside the orders as they are, and all of them at once where several are given.
+    Each condition by itself beside the orders as they are, and all of them at once where several are given. A price
+    changes what a lost unit loses; what customers do about it is --demand.
     """
-    from ml.forecast import load
     from ml.restock_what_if import Scenario
-    from ml.tracking import FolderHashError, Tracking
     from orchestration.decisions import compare_scenarios
 
     if demand is not None and demand <= -100:
@@ -353,6 +404,12 @@ def what_if(demand: float | None, lead_time: int | None, service: float | None) 
         raise click.ClickException(f"--lead-time {lead_time} is negative; give whole days from 0 on")
     if service is not None and not 0 < service < 1:
         raise click.ClickException(f"--service {service:g} is no service level; give one between 0 and 1, as in 0.98")
+    if price is not None and price <= -100:
+        raise click.ClickException(f"--price {price:g} leaves no price; give more than -100")
+    if budget is not None and budget <= 0:
+        raise click.ClickException(
+            f"--budget {budget:g} buys nothing; give money above 0, or leave it out for no limit"
+        )
     changes: dict[str, dict[str, Any]] = {}
     if demand is not None:
         changes[f"demand {demand:+g} %"] = {"demand_factor": 1 + demand / 100}
@@ -360,26 +417,33 @@ def what_if(demand: float | None, lead_time: int | None, service: float | None) 
         changes[f"lead time {lead_time:+d} days"] = {"extra_lead_periods": lead_time}
     if service is not None:
         changes[f"service level {service:g}"] = {"target_value": service}
+    if price is not None:
+        changes[f"prices {price:+g} %"] = {"price_factor": 1 + price / 100}
+    if budget is not None:
+        changes[f"budget {budget:,.2f}"] = {"budget": budget}
     if not changes:
-        raise click.ClickException("give at least one of --demand, --lead-time and --service")
+        raise click.ClickException("give at least one of --demand, --lead-time, --service, --price and --budget")
     if len(changes) > 1:
         changes["all at once"] = {name: value for change in changes.values() for name, value in change.items()}
-    settings = home_settings()
-    tracking = Tracking(settings.tracking_uri, settings.artifact_root)
-    champion = tracking.champion("demand_forecast")
-    if champion is None:
-        raise click.ClickException("demand_forecast has no champion yet: run `inventorybot run` first")
-    try:
-        forecaster = load(tracking.load_folder(champion))
-        table = compare_scenarios(settings, forecaster, [Scenario(name, **change) for name, change in changes.items()])
-    except (FileNotFoundError, FolderHashError) as error:
-        raise click.ClickException(str(error)) from error
-    header = ["", "lines", "units", "spend", "change", "expected stock-outs", "excess units", "exceptions"]
+    scenarios = [Scenario(name, **change) for name, change in changes.items()]
+    with _champion() as (settings, forecaster):
+        table = compare_scenarios(settings, forecaster, scenarios)
+    header = [
+        "",
+        "lines",
+        "units",
+        "spend",
+        "change",
+        "expected stock-outs",
+        "lost units",
+        "excess units",
+        "exceptions",
+    ]
     rows = [
         [
             *(row.scenario, f"{row.order_lines:,}", f"{row.order_units:,.0f}", f"{row.order_cost:,.2f}"),
-            *(f"{row.order_cost_change:+,.2f}", f"{row.expected_stockouts:,.1f}", f"{row.excess_units:,.0f}"),
-            f"{row.exception_lines:,}",
+            *(f"{row.order_cost_change:+,.2f}", f"{row.expected_stockouts:,.1f}", f"{row.expected_lost_units:,.0f}"),
+            *(f"{row.excess_units:,.0f}", f"{row.exception_lines:,}"),
         ]
         for row in table.itertuples()
     ]

@@ -3,19 +3,30 @@
 Belongs here: which items, weeks and policy a home rehearses. Does not: the replay (ml/restock_rehearsal.py).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from orchestration.frames import planned_days, protection_horizon, standard_policy, supplier_terms
+from orchestration.frames import (
+    demand_history,
+    planned_days,
+    protection_horizon,
+    segmented_items,
+    standard_policy,
+    supplier_terms,
+)
+from orchestration.restock_policies import RESTOCK_LIMITS, effective_policies
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ml.backtest import Evaluation
+    from ml.restock_rehearsal import Stage
+    from orchestration.decisions import Saved
+    from serving.store import PolicyOverride
 
-ITEMS, PATHS = 150, 100
+ITEMS, PATHS, WEEKS = 150, 100, 11
 KEYS = ["sku", "location_id"]
 RULE_COST_COLUMNS = {
     **dict.fromkeys(("rule", "segment"), "string"),
@@ -65,23 +76,12 @@ def rehearse_orders(
     origin = windows.loc[windows["window"] == evaluation.fitted_window, "origin"].iloc[0]
     known = series[(series["window"] == evaluation.fitted_window) & (series["recipe"] == challenger)]
     terms = supplier_terms(settings).merge(known[[*KEYS, "demand_class", "weight"]], on=KEYS)
-    # Evenly spaced by class and value, as the evaluated series were chosen.
-    terms = terms.sort_values(["demand_class", "weight", *KEYS], ignore_index=True)
-    terms = terms.iloc[:: -(-len(terms) // ITEMS) or 1].sort_values(KEYS, ignore_index=True)
     if terms.empty:
         return Rehearsed(None, {}, {})
+    # Evenly spaced by class and value, as the evaluated series were chosen.
+    terms = _spread(terms, ["demand_class", "weight"])
     segments = terms[KEYS].assign(segment=terms["demand_class"])
-    policy, horizon = standard_policy(settings).merge(terms[KEYS], on=KEYS), protection_horizon(settings)
-    stage = rehearsal.Stage(
-        demand=demand.merge(terms[KEYS], on=KEYS),
-        future=planned_days(settings, horizon).merge(terms[KEYS], on=KEYS),
-        terms=terms,
-        policy=policy,
-        horizon=horizon,
-        first_order=origin,
-        paths=PATHS,
-        seed=settings.seed,
-    )
+    stage = _stage(settings, demand, terms, standard_policy(settings), origin)
     drawn = rehearsal.draw_demand(evaluation.fitted[challenger], stage)
     ours = rehearsal.rehearse(drawn, stage)
     theirs = rehearsal.rehearse(rehearsal.draw_demand(evaluation.fitted[rival], stage), stage)
@@ -92,6 +92,85 @@ def rehearse_orders(
             "rule_costs": rehearsal.rule_costs(drawn, stage, ours, segments),
         },
         figures={"service_calibration": rehearsal.promises_chart(ours)},
+    )
+
+
+def score_overrides(settings: Settings, forecaster: "Saved", overrides: "Sequence[PolicyOverride]") -> "pd.DataFrame":
+    """Return what each override is worth to its items: the orders of the last weeks replayed with and without it.
+
+    Eleven weeks are replayed, or half of what is known.
+
+    Returns:
+        One row per override, in their order: items, cost_with, cost_without (holding and lost margin of the days that
+        count), value_added (what it saves), fill_rate_with, fill_rate_without; NaN where nobody can follow it.
+    """
+    import pandas as pd
+
+    from ml import restock_rehearsal as rehearsal
+    from ml.restock_gate import service
+
+    demand, standard, items = demand_history(settings), standard_policy(settings), segmented_items(settings)
+    first, last = demand["period_start"].min(), demand["period_start"].max()
+    origin = last - min(pd.Timedelta(weeks=WEEKS), ((last - first) / 2).floor("D"))
+    known = demand.loc[demand["period_start"] <= origin, KEYS].drop_duplicates()
+    scores: list[dict[str, float]] = []
+    for override in overrides:
+        policies, _ = effective_policies(standard, items, [override])
+        followed = policies[policies["policy_note"].notna()].merge(known, on=KEYS)
+        terms = supplier_terms(settings).merge(followed[[*KEYS, *RESTOCK_LIMITS]], on=KEYS)
+        if terms.empty:
+            scores.append({"items": 0})
+            continue
+        terms = _spread(terms, ["unit_cost"])
+        stage = _stage(settings, demand, terms, followed, origin)
+        plain = replace(
+            stage,
+            terms=terms.drop(columns=list(RESTOCK_LIMITS)),
+            policy=standard.merge(terms[KEYS], on=KEYS),
+        )
+        drawn = rehearsal.draw_demand(forecaster, stage)
+        ours, theirs = (rehearsal.rehearse(drawn, each).rows.query("is_scored") for each in (stage, plain))
+        # Both are charged what the home's own policy charges.
+        costs = [rehearsal.charged(rows, plain.policy) for rows in (ours, theirs)]
+        scores.append(
+            {
+                "items": len(terms),
+                "cost_with": costs[0],
+                "cost_without": costs[1],
+                "value_added": costs[1] - costs[0],
+                "fill_rate_with": service(ours, "fill_rate"),
+                "fill_rate_without": service(theirs, "fill_rate"),
+            }
+        )
+    columns = ["items", "cost_with", "cost_without", "value_added", "fill_rate_with", "fill_rate_without"]
+    return pd.DataFrame(scores, columns=columns)
+
+
+def _spread(terms: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
+    """Return at most so many items, evenly spaced in an order."""
+    ordered = terms.sort_values([*by, *KEYS], ignore_index=True)
+    return ordered.iloc[:: -(-len(ordered) // ITEMS)].sort_values(KEYS, ignore_index=True)
+
+
+def _stage(
+    settings: Settings,
+    demand: "pd.DataFrame",
+    terms: "pd.DataFrame",
+    policy: "pd.DataFrame",
+    first_order: "pd.Timestamp",
+) -> "Stage":
+    from ml.restock_rehearsal import Stage
+
+    horizon = protection_horizon(settings)
+    return Stage(
+        demand=demand.merge(terms[KEYS], on=KEYS),
+        future=planned_days(settings, horizon).merge(terms[KEYS], on=KEYS),
+        terms=terms,
+        policy=policy.merge(terms[KEYS], on=KEYS),
+        horizon=horizon,
+        first_order=first_order,
+        paths=PATHS,
+        seed=settings.seed,
     )
 
 

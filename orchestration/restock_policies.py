@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEYS = ["sku", "location_id"]
-LIMITS = ("order_up_to_max_units", "max_order_units", "max_stock_units", "excess_above_days", "dead_after_days")
+RESTOCK_LIMITS = ("order_up_to_max_units", "max_order_units", "max_stock_units")
 POLICY_COLUMNS = (
     *("sku", "location_id", "target_type", "target_value", "unmet_demand", "holding_cost", "shortage_cost"),
     *(
@@ -30,7 +30,7 @@ POLICY_COLUMNS = (
         "dampener_units",
         "largest_order_units",
     ),
-    *LIMITS,
+    *(*RESTOCK_LIMITS, "excess_above_days", "dead_after_days"),
     *("policy_source", "policy_note"),
 )
 EXCEPTION_COLUMNS = ("sku", "location_id", "policy_sequence", "cause", "exception")

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -17,11 +18,12 @@ from ml.tracking import Tracking
 from orchestration.archive import archive_decisions, archive_of_day
 from orchestration.decisions import compare_scenarios, decide, reproduce
 from orchestration.frames import demand_history, standard_policy
+from orchestration.rehearsals import score_overrides
 from orchestration.restock_policies import effective_policies
 from orchestration.settings import Settings
 from orchestration.training import When, bring_up_to_date, pinned_models
 from orchestration.warehouse import write_predictions
-from serving.store import Store
+from serving.store import PolicyOverride, Store
 
 MODEL = "demand_forecast"
 KEYS = "select sku, location_id from read_parquet('{marts}/dim_item_locations.parquet')"
@@ -196,3 +198,16 @@ def test_a_comparison_leaves_production_untouched(home):
     files = {path: path.stat().st_mtime_ns for path in settings.home.rglob("*.parquet")}
     compare_scenarios(settings, forecaster(settings), [Scenario("longer", extra_lead_periods=2)])
     assert {path: path.stat().st_mtime_ns for path in settings.home.rglob("*.parquet")} == files
+
+
+def test_an_override_is_worth_what_its_orders_save(home):
+    settings, _, _ = home
+    waits = PolicyOverride(
+        1, "default", None, None, None, "target_type", "do_not_stock", date(2024, 1, 1), None, "a test", "ann"
+    )
+    nobody = replace(waits, scope="item", sku="nobody", location_id="knows")
+    scores = score_overrides(settings, forecaster(settings), [waits, nobody])
+    assert scores["items"].tolist() == [6, 0]
+    assert scores["value_added"].iloc[0] == pytest.approx(scores["cost_without"].iloc[0] - scores["cost_with"].iloc[0])
+    assert scores["fill_rate_with"].iloc[0] < scores["fill_rate_without"].iloc[0]
+    assert scores["value_added"].iloc[0] < 0

@@ -50,6 +50,17 @@ def test_figures_of_every_recipe_are_kept(first: tuple[Trained, Path]) -> None:
     assert {"wrmsse", "pinball", "recent_pinball", "xgboost_pinball", "seasonal_naive_wrmsse"} <= names
 
 
+def test_the_orders_of_the_candidate_are_replayed_and_judged(first: tuple[Trained, Path]) -> None:
+    trained, _ = first
+    replayed = trained.verdict[trained.verdict["criterion"].str.startswith("orders replayed: cost against recent, all")]
+    assert replayed["blocks"].tolist() == [False]
+    assert set(trained.tables["rule_costs"]["rule"]) == {"minimum order", "packs", "service target"}
+    promises = trained.tables["service_calibration"].set_index("cohort").loc["all"]
+    assert promises["cycles"] > 0
+    assert 0 < promises["delivered_service"] <= 1
+    assert "service_calibration" in trained.figures
+
+
 def test_contributions_explain_the_coming_forecasts(first: tuple[Trained, Path]) -> None:
     trained, _ = first
     split = trained.tables["contributions"]

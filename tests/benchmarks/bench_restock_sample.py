@@ -7,7 +7,8 @@ Every policy starts from the physical stock and open orders of that day, meets t
 own sales alone (a day that ran out is a lower bound) and orders on its suppliers' order days in whole packs. The
 min-max rule of the sample is swept by one factor on its minimum, the (s, S) rule of the normal formula over its service
 level; "above the curve" compares fill rates at our stock value. The forecaster is refitted every four weeks on
-what the policy has seen. Kept in tests/benchmarks/results/restock_sample.txt.
+what the policy has seen. Where large orders are left out, the record that all policies see is without them too. Kept in
+tests/benchmarks/results/restock_sample.txt.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from ml.forecast import train
 from ml.replay import Decide, Seen, State, replay
 from ml.restock import recommend
 from ml.restock_large_orders import split_large_orders
+from orchestration.exports import parquet_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
-MARTS = Path(os.environ.get("INVENTORYBOT_HOME", ROOT / "data")) / "warehouse" / "exports" / "marts"
+EXPORTS = Path(os.environ.get("INVENTORYBOT_HOME", ROOT / "data")) / "warehouse" / "exports"
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "restock_sample.txt"
 KEYS = ["sku", "location_id"]
 COVARIATES = ["is_open", "is_promotion", "is_event"]
@@ -47,7 +49,7 @@ class Sample:
     def __init__(self, most: int, seed: int = 0) -> None:
         self.sql = duckdb.connect()
         self.sql.execute("set timezone = 'Europe/London'")
-        mart = {name: f"read_parquet('{MARTS / name}.parquet')" for name in (
+        mart = {name: f"read_parquet('{parquet_of(EXPORTS, f'marts.{name}')}')" for name in (
             "fct_daily_demand", "fct_planned_days", "dim_item_locations", "fct_replenishment_terms",
             "fct_supplier_lead_times",
         )}  # fmt: skip
