@@ -163,3 +163,22 @@ def test_an_export_to_a_database_that_is_not_named_says_how(
 
 def test_approving_wants_to_know_what(run: Run, proposed: list[str]) -> None:
     assert "name the proposals to approve, or give --all" in run("proposals", "approve").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--budget", "0"], "--budget 0 buys nothing; give money above 0, or leave it out"),
+        (["--price", "-100"], "--price -100 leaves no price; give more than -100"),
+        ([], "give at least one of --demand, --lead-time, --service, --price and --budget"),
+    ],
+)
+def test_a_condition_that_cannot_be_is_refused(run: Run, arguments: list[str], told: str) -> None:
+    refused = run("what-if", *arguments)
+    assert refused.exit_code == 1
+    assert told in refused.output
+
+
+def test_scoring_without_an_override_says_where_to_look(run: Run) -> None:
+    assert "no override holds; `inventorybot policy list --all`" in run("policy", "score").output
+    assert "there is no override 7" in run("policy", "score", "7").output
