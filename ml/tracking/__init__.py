@@ -509,6 +509,7 @@ class Tracking:
     def table(self, version: Version, name: str) -> pd.DataFrame | None:
         """Return a table that the training of a version logged, or None where it logged none of that name."""
         import mlflow.artifacts
+        import pandas as pd
         from mlflow.exceptions import MlflowException
 
         run = self._client.get_run(version.run_id)
