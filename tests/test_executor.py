@@ -72,7 +72,7 @@ def test_a_run_of_the_daemon_waits_for_the_command_at_work(home, instance):
             target=lambda: held.append(execute_job(reconstructable(as_the_daemon_runs), instance=instance).success)
         )
         run.start()
-        time.sleep(2)
+        time.sleep(1)
         assert not held
     run.join()
     assert held == [True]
