@@ -1051,14 +1051,20 @@ def test_settled_rows_no_longer_wait_from_the_day_they_were_settled(panel: Wareh
     ingest_table("stock_movements", landing=landing, raw=home.raw, ingested_at=FIRST_ARRIVAL, settle_seconds=0)
     row = list_quarantined(home.raw)[-1]
     discard(home.raw, landing, [row], reason="a test sale", ingested_at=SECOND_ARRIVAL)
+    # A later list replaces the one before, with what was wrong in it.
+    (landing / "reservations").mkdir()
+    for arrived, text in ((FIRST_ARRIVAL, "A,UKN,1,2\nA,UKN,2,many\n"), (SECOND_ARRIVAL, "A,UKN,2,few\nA,UKN,1,2\n")):
+        (landing / "reservations" / "a.csv").write_text("sku,location_id,document,reserved_units\n" + text)
+        ingest_table("reservations", landing=landing, raw=home.raw, ingested_at=arrived, settle_seconds=0)
 
-    def waiting(**variables: str) -> list[tuple[int]]:
+    def waiting(**variables: str) -> list[tuple[str, int]]:
         home.dbt("run", "--select", "stg_quarantined_rows", **variables)
         with duckdb.connect(home.folder / "build.duckdb") as connection:
-            return connection.sql("select source_row from raw.quarantined_rows order by all").fetchall()
+            return connection.sql("select table_name, source_row from raw.quarantined_rows order by all").fetchall()
 
-    assert waiting() == [(3,)]
-    assert waiting(ingested_until=str(FIRST_ARRIVAL)) == [(3,), (4,)]
+    assert waiting() == [("reservations", 2), ("stock_movements", 3)]
+    rows_before = [("reservations", 3), ("stock_movements", 3), ("stock_movements", 4)]
+    assert waiting(ingested_until=str(FIRST_ARRIVAL)) == rows_before
 
 
 def landed(folder: Path, table: str, rows: list[Row]) -> None:
