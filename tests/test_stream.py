@@ -255,6 +255,14 @@ def test_a_locked_database_holds_the_stream_back_and_loses_nothing(url, store, s
             until(lambda: store.head()[0] == 20)
 
 
+def test_an_assignment_waits_for_a_store_that_does_not_answer(store, settings, tmp_path):
+    store.append([], source="stream", offsets={("t", 0): 5})
+    store._database.engine.dispose()
+    away = tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}_away"))
+    threading.Timer(0.3, lambda: away.rename(tmp_path)).start()
+    assert StreamConsumer(store, MovementSchema(SCHEMA), settings)._stored_offsets() == {("t", 0): 5}
+
+
 def test_a_topic_made_anew_is_loud(store, settings):
     store.append([], source="stream", offsets={(settings.topics[0], 0): 50})
     produce(settings, encoded(movement(1)), partitions=1)
