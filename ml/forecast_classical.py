@@ -17,6 +17,8 @@ from ml.forecast_baselines import LocalForecaster
 
 # Two years of a season are enough for its shape, and keep a fit below a tenth of a second.
 YEARS_SEEN = 2
+# With fewer values than this ETS cannot be fitted; their mean and spread stand.
+FEWEST_VALUES = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,10 @@ class ClassicalForecaster(LocalForecaster):
         for place, row in enumerate(rows):
             values = self._values(panel, int(row))
             if len(values) == 0 or not values.any():
+                continue
+            if normal and len(values) < FEWEST_VALUES:
+                point[place] = values.mean()
+                grid[place] = np.maximum(values.mean() + values.std() * ndtri(levels), 0.0)
                 continue
             model = self._model(len(values))
             answer = model.forecast(y=values, h=self.horizon, **({"level": [80]} if normal else {}))

@@ -50,6 +50,13 @@ def test_a_series_that_never_sold_has_a_classical_forecast_of_zero(demand):
     assert (train_tsb(dead, freq="D", horizon=7).predict(dead)["mean_units"] == 0).all()
 
 
+@pytest.mark.parametrize("recipe", [train_ets, train_theta, train_croston_sba, train_tsb])
+def test_a_series_of_a_few_days_has_a_classical_forecast(demand, recipe):
+    young = demand[(demand["sku"] == "p02") & (demand["period_start"] < pd.Timestamp("2024-01-06"))]
+    frame = recipe(young, freq="D", horizon=7).predict(young)
+    assert frame["mean_units"].between(0.3 * young["demand_units"].mean(), 2.0 * young["demand_units"].mean()).all()
+
+
 def test_smoothing_sees_the_weekday(demand):
     one = demand[demand["sku"] == "p02"]
     frame = train_ets(one, freq="D", horizon=7).predict(one)
