@@ -78,7 +78,10 @@ class _Outside:
 @contextmanager
 def _outside(raw: Path, ingested_until: datetime, store: "Store") -> Iterator[_Outside]:
     until = ingested_until.strftime(BATCH_ID)
-    counted = {(item.sku, item.location_id) for item in store.live_stocks() if item.counted_at is not None}
+    # Only an item that the ledger holds, and that was counted, may ask what came after its count.
+    counted = {
+        (item.sku, item.location_id) for item in store.live_stocks() if item.counted_at and item.last_occurred_at
+    }
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         # References are those of the warehouse: a movement of an unknown item is held there, and counts nowhere.
@@ -98,14 +101,13 @@ def _outside(raw: Path, ingested_until: datetime, store: "Store") -> Iterator[_O
                 and (corrected.revision is null or arrived.revision = corrected.revision)
                 and sku in (select sku from read_parquet('{raw}/products/*/accepted.parquet'))
                 and location_id in (select location_id from read_parquet('{raw}/locations/*/accepted.parquet'));
-            create table counted (sku varchar, location_id varchar)
         """)
         _leave_out_what_the_ledger_holds(connection, store)
-        # A late count of the ledger asks for what came after it; one pass over the batches serves all such items.
-        if counted:
-            connection.executemany("insert into counted values (?, ?)", sorted(counted))
+        # One pass over the batches serves all such items.
         connection.execute(
-            "create table counted_items as select * from outside semi join counted using (sku, location_id)"
+            "create table counted_items as select * from outside "
+            "semi join (select unnest($skus) as sku, unnest($locations) as location_id) using (sku, location_id)",
+            {"skus": [sku for sku, _ in counted], "locations": [location for _, location in counted]},
         )
         yield _Outside(connection, counted)
 
@@ -121,7 +123,9 @@ def _leave_out_what_the_ledger_holds(connection: duckdb.DuckDBPyConnection, stor
     if not handed_over:
         return
     for batch in store.events_since(0):
-        lines = zip(*(batch.columns[name] for name in ("source", "document", "line")), strict=True)
-        told_again = [line for line in lines if line[0] in handed_over]
-        if told_again:
-            connection.executemany("insert into in_ledger values (?, ?, ?)", told_again)
+        names = ("source", "document", "line")
+        lines = [line for line in zip(*(batch.columns[name] for name in names), strict=True) if line[0] in handed_over]
+        connection.execute(
+            "insert into in_ledger select unnest($source), unnest($document), unnest($line)",
+            {name: [line[place] for line in lines] for place, name in enumerate(names)},
+        )
