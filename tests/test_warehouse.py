@@ -920,6 +920,16 @@ def test_an_exception_says_what_to_do_and_orders_nothing(first: Query):
     assert rows == [("No order can be worked out: on hand is -3 units: count the shelf and book the count.", 0, None)]
 
 
+def test_every_exception_names_its_remedy_also_of_active_items_that_nobody_supplies(first: Query):
+    rows = first("select exception_source, sku, location_id, cause, remedy from reporting.restock_exceptions")
+    assert ("recommendation", "s1", "x") in {row[:3] for row in rows}
+    supplied = set(first("select sku, location_id from marts.fct_replenishment_terms"))
+    items = first("select sku, location_id, is_active from marts.dim_item_locations")
+    found = {row[1:3]: row[4] for row in rows if row[3] == "no_supplier_terms"}
+    assert set(found) == {(sku, place) for sku, place, is_active in items if is_active} - supplied != set()
+    assert all("add a supplier_terms row" in remedy for remedy in found.values())
+
+
 def test_a_lot_expires_with_what_the_demand_until_then_leaves(first: Query):
     # 590 left, 10 a day for 30 days.
     assert first("select lot_id, days_to_expiry, left_units, unsold_units from reporting.risk_expiring_lots") == [

@@ -6,6 +6,29 @@ policy_exceptions as (
     select * from {{ source('predictions', 'policy_exceptions') }}
 ),
 
+item_locations as (
+    select * from {{ ref('dim_item_locations') }}
+),
+
+replenishment_terms as (
+    select * from {{ ref('fct_replenishment_terms') }}
+),
+
+positions as (
+    select * from {{ ref('fct_stock_position') }}
+),
+
+-- Terms that were quarantined, as for a lead time of 0, leave their item here too.
+unsupplied as (
+    select item_locations.sku, item_locations.location_id, positions.as_of_date
+    from item_locations
+    inner join positions
+        on item_locations.sku = positions.sku and item_locations.location_id = positions.location_id
+    left join replenishment_terms
+        on item_locations.sku = replenishment_terms.sku and item_locations.location_id = replenishment_terms.location_id
+    where item_locations.is_active and replenishment_terms.sku is null
+),
+
 exceptions as (
     select
         'recommendation' as exception_source,
@@ -17,6 +40,19 @@ exceptions as (
         as_of_date
     from recommendations
     where status = 'exception'
+    union all
+    select
+        'supplier_terms' as exception_source,
+        sku,
+        location_id,
+        cast(null as bigint) as policy_sequence,
+        'no_supplier_terms' as cause,
+        concat(
+            'sku ', sku, ' at ', location_id, ' has no supplier terms that hold: add a supplier_terms row, release it from'
+            ' quarantine, or set the product inactive'
+        ) as remedy,
+        as_of_date
+    from unsupplied
     union all
     select 'policy' as exception_source, sku, location_id, policy_sequence, cause, exception as remedy, as_of_date
     from policy_exceptions
