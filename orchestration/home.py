@@ -55,6 +55,12 @@ def prepare_project() -> None:
     _PARSED.write_text(fingerprint)
 
 
+def configure_instance(folder: Path) -> None:
+    """Configure Dagster's instance: one run at a time, pools of one, runs whose process died found and tried again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dagster.yaml").write_text(_DAGSTER_YAML)
+
+
 def prepare_home(settings: Settings) -> None:
     """Create the folders and databases of a home.
 
@@ -67,8 +73,7 @@ def prepare_home(settings: Settings) -> None:
     try:
         for folder in (settings.raw, settings.exports, settings.predictions, settings.archive, settings.published):
             folder.mkdir(parents=True, exist_ok=True)
-        settings.dagster_home.mkdir(parents=True, exist_ok=True)
-        (settings.dagster_home / "dagster.yaml").write_text(_DAGSTER_YAML)
+        configure_instance(settings.dagster_home)
         probe = settings.home / f".writable.{os.getpid()}"
         probe.touch()
         probe.unlink()

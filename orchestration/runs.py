@@ -25,7 +25,7 @@ def execute(job: str, *, log: Path, as_of: str | None = None, rebuild_from: str 
     """
     # dbt tells every step on the standard output; that is for its log, the progress is for people.
     with DagsterInstance.get() as instance, log.open("w") as file, redirect_stdout(file):
-        _bury_dead_runs(instance)
+        bury_dead_runs(instance)
         result = (
             build_defs()
             .resolve_job_def(job)
@@ -48,7 +48,8 @@ def _run_config(as_of: str | None, rebuild_from: str | None) -> dict[str, Any]:
     return config
 
 
-def _bury_dead_runs(instance: DagsterInstance) -> None:
+def bury_dead_runs(instance: DagsterInstance) -> None:
+    """Record runs that a killed command left unfinished as failed, and give back their pool slots."""
     unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
     for run in instance.get_runs(RunsFilter(statuses=unfinished, tags=LAUNCHED_BY_COMMAND)):
         instance.report_run_failed(run, message="The process that ran it has ended.")

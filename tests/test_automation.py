@@ -26,6 +26,7 @@ from dagster import (
 
 from orchestration import automation
 from orchestration.automation import LAUNCHED_BY_COMMAND, arrivals, run_failures, stream_lag
+from orchestration.home import configure_instance
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.online import events_behind
 from orchestration.notifications import (
@@ -36,6 +37,7 @@ from orchestration.notifications import (
     notify_all,
 )
 from orchestration.resources import HomeResource, NotifierResource, StoreResource, read_notifiers
+from orchestration.runs import bury_dead_runs
 from serving.store import Store
 
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -174,6 +176,38 @@ def test_a_run_whose_command_was_killed_holds_nothing_up(home: Home, instance: D
     (home.folder / "run.lock").write_text(holder)
     instance.create_run_for_job(_daily_restock, status=DagsterRunStatus.STARTED, tags=LAUNCHED_BY_COMMAND)
     assert len(home.tick(instance)) == (0 if str(os.getpid()) in holder else 1)
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Iterator[DagsterInstance]:
+    """Return an instance as homes have it."""
+    configure_instance(tmp_path / "dagster")
+    with DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
+        yield instance
+
+
+def claims(instance: DagsterInstance, run_id: str) -> bool:
+    """Claim a slot of the warehouse's pool for a run."""
+    storage = instance.event_log_storage
+    storage.initialize_concurrency_limit_to_default("warehouse")
+    return storage.claim_concurrency_slot("warehouse", run_id, "marts").is_claimed
+
+
+def test_a_pool_lets_one_run_in_and_gives_back_what_a_dead_command_held(configured: DagsterInstance) -> None:
+    dead = configured.create_run_for_job(
+        _daily_restock, status=DagsterRunStatus.STARTED, tags=LAUNCHED_BY_COMMAND
+    ).run_id
+    assert (claims(configured, dead), claims(configured, "next")) == (True, False)
+    bury_dead_runs(configured)
+    assert claims(configured, "next")
+
+
+def test_runs_whose_process_died_are_found_and_tried_again_and_failed_steps_are_not(
+    configured: DagsterInstance,
+) -> None:
+    assert configured.run_monitoring_enabled
+    assert (configured.run_retries_enabled, configured.run_retries_max_retries) == (True, 2)
+    assert not configured.run_retries_retry_on_asset_or_op_failure
 
 
 @job(name="daily_restock")
