@@ -50,6 +50,7 @@ INCREMENTAL = [
     "int_location_clocks",
     "int_corrected_lines",
     "int_folded_movements",
+    "int_sale_cancellations",
     "int_item_location_spans",
     "int_location_days",
     "int_demand_contexts",

@@ -1,3 +1,6 @@
+{# A table: what is read of it is read twice, and finding the sales takes a look at all movements. #}
+{{ config(materialized='table') }}
+
 with stock_movements as (
     select * from {{ ref('int_folded_movements') }}
 ),
