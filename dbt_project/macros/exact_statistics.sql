@@ -4,8 +4,9 @@
     runs on the same data.
 #}
 {% macro exact_var_samp(column) -%}
+    {% set wide = 'cast(' ~ column ~ ' as decimal(38, 3))' %}  {# squares of millions of units need the room #}
     greatest(
-        cast(sum({{ column }} * {{ column }}) as double)
+        cast(sum({{ wide }} * {{ wide }}) as double)
         - cast(sum({{ column }}) as double) * cast(sum({{ column }}) as double) / nullif(count({{ column }}), 0),
         0
     ) / nullif(count({{ column }}) - 1, 0)
