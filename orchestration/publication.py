@@ -244,7 +244,7 @@ def _forget_old(published: Path, keep: int) -> None:
         file
         for manifest in published.glob("wh_*.json")
         for table in json.loads(manifest.read_text())["tables"].values()
-        for file in table["files"]
+        for file in _files_of(table)
     }
     for fact in (published / "facts").glob("*.parquet"):
         if f"facts/{fact.name}" not in used:
@@ -253,9 +253,14 @@ def _forget_old(published: Path, keep: int) -> None:
 
 def _tables_of(manifest: Mapping[str, Any]) -> list[PublishedTable]:
     return [
-        PublishedTable(relation, table["rows"], table["hash"], tuple(table["files"]))
+        PublishedTable(relation, table["rows"], table["hash"], _files_of(table))
         for relation, table in manifest["tables"].items()
     ]
+
+
+def _files_of(table: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the shared files of a table in a manifest; one from before facts came in months names one file or none."""
+    return tuple(table["files"]) if "files" in table else tuple(filter(None, [table["file"]]))
 
 
 def _hash_of(value: object) -> str:

@@ -130,6 +130,20 @@ def test_large_tables_are_files_that_generations_share(
     assert read(tmp_path, "select count(*) from marts.dim_products") == [(3,)]
 
 
+def test_a_generation_from_before_facts_came_in_months_is_followed_and_keeps_its_file(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "LARGE_TABLE_ROWS", 1)
+    publish_one(tmp_path, store, "select 'a' as sku")
+    (manifest,) = (tmp_path / "published").glob("wh_*.json")
+    told = json.loads(manifest.read_text())
+    table = told["tables"]["marts.dim_products"]
+    (table["file"],) = table.pop("files")
+    manifest.write_text(json.dumps(told))
+    assert publish_one(tmp_path, store, "select 'b' as sku").is_new
+    assert (tmp_path / "published" / table["file"]).exists()
+
+
 def test_descriptions_become_comments(tmp_path: Path, store: Store) -> None:
     publish_one(tmp_path, store, "select 'a' as sku")
     assert read(tmp_path, "select comment from duckdb_tables()") == [("What is sold. One row per sku.",)]
