@@ -21,6 +21,15 @@ from orchestration.executor import HoldingExecutor, holding_home
 from orchestration.home import HomeError, claimed, is_claimed
 from orchestration.resources import read_settings
 
+QUIET = """\
+telemetry:
+  enabled: false
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
+"""Logs stay with the test: capturing them takes a process that outlives a thread of it."""
+
 impatient = ExecutorDefinition(
     name="impatient",
     config_schema=in_process_executor.config_schema.as_field(),
@@ -55,6 +64,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DagsterInstance:
     (tmp_path / "dagster").mkdir()
+    (tmp_path / "dagster" / "dagster.yaml").write_text(QUIET)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
     return DagsterInstance.local_temp(str(tmp_path / "dagster"))
 
