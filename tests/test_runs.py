@@ -252,7 +252,7 @@ def test_a_missing_column_names_itself_and_stops_publication(
 ) -> None:
     copy = copied(home, tmp_path_factory)
     (copy / "landing/products/products.csv").write_text("sku,product_name\napple,Apple\n")
-    result = inventorybot(copy, "run")
+    result = inventorybot(copy, "refresh")
     assert "products.csv" in result.stderr
     assert "unit_cost" in result.stderr
     assert generation(copy) == generation(home)
