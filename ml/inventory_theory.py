@@ -33,11 +33,6 @@ def normal_density(z: float) -> float:
     return math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
 
-def normal_distribution(z: float) -> float:
-    """Return P(Z ≤ z) of the standard normal."""
-    return float(special.ndtr(z))
-
-
 def normal_quantile(level: float) -> float:
     """Return z with P(Z ≤ z) = level, level in (0, 1)."""
     if not 0 < level < 1:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable
 from importlib.metadata import version
-from pathlib import Path
 
 from orchestration.settings import PROJECT_FOLDER
 
@@ -35,9 +34,3 @@ def library_fingerprint(names: Iterable[str]) -> str:
 def text_fingerprint(*texts: object) -> str:
     """Return a hash over the texts of several values."""
     return hashlib.sha256("\0".join(str(text) for text in texts).encode()).hexdigest()[:16]
-
-
-def file_fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

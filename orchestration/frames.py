@@ -52,17 +52,6 @@ def items(settings: Settings) -> "pd.DataFrame":
     )
 
 
-def item_segments(settings: Settings) -> "pd.DataFrame":
-    """Return the classes of each sku and location: demand_class, abc_class, xyz_class."""
-    return _frame(
-        f"""
-        select sku, location_id, demand_class, abc_class, xyz_class
-        from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
-        order by sku, location_id
-        """
-    )
-
-
 def protection_horizon(settings: Settings) -> int:
     """Return the days that forecasts must reach, at least 7.
 
