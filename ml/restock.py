@@ -11,7 +11,10 @@ Periods: state is read at the end of period 0; column j of a path is the demand 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +28,14 @@ from ml.restock_levels import (
     Doubles,
     Flags,
     Floats,
+    Integers,
     Pipeline,
+    Places,
+    Simulation,
+    SortedDraws,
     expected_cycle_cost,
     fill_rate_quantity,
     sample_quantile,
-    simulate_pipeline,
     weighted_quantity,
 )
 from ml.restock_transfer import transfer
@@ -40,7 +46,9 @@ Thousandths = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.object_]
 
 KEYS = ["sku", "location_id"]
-TARGET_TYPES = ("cost", "cycle_service_level", "fill_rate", "do_not_stock", "make_to_order")
+SERVICE_TARGETS = ("cycle_service_level", "fill_rate")
+STOCKED_TARGETS = ("cost", *SERVICE_TARGETS)
+TARGET_TYPES = (*STOCKED_TARGETS, "do_not_stock", "make_to_order")
 ORDER_RULES = ("order_up_to", "reorder_point_order_up_to", "reorder_point_quantity", "min_max")
 DEMAND_MODELS = ("simulated", "normal", "poisson", "negative_binomial")
 LINE_COLUMNS = [
@@ -59,8 +67,10 @@ TERM_NAMES = (
     "supplier_minimum", "held_back",
 )  # fmt: skip
 
-# Paths of so many draws are simulated at once: a period of them (1 MB) stays in the processor's cache.
-_DRAWS_AT_ONCE = 262_144
+# Demand of so many draws and periods is simulated at once: a megabyte stays in the processor's cache.
+_VALUES_AT_ONCE = 262_144
+# Items of so many draws are decided at once, which bounds the memory.
+_DRAWS_AT_ONCE = 1_048_576
 _LARGEST_UNITS = 1e12
 _UNLIMITED = 10**15  # the largest units, in thousandths
 _BENEFIT_PACKS = 8
@@ -149,13 +159,16 @@ def recommend(
     inputs = _align(keys.reset_index(drop=True), position, terms, policy)
     schedule = _schedule(inputs, open_orders, paths.shape[2])
     expiring = _lots_by_key(inputs.keys, lots)
-    step = max(_DRAWS_AT_ONCE // max(paths.shape[1], 1), 1)
+    slots = int(schedule.review[_texts(inputs.policy, "target_type", "") == "cost"].max(initial=0))
+    step = max(_DRAWS_AT_ONCE // (paths.shape[1] * max(slots, 1)), 1)
     parts = [
-        _recommend_part(inputs, schedule, expiring, slice(start, min(start + step, len(keys))), paths, seed)
+        _recommend_part(inputs, schedule, expiring, slice(start, min(start + step, len(keys))), paths, slots, seed)
         for start in range(0, len(keys), step)
     ]
     if not parts:
-        parts = [_recommend_part(inputs, schedule, expiring, slice(0, 0), paths, seed)]
+        parts = [_recommend_part(inputs, schedule, expiring, slice(0, 0), paths, slots, seed)]
+    if len(parts) == 1:
+        return parts[0]
     lines, steps, benefit = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
     return lines, steps, benefit
 
@@ -203,8 +216,16 @@ def _texts(frame: pd.DataFrame, name: str, default: str) -> Texts:
     if name not in frame.columns:
         return np.full(len(frame), default, dtype=object)
     # A column without any value may come as numbers.
-    values = frame[name].astype(object)
-    return values.where(values.notna(), default).to_numpy(dtype=object)
+    values = frame[name].to_numpy(dtype=object)
+    missing = pd.isna(values)
+    return np.where(missing, default, values) if missing.any() else values
+
+
+def _is_one_of(texts: Texts, allowed: tuple[str, ...]) -> Flags:
+    found = np.zeros(len(texts), dtype=bool)
+    for text in allowed:
+        found |= texts == text
+    return found
 
 
 def _align(keys: pd.DataFrame, position: pd.DataFrame, terms: pd.DataFrame, policy: pd.DataFrame) -> _Inputs:
@@ -214,30 +235,31 @@ def _align(keys: pd.DataFrame, position: pd.DataFrame, terms: pd.DataFrame, poli
     index = keys[KEYS]
     exception = np.full(len(keys), "", dtype=object)
 
-    def aligned(frame: pd.DataFrame, name: str, remedy: str) -> pd.DataFrame:
+    def aligned(frame: pd.DataFrame, name: str, remedy: str) -> tuple[pd.DataFrame, Flags]:
+        if len(frame) == len(index) and all((frame[key].to_numpy() == index[key].to_numpy()).all() for key in KEYS):
+            return frame.reset_index(drop=True), np.zeros(len(index), dtype=bool)
         known = frame.merge(index, on=KEYS, how="inner") if len(frame) > len(index) else frame
         twice = known.duplicated(KEYS, keep=False)
         if twice.any():
             doubled = index.merge(known.loc[twice, KEYS].drop_duplicates(), on=KEYS, how="left", indicator=True)
             _note(exception, (doubled["_merge"] == "both").to_numpy(), f"{name} has two rows for this item: {remedy}")
-        return index.merge(known.drop_duplicates(KEYS), on=KEYS, how="left", indicator=True)
+        found = index.merge(known.drop_duplicates(KEYS), on=KEYS, how="left", indicator=True)
+        return found, (found["_merge"] != "both").to_numpy()
 
-    stock = aligned(position, "the stock position", "keep one")
-    supply = aligned(terms, "the supplier terms", "keep the one with the first priority")
-    rule = aligned(policy, "the restock policy", "contradictory overrides; end one of them or narrow its dates")
-    _note(
-        exception,
-        (supply["_merge"] != "both").to_numpy(),
-        "no supplier terms: add a supplier_terms row for this sku and location",
+    stock, _ = aligned(position, "the stock position", "keep one")
+    supply, unsupplied = aligned(terms, "the supplier terms", "keep the one with the first priority")
+    rule, unruled = aligned(
+        policy, "the restock policy", "contradictory overrides; end one of them or narrow its dates"
     )
-    _note(exception, (rule["_merge"] != "both").to_numpy(), "no restock policy: add a policy row or a default")
+    _note(exception, unsupplied, "no supplier terms: add a supplier_terms row for this sku and location")
+    _note(exception, unruled, "no restock policy: add a policy row or a default")
     _check_terms(exception, supply)
     _check_policy(exception, rule)
     on_hand = _column(stock, "on_hand_units", 0.0)
     _note(
         exception,
         on_hand < 0,
-        [f"on hand is {value:g} units: count the shelf and book the count" for value in on_hand],
+        lambda row: f"on hand is {on_hand[row]:g} units: count the shelf and book the count",
     )
     return _Inputs(
         keys=index,
@@ -251,10 +273,11 @@ def _align(keys: pd.DataFrame, position: pd.DataFrame, terms: pd.DataFrame, poli
     )
 
 
-def _note(exception: Texts, wrong: Flags, text: str | list[str]) -> None:
+def _note(exception: Texts, wrong: Flags, text: str | Callable[[int], str]) -> None:
     """Write a text where something is wrong and nothing was noted before: the first cause is the one to mend."""
-    for row in np.flatnonzero(wrong & (exception == "")):
-        exception[row] = text if isinstance(text, str) else text[row]
+    for row in np.flatnonzero(wrong):
+        if exception[row] == "":
+            exception[row] = text if isinstance(text, str) else text(int(row))
 
 
 def _check_terms(exception: Texts, terms: pd.DataFrame) -> None:
@@ -269,44 +292,43 @@ def _check_terms(exception: Texts, terms: pd.DataFrame) -> None:
     _note(
         exception,
         (lead < 1) | (lead != np.floor(lead)),
-        [f"lead time is {value:g} periods: give whole periods from order to shelf, at least 1" for value in lead],
+        lambda row: f"lead time is {lead[row]:g} periods: give whole periods from order to shelf, at least 1",
     )
     _note(exception, np.isnan(review), "review period is missing: give review_period_days of the supplier")
     _note(
         exception,
         (review < 1) | (review != np.floor(review)),
-        [f"review period is {value:g} periods: give whole periods between two orders, at least 1" for value in review],
+        lambda row: f"review period is {review[row]:g} periods: give whole periods between two orders, at least 1",
     )
     _note(
         exception,
         (wait < 0) | (wait != np.floor(wait)),
-        [f"next order day is {value:g} periods ahead: give whole periods, 0 = now" for value in wait],
+        lambda row: f"next order day is {wait[row]:g} periods ahead: give whole periods, 0 = now",
     )
     _note(
         exception,
         ~(multiple > 0) | ~np.isfinite(multiple),
-        [f"order multiple is {value:g} units: give the pack size, above 0, or leave it empty" for value in multiple],
+        lambda row: f"order multiple is {multiple[row]:g} units: give the pack size, above 0, or leave it empty",
     )
     _note(
         exception,
         ~np.isfinite(moq) | (moq < 0),
-        [f"minimum order is {value:g} units: give 0 or more" for value in moq],
+        lambda row: f"minimum order is {moq[row]:g} units: give 0 or more",
     )
     _note(
         exception,
         moq > largest,
-        [
-            f"minimum order {least:g} is above the maximum order or stock {most:g}: lower it or raise the maximum"
-            for least, most in zip(moq, largest, strict=True)
-        ],
+        lambda row: (
+            f"minimum order {moq[row]:g} is above the maximum order or stock {largest[row]:g}: "
+            "lower it or raise the maximum"
+        ),
     )
     _note(
         exception,
         moq >= level + np.nan_to_num(multiple, nan=1.0),
-        [
-            f"minimum order {least:g} is above the order-up-to maximum {most:g}: lower it or raise the maximum"
-            for least, most in zip(moq, level, strict=True)
-        ],
+        lambda row: (
+            f"minimum order {moq[row]:g} is above the order-up-to maximum {level[row]:g}: lower it or raise the maximum"
+        ),
     )
 
 
@@ -324,39 +346,34 @@ def _check_policy(exception: Texts, policy: pd.DataFrame) -> None:
         (rule, ORDER_RULES, "order_rule"),
         (model, DEMAND_MODELS, "demand_model"),
     ):
-        _note(
-            exception,
-            ~np.isin(found.astype(str), allowed),
-            [f"policy {name} is {text!r}: use one of {', '.join(allowed)}" for text in found],
-        )
-    service = np.isin(target.astype(str), ("cycle_service_level", "fill_rate")) & (rule != "min_max")
+        unknown = ~_is_one_of(found, allowed)
+        told = f"policy {name} is {{!r}}: use one of {', '.join(allowed)}"
+        _note(exception, unknown, lambda row, found=found, told=told: told.format(found[row]))  # type: ignore[misc]
+    service = _is_one_of(target, SERVICE_TARGETS) & (rule != "min_max")
     _note(
         exception,
         service & ~((value > 0) & (value < 1)),
-        [f"policy target_value is {number:g}: give a service level between 0 and 1, both left out" for number in value],
+        lambda row: f"policy target_value is {value[row]:g}: give a service level between 0 and 1, both left out",
     )
     _note(
         exception,
         (target == "cost") & ~((holding > 0) & (shortage > 0)),
-        [
-            f"policy holding_cost is {held:g} and shortage_cost {short:g}: a cost target needs both above 0"
-            for held, short in zip(holding, shortage, strict=True)
-        ],
+        lambda row: (
+            f"policy holding_cost is {holding[row]:g} and shortage_cost {shortage[row]:g}: "
+            "a cost target needs both above 0"
+        ),
     )
     quantity = _column(policy, "order_quantity_units", np.nan)
     _note(
         exception,
-        np.isin(rule.astype(str), ("reorder_point_order_up_to", "reorder_point_quantity")) & ~(quantity > 0),
-        [f"policy order_quantity_units is {number:g}: this order rule needs it above 0" for number in quantity],
+        _is_one_of(rule, ("reorder_point_order_up_to", "reorder_point_quantity")) & ~(quantity > 0),
+        lambda row: f"policy order_quantity_units is {quantity[row]:g}: this order rule needs it above 0",
     )
     least, most = _column(policy, "min_units", np.nan), _column(policy, "max_units", np.nan)
     _note(
         exception,
         (rule == "min_max") & ~(most > least),
-        [
-            f"policy min_units is {a:g} and max_units {b:g}: give max above min"
-            for a, b in zip(least, most, strict=True)
-        ],
+        lambda row: f"policy min_units is {least[row]:g} and max_units {most[row]:g}: give max above min",
     )
 
 
@@ -364,15 +381,15 @@ def _check_policy(exception: Texts, policy: pd.DataFrame) -> None:
 class _Schedule:
     """When orders arrive: whole periods and the cumulated supply of every item."""
 
-    wait: npt.NDArray[np.int32]
-    lead: npt.NDArray[np.int32]
-    review: npt.NDArray[np.int32]
+    wait: Integers
+    lead: Integers
+    review: Integers
     receipts: Thousandths
     on_order: Thousandths
     not_counted: Thousandths
 
     @property
-    def protection(self) -> npt.NDArray[np.int32]:
+    def protection(self) -> Integers:
         return self.wait + self.lead + self.review
 
 
@@ -393,11 +410,10 @@ def _schedule(inputs: _Inputs, open_orders: pd.DataFrame, horizon: int) -> _Sche
     _note(
         inputs.exception,
         short,
-        [
-            f"the forecast reaches {horizon} periods and the order must cover {needed}: "
+        lambda row: (
+            f"the forecast reaches {horizon} periods and the order must cover {protection[row]}: "
             "forecast further or shorten lead time, review period or the wait for the order day"
-            for needed in protection
-        ],
+        ),
     )
     wait, lead, review = (np.where(short, fallback, values) for values, fallback in ((wait, 0), (lead, 1), (review, 1)))
     rows = inputs.keys.assign(row=np.arange(len(inputs.keys)))
@@ -430,37 +446,30 @@ def _lots_by_key(keys: pd.DataFrame, lots: pd.DataFrame | None) -> pd.DataFrame:
     ).sort_values(["row", "expires"], ignore_index=True)
 
 
-def _expiring_units(
-    lots: pd.DataFrame, rows: slice, mean_demand: Doubles, protection: npt.NDArray[np.int32]
-) -> tuple[Thousandths, Thousandths]:
-    """Return what is expected to expire within the protection interval [m], and cumulated by period [m, horizon].
+def _expired_by(lots: pd.DataFrame, mean_demand: Doubles) -> Thousandths:
+    """Return what is expected to have expired by the start of each period, thousandths [items, horizon].
 
-    Lots are sold by expiry date; what all lots up to a date hold beyond the demand expected until it is lost by then.
+    Lots (item, units, expires: sorted by item and expiry) are sold by expiry date; what all lots up to a date hold
+    beyond the demand expected until it, mean_demand [items, horizon], is lost by then.
     """
-    m, horizon = mean_demand.shape
-    by_period = np.zeros((m, horizon), np.int64)
-    part = lots[(lots["row"] >= rows.start) & (lots["row"] < rows.stop)]
-    if part.empty:
-        return np.zeros(m, np.int64), by_period
-    row = part["row"].to_numpy() - rows.start
-    until = np.concatenate([np.zeros((m, 1)), np.cumsum(mean_demand, axis=1)], axis=1)
-    expires = np.minimum(part["expires"].to_numpy(), horizon)
-    held = part.groupby("row")["units"].cumsum().to_numpy()
-    wasted = np.where(part["expires"].to_numpy() >= horizon, 0.0, np.maximum(held - until[row, expires], 0))
-    total = pd.Series(wasted).groupby(row).cummax().to_numpy()
-    fresh = np.diff(total, prepend=0.0)
-    first = np.diff(row, prepend=-1) > 0
-    fresh = np.where(first, total, fresh)
+    items, horizon = mean_demand.shape
+    item = lots["item"].to_numpy()
+    until = np.concatenate([np.zeros((items, 1)), np.cumsum(mean_demand, axis=1)], axis=1)
+    expires = np.minimum(lots["expires"].to_numpy(), horizon)
+    held = lots.groupby("item")["units"].cumsum().to_numpy()
+    wasted = np.where(lots["expires"].to_numpy() >= horizon, 0.0, np.maximum(held - until[item, expires], 0))
+    total = pd.Series(wasted).groupby(item).cummax().to_numpy()
+    first = np.diff(item, prepend=-1) > 0
+    fresh = np.where(first, total, np.diff(total, prepend=0.0))
     inside = expires < horizon
-    np.add.at(by_period, (row[inside], expires[inside]), _thousandths(fresh[inside]))
-    by_period = np.cumsum(by_period, axis=1)
-    within = np.take_along_axis(by_period, (protection - 1)[:, None], axis=1)[:, 0]
-    return within, by_period
+    by_period = np.zeros((items, horizon), np.int64)
+    np.add.at(by_period, (item[inside], expires[inside]), _thousandths(fresh[inside]))
+    return np.cumsum(by_period, axis=1)
 
 
 @dataclass
 class _Part:
-    """A slice of the items while it is decided: all arrays aligned, units in thousandths."""
+    """A slice of the items while it is decided: all arrays aligned, stock in thousandths."""
 
     keys: pd.DataFrame
     usable: Flags
@@ -476,15 +485,72 @@ class _Part:
     mean_demand: Doubles
     leftover_cost: Doubles
     pipeline: Pipeline
+    worst_need: SortedDraws
 
-    @property
-    def last_need(self) -> Floats:
-        """What must have come by the end of the cycle [m, n]."""
-        return np.where(self.lost_sales[:, None], self.pipeline.worst_need, self.pipeline.end_net)
+    @cached_property
+    def need(self) -> SortedDraws:
+        """Needs up to each period of the cycle."""
+        return SortedDraws(self.pipeline.need.reshape(len(self.keys), -1))
+
+    @cached_property
+    def last_need(self) -> SortedDraws:
+        """What must have come by the end of the cycle."""
+        if self.lost_sales.all():
+            return self.worst_need
+        return SortedDraws(np.where(self.lost_sales[:, None], self.pipeline.worst_need, self.pipeline.end_net))
+
+
+class _Demand(NamedTuple):
+    """What the demand paths of m items say on average of the periods to come.
+
+    Attributes:
+        mean: all demand still to come [m, horizon].
+        stocked: what stock is to serve of it [m, horizon].
+        broken, negative: whether the paths hold such values and count as 0 [m].
+    """
+
+    mean: Doubles
+    stocked: Doubles
+    broken: Flags
+    negative: Flags
+
+
+def _to_serve(paths: Floats, largest: Doubles, sold: Doubles) -> tuple[Floats, _Demand]:
+    """Return what stock is to serve [horizon, m, n]: without what is bought to order and what is sold already."""
+    demand = np.ascontiguousarray(paths.transpose(2, 0, 1), dtype=np.float32)
+    mean = demand.mean(axis=2, dtype=np.float64).T
+    broken, negative = ~np.isfinite(mean).all(axis=1), np.zeros(len(paths), dtype=bool)
+    if broken.any() or demand.min(initial=0.0) < 0:
+        negative = demand.min(axis=(0, 2)) < 0
+        demand[:, broken | negative] = 0
+        mean[broken | negative] = 0
+    stocked = mean.copy()
+    cut = demand.max(axis=(0, 2)) > largest if np.isfinite(largest).any() else negative
+    if cut.any():
+        demand[:, cut] = np.minimum(demand[:, cut], largest[cut, None].astype(np.float32))
+        stocked[cut] = demand[:, cut].mean(axis=2, dtype=np.float64).T
+    if sold.any():
+        demand[0] = np.maximum(demand[0] - sold[:, None].astype(np.float32), 0)
+        for units in (mean, stocked):
+            units[:, 0] -= np.minimum(sold, units[:, 0])
+    return demand, _Demand(mean, stocked, broken, negative)
+
+
+def _simulate(paths: Floats, largest: Doubles, sold: Doubles, simulation: Simulation) -> _Demand:
+    """Run all items through their paths, a few at a time."""
+    m, n, horizon = paths.shape
+    step = max(_VALUES_AT_ONCE // (n * horizon), 1)
+    parts = []
+    for start in range(0, max(m, 1), step):
+        few = slice(start, min(start + step, m))
+        demand, expected = _to_serve(paths[few], largest[few], sold[few])
+        simulation.run(few, demand)
+        parts.append(expected)
+    return _Demand(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _recommend_part(
-    inputs: _Inputs, schedule: _Schedule, lots: pd.DataFrame, rows: slice, paths: Floats, seed: int
+    inputs: _Inputs, schedule: _Schedule, lots: pd.DataFrame, rows: slice, paths: Floats, slots: int, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     keys = inputs.keys.iloc[rows].reset_index(drop=True)
     terms = inputs.terms.iloc[rows].reset_index(drop=True)
@@ -492,48 +558,35 @@ def _recommend_part(
     exception = inputs.exception[rows]
     wait, lead, review = schedule.wait[rows], schedule.lead[rows], schedule.review[rows]
     protection = wait + lead + review
-    drawn = np.asarray(paths[rows], dtype=np.float32)
-    broken = ~np.isfinite(drawn.sum(axis=(1, 2)))
-    negative = drawn.min(axis=(1, 2), initial=0.0) < 0
-    _note(exception, broken, "the demand paths hold NaN or infinite values: forecast this item again")
-    _note(exception, negative, "the demand paths hold negative demand: forecast this item again")
-    if (broken | negative).any():
-        drawn = np.where((broken | negative)[:, None, None], np.float32(0), drawn)
-    usable = exception == ""
-    mean_demand = drawn.mean(axis=1, dtype=np.float64)
-    largest = _column(policy, "largest_order_units", np.inf)
-    if np.isfinite(largest).any():
-        drawn = np.minimum(drawn, largest.astype(np.float32)[:, None, None])
-    stocked_demand = drawn.mean(axis=1, dtype=np.float64)
-    sold = inputs.sold_since[rows]
-    if sold.any():
-        rest = np.maximum(drawn[:, :, :1] - sold.astype(np.float32)[:, None, None], 0)
-        drawn = np.concatenate([rest, drawn[:, :, 1:]], axis=2)
-        for mean in (mean_demand, stocked_demand):
-            mean[:, 0] -= np.minimum(sold, mean[:, 0])
-
-    expiring, expired_by = _expiring_units(lots, rows, stocked_demand, protection)
+    largest, sold = _column(policy, "largest_order_units", np.inf), inputs.sold_since[rows]
+    own_lots = lots[(lots["row"] >= rows.start) & (lots["row"] < rows.stop)]
+    with_lots, lot_item = np.unique(own_lots["row"].to_numpy() - rows.start, return_inverse=True)
+    expired_by = np.zeros((len(keys), paths.shape[2]), np.int64)
+    if with_lots.size:
+        _, until_expiry = _to_serve(paths[rows][with_lots], largest[with_lots], sold[with_lots])
+        expired_by[with_lots] = _expired_by(own_lots.assign(item=lot_item), until_expiry.stocked)
+    expiring = np.take_along_axis(expired_by, (protection - 1)[:, None], axis=1)[:, 0]
     owed = inputs.reserved[rows] + inputs.backordered[rows]
     supply = (inputs.on_hand[rows] - owed)[:, None] + np.cumsum(schedule.receipts[rows], axis=1) - expired_by
     leads = draw_lead_times(
         keys,
         lead.astype(np.float64),
         _column(terms, "lead_time_mean_periods", np.nan),
-        np.where(usable, _column(terms, "lead_time_sd_periods", 0.0), 0.0),
-        drawn.shape[1],
+        np.where(exception == "", _column(terms, "lead_time_sd_periods", 0.0), 0.0),
+        paths.shape[1],
         samples=_lead_time_samples(terms),
         seed=seed,
     )
     unmet_lost = _texts(policy, "unmet_demand", "lost_sales") == "lost_sales"
-    target = np.where(usable, _texts(policy, "target_type", "do_not_stock"), "do_not_stock")
-    pipeline = simulate_pipeline(
-        drawn,
-        _units(supply).astype(np.float32),
-        leads + wait[:, None],
-        review,
-        unmet_lost,
-        keep_cycle=bool((target == "cost").any()),
+    wanted_target = _texts(policy, "target_type", "do_not_stock")
+    simulation = Simulation(
+        _units(supply).astype(np.float32), leads + wait[:, None], review, unmet_lost, cycle_slots=slots
     )
+    demand, pipeline = _simulate(paths[rows], largest, sold, simulation), simulation.found
+    _note(exception, demand.broken, "the demand paths hold NaN or infinite values: forecast this item again")
+    _note(exception, demand.negative, "the demand paths hold negative demand: forecast this item again")
+    usable = exception == ""
+    target = np.where(usable, wanted_target, "do_not_stock")
     value = np.where(usable, _column(policy, "target_value", np.nan), np.nan)
     holding = np.nan_to_num(_column(policy, "holding_cost", 0.0))
     part = _Part(
@@ -548,13 +601,14 @@ def _recommend_part(
         shortage=_implied_shortage_cost(_column(policy, "shortage_cost", np.nan), holding, review, target, value),
         position=inputs.on_hand[rows] + schedule.on_order[rows] - owed,
         expiring=expiring,
-        mean_demand=stocked_demand,
-        leftover_cost=holding * _column(policy, "held_until_sold", 1.0) / np.maximum(stocked_demand.mean(axis=1), 1e-9),
+        mean_demand=demand.stocked,
+        leftover_cost=holding * _column(policy, "held_until_sold", 1.0) / np.maximum(demand.stocked.mean(axis=1), 1e-9),
         pipeline=pipeline,
+        worst_need=SortedDraws(pipeline.worst_need),
     )
     level, wanted = _levels(part, policy)
-    inside = np.arange(drawn.shape[2]) < protection[:, None]
-    expected, stocked = (_thousandths((units * inside).sum(axis=1)) for units in (mean_demand, stocked_demand))
+    inside = np.arange(paths.shape[2]) < protection[:, None]
+    expected, stocked = (_thousandths((units * inside).sum(axis=1)) for units in (demand.mean, demand.stocked))
     steps = _steps(part, terms, policy, level, wanted, wait + lead, schedule.not_counted[rows])
     order = np.where(usable, steps["order"], 0)
     shortfall = np.maximum(level - part.position, 0)
@@ -569,12 +623,10 @@ def _recommend_part(
         cover = [
             np.where(rate > 0, np.maximum(_units(part.position + extra), 0) / rate, np.nan) for extra in (0, order)
         ]
-    short = [
-        np.maximum(pipeline.worst_need - _units(extra).astype(np.float32)[:, None], 0)
-        for extra in (np.zeros_like(order), order)
-    ]
-    stockout = [np.count_nonzero(units > SMALLEST_UNITS / 2, axis=1) / drawn.shape[1] for units in short]
-    lost = [np.round(units.mean(axis=1, dtype=np.float64), 3) for units in short]
+    n, every = paths.shape[1], np.arange(len(keys))
+    bought = np.stack([np.zeros(len(keys)), _units(order)], axis=1)
+    stockout = (n - part.worst_need.at_most(every, bought + SMALLEST_UNITS / 2)) / n
+    lost = np.round(part.worst_need.short(every, bought) / n, 3)
     lines = pd.DataFrame(
         {
             **{name: keys[name] for name in KEYS},
@@ -602,10 +654,10 @@ def _recommend_part(
             "arrival_period": _whole(wait + lead + 1, usable),
             "stockout_period_50": _first_period(pipeline.stockout_by, 0.5, usable),
             "stockout_period_10": _first_period(pipeline.stockout_by, 0.1, usable),
-            "stockout_probability_without_order": known(stockout[0]),
-            "stockout_probability_with_order": known(stockout[1]),
-            "lost_units_without_order": known(lost[0]),
-            "lost_units_with_order": known(lost[1]),
+            "stockout_probability_without_order": known(stockout[:, 0]),
+            "stockout_probability_with_order": known(stockout[:, 1]),
+            "lost_units_without_order": known(lost[:, 0]),
+            "lost_units_with_order": known(lost[:, 1]),
             "days_of_cover_before": np.round(cover[0], 3),
             "days_of_cover_after": np.round(cover[1], 3),
             "status": np.where(~usable, "exception", np.where(order > 0, "order", "no_order")),
@@ -616,7 +668,7 @@ def _recommend_part(
     return lines[LINE_COLUMNS], long_terms, _benefit_rows(part, terms, order, multiple, steps["most"])
 
 
-def _whole(values: npt.NDArray[np.int32], known: Flags) -> pd.Series:
+def _whole(values: Integers, known: Flags) -> pd.Series:
     return pd.Series(values, dtype="Int64").where(pd.Series(known))
 
 
@@ -635,10 +687,10 @@ def _lead_time_samples(terms: pd.DataFrame) -> list[npt.NDArray[np.float64] | No
 
 
 def _implied_shortage_cost(
-    given: Doubles, holding: Doubles, review: npt.NDArray[np.int32], target: Texts, value: Doubles
+    given: Doubles, holding: Doubles, review: Integers, target: Texts, value: Doubles
 ) -> Doubles:
     """Fill a missing shortage cost with the one that a service target implies: critical ratio = target value."""
-    service = np.isin(target.astype(str), ("cycle_service_level", "fill_rate")) & (value > 0) & (value < 1)
+    service = _is_one_of(target, SERVICE_TARGETS) & (value > 0) & (value < 1)
     ratio = np.where(service, value, 0.5)
     return np.where(np.isnan(given), holding * review * ratio / (1 - ratio), given)
 
@@ -655,29 +707,32 @@ def _levels(part: _Part, policy: pd.DataFrame) -> tuple[Thousandths, Thousandths
         for row in rows[part.model[rows] != "simulated"]:
             level[row] = _named_quantile(part.model[row], pipeline.interval_demand[row], part.value[row])
         losing = rows[part.lost_sales[rows]]
-        if losing.size:
-            wanted[losing] = sample_quantile(pipeline.worst_need[losing], part.value[losing])
+        wanted[losing] = part.worst_need.quantile(losing, part.value[losing])
         level[rows] += _units(part.expiring[rows])
     by_fill = part.target == "fill_rate"
     if by_fill.any():
         rows = np.flatnonzero(by_fill)
-        rate, interval, start = part.value[rows], pipeline.interval_demand[rows], pipeline.start_demand[rows]
-        level[rows] = fill_rate_quantity(interval, start, interval - start, rate) + _units(part.expiring[rows])
-        losing = rows[part.lost_sales[rows]]
-        if losing.size:
-            cycle_demand = pipeline.interval_demand[losing] - pipeline.start_demand[losing]
-            wanted[losing] = fill_rate_quantity(pipeline.worst_need[losing], None, cycle_demand, part.value[losing])
+        every = np.arange(rows.size)
+        at_end, at_start = SortedDraws(pipeline.interval_demand[rows]), SortedDraws(pipeline.start_demand[rows])
+        cycle_demand = at_end.mean(every) - at_start.mean(every)
+        level[rows] = fill_rate_quantity(every, at_end, at_start, cycle_demand, part.value[rows])
+        level[rows] += _units(part.expiring[rows])
+        lost = part.lost_sales[rows]
+        losing = rows[lost]
+        wanted[losing] = fill_rate_quantity(losing, part.worst_need, None, cycle_demand[lost], part.value[losing])
     by_cost = part.target == "cost"
     if by_cost.any():
         rows = np.flatnonzero(by_cost)
-        unlost = _cost_quantity(part, rows, pipeline.demand_to[:, rows], pipeline.interval_demand[rows])
-        dated = _cost_quantity(part, rows, pipeline.need[:, rows], part.last_need[rows])
+        unlost = _cost_quantity(
+            part, rows, SortedDraws(pipeline.demand_to.reshape(m, -1)), SortedDraws(pipeline.interval_demand)
+        )
+        dated = _cost_quantity(part, rows, part.need, part.last_need)
         # Receipts due inside the cycle may come too late for its first periods: then more than the level is worth it.
         level[rows] = unlost + _units(part.expiring[rows])
         level[rows] = np.where(dated > 0, np.maximum(level[rows], position[rows] + dated), level[rows])
         wanted[rows] = dated
     rule = part.rule
-    stocked = np.isin(part.target.astype(str), ("cycle_service_level", "fill_rate", "cost"))
+    stocked = _is_one_of(part.target, STOCKED_TARGETS)
     fixed = stocked & (rule == "min_max")
     level = np.where(fixed, _column(policy, "max_units", 0.0), level)
     wanted = np.where(fixed | ~part.lost_sales | ~stocked, np.inf, wanted)
@@ -686,24 +741,24 @@ def _levels(part: _Part, policy: pd.DataFrame) -> tuple[Thousandths, Thousandths
     return _thousandths(level + extra), _thousandths(wanted + extra)
 
 
-def _cost_quantity(part: _Part, rows: npt.NDArray[np.int64], values: Floats, last: Floats) -> Doubles:
+def _cost_quantity(part: _Part, rows: Places, values: SortedDraws, last: SortedDraws) -> Doubles:
     """Solve b·P(last > q) = h·Σ P(value ≤ q) + (h/d)·E(q − last)⁺ where demand is lost (d = demand of a period).
 
     Where it waits: Σ [(h + b)·P(value ≤ q) − b] + (h/d)·E(q − last)⁺ = 0. The first sum is the time a further unit
     is held within the cycle, the second the time until it is sold: without it a level that falls later leaves the
     stock of the highest level on the shelf.
     """
-    n = last.shape[1]
+    n = last.ordered.shape[1]
     lost = part.lost_sales[rows]
     holding, shortage = part.holding[rows], part.shortage[rows]
-    periods = np.isfinite(values).sum(axis=(0, 2)) / n
     return weighted_quantity(
+        rows,
         values,
         np.where(lost, holding, holding + shortage),
         last,
         np.where(lost, shortage, 0.0),
         part.leftover_cost[rows],
-        np.where(lost, shortage, shortage * periods) * n,
+        np.where(lost, shortage * n, shortage * values.count[rows]),
     )
 
 
@@ -728,7 +783,7 @@ def _steps(
     policy: pd.DataFrame,
     level: Thousandths,
     wanted: Thousandths,
-    arrival: npt.NDArray[np.int32],
+    arrival: Integers,
     not_counted: Thousandths,
 ) -> dict[str, Thousandths]:
     """Walk from the shortfall to the order; every step's signed change is kept under its term's name."""
@@ -747,7 +802,7 @@ def _steps(
 
     fixed_quantity = part.rule == "reorder_point_quantity"
     lot = _thousandths(_column(policy, "order_quantity_units", 0.0))
-    stocked = np.isin(part.target.astype(str), ("cycle_service_level", "fill_rate", "cost"))
+    stocked = _is_one_of(part.target, STOCKED_TARGETS)
     trigger = np.where(part.rule == "min_max", _thousandths(_column(policy, "min_units", 0.0)), level)
     trigger = np.where(part.rule == "reorder_point_order_up_to", level - lot, trigger)
     triggered = (position <= trigger) | ~stocked | (part.rule == "order_up_to")
@@ -780,7 +835,7 @@ def _steps(
     return steps
 
 
-def _sellable_in_shelf_life(part: _Part, terms: pd.DataFrame, arrival: npt.NDArray[np.int32]) -> Thousandths:
+def _sellable_in_shelf_life(part: _Part, terms: pd.DataFrame, arrival: Integers) -> Thousandths:
     """Return how much can come and still be sold, on average, before it expires on the shelf [m]."""
     life = _column(terms, "shelf_life_periods", np.inf)
     m, horizon = part.mean_demand.shape
@@ -801,24 +856,12 @@ def _worthwhile(part: _Part, quantity: Thousandths, multiple: Thousandths, least
     rows = np.flatnonzero((part.target == "cost") & (quantity > 0) & (part.rule == "order_up_to"))
     if not rows.size:
         return quantity
-    candidates = [quantity[rows], np.maximum(quantity - multiple, 0)[rows], np.zeros(rows.size, np.int64)]
-    candidates[1] = np.where(candidates[1] < least[rows], 0, candidates[1])
-    costs = [
-        expected_cycle_cost(
-            part.pipeline.need[:, rows],
-            part.pipeline.worst_need[rows],
-            part.last_need[rows],
-            _units(candidate),
-            part.holding[rows],
-            part.shortage[rows],
-            np.zeros(rows.size),
-            part.lost_sales[rows],
-        )
-        for candidate in candidates
-    ]
-    best = np.argmin(np.round(costs, 9), axis=0)
+    candidates = np.stack([quantity, np.maximum(quantity - multiple, 0), np.zeros_like(quantity)], axis=1)[rows]
+    candidates[:, 1] = np.where(candidates[:, 1] < least[rows], 0, candidates[:, 1])
+    costs = _cycle_cost(part, rows, part.need, None, _units(candidates))
+    best = np.argmin(np.round(costs, 9), axis=1)
     result: Thousandths = quantity.copy()
-    result[rows] = np.choose(best, candidates)
+    result[rows] = candidates[np.arange(rows.size), best]
     return result
 
 
@@ -874,8 +917,12 @@ def _benefit_rows(
     ceiling = np.maximum(most[rows] // pack * pack, order[rows])
     edges += [np.minimum(order[rows] + size * pack * k, ceiling) for k in range(1, _BENEFIT_PACKS // 2 + 1)]
     every = np.stack(edges, axis=1)
+    cost = np.zeros(every.shape)
     by_cost = part.target[rows] == "cost"
-    cost = np.stack([_cost_at(part, rows, by_cost, _units(edge)) for edge in edges], axis=1)
+    if by_cost.any():
+        cost[by_cost] = _cycle_cost(part, rows[by_cost], part.need, part.last_need, _units(every[by_cost]))
+    # A service target prices what is left at the end of the cycle alone.
+    cost[~by_cost] = _cycle_cost(part, rows[~by_cost], part.worst_need, None, _units(every[~by_cost]))
     units = np.diff(every, axis=1)
     item, block = np.nonzero(units > 0)
     saved = (cost[:, :-1] - cost[:, 1:])[item, block]
@@ -884,7 +931,7 @@ def _benefit_rows(
         {
             **{name: part.keys[name].to_numpy()[rows[item]] for name in KEYS},
             "supplier_id": terms["supplier_id"].to_numpy()[rows[item]],
-            "block": pd.Series(block).groupby(item).cumcount().to_numpy() + 1,
+            "block": np.cumsum(units > 0, axis=1)[item, block],
             "units": bought,
             "order_cost": np.round(bought * unit_cost[rows[item]], 4),
             "benefit": np.round(saved, 6),
@@ -893,22 +940,16 @@ def _benefit_rows(
     )
 
 
-def _cost_at(part: _Part, rows: npt.NDArray[np.int64], by_cost: Flags, quantity: Doubles) -> Doubles:
-    """Return the cycle's expected cost [rows]; a service target prices what is left at the end of the cycle alone."""
-    cost = np.zeros(rows.size)
-    pipeline = part.pipeline
-    for chosen, each_period in ((by_cost, True), (~by_cost, False)):
-        at = rows[chosen]
-        if at.size:
-            need = pipeline.need[:, at] if each_period else pipeline.worst_need[None, at]
-            cost[chosen] = expected_cycle_cost(
-                need,
-                pipeline.worst_need[at],
-                part.last_need[at],
-                quantity[chosen],
-                part.holding[at],
-                part.shortage[at],
-                part.leftover_cost[at] * each_period,
-                part.lost_sales[at],
-            )
-    return cost
+def _cycle_cost(part: _Part, rows: Places, need: SortedDraws, last: SortedDraws | None, quantity: Doubles) -> Doubles:
+    """Return the cycle's expected cost of some quantities of each row [rows, k]."""
+    return expected_cycle_cost(
+        rows,
+        need,
+        part.worst_need,
+        last,
+        quantity,
+        part.holding[rows],
+        part.shortage[rows],
+        part.leftover_cost[rows],
+        part.lost_sales[rows],
+    )

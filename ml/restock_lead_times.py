@@ -34,7 +34,7 @@ def keyed_ranks(keys: pd.DataFrame, n: int, seed: int) -> npt.NDArray[np.int64]:
         state = (state ^ (state >> np.uint64(30))) * _MIX_1
         state = (state ^ (state >> np.uint64(27))) * _MIX_2
         state = state ^ (state >> np.uint64(31))
-    return np.argsort(state, axis=1, kind="stable")
+    return np.argsort(state, axis=1)  # the mixing is one to one, so no two are equal
 
 
 def draw_lead_times(
@@ -66,7 +66,7 @@ def draw_lead_times(
     """
     draws = np.repeat(planned.astype(np.int32)[:, None], n, axis=1)
     has_samples = np.array(
-        [s is not None and len(s) > 0 for s in samples] if samples is not None else [False] * len(keys)
+        [s is not None and len(s) > 0 for s in samples] if samples is not None else [False] * len(keys), dtype=bool
     )
     uncertain = has_samples | (np.nan_to_num(sd) > 0)
     if not uncertain.any():

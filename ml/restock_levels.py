@@ -1,11 +1,12 @@
-"""What an order must cover: the pipeline simulated period by period, and the quantity each kind of target asks for.
+"""What an order must cover: the pipeline simulated on every path, and the quantity each kind of target asks for.
 
 Arrays in, arrays out: m items, n paths. Frames, packs and limits are in `ml.restock`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 SMALLEST_UNITS = 0.001  # stock is kept in thousandths of a unit
@@ -22,8 +24,7 @@ _FEWEST_PATHS_BEYOND = 10
 _TAIL_SHARE = 0.15
 
 
-@dataclass(frozen=True)
-class Pipeline:
+class Pipeline(NamedTuple):
     """Stock and demand of m items on n paths, seen from an order that arrives for its cycle.
 
     The cycle is the periods from the arrival of this order to the arrival of the next one. A need is how many units
@@ -32,18 +33,16 @@ class Pipeline:
     Attributes:
         interval_demand: demand from now to the end of the cycle [m, n].
         start_demand: demand from now until the order arrives [m, n].
-        start_net: demand less supply when the order arrives, all of it waiting [m, n].
-        end_net: demand less supply at the end of the cycle, all of it waiting [m, n].
+        end_net: demand less supply at the end of the cycle, all of it waiting; not known where it is lost [m, n].
         worst_need: need that keeps the whole cycle free of stock-outs, losses before it left out where they are lost
             for good [m, n].
-        need: need up to each period of the cycle [cycle, m, n]; slots that an item's cycle lacks hold +inf.
-        demand_to: demand from now to each period of the cycle [cycle, m, n]; missing slots hold +inf.
+        need: need up to each period of the cycle [m, slots, n]; slots that an item's cycle lacks hold +inf.
+        demand_to: demand from now to each period of the cycle [m, slots, n]; missing slots hold +inf.
         stockout_by: probability of a stock-out in periods 1 … t without the order [m, horizon].
     """
 
     interval_demand: Floats
     start_demand: Floats
-    start_net: Floats
     end_net: Floats
     worst_need: Floats
     need: Floats
@@ -51,87 +50,193 @@ class Pipeline:
     stockout_by: Doubles
 
 
-def simulate_pipeline(
-    paths: Floats, supply: Floats, lead: Integers, review: Integers, lost_sales: Flags, *, keep_cycle: bool
-) -> Pipeline:
-    """Run stock and open orders through every path, period by period.
+class Simulation:
+    """Stock and open orders of m items, ready to be run through demand paths.
 
     With cumulated demand D and cumulated supply A the units lost up to t are max(0, max over s ≤ t of D(s) − A(s)):
-    the reflection of the net flow at zero (Harrison, Brownian Motion and Stochastic Flow Systems, 1985, section 2.2),
-    so two running maxima do what a branch per period would. Supply below zero is owed to customers who wait (backorders
-    and reservations): the next receipts serve it first, it is never lost.
-
-    Args:
-        paths: demand, units [m, n, horizon].
-        supply: cumulated units that can be sold up to the end of period t without the order [m, horizon].
-        lead: periods until the order arrives, per path [m, n]; it can be sold from period lead + 1.
-        review: periods of the cycle [m], at least 1.
-        lost_sales: whether unmet demand is lost (else it waits) [m].
-        keep_cycle: whether `need` and `demand_to` are kept for every period of the cycle (they are empty otherwise).
-
-    Returns:
-        The simulated quantities. Beyond the horizon demand goes on at each path's own mean.
+    the reflection of the net flow at zero (Harrison, Brownian Motion and Stochastic Flow Systems, 1985, section 2.2).
+    D never falls, so D − A is highest just before a receipt or at t itself: only these few periods are compared.
+    Supply below zero is owed to customers who wait (backorders and reservations): the next receipts serve it first, it
+    is never lost.
     """
-    m, n, horizon = paths.shape
-    slots = int(review.max()) if keep_cycle else 0
-    by_period = np.ascontiguousarray(paths.transpose(2, 0, 1), dtype=np.float32)
-    if (lead == lead[:, :1]).all():
-        lead = lead[:, :1]
-    end = lead + review[:, None]
-    last = int(end.max())
-    mean_rate = by_period.mean(axis=0) if last > horizon else np.zeros((1, 1), np.float32)
-    sellable = np.where(lost_sales[:, None], np.maximum(supply, 0), supply).astype(np.float32)
-    owed = np.where(lost_sales[:, None], np.maximum(-supply, 0), 0).astype(np.float32)
-    lost_column = lost_sales[:, None]
 
-    cumulated = np.zeros((m, n), np.float32)
-    worst = np.zeros((m, n), np.float32)
-    lost_before = np.zeros((m, n), np.float32)
-    cycle_worst = np.full((m, n), -np.inf, np.float32)
-    interval, start_demand, worst_need = (np.zeros((m, n), np.float32) for _ in range(3))
-    start_net = np.repeat(-supply[:, :1], n, axis=1).astype(np.float32)
-    end_net = start_net.copy()
-    need = np.full((slots, m, n), np.inf, np.float32)
-    demand_to = np.full((slots, m, n), np.inf, np.float32)
-    stockout_by = np.zeros((m, horizon))
-    for t in range(1, max(last, horizon) + 1):
-        column = slice(min(t, horizon) - 1, min(t, horizon))
-        cumulated += by_period[t - 1] if t <= horizon else mean_rate
-        short = cumulated - sellable[:, column]
-        np.maximum(worst, short, out=worst)
-        if t <= horizon:
-            stockout_by[:, t - 1] = np.count_nonzero(worst > SMALLEST_UNITS / 2, axis=1) / n
-        if t > last:
-            continue
-        arriving = _places(lead == t)
-        if _any(arriving):
-            lost_before[arriving] = np.where(lost_column, worst, 0)[arriving]
-            start_demand[arriving] = cumulated[arriving]
-            start_net[arriving] = (cumulated - supply[:, column])[arriving]
-        inside = _places((lead < t) & (end >= t))
-        if not _any(inside):
-            continue
-        cycle_worst[inside] = np.maximum(cycle_worst[inside], short[inside])
-        needed = cycle_worst - lost_before + owed[:, column]
-        ending = _places(end == t)
-        if _any(ending):
-            worst_need[ending] = needed[ending]
-            interval[ending] = cumulated[ending]
-            end_net[ending] = (cumulated - supply[:, column])[ending]
-        if keep_cycle:
-            # A cycle is consecutive periods, so t modulo the longest cycle never meets an occupied slot.
-            need[t % slots][inside] = np.where(lost_column, needed, short)[inside]
-            demand_to[t % slots][inside] = cumulated[inside]
-    return Pipeline(interval, start_demand, start_net, end_net, worst_need, need, demand_to, stockout_by)
+    def __init__(
+        self, supply: Floats, lead: Integers, review: Integers, lost_sales: Flags, *, cycle_slots: int = 0
+    ) -> None:
+        """Look up what supply allows at the moments that matter.
+
+        Args:
+            supply: cumulated units that can be sold up to the end of period t without the order [m, horizon].
+            lead: periods until the order arrives, ≥ 1, per path [m, n]; it can be sold from period lead + 1.
+            review: periods of the cycle [m], at least 1.
+            lost_sales: whether unmet demand is lost (else it waits) [m].
+            cycle_slots: periods of the cycle for which `need` and `demand_to` are kept: the longest review, or 0.
+        """
+        (m, n), lost = lead.shape, lost_sales[:, None]
+        self.lead = lead[:, :1] if (lead == lead[:, :1]).all() else lead
+        self.end, self.review, self.lost, self.slots = self.lead + review[:, None], review, lost, cycle_slots
+        self.sellable = np.where(lost, np.maximum(supply, 0), supply).astype(np.float32)
+        self.owed = np.where(lost, np.maximum(-supply, 0), 0).astype(np.float32)
+        self.sellable_at_lead, self.sellable_at_end = _at(self.sellable, self.lead), _at(self.sellable, self.end)
+        self.owed_at_end, self.supply_at_end = _at(self.owed, self.end), _at(supply.astype(np.float32), self.end)
+        self.enough = np.ascontiguousarray(self.sellable.T[:, :, None] + np.float32(SMALLEST_UNITS / 2))
+        self.receipt_item, place = np.nonzero(np.diff(self.sellable, axis=1) > 0)
+        self.receipt_after = place.astype(np.int32) + 1  # the last period before supply rises
+        interval_demand, start_demand, end_net, worst_need = (np.empty((m, n), np.float32) for _ in range(4))
+        need, demand_to = (np.full((m, cycle_slots, n), np.inf, np.float32) for _ in range(2))
+        stockout_by = np.zeros(supply.shape)
+        self.found = Pipeline(interval_demand, start_demand, end_net, worst_need, need, demand_to, stockout_by)
+
+    def run(self, few: slice, demand: Floats) -> None:
+        """Run some of the items through their paths; `found` holds what came of it.
+
+        Beyond the horizon demand goes on at each path's own mean.
+
+        Args:
+            few: the items.
+            demand: units [horizon, items, n], periods first; overwritten by its running sums.
+        """
+        for t in range(1, len(demand)):
+            np.add(demand[t - 1], demand[t], out=demand[t])
+        lead, end, lost, found = self.lead[few], self.end[few], self.lost[few], self.found
+        found.start_demand[few], found.interval_demand[few] = _until(demand, lead), _until(demand, end)
+        before = found.start_demand[few] - self.sellable_at_lead[few]
+        worst = np.subtract(found.interval_demand[few], self.sellable_at_end[few], out=found.worst_need[few])
+        served = demand <= self.enough[:, few]
+        for item, period in self._receipts(few):
+            gap = demand[period - 1, item] - self.sellable[few][item, period - 1]
+            np.maximum(before[item], gap, out=before[item], where=period < lead[item])
+            np.maximum(worst[item], gap, out=worst[item], where=(lead[item] < period) & (period < end[item]))
+            # Who has run short before a receipt has run short for good.
+            served[period:, item] &= served[period - 1, item]
+        found.stockout_by[few] = _ended_by(served)
+        lost_before = np.where(lost, np.maximum(before, 0), np.float32(0))
+        worst -= lost_before
+        worst += self.owed_at_end[few]
+        if not lost.all():
+            found.end_net[few] = found.interval_demand[few] - self.supply_at_end[few]
+        if self.slots:
+            self._cycle(few, demand, lost_before)
+
+    def _receipts(self, few: slice) -> Iterator[tuple[int, int]]:
+        """Yield the place of an item among the few and the last period before a receipt of its own, in their order."""
+        first, last = np.searchsorted(self.receipt_item, (few.start, few.stop))
+        items = (self.receipt_item[first:last] - few.start).tolist()
+        return zip(items, self.receipt_after[first:last].tolist(), strict=True)
+
+    def _cycle(self, few: slice, cumulated: Floats, lost_before: Floats) -> None:
+        highest = np.full(lost_before.shape, -np.inf, np.float32)
+        for slot in range(self.slots):
+            period = np.minimum(self.lead[few] + slot + 1, self.end[few])
+            until = _until(cumulated, period)
+            short = until - _at(self.sellable[few], period)
+            np.maximum(highest, short, out=highest)
+            needed = np.where(self.lost[few], highest - lost_before + _at(self.owed[few], period), short)
+            inside = (slot < self.review[few])[:, None]
+            np.copyto(self.found.need[few, slot], needed, where=inside)
+            np.copyto(self.found.demand_to[few, slot], until, where=inside)
 
 
-def _places(chosen: Flags) -> Flags | npt.NDArray[np.int64]:
-    """Return whole rows where all paths of an item share their lead time (copied far faster), else single cells."""
-    return np.flatnonzero(chosen[:, 0]) if chosen.shape[1] == 1 else chosen
+def _at(by_period: Floats, period: Integers) -> Floats:
+    """Return what holds at periods of each item, which go on after the horizon as they end there [m, periods]."""
+    found: Floats = np.take_along_axis(by_period, np.minimum(period, by_period.shape[1]) - 1, axis=1)
+    return found
 
 
-def _any(places: Flags | npt.NDArray[np.int64]) -> bool:
-    return bool(places.any()) if places.dtype == bool else places.size > 0
+def _until(cumulated: Floats, period: Integers) -> Floats:
+    """Return the demand of each path up to a period of its item, or of the path itself [m, n]."""
+    horizon, m, n = cumulated.shape
+    place = np.minimum(period, horizon) - 1
+    found: Floats
+    if period.shape[1] == 1:
+        found = cumulated[place[:, 0], np.arange(m)]
+    else:
+        found = cumulated.ravel()[place * np.int64(m * n) + np.arange(m * n).reshape(m, n)]
+    beyond = period - place - 1
+    return found + beyond.astype(np.float32) * (cumulated[-1] / np.float32(horizon)) if beyond.any() else found
+
+
+def _ended_by(served: Flags) -> Doubles:
+    """Return the share of paths whose service, true up to some period and false after it, has ended by each period."""
+    horizon, m, n = served.shape
+    periods = np.add.reduce(served.view(np.uint8), axis=0, dtype=np.min_scalar_type(horizon))
+    cell = periods + np.arange(m)[:, None] * (horizon + 1)
+    ended = np.bincount(cell.ravel(), minlength=m * (horizon + 1)).reshape(m, horizon + 1)
+    by: Doubles = np.cumsum(ended[:, :-1], axis=1) / n
+    return by
+
+
+class SortedDraws:
+    """Draws of m items in ascending order with their running sums: any expectation is a binary search away.
+
+    Questions are asked for some rows (items) and, of each, for some quantities [rows, k]; answers are summed over the
+    draws. Draws of +inf are none.
+    """
+
+    def __init__(self, draws: Floats) -> None:
+        """Sort draws, units [m, n]."""
+        self.ordered = np.sort(draws, axis=1)
+        self.count: Places = np.full(*draws.shape)
+        self._values = self.ordered
+        if np.isinf(self.ordered[:, -1]).any():
+            finite = np.isfinite(self.ordered)
+            self.count, self._values = finite.sum(axis=1), np.where(finite, self.ordered, np.float32(0))
+        self._sums = _running_sums(self._values)
+        self._sums_of_squares: Doubles | None = None
+
+    def lowest(self, rows: Places) -> Doubles:
+        """Return the lowest draw [rows]."""
+        lowest: Doubles = self.ordered[rows, 0].astype(np.float64)
+        return lowest
+
+    def highest(self, rows: Places) -> Doubles:
+        """Return the highest draw [rows]."""
+        return self.ordered[rows, self.count[rows] - 1].astype(np.float64)
+
+    def mean(self, rows: Places) -> Doubles:
+        """Return the mean draw [rows]."""
+        mean: Doubles = self._sums[rows, -1] / self.count[rows]
+        return mean
+
+    def at_most(self, rows: Places, quantity: Doubles) -> Places:
+        """Return how many draws do not exceed a quantity [rows, k]."""
+        n = self.ordered.shape[1]
+        flat, start, cut = self.ordered.ravel(), rows[:, None] * n, quantity.astype(np.float32)
+        found = np.zeros(quantity.shape, np.int64)
+        for step in 1 << np.arange(n.bit_length() - 1, -1, -1):
+            further = found + step
+            inside = flat[start + np.minimum(further, n) - 1] <= cut
+            found = np.where(inside & (further <= n), further, found)
+        return found
+
+    def left(self, rows: Places, quantity: Doubles) -> Doubles:
+        """Return what a quantity leaves over, Σ (quantity − draw)⁺ [rows, k]."""
+        below = self.at_most(rows, quantity)
+        return np.asarray(np.maximum(below * quantity - self._sums[rows[:, None], below], 0.0))
+
+    def left_squared(self, rows: Places, quantity: Doubles) -> Doubles:
+        """Return Σ ((quantity − draw)⁺)² [rows, k]."""
+        if self._sums_of_squares is None:
+            self._sums_of_squares = _running_sums(self._values.astype(np.float64) ** 2)
+        below, at = self.at_most(rows, quantity), rows[:, None]
+        squares = below * quantity**2 - 2 * quantity * self._sums[at, below] + self._sums_of_squares[at, below]
+        return np.asarray(np.maximum(squares, 0.0))
+
+    def short(self, rows: Places, quantity: Doubles) -> Doubles:
+        """Return what is wanted beyond a quantity, Σ (draw − quantity)⁺ [rows, k]."""
+        below, at = self.at_most(rows, quantity), rows[:, None]
+        beyond = self._sums[at, -1] - self._sums[at, below] - (self.count[at] - below) * quantity
+        return np.asarray(np.maximum(beyond, 0.0))
+
+    def quantile(self, rows: Places, level: Doubles) -> Doubles:
+        """Return the quantile that `sample_quantile` finds, of items without missing draws [rows]."""
+        return _ordered_quantile(self.ordered[rows], level)
+
+
+def _running_sums(values: Floats | Doubles) -> Doubles:
+    sums = np.zeros((values.shape[0], values.shape[1] + 1))
+    np.cumsum(values, axis=1, dtype=np.float64, out=sums[:, 1:])
+    return sums
 
 
 def sample_quantile(values: Floats, level: Doubles) -> Doubles:
@@ -148,8 +253,11 @@ def sample_quantile(values: Floats, level: Doubles) -> Doubles:
     Returns:
         Quantiles, units [m].
     """
-    n = values.shape[1]
-    ordered = np.sort(values, axis=1)
+    return _ordered_quantile(np.sort(values, axis=1), level)
+
+
+def _ordered_quantile(ordered: Floats, level: Doubles) -> Doubles:
+    n = ordered.shape[1]
     index = np.clip(np.ceil(n * level - 1e-9).astype(int) - 1, 0, n - 1)
     result: Doubles = np.take_along_axis(ordered, index[:, None], axis=1)[:, 0].astype(np.float64)
     beyond = n * (1 - level)
@@ -179,106 +287,114 @@ def _tail_quantile(ordered: Doubles, level: Doubles) -> Doubles:
 
 
 def weighted_quantity(
-    values: Floats, weight: Doubles, last: Floats, last_weight: Doubles, leftover_cost: Doubles, target: Doubles
+    rows: Places,
+    values: SortedDraws,
+    weight: Doubles,
+    last: SortedDraws,
+    last_weight: Doubles,
+    leftover_cost: Doubles,
+    target: Doubles,
 ) -> Doubles:
     """Return per item the smallest q with w·#(values ≤ q) + l·#(last ≤ q) + c·Σ(q − last)⁺ ≥ target.
 
     w is weight, l last_weight, c leftover_cost: the first-order condition of a cost convex in the quantity ordered.
 
     Args:
-        values: [cycle, m, n], +inf where there is none.
-        weight: [m].
-        last: what must have come by the end of the cycle [m, n].
-        last_weight: [m].
-        leftover_cost: money per unit left at the end of the cycle, for each unit that is to be sold before it [m].
-        target: [m].
+        rows: the items asked for.
+        values: units.
+        weight: [rows].
+        last: what must have come by the end of the cycle, units.
+        last_weight: [rows].
+        leftover_cost: money per unit left at the end of the cycle, for each unit that is to be sold before it [rows].
+        target: [rows].
 
     Returns:
-        Quantities [m], within 1e-7 of the range above the exact ones.
+        Quantities [rows], within 1e-7 of the range above the exact ones.
     """
-    finite = np.where(np.isfinite(values), values, np.nan)
-    low: Doubles = np.minimum(np.nanmin(finite, axis=(0, 2)), last.min(axis=1)).astype(np.float64) - 1.0
-    high: Doubles = np.maximum(np.nanmax(finite, axis=(0, 2)), last.max(axis=1)).astype(np.float64)
-    charged = bool((leftover_cost > 0).any())
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        cut = middle.astype(np.float32)[:, None]
-        reached = weight * np.count_nonzero(values <= cut[None], axis=2).sum(axis=0)
-        reached = reached + last_weight * np.count_nonzero(last <= cut, axis=1)
-        if charged:
-            reached = reached + leftover_cost * np.maximum(cut - last, 0).sum(axis=1, dtype=np.float64)
-        enough = reached >= target - 1e-9
-        high = np.where(enough, middle, high)
-        low = np.where(enough, low, middle)
-    return high
+
+    def enough(quantity: Doubles) -> Flags:
+        cut = quantity[:, None]
+        reached = weight * values.at_most(rows, cut)[:, 0] + last_weight * last.at_most(rows, cut)[:, 0]
+        reached += leftover_cost * last.left(rows, cut)[:, 0]
+        return np.asarray(reached >= target - 1e-9)
+
+    low = np.minimum(values.lowest(rows), last.lowest(rows)) - 1.0
+    return _least(enough, low, np.maximum(values.highest(rows), last.highest(rows)))
 
 
 def fill_rate_quantity(
-    short_at_end: Floats, short_at_start: Floats | None, cycle_demand: Floats, fill_rate: Doubles
+    rows: Places, short_at_end: SortedDraws, short_at_start: SortedDraws | None, cycle_demand: Doubles, rate: Doubles
 ) -> Doubles:
-    """Return per item the smallest quantity whose cycle serves the share `fill_rate` of its demand from stock.
+    """Return per item the smallest quantity whose cycle serves the share `rate` of its demand from stock.
 
     A cycle leaves (short_at_end − q)⁺ short, less what was short before it began, (short_at_start − q)⁺.
 
     Args:
-        short_at_end: net requirement at the end of the cycle, units [m, n].
-        short_at_start: net requirement when the cycle begins, units [m, n]; None where losses end with their period.
-        cycle_demand: demand of the cycle, units [m, n].
-        fill_rate: target share of units served at once, in (0, 1) [m].
+        rows: the items asked for.
+        short_at_end: net requirement at the end of the cycle, units.
+        short_at_start: net requirement when the cycle begins, units; None where losses end with their period.
+        cycle_demand: mean demand of the cycle, units [rows].
+        rate: target share of units served at once, in (0, 1) [rows].
 
     Returns:
-        Quantities [m]; negative = that much could be spared.
+        Quantities [rows]; negative = that much could be spared.
     """
-    allowed = (1 - fill_rate) * cycle_demand.mean(axis=1, dtype=np.float64)
-    low: Doubles = short_at_end.min(axis=1).astype(np.float64) - 1
+    allowed = (1 - rate) * cycle_demand * short_at_end.ordered.shape[1]
+
+    def enough(quantity: Doubles) -> Flags:
+        short = short_at_end.short(rows, quantity[:, None])[:, 0]
+        if short_at_start is not None:
+            short -= short_at_start.short(rows, quantity[:, None])[:, 0]
+        return np.asarray(short <= allowed + 1e-9)
+
+    low = short_at_end.lowest(rows)
     if short_at_start is not None:
-        low = np.minimum(low, short_at_start.min(axis=1).astype(np.float64) - 1)
-    high: Doubles = short_at_end.max(axis=1).astype(np.float64)
+        low = np.minimum(low, short_at_start.lowest(rows))
+    return _least(enough, low - 1, short_at_end.highest(rows))
+
+
+def _least(enough: Callable[[Doubles], Flags], low: Doubles, high: Doubles) -> Doubles:
+    """Return by bisection the least quantities that are enough, between ones that are not and ones that are."""
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        cut = middle.astype(np.float32)[:, None]
-        short = np.maximum(short_at_end - cut, 0).mean(axis=1, dtype=np.float64)
-        if short_at_start is not None:
-            short -= np.maximum(short_at_start - cut, 0).mean(axis=1, dtype=np.float64)
-        enough = short <= allowed + 1e-9
-        high = np.where(enough, middle, high)
-        low = np.where(enough, low, middle)
+        found = enough(middle)
+        low, high = np.where(found, low, middle), np.where(found, middle, high)
     return high
 
 
 def expected_cycle_cost(
-    need: Floats,
-    worst_need: Floats,
-    last: Floats,
+    rows: Places,
+    need: SortedDraws,
+    worst_need: SortedDraws,
+    last: SortedDraws | None,
     quantity: Doubles,
     holding: Doubles,
     shortage: Doubles,
     leftover_cost: Doubles,
     lost_sales: Flags,
 ) -> Doubles:
-    """Return the expected holding and shortage cost of one quantity per item.
+    """Return the expected holding and shortage cost of some quantities per item.
 
     A unit is held for each period of the cycle that ends with it on the shelf; the units left at the end of the cycle
     are held on until they are sold one after the other: u units at a demand of d a period for u² / 2d unit-periods.
 
     Args:
-        need: [cycle, m, n], +inf where an item's cycle has no such period.
-        worst_need: [m, n].
-        last: what must have come by the end of the cycle [m, n].
-        quantity: units ordered [m].
-        holding: money per unit left at the end of a period [m].
-        shortage: money per unit lost, or per unit and period that waits [m].
-        leftover_cost: holding cost over the demand of a period, money; 0 = what is left is charged no longer [m].
-        lost_sales: whether unmet demand is lost [m].
+        rows: the items asked for.
+        need: need up to each period of the cycle, units.
+        worst_need: need of the whole cycle.
+        last: what must have come by the end of the cycle; None = what is left then is charged no longer.
+        quantity: units ordered [rows, k].
+        holding: money per unit left at the end of a period [rows].
+        shortage: money per unit lost, or per unit and period that waits [rows].
+        leftover_cost: holding cost over the demand of a period, money [rows].
+        lost_sales: whether unmet demand is lost [rows].
 
     Returns:
-        Money [m].
+        Money [rows, k].
     """
-    cut = quantity.astype(np.float32)[:, None]
-    n = worst_need.shape[1]
-    left = np.maximum(cut[None] - need, 0).sum(axis=(0, 2), dtype=np.float64) / n
-    waiting = np.maximum(np.where(np.isfinite(need), need, -np.inf) - cut[None], 0).sum(axis=(0, 2), dtype=np.float64)
-    lost = np.maximum(worst_need - cut, 0).sum(axis=1, dtype=np.float64) / n
-    leftover = (np.maximum(cut - last, 0) ** 2).sum(axis=1, dtype=np.float64) / n
-    cost: Doubles = holding * left + shortage * np.where(lost_sales, lost, waiting / n) + leftover_cost * leftover / 2
+    n = worst_need.ordered.shape[1]
+    missed = np.where(lost_sales[:, None], worst_need.short(rows, quantity), need.short(rows, quantity))
+    cost: Doubles = (holding[:, None] * need.left(rows, quantity) + shortage[:, None] * missed) / n
+    if last is not None:
+        cost += leftover_cost[:, None] * last.left_squared(rows, quantity) / (2 * n)
     return cost
