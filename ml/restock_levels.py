@@ -235,8 +235,8 @@ class SortedDraws:
 
 def _running_sums(values: Floats | Doubles) -> Doubles:
     sums = np.zeros((values.shape[0], values.shape[1] + 1))
-    np.cumsum(values, axis=1, dtype=np.float64, out=sums[:, 1:])
-    return sums
+    sums[:, 1:] = values
+    return np.cumsum(sums, axis=1, out=sums)
 
 
 def sample_quantile(values: Floats, level: Doubles) -> Doubles:

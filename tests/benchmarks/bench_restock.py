@@ -1,18 +1,28 @@
-"""Speed of restock decisions: streamed chunks of item-locations against plain loops over items.
+"""Speed of restock decisions: streamed chunks of item-locations against loops over items.
 
     python tests/benchmarks/bench_restock.py [item-locations]   default 100,000, kept in tests/benchmarks/results
 
 Demand draws are made here and not timed; every chunk is a fresh copy of the same ones.
-Ratios are of processor time in one run.
+Ratios are of processor time in one run. The loops, each over one item after the other:
+
+- plain: Python over paths and periods, lists and numbers, as a developer writes the rule down; twice: for the order
+  alone, and for what a line says (when and how likely a stock-out is, what is lost, what each further pack saves).
+- lean numpy: a few array operations over [paths, periods] of one item, for the order alone.
+- `recommend` itself, called for one item at a time.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import platform
 import resource
 import sys
 import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +30,8 @@ import pandas as pd
 from ml.restock import recommend
 
 RESULTS = Path(__file__).parent / "results" / "restock_speed.txt"
-CHUNK, DRAWS, HORIZON, LEVEL = 2000, 500, 28, 0.95
+CHUNK, DRAWS, HORIZON, LEVEL, LOOPED = 2000, 500, 28, 0.95, 60
+PACK, FURTHER_PACKS, HOLDING, SHORTAGE = 6.0, 4, 0.002, 1.0
 World = tuple[pd.DataFrame, np.ndarray, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 
@@ -38,26 +49,34 @@ def world(first: int, count: int, draws: np.ndarray | None = None) -> World:
         supplier_id="S",
         lead_time_periods=rng.integers(5, 15, count),
         review_periods=7,
-        moq_units=6.0,
-        order_multiple_units=6.0,
+        moq_units=PACK,
+        order_multiple_units=PACK,
         unit_cost=2.5,
     )
     policy = keys.assign(
         target_type="cycle_service_level",
         target_value=LEVEL,
         unmet_demand="lost_sales",
-        holding_cost=0.002,
-        shortage_cost=1.0,
+        holding_cost=HOLDING,
+        shortage_cost=SHORTAGE,
     )
     return keys, paths, position, orders, terms, policy
 
 
-def plain_order(draws: list[list[float]], on_hand: float, due: dict[int, float], lead: int, review: int) -> float:
-    """One item in plain Python: the same pipeline, path by path and period by period."""
+class Plain(NamedTuple):
+    """What the plain loop finds for one item."""
+
+    order: float
+    totals: list[float]
+    needs: list[float]
+    short_by: list[int]
+
+
+def plain_order(draws: list[list[float]], on_hand: float, due: dict[int, float], lead: int, review: int) -> Plain:
+    """Decide one item's order in plain Python: the same pipeline, path by path and period by period."""
     totals, needs = [], []
     short_by = [0] * HORIZON
     end = lead + review
-    counted = sum(units for period, units in due.items() if period <= end)
     for path in draws:
         demand, supply, lost, worst, total = 0.0, on_hand, 0.0, -math.inf, 0.0
         ran_out = False
@@ -74,9 +93,50 @@ def plain_order(draws: list[list[float]], on_hand: float, due: dict[int, float],
                 total = demand
         totals.append(total)
         needs.append(worst - lost)
-    place = math.ceil(len(draws) * LEVEL - 1e-9) - 1
+    return Plain(in_packs(totals, needs, on_hand, due, end), totals, needs, short_by)
+
+
+def in_packs(totals: Sequence[float], needs: Sequence[float], on_hand: float, due: dict[int, float], end: int) -> float:
+    """Return the order that the service level asks of sorted or unsorted draws, in packs."""
+    place = math.ceil(len(totals) * LEVEL - 1e-9) - 1
+    counted = sum(units for period, units in due.items() if period <= end)
     wanted = min(max(sorted(totals)[place] - on_hand - counted, 0.0), max(sorted(needs)[place], 0.0))
-    return math.ceil(max(wanted, 6.0) / 6) * 6.0 if wanted > 0 else 0.0
+    return math.ceil(max(wanted, PACK) / PACK) * PACK if wanted > 0 else 0.0
+
+
+def plain_line(draws: list[list[float]], on_hand: float, due: dict[int, float], lead: int, review: int) -> list[float]:
+    """Return what a line says of one item: expectation, level, risks with and without the order, value of packs."""
+    found = plain_order(draws, on_hand, due, lead, review)
+    n, order = len(draws), found.order
+    level = sorted(found.totals)[math.ceil(n * LEVEL - 1e-9) - 1]
+    line = [order, sum(found.totals) / n, level]
+    for share in (0.1, 0.5):
+        line.append(next((t + 1 for t, count in enumerate(found.short_by) if count / n >= share), math.inf))
+    for bought in (0.0, order):
+        short = [need - bought for need in found.needs if need > bought]
+        line += [len(short) / n, sum(short) / n]
+    if order > 0:
+        costs = []
+        for packs in range(int(order / PACK) + FURTHER_PACKS + 1):
+            bought = packs * PACK
+            cost = 0.0
+            for need in found.needs:
+                cost += SHORTAGE * (need - bought) if need > bought else HOLDING * (bought - need)
+            costs.append(cost / n)
+        line += [before - after for before, after in pairwise(costs)]
+    return line
+
+
+def lean_order(draws: np.ndarray, on_hand: float, due: dict[int, float], lead: int, review: int) -> float:
+    """Decide one item's order with array operations over [paths, periods]."""
+    end = lead + review
+    supply = np.full(HORIZON, on_hand)
+    for period, units in due.items():
+        supply[period - 1 :] += units
+    demand = np.cumsum(draws, axis=1)
+    short = demand[:, :end] - supply[:end]
+    needs = short[:, lead:].max(axis=1) - np.maximum(short[:, :lead].max(axis=1), 0)
+    return in_packs(demand[:, end - 1].tolist(), needs.tolist(), on_hand, due, end)
 
 
 def main() -> None:
@@ -95,27 +155,43 @@ def main() -> None:
     keys, paths, position, due, terms, policy = world(0, CHUNK)
     expected = recommend(keys, paths, position, due, terms, policy)[0]["order_units"].to_numpy()
     by_sku = due.set_index("sku")
-    some = 60
-    cpu = time.process_time()
-    found = []
-    for i in range(some):
-        sku = keys["sku"].iloc[i]
-        own = {int(by_sku.at[sku, "periods_ahead"]): float(by_sku.at[sku, "units"])} if sku in by_sku.index else {}
-        lead = int(terms["lead_time_periods"].iloc[i])
-        found.append(plain_order(paths[i].tolist(), float(position["on_hand_units"].iloc[i]), own, lead, 7))
-    plain = (time.process_time() - cpu) / some
-    cpu = time.process_time()
-    for i in range(some):
-        recommend(keys.iloc[i : i + 1], paths[i : i + 1], position, due, terms, policy)
-    one_by_one = (time.process_time() - cpu) / some
+    some = range(LOOPED)
+    stock = position["on_hand_units"].astype(float).tolist()
+    leads = terms["lead_time_periods"].tolist()
+    coming = [
+        {int(by_sku.at[sku, "periods_ahead"]): float(by_sku.at[sku, "units"])} if sku in by_sku.index else {}
+        for sku in keys["sku"].iloc[:LOOPED]
+    ]
+    loops: dict[str, Callable[[int], object]] = {
+        "plain Python, the order alone": lambda i: plain_order(paths[i].tolist(), stock[i], coming[i], leads[i], 7),
+        "plain Python, the whole line": lambda i: plain_line(paths[i].tolist(), stock[i], coming[i], leads[i], 7),
+        "lean numpy, the order alone": lambda i: lean_order(paths[i], stock[i], coming[i], leads[i], 7),
+        "recommend called per item": lambda i: recommend(
+            *(part[i : i + 1] for part in (keys, paths, position)),
+            due[due["sku"] == keys["sku"].iloc[i]],
+            *(part[i : i + 1] for part in (terms, policy)),
+        ),
+    }
     each = used / count
     text = (
+        f"python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f} (others worked on the machine where it is above 1)\n"
         f"{count:,} item-locations x {DRAWS} paths x {HORIZON} days in chunks of {CHUNK:,}: "
         f"{passed:.1f} s, {used:.1f} s of processor time, peak {memory:.2f} GB with the draws; {orders:,} orders\n"
-        f"an item: {1000 * each:.3f} ms; plain Python loop {1000 * plain:.1f} ms = {plain / each:.0f} x; "
-        f"recommend called per item {1000 * one_by_one:.1f} ms = {one_by_one / each:.0f} x\n"
-        f"the plain loop orders the same for {int((np.array(found) == expected[:some]).sum())} of {some} items\n"
+        f"recommend, whole lines, terms and benefits: {1000 * each:.3f} ms an item\n"
     )
+    for name, loop in loops.items():
+        cpu = time.process_time()
+        for i in some:
+            loop(i)
+        one = (time.process_time() - cpu) / LOOPED
+        text += f"{name}: {1000 * one:.3f} ms an item, {one / each:.0f} x\n"
+    for name, order in (
+        ("plain", [plain_order(paths[i].tolist(), stock[i], coming[i], leads[i], 7).order for i in some]),
+        ("lean", [lean_order(paths[i], stock[i], coming[i], leads[i], 7) for i in some]),
+    ):
+        same = int((np.array(order) == expected[:LOOPED]).sum())
+        text += f"the {name} loop orders the same for {same} of {LOOPED} items\n"
     sys.stdout.write(text)
     if count >= 100_000:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
