@@ -10,7 +10,7 @@ import click
 
 from orchestration import cli_ingest, cli_restock
 from orchestration.resources import read_settings, read_sources
-from orchestration.settings import PROJECT_FOLDER, Settings
+from orchestration.settings import DBT_PROJECT, PROJECT_FOLDER, Settings
 
 _FAILED = 1
 
@@ -205,8 +205,6 @@ def docs(output: Path) -> None:
     """Write the data dictionary (dbt docs) as one HTML file to OUTPUT."""
     import shutil
     import tempfile
-
-    from orchestration.resources import DBT_PROJECT
 
     with tempfile.TemporaryDirectory(prefix="inventorybot_") as target:
         # An empty catalogue: types and descriptions come from the contracts, and the warehouse stays untouched.

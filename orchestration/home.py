@@ -9,12 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestration.fingerprints import code_fingerprint
-from orchestration.resources import DBT_PROJECT
-from orchestration.settings import PROJECT_FOLDER, Settings
-
-MANIFEST = DBT_PROJECT / "target" / "manifest.json"
-_PARSED = DBT_PROJECT / "target" / "parsed"
+from orchestration.parsed_project import FINGERPRINT, PARSED, fingerprint, is_parsed
+from orchestration.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME, Settings
 
 # A pool without a limit lets two runs write at once; a cancelled run keeps its place unless it is freed.
 _DAGSTER_YAML = """\
@@ -44,15 +40,23 @@ class HomeError(Exception):
 
 def prepare_project() -> None:
     """Parse the dbt project when its files have changed since the last time; a fresh clone has no manifest."""
-    fingerprint = code_fingerprint("dbt_project")
-    if MANIFEST.exists() and _PARSED.exists() and _PARSED.read_text() == fingerprint:
+    if is_parsed():
         return
+    FINGERPRINT.unlink(missing_ok=True)
     command = [str(Path(sys.executable).parent / "dbt"), "--quiet", "parse", "--no-partial-parse"]
     folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
-    result = subprocess.run([*command, *folders], cwd=PROJECT_FOLDER, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [*command, *folders, "--target-path", str(PARSED)],
+        cwd=PROJECT_FOLDER,
+        # dbt calls the database after its file; the folder is that of no home yet.
+        env=os.environ | {"INVENTORYBOT_WAREHOUSE": WAREHOUSE_NAME},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if result.returncode:
         raise HomeError(f"dbt cannot parse {DBT_PROJECT}:\n{result.stdout}{result.stderr}")
-    _PARSED.write_text(fingerprint)
+    FINGERPRINT.write_text(fingerprint())
 
 
 def configure_instance(folder: Path) -> None:

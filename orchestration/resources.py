@@ -2,14 +2,17 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagster import ConfigurableResource
 from dagster_dbt import DbtCliResource
+from packaging.version import Version
 
-from orchestration.settings import PROJECT_FOLDER, Settings
+from orchestration.settings import DBT_PROJECT, PROJECT_FOLDER, Settings
 
 if TYPE_CHECKING:
     from ml.tracking import Tracking
@@ -17,8 +20,6 @@ if TYPE_CHECKING:
     from orchestration.ingest.sql_sources import SqlSource
     from orchestration.notifications import Notifier
     from serving.store import Store
-
-DBT_PROJECT = PROJECT_FOLDER / "dbt_project"
 
 
 def read_settings() -> Settings:
@@ -187,6 +188,18 @@ class NotifierResource(ConfigurableResource[None]):
         return read_notifiers()
 
 
+class ParsedDbt(DbtCliResource):
+    """dbt's command line, started on the project as it was parsed (orchestration.parsed_project)."""
+
+    @property
+    def _cli_version(self) -> Version:
+        """The version of dbt, without a start of dbt to ask for it."""
+        return Version(version("dbt-core"))
+
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:
+        """Nothing: an adapter of this process serves columns and row counts that are read from the exports here."""
+
+
 def dbt_resource(settings: Settings) -> DbtCliResource:
     """Return dbt's command line bound to the home: dbt reads its paths from the environment set here."""
     os.environ.update(
@@ -195,10 +208,11 @@ def dbt_resource(settings: Settings) -> DbtCliResource:
         INVENTORYBOT_PREDICTIONS=str(settings.predictions),
         DBT_SEND_ANONYMOUS_USAGE_STATS="false",
     )
-    return DbtCliResource(
+    return ParsedDbt(
         project_dir=str(DBT_PROJECT),
         profiles_dir=str(DBT_PROJECT),
-        dbt_executable=str(Path(sys.executable).parent / "dbt"),
+        dbt_executable=sys.executable,
+        global_config_flags=["-P", "-m", "orchestration.parsed_project"],
     )
 
 

@@ -8,6 +8,8 @@ from datetime import date
 from pathlib import Path
 
 PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+DBT_PROJECT = PROJECT_FOLDER / "dbt_project"
+WAREHOUSE_NAME = "build.duckdb"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Settings:
     @property
     def warehouse_file(self) -> Path:
         """The database that dbt alone opens."""
-        return self.home / "warehouse" / "build.duckdb"
+        return self.home / "warehouse" / WAREHOUSE_NAME
 
     @property
     def exports(self) -> Path:

@@ -108,6 +108,13 @@ def test_progress_is_told_step_by_step(first_run: tuple[Path, subprocess.Complet
     assert "publish/generation" in result.stderr
 
 
+@pytest.mark.parametrize("dbt_pass", ["marts", "reporting"])
+def test_dbt_builds_on_the_project_as_it_was_parsed(home: Path, dbt_pass: str) -> None:
+    told = (home / "warehouse/dbt" / dbt_pass / "dbt.log").read_text()
+    assert "Finished running" in told
+    assert "parsing" not in told
+
+
 @pytest.fixture(scope="module")
 def second_run(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A copy of the home after a second run on unchanged input; landing hash before it; what the run said."""

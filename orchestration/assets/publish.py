@@ -7,9 +7,9 @@ from dagster import AssetExecutionContext, AssetKey, MaterializeResult, Metadata
 from orchestration.archive import archive_decisions
 from orchestration.exports import read_relations
 from orchestration.fingerprints import code_version
-from orchestration.home import MANIFEST
 from orchestration.live_stock import rebase_live_stock
 from orchestration.outbox import outbox_of
+from orchestration.parsed_project import MANIFEST
 from orchestration.publication import publish
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import pinned_models

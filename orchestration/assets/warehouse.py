@@ -11,8 +11,8 @@ from pydantic import Field
 
 from orchestration import plots
 from orchestration.exports import export_path, read_relations
-from orchestration.home import MANIFEST
 from orchestration.ingest.asof import last_complete_day
+from orchestration.parsed_project import MANIFEST
 from orchestration.publication import EPOCH
 from orchestration.resources import HomeResource, StoreResource
 from orchestration.settings import Settings
@@ -27,6 +27,9 @@ from orchestration.warehouse import (
 
 POOL = "warehouse"
 RELATIONS = read_relations(MANIFEST)
+
+# What dbt would write of every run, at length, is in the parsed project and in Dagster's events.
+_BRIEF = ("--no-write-json", "--log-level-file", "info")
 
 
 class BuildConfig(Config):
@@ -67,10 +70,13 @@ def warehouse_reporting(context: AssetExecutionContext, home: HomeResource, dbt:
 def _build(
     context: AssetExecutionContext, settings: Settings, dbt: DbtCliResource, build: Build, *, full_refresh: bool
 ) -> Iterator[Any]:
-    arguments = ["build", *(["--full-refresh"] if full_refresh else []), "--vars", build.dbt_vars]
+    # Unit tests prove the SQL on rows of their own, the same at every run: `make test` runs them.
+    arguments = ["build", *_BRIEF, "--exclude-resource-type", "unit_test", "--vars", build.dbt_vars]
+    arguments += ["--full-refresh"] if full_refresh else []
+    told = settings.warehouse_file.parent / "dbt" / context.op.name
     events: list[Any] = []
     try:
-        events.extend(dbt.cli(arguments, context=context).stream())
+        events.extend(dbt.cli(arguments, context=context, target_path=told).stream())
     except DagsterDbtCliRuntimeError:
         # dbt has ended and says which models and tests failed; their events tell it asset by asset.
         yield from events

@@ -37,7 +37,7 @@ from orchestration.ingest.asof import last_complete_day
 from orchestration.ingest.contracts import load_contract, table_named
 from orchestration.ingest.rules import load_suite
 from orchestration.publication import EPOCH, publish
-from orchestration.resources import DBT_PROJECT
+from orchestration.settings import DBT_PROJECT
 from serving.store import Outbox, Store
 
 DATA = Path(os.environ.get("BENCH_DATA", "../shared/data")) / "online_retail" / "online_retail.parquet"
