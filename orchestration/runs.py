@@ -9,6 +9,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from orchestration.automation import LAUNCHED_BY_COMMAND
 from orchestration.definitions import build_defs
+from orchestration.event_log import unhurried
 
 
 def execute(job: str, *, log: Path, as_of: str | None = None, rebuild_from: str | None = None) -> bool:
@@ -24,7 +25,12 @@ def execute(job: str, *, log: Path, as_of: str | None = None, rebuild_from: str 
         rebuild_from: first day of a backfill, ISO; None = only what changed is made anew.
     """
     # dbt tells every step on the standard output; that is for its log, the progress is for people.
-    with DagsterInstance.get() as instance, log.open("w") as file, redirect_stdout(file):
+    with (
+        DagsterInstance.get() as instance,
+        unhurried(Path(instance.root_directory)),
+        log.open("w") as file,
+        redirect_stdout(file),
+    ):
         bury_dead_runs(instance)
         result = (
             build_defs()
