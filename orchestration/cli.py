@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from orchestration import cli_ingest, cli_restock
-from orchestration.resources import read_settings, read_sources
+from orchestration.environment import read_settings, read_sources
 from orchestration.settings import DBT_PROJECT, PROJECT_FOLDER, Settings
 
 _FAILED = 1

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestration.resources import open_landing, read_settings, read_sources
+from orchestration.environment import open_landing, read_settings, read_sources
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:

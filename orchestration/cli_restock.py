@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestration.environment import read_settings
 from orchestration.proposal_export import csv_text, upsert_postgresql, write_csv
-from orchestration.resources import read_settings
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:

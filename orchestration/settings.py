@@ -1,6 +1,6 @@
 """Where state lives and the numbers a home may change: one object, every field with its unit and default.
 
-Belongs here: plain values and the paths made from them. Does not: reading the environment (resources.py).
+Belongs here: plain values and the paths made from them. Does not: reading the environment (environment.py).
 """
 
 from dataclasses import dataclass

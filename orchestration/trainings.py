@@ -305,7 +305,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
 
     from ml import images
     from ml.classification_metrics import confusion_figure, confusion_frame, recognition_metrics
-    from orchestration.resources import open_landing
+    from orchestration.environment import open_landing
 
     landing = open_landing(settings)
     photos = pd.Series([landing.read(path) for path in labelled["photo_path"]])

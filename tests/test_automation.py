@@ -26,6 +26,7 @@ from dagster import (
 
 from orchestration import automation
 from orchestration.automation import LAUNCHED_BY_COMMAND, arrivals, run_failures, stream_lag
+from orchestration.environment import read_notifiers
 from orchestration.home import configure_instance
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.online import events_behind
@@ -36,7 +37,7 @@ from orchestration.notifications import (
     WebhookNotifier,
     notify_all,
 )
-from orchestration.resources import HomeResource, NotifierResource, StoreResource, read_notifiers
+from orchestration.resources import HomeResource, NotifierResource, StoreResource
 from orchestration.runs import bury_dead_runs
 from serving.store import Store
 

@@ -19,12 +19,13 @@ from dagster import ExecuteInProcessResult, materialize
 from PIL import Image
 
 from orchestration.assets.raw import RAW_TABLES
+from orchestration.environment import open_landing, read_settings
 from orchestration.ingest.arrivals import ArrivalReport, ingest_table
 from orchestration.ingest.errors import LandingUnavailable
 from orchestration.ingest.landing import LandingFolder, S3Landing, s3_address
 from orchestration.ingest.manifests import read_manifests
 from orchestration.ingest.waiting import look_around
-from orchestration.resources import HomeResource, StoreResource, open_landing, read_settings
+from orchestration.resources import HomeResource, StoreResource
 from serving.store import Store
 
 # A parser that Great Expectations brings along imports a module that Python has renamed.

@@ -1,12 +1,14 @@
-"""Resources: the environment is read in one place, and read well."""
+"""The environment is read in one place, and read well."""
 
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from orchestration.environment import read_settings
 from orchestration.exports import export_path
-from orchestration.resources import read_settings
 from orchestration.settings import PROJECT_FOLDER
 
 
@@ -51,3 +53,9 @@ def test_a_relation_that_was_never_built_says_how_to_build_it(monkeypatch: pytes
     monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"marts\.fct_daily_demand .* run the job daily_restock"):
         export_path(read_settings(), "marts.fct_daily_demand")
+
+
+def test_commands_start_without_dagster() -> None:
+    code = "import orchestration.cli, sys; print([name for name in ('dagster', 'dbt') if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert result.stdout.strip() == "[]", result.stderr

@@ -1,0 +1,133 @@
+"""What the environment says: settings of the home, its sources, where files arrive, who is told of failures.
+
+Belongs here: reading the environment, which happens nowhere else. Does not: Dagster, which commands have no need of.
+"""
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.settings import PROJECT_FOLDER, Settings
+
+if TYPE_CHECKING:
+    from orchestration.ingest.landing import LandingPlace
+    from orchestration.ingest.sql_sources import SqlSource
+    from orchestration.notifications import Notifier
+
+
+def read_settings() -> Settings:
+    """Read the settings of the home from the environment.
+
+    Raises:
+        ValueError: a variable holds a value that cannot be read; the message names variable, value and remedy.
+    """
+    home = Path(os.environ.get("INVENTORYBOT_HOME") or PROJECT_FOLDER / "data").expanduser().resolve()
+    return Settings(
+        home=home,
+        landing=_read_landing(home),
+        store_url=os.environ.get("INVENTORYBOT_STORE_URL") or f"sqlite:///{home / 'online_store.sqlite'}",
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+        artifact_root=os.environ.get("INVENTORYBOT_ARTIFACTS") or str(home / "mlflow" / "artifacts"),
+        as_of=_read_day("INVENTORYBOT_AS_OF"),
+        cycle_service_level=_read_number("INVENTORYBOT_CYCLE_SERVICE_LEVEL", 0.95, above=0.5, below=1.0),
+        holding_cost_rate=_read_number("INVENTORYBOT_HOLDING_COST_RATE", 0.25, above=0.0, below=10.0),
+        order_budget=_read_budget("INVENTORYBOT_ORDER_BUDGET"),
+        generations_kept=int(_read_number("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000)),
+    )
+
+
+def _read_landing(home: Path) -> Path | str:
+    text = os.environ.get("INVENTORYBOT_LANDING")
+    if text and "://" in text:
+        from orchestration.ingest.landing import s3_address
+
+        s3_address(text)
+        return text
+    return Path(text or home / "landing").expanduser().resolve()
+
+
+def _read_day(name: str) -> date | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r} is not a day; write it as 2011-12-08") from None
+
+
+def _read_number(name: str, default: float, *, above: float, below: float) -> float:
+    text = os.environ.get(name)
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r} is not a number; write one between {above:g} and {below:g}") from None
+    if not above < number < below:
+        raise ValueError(f"{name}={text!r} is out of range; write a number between {above:g} and {below:g}")
+    return number
+
+
+def _read_budget(name: str) -> float | None:
+    return _read_number(name, 0.0, above=-1.0, below=1e15) if os.environ.get(name) else None
+
+
+def read_sources(settings: Settings) -> "tuple[SqlSource, ...]":
+    """Read the SQL sources of a home, their URLs from the environment.
+
+    Raises:
+        ContractError: the sources file names a table, column or option that does not exist.
+    """
+    from orchestration.ingest.sql_sources import load_sources
+
+    return load_sources(settings.sources_file, os.environ)
+
+
+def open_landing(settings: Settings) -> "LandingPlace":
+    """Return where files arrive; S3 is reached with the credentials and the address of the usual AWS environment.
+
+    AWS_ENDPOINT_URL_S3 names a server that is not Amazon's.
+    """
+    from orchestration.ingest.landing import LandingFolder, S3Landing
+
+    if isinstance(settings.landing, Path):
+        return LandingFolder(settings.landing)
+    from dagster_aws.s3 import S3Resource
+
+    # A connection that is not made within 3 s is tried again, as `standard` has it; without, a minute is waited each.
+    os.environ.setdefault("AWS_DEFAULTS_MODE", "standard")
+    return S3Landing(settings.landing, S3Resource(max_attempts=4).get_client())
+
+
+def read_notifiers() -> "tuple[Notifier, ...]":
+    """Return who is told of a failed run: INVENTORYBOT_NOTIFY_WEBHOOK, INVENTORYBOT_NOTIFY_SMTP, or nobody.
+
+    Raises:
+        ValueError: a variable is missing or holds no address; the message names it, never its value.
+    """
+    from orchestration.notifications import EmailNotifier, WebhookNotifier
+
+    notifiers: list[Notifier] = []
+    webhook = _read_address("INVENTORYBOT_NOTIFY_WEBHOOK", ("https", "http"))
+    if webhook:
+        notifiers.append(WebhookNotifier(webhook))
+    server = _read_address("INVENTORYBOT_NOTIFY_SMTP", ("smtp", "smtps"))
+    if server:
+        recipients = [name.strip() for name in os.environ.get("INVENTORYBOT_NOTIFY_TO", "").split(",") if name.strip()]
+        if not recipients:
+            raise ValueError("INVENTORYBOT_NOTIFY_TO is empty; write the addresses to tell, as ann@example.org,bo@...")
+        sender = os.environ.get("INVENTORYBOT_NOTIFY_FROM") or recipients[0]
+        notifiers.append(EmailNotifier(server, sender, tuple(recipients)))
+    return tuple(notifiers)
+
+
+def _read_address(name: str, schemes: tuple[str, ...]) -> str | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    scheme, sign, rest = text.partition("://")
+    if scheme not in schemes or not sign or not rest:
+        raise ValueError(f"{name} holds no address; write one that begins with {schemes[0]}://")
+    return text
