@@ -115,7 +115,8 @@ def _write(connection: "DuckDBPyConnection", relation: Relation, exports: Path, 
 
 def _write_months(connection: "DuckDBPyConnection", relation: Relation, written: Path, kept: Path) -> None:
     names, shape = _columns(connection, relation.name)
-    counted = f"select {_MONTH} as month, sum(hash({names})::hugeint) as total from {relation.name} group by month"
+    days = f"select day, sum(hash({names})::hugeint) as total from {relation.name} group by day"
+    counted = f"select {_MONTH} as month, sum(total) as total from ({days}) as days group by month"
     digests = {month: f"{month}_{_digest(shape, total)}" for month, total in connection.sql(counted).fetchall()}
     written.mkdir()
     for path in kept.glob(ALL_MONTHS):

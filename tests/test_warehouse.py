@@ -48,7 +48,8 @@ FACTS = ("fct_stock_movements", "fct_daily_stock", "fct_daily_demand")
 INCREMENTAL = [
     "int_as_of",
     "int_location_clocks",
-    "int_corrected_lines",
+    "int_movement_arrivals",
+    "int_superseded_movements",
     "int_folded_movements",
     "int_sale_cancellations",
     "int_item_location_spans",

@@ -41,13 +41,13 @@
 {%- endmacro %}
 
 
-{# Fingerprint of the values of a row, a bigint. Fingerprints of a set of rows are compared by their sum. #}
+{# Fingerprint of the values of a row, a bigint so small that two add up. Those of a set of rows are compared by their sum. #}
 {% macro fingerprint(columns) -%}
     {{ return(adapter.dispatch('fingerprint')(columns)) }}
 {%- endmacro %}
 
 {% macro duckdb__fingerprint(columns) -%}
-    cast(hash({{ columns | join(', ') }}) // 2 as bigint)
+    cast(hash({{ columns | join(', ') }}) // 4 as bigint)
 {%- endmacro %}
 
 

@@ -18,25 +18,26 @@ with effective_movements as (
     select * from {{ ref('int_effective_movements') }}
 ),
 
+{% if is_incremental() %}
 kept as (
-    {% if is_incremental() %}
     select sku, location_id, max(occurred_at) as kept_until, sum(change_units) as opening_units
     from {{ this }}
     group by sku, location_id
-    {% else %}
-    select sku, location_id, occurred_at as kept_until, quantity_units as opening_units
-    from effective_movements
-    where false
-    {% endif %}
 ),
 
 to_append as (
     select effective_movements.*, coalesce(kept.opening_units, 0) as opening_units
     from effective_movements
+    inner join batches_to_append on effective_movements.batch_id = batches_to_append.batch_id
     left join kept
         on effective_movements.sku = kept.sku and effective_movements.location_id = kept.location_id
     where kept.kept_until is null or effective_movements.occurred_at > kept.kept_until
 ),
+{% else %}
+to_append as (
+    select *, 0 as opening_units from effective_movements
+),
+{% endif %}
 
 -- Converting an instant to a zone costs 2 µs, and far fewer quarters of an hour occur than movements.
 -- No zone has moved its clocks off the quarter since Newfoundland stopped in 2011.

@@ -1,5 +1,13 @@
-with settled_movements as (
-    select * from {{ ref('int_settled_movements') }}
+with stock_movements as (
+    select * from {{ ref('stg_stock_movements') }}
+),
+
+waiting_arrivals as (
+    select * from {{ ref('int_waiting_arrivals') }}
+),
+
+superseded as (
+    select * from {{ ref('int_superseded_movements') }}
 ),
 
 supplier_terms as (
@@ -83,6 +91,24 @@ held_references as (
     where rule is not null
 ),
 
+waiting_movements as (
+    select stock_movements.*, waiting_arrivals.rule
+    from stock_movements
+    inner join waiting_arrivals
+        on
+            stock_movements.batch_id = waiting_arrivals.batch_id
+            and stock_movements.sku = waiting_arrivals.sku
+            and stock_movements.location_id = waiting_arrivals.location_id
+    left join superseded
+        on
+            stock_movements.batch_id = superseded.batch_id
+            and stock_movements.source_file = superseded.source_file
+            and stock_movements.source_row = superseded.source_row
+    where
+        superseded.batch_id is null
+        and (waiting_arrivals.rule <> 'after_as_of' or stock_movements.occurred_at >= waiting_arrivals.known_until)
+),
+
 held_movements as (
     select
         'stock_movements' as table_name, batch_id, ingested_at, source_file, source_row,
@@ -90,14 +116,8 @@ held_movements as (
             ',', source, document, line, revision, occurred_at, recorded_at, sku, location_id, movement_type, quantity_units,
             unit_price, lot_id, reference, reason
         ) as original_text,
-        case
-            when is_unknown_sku then 'unknown_sku'
-            when is_unknown_location then 'unknown_location'
-            else 'after_as_of'
-        end as rule,
-        sku, location_id, cast(null as varchar) as supplier_id, occurred_at
-    from settled_movements
-    where is_unknown_sku or is_unknown_location or is_too_late
+        rule, sku, location_id, cast(null as varchar) as supplier_id, occurred_at
+    from waiting_movements
 ),
 
 held as (

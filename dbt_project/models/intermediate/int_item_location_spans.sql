@@ -8,21 +8,20 @@ products as (
     select * from {{ ref('stg_products') }}
 ),
 
-clocks as (
-    select * from {{ ref('int_location_clocks') }}
+as_of as (
+    select * from {{ ref('int_as_of') }}
 ),
 
 histories as (
     select
-        stock_movements.sku,
-        stock_movements.location_id,
-        min(stock_movements.day) as first_day,
-        max(stock_movements.day) as last_movement_day,
-        sum(stock_movements.change_units) as on_hand_units
+        sku,
+        location_id,
+        min(day) as first_day,
+        max(day) as last_movement_day,
+        sum(change_units) as on_hand_units
     from stock_movements
-    inner join clocks on stock_movements.location_id = clocks.location_id
-    where stock_movements.day <= clocks.as_of_date
-    group by stock_movements.sku, stock_movements.location_id
+    where day <= (select as_of_date from as_of)
+    group by sku, location_id
 ),
 
 -- A product that may no longer be ordered still sells until its stock is gone.
@@ -32,10 +31,10 @@ ends as (
         histories.location_id,
         histories.first_day as active_from,
         case when not products.is_active and histories.on_hand_units <= 0 then histories.last_movement_day end as active_to,
-        clocks.as_of_date
+        as_of.as_of_date
     from histories
     inner join products on histories.sku = products.sku
-    inner join clocks on histories.location_id = clocks.location_id
+    cross join as_of
 ),
 
 spans as (

@@ -11,6 +11,7 @@ clocks as (
         locations.location_id,
         locations.country,
         locations.time_zone,
+        {{ fingerprint(['locations.time_zone']) }} as zone_fingerprint,
         as_of.as_of_date,
         {{ start_of_local_day(add_days('as_of.as_of_date', 2 if var('running_day', false) else 1), 'locations.time_zone') }}
             as known_until

@@ -1,7 +1,7 @@
 {# A table: what is read of it is read twice, and finding the sales takes a look at all movements. #}
 {{ config(materialized='table') }}
 
-with stock_movements as (
+with stock_movements as not materialized (
     select * from {{ ref('int_folded_movements') }}
 ),
 
