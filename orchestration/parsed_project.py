@@ -32,7 +32,8 @@ def is_parsed() -> bool:
     return MANIFEST.exists() and FINGERPRINT.exists() and FINGERPRINT.read_text() == fingerprint()
 
 
-def _read_parsed() -> "Manifest | None":
+def read_parsed() -> "Manifest | None":
+    """Return the parsed project as dbt takes it; None = the project is no longer as it was when it was parsed."""
     from dbt.contracts.graph.manifest import Manifest
 
     if not is_parsed() or not _MANIFEST_OF_DBT.exists():
@@ -46,7 +47,7 @@ def main() -> None:
     """Run dbt with the arguments of this process; it parses for itself where the project is no longer as it was."""
     from dbt.cli.main import dbtRunner
 
-    result = dbtRunner(_read_parsed()).invoke(sys.argv[1:])
+    result = dbtRunner(read_parsed()).invoke(sys.argv[1:])
     sys.exit(str(result.exception) if result.exception else not result.success)
 
 

@@ -27,10 +27,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestration.exports import export_relations, parquet_of, relations_of
+from orchestration.home import prepare_project
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.online import events_behind
 from orchestration.ingest.quarantine import discard, list_quarantined
 from orchestration.live_stock import rebase_live_stock
+from orchestration.parsed_project import read_parsed
 from serving.store import Store
 
 PROJECT = Path(__file__).parents[1] / "dbt_project"
@@ -191,11 +193,13 @@ class Warehouse:
             warnings.simplefilter("ignore")  # dbt's own
             for name, value in environment.items():
                 patch.setenv(name, value)
-            runner = dbtRunner(manifest=self.manifest)
             if self.manifest is None:
-                self.manifest = runner.invoke([*quiet, "parse", *options]).result
-                runner = dbtRunner(manifest=self.manifest)
-            result = runner.invoke([*quiet, *arguments, *options, "--vars", json.dumps(variables)])
+                prepare_project()
+                self.manifest = read_parsed()
+                gc.freeze()  # the project is large, and the collection below need not look at it
+            result = dbtRunner(manifest=self.manifest).invoke(
+                [*quiet, *arguments, *options, "--vars", json.dumps(variables)]
+            )
         DuckDBConnectionManager.close_all_connections()
         gc.collect()  # the adapter lets go of the database file only when nothing refers to it
         if result.exception is not None:
