@@ -78,20 +78,9 @@ class Home:
             return [f"{live.sku} {live.on_hand_units:f}" for live in store.live_stocks()]
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
-    Store.migrate(f"sqlite:///{path}")
-    return path.read_bytes()
-
-
 @pytest.fixture
-def home(empty: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    (tmp_path / "online_store.sqlite").write_bytes(empty)
-    for name in [name for name in os.environ if name.startswith("INVENTORYBOT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
-    return Home(tmp_path)
+def home(home_folder: Path) -> Home:
+    return Home(home_folder)
 
 
 def sale(document: int | str, units: str = "-1") -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from shutil import copy
 
 import pytest
 from click.testing import CliRunner, Result
@@ -17,23 +16,8 @@ from serving.store import Store
 Run = Callable[..., Result]
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
-    Store.migrate(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
-    monkeypatch.delenv("INVENTORYBOT_STORE_URL", raising=False)
-    copy(empty_store, tmp_path / "online_store.sqlite")
-    return tmp_path
-
-
-@pytest.fixture
-def run(home: Path) -> Run:
+def run(home_folder: Path) -> Run:
     def invoke(*arguments: str) -> Result:
         return CliRunner().invoke(cli, list(arguments))
 
@@ -82,14 +66,14 @@ def test_ending_a_policy_that_is_not_there_says_how_to_find_it(run: Run) -> None
     )
 
 
-def test_a_home_without_a_store_is_told_without_a_traceback(run: Run, home: Path) -> None:
-    (home / "online_store.sqlite").unlink()
+def test_a_home_without_a_store_is_told_without_a_traceback(run: Run, home_folder: Path) -> None:
+    (home_folder / "online_store.sqlite").unlink()
     refused = run("policy", "list")
     assert (refused.exit_code, refused.output.startswith("Error: ")) == (1, True)
 
 
 @pytest.fixture
-def proposed(home: Path) -> list[str]:
+def proposed(home_folder: Path) -> list[str]:
     """Two proposals as a run makes them; return their ids."""
     lines = [
         {
@@ -104,7 +88,7 @@ def proposed(home: Path) -> list[str]:
         }
         for sku, units in (("CUP", 12), ("MUG", 48))
     ]
-    with Store.open(f"sqlite:///{home / 'online_store.sqlite'}") as store:
+    with Store.open(f"sqlite:///{home_folder / 'online_store.sqlite'}") as store:
         return store.propose(date(2011, 12, 8), lines, seen_version=0, author="run").proposed
 
 

@@ -1,6 +1,5 @@
 """Live stock of a home with files and events; test_warehouse holds it to the published fold."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -24,14 +23,6 @@ EVENT = {
     "movement_type": "receipt",
     "quantity_units": 5,
 }
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
-    Store.migrate(url)
-    with Store.open(url) as store:
-        yield store
 
 
 def taken_in(folder: Path, store: Store) -> None:

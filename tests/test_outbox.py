@@ -1,6 +1,5 @@
 """The outbox beside a run: what counts as on order, and until when."""
 
-from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -16,14 +15,6 @@ from serving.store import Store
 AS_OF = date(2011, 12, 8)
 BUILD = Build("run", AS_OF.isoformat(), "2011-12-09T06:00:00+00:00", 1, "code")
 ORDERED = "timestamptz '2011-12-08 12:00:00+00'"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
-    Store.migrate(url)
-    with Store.open(url) as store:
-        yield store
 
 
 @pytest.fixture

@@ -14,13 +14,6 @@ from orchestration.publication import Publication, current_manifest, publish, re
 from serving.store import Fenced, Outbox, Store, StoreError
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
-    Store.migrate(url)
-    return Store.open(url)
-
-
 def export(folder: Path, relation: str, query: str) -> None:
     path = folder / f"{relation.replace('.', '/')}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,9 @@
 """The store as a whole: migration, append, chain, epochs. Everything else has its own file."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from shutil import copy
 from typing import Any
 
 import pytest
@@ -18,24 +16,6 @@ from serving.store import Fenced, Place, Refusal, Store, StoreError, StoreOutdat
 from serving.store.schema import VERSION, metadata
 
 START = datetime(2011, 3, 1, 9, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
-    Store.migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def url(empty: Path, tmp_path: Path) -> str:
-    return f"sqlite:///{copy(empty, tmp_path)}"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with Store.open(url) as store:
-        yield store
 
 
 def movement(document: str = "d1", units: Any = -3, *, hours: float = 0, **fields: Any) -> dict[str, Any]:

@@ -3,11 +3,9 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
-from shutil import copy
 from typing import Any
 
 import pytest
@@ -16,24 +14,6 @@ from sqlalchemy import event
 from serving.store import Store, StoreError, StoreNotEmpty, StoreUnavailable, fold
 
 START = datetime(2011, 3, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
-    Store.migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def url(empty: Path, tmp_path: Path) -> str:
-    return f"sqlite:///{copy(empty, tmp_path)}"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with Store.open(url) as store:
-        yield store
 
 
 def movement(number: int, rng: Random) -> dict[str, Any]:

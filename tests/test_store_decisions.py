@@ -1,11 +1,8 @@
 """Policies and the outbox: which value holds, and that an order is proposed, pulled and made once."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
-from shutil import copy
 from typing import Any
 
 import pytest
@@ -15,24 +12,6 @@ from serving.store import Outbox, Store, StoreError, UnknownRow, WrongState
 NOON = datetime(2011, 3, 1, 12, tzinfo=UTC)
 DAY = date(2011, 3, 1)
 NEXT_DAY = date(2011, 3, 2)
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
-    Store.migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def url(empty: Path, tmp_path: Path) -> str:
-    return f"sqlite:///{copy(empty, tmp_path)}"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with Store.open(url) as store:
-        yield store
 
 
 def override(event_id: str, value: Any, scope: str = "default", **fields: Any) -> dict[str, Any]:

@@ -1,11 +1,8 @@
 """Quarantine: nothing is dropped, everything can be corrected, and the counts balance for ever."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
-from shutil import copy
 from typing import Any
 
 import pytest
@@ -13,19 +10,6 @@ import pytest
 from serving.store import Place, Refusal, SourceTaken, StillRefused, Store, UnknownRow, WrongState
 
 NOON = datetime(2011, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
-    Store.migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def store(empty: Path, tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{copy(empty, tmp_path)}") as store:
-        yield store
 
 
 def movement(document: str = "d1", units: Any = -3, **fields: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Live stock: always the fold of everything known, whatever came in which order, through which door."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,19 +19,6 @@ from serving.store import Store, StoreError, fold
 START = datetime(2011, 3, 1, tzinfo=UTC)
 ITEM = ("MUG", "NORTH")
 SIGN = {"sale": -1, "receipt": 1, "count": 1}
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
-    Store.migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def store(empty: Path, tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{copy(empty, tmp_path)}") as store:
-        yield store
 
 
 def without_syncs(store: Store) -> Store:
@@ -221,10 +207,10 @@ def _assert_equals_fold(store: Store, history: list[dict[str, Any]]) -> None:
 class StockMachine(RuleBasedStateMachine):
     """People and systems at work, in any order, with clocks that run late."""
 
-    def __init__(self, empty: Path, folder: Path) -> None:
+    def __init__(self, empty_store: Path, folder: Path) -> None:
         super().__init__()
         self.folder = mkdtemp(dir=folder)
-        self.store = without_syncs(Store.open(f"sqlite:///{copy(empty, self.folder)}"))
+        self.store = without_syncs(Store.open(f"sqlite:///{copy(empty_store, self.folder)}"))
         self.history: list[dict[str, Any]] = []
 
     hours = st.integers(0, 12)
@@ -291,9 +277,9 @@ class StockMachine(RuleBasedStateMachine):
         rmtree(self.folder)
 
 
-def _run_machine(empty: Path, folder: Path, examples: int, steps: int) -> None:
+def _run_machine(empty_store: Path, folder: Path, examples: int, steps: int) -> None:
     run_state_machine_as_test(
-        lambda: StockMachine(empty, folder),
+        lambda: StockMachine(empty_store, folder),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
@@ -304,13 +290,13 @@ def _run_machine(empty: Path, folder: Path, examples: int, steps: int) -> None:
     )
 
 
-def test_live_stock_is_the_fold_after_every_step(empty, tmp_path):
-    _run_machine(empty, tmp_path, examples=50, steps=30)
+def test_live_stock_is_the_fold_after_every_step(empty_store, tmp_path):
+    _run_machine(empty_store, tmp_path, examples=50, steps=30)
 
 
 @pytest.mark.deep
-def test_live_stock_is_the_fold_after_every_step_of_long_histories(empty, tmp_path):
-    _run_machine(empty, tmp_path, examples=200, steps=50)
+def test_live_stock_is_the_fold_after_every_step_of_long_histories(empty_store, tmp_path):
+    _run_machine(empty_store, tmp_path, examples=200, steps=50)
 
 
 # What came by file or SQL source reaches live stock with the next publication.
@@ -396,7 +382,9 @@ histories = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(history=histories, publish_after=st.sets(st.integers(0, 13)))
-def test_live_stock_is_the_fold_of_both_doors_after_a_publication(empty, tmp_path_factory, history, publish_after):
+def test_live_stock_is_the_fold_of_both_doors_after_a_publication(
+    empty_store, tmp_path_factory, history, publish_after
+):
     events = [
         movement(f"D{n}", units * SIGN[kind], 2 * hour + by_file, kind, source="file" if by_file else "wms")
         for n, (by_file, kind, units, hour) in enumerate(history)
@@ -408,7 +396,7 @@ def test_live_stock_is_the_fold_of_both_doors_after_a_publication(empty, tmp_pat
         after = [event for event in known_by_file if event["occurred_at"] > instant]
         return sum((event["quantity_units"] for event in after), Decimal(0))
 
-    url = f"sqlite:///{copy(empty, tmp_path_factory.mktemp('stock'))}"
+    url = f"sqlite:///{copy(empty_store, tmp_path_factory.mktemp('stock'))}"
     with without_syncs(Store.open(url, published_units_after=units_after)) as store:
         for number, event in enumerate(events):
             if event["source"] == "file":

@@ -13,7 +13,6 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from random import Random
-from shutil import copy
 from typing import Any
 from uuid import uuid4
 
@@ -84,24 +83,6 @@ def broker() -> Iterator[str]:
         return
     with mock_broker() as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
-    Store.migrate(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def url(empty: Path, tmp_path: Path) -> str:
-    return f"sqlite:///{copy(empty, tmp_path)}"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with Store.open(url) as store:
-        yield store
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""Fixtures of many files: an online store that is made once and copied for each test, alone or in a home."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copy
+
+import pytest
+
+from serving.store import Store
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an online store without an event; to be copied, never opened."""
+    path = tmp_path_factory.mktemp("empty") / "store.sqlite"
+    Store.migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def url(empty_store: Path, tmp_path: Path) -> str:
+    """The address of a store of the test's own."""
+    return f"sqlite:///{copy(empty_store, tmp_path)}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as store:
+        yield store
+
+
+@pytest.fixture
+def home_folder(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with a store, which the environment names and of which it says no more."""
+    copy(empty_store, tmp_path / "online_store.sqlite")
+    for name in [name for name in os.environ if name.startswith("INVENTORYBOT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
+    return tmp_path
