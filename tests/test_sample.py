@@ -540,7 +540,10 @@ def test_physical_stock_is_what_came_less_what_went(modules, steps, opening):
 @pytest.mark.deep
 def test_the_same_sources_give_the_same_bytes(tmp_path):
     if not (SOURCES / "online_retail").is_dir():
-        pytest.skip(f"no public sources in {SOURCES}: set BENCH_DATA")
+        pytest.skip(
+            f"NOT PROVEN: that data/sample comes from its sources, because {SOURCES / 'online_retail'} is absent; set "
+            "BENCH_DATA to the folder that holds online_retail"
+        )
     command = [sys.executable, str(SAMPLE / "make_sample.py"), "--output", str(tmp_path)]
     environment = {**os.environ, "BENCH_DATA": str(SOURCES), "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
