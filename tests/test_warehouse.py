@@ -385,6 +385,7 @@ def two_arrivals(raw: Path) -> None:
     second += [corrected(row, quantity_units=row["quantity_units"] + 1) for row in wrong[:3]]
     second += [corrected(row, sku="s0", location_id="x") for row in wrong[3:6]]
     second += [corrected(row, occurred_at=row["occurred_at"] + timedelta(days=3)) for row in wrong[6:]]
+    began_too_early = movement("BEGAN", "receipt", 5, "2011-03-25 08:00", sku="moved")
     empty = {name: [] for name in CONTRACT}
     arrive(
         raw,
@@ -392,7 +393,7 @@ def two_arrivals(raw: Path) -> None:
         empty
         | SUPPLY
         | {
-            "products": [product(sku) for sku in [*SKUS, "even", "ended", "asleep"]],
+            "products": [product(sku) for sku in [*SKUS, "even", "ended", "asleep", "moved"]],
             "locations": [location("x"), location("y", country="US", time_zone="America/New_York")],
             "stock_movements": [
                 *first,
@@ -403,6 +404,8 @@ def two_arrivals(raw: Path) -> None:
                 ),
                 movement("IN2", "receipt", 5, "2011-03-21 08:00", sku="ended"),
                 movement("OUT2", "sale", -5, "2011-04-10 12:00", sku="ended"),
+                dict(began_too_early),
+                movement("SOLD", "sale", -2, "2011-03-27 12:00", sku="moved"),
                 movement("BOOKED", "receipt", 4, "2011-04-28 09:00", sku="s0", reference="BOOKED:1"),
             ],
             "prices": [price("s1", "2011-03-25", "2011-04-30", 9), price("s2", "2011-04-10", "2011-05-10", 8, at="x")],
@@ -422,6 +425,7 @@ def two_arrivals(raw: Path) -> None:
             "locations": [location("z", country="US"), location("y", country="US", time_zone="America/Chicago")],
             "stock_movements": [
                 *second,
+                corrected(began_too_early, occurred_at=utc("2011-03-29 08:00")),
                 *(
                     movement("END", "count", 0, "2011-05-02 12:00", sku="s4", line=n, location=at)
                     for n, at in enumerate(("x", "y", "z"))

@@ -197,7 +197,10 @@
 {% endmacro %}
 
 
-{# Days outside the life of the series: as_of moved back, the series ended, or its first movement went. #}
+{#
+    Days outside the life of the series: as_of moved back, the series ended, or its first movement went. After the comparison: a
+    first day that is gone changes every day after it.
+#}
 {% macro forget_days_outside_spans() %}
         delete from {{ this }} as kept
         using (
@@ -230,8 +233,8 @@
             union all
             select sku, location_id, day, cancellations_fingerprint as fingerprint from {{ ref('int_sale_cancellations') }}
         {% endset %}
-        {{ forget_days_outside_spans() }};
-        {{ forget_changed_days(upstream) }}
+        {{ forget_changed_days(upstream) }};
+        {{ forget_days_outside_spans() }}
     {% endif %}
 {% endmacro %}
 
@@ -242,8 +245,8 @@
         {% set upstream %}
             select sku, location_id, day, inputs_fingerprint as fingerprint from {{ ref('int_daily_balances') }}
         {% endset %}
-        {{ forget_days_outside_spans() }};
         {{ forget_changed_days(upstream) }};
+        {{ forget_days_outside_spans() }};
 
         {# Prices and calendar, as far as the rows built so far could see them. #}
         delete from {{ this }} as kept
