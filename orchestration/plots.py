@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INK, _ACCENT, _PALE = "#1f2d3d", "#1f6f8b", "#c9d6df"
+_MOST_COVER = 90
 
 
 def as_metadata(figure: "Figure | bytes") -> MarkdownMetadataValue:
@@ -28,16 +29,17 @@ def as_png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def _figure(title: str, unit: str) -> "Figure":
+def _figure(title: str, unit: str, *, panels: int = 1) -> "Figure":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3))
-    axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontsize=10, color=_INK)
-    axes.set_ylabel(unit, fontsize=8)
-    axes.tick_params(labelsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    figure = Figure(figsize=(8 if panels == 1 else 10, 3), layout="tight")
+    for panel in range(panels):
+        axes = figure.add_subplot(1, panels, panel + 1)
+        axes.tick_params(labelsize=8)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    figure.axes[0].set_title(title, loc="left", fontsize=10, color=_INK)
+    figure.axes[0].set_ylabel(unit, fontsize=8)
     return figure
 
 
@@ -99,6 +101,35 @@ def forecast_total(parquet: Path) -> "Figure":
     axes.fill_between(total["day"], total["low"], total["high"], color=_PALE, label="sum of the items' 10-90 % bands")
     axes.plot(total["day"], total["mean"], color=_ACCENT, label="mean")
     axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def restock_lines(parquet: Path) -> "Figure":
+    """Days of cover before and after the orders, and the position of the largest of them against its level."""
+    with duckdb.connect() as connection:
+        ordered = connection.sql(
+            f"""select least(days_of_cover_before, {_MOST_COVER})::double as before,
+                least(days_of_cover_after, {_MOST_COVER})::double as after
+            from read_parquet('{parquet}') where status = 'order'"""
+        ).fetchnumpy()
+        largest = connection.sql(
+            f"""select sku || ' ' || location_id as item, inventory_position_units::double as position,
+                order_units::double as ordered, order_up_to_units::double as level
+            from read_parquet('{parquet}') where status = 'order' order by order_units desc, item limit 8"""
+        ).df()
+    figure = _figure("Days of cover of the lines that order", "lines", panels=2)
+    cover, items = figure.axes
+    edges = [*range(0, _MOST_COVER + 1, 5)]
+    cover.hist([ordered["before"], ordered["after"]], bins=edges, color=[_PALE, _ACCENT], label=["before", "after"])
+    cover.set_xlabel(f"days (the last bar: {edges[-2]} and more)", fontsize=8)
+    cover.legend(fontsize=8, frameon=False)
+    items.barh(largest["item"], largest["position"], color=_PALE, label="position")
+    items.barh(largest["item"], largest["ordered"], left=largest["position"], color=_ACCENT, label="order")
+    items.plot(largest["level"], largest["item"], "|", color=_INK, markersize=12, label="level to order up to")
+    items.invert_yaxis()
+    items.set_title("Largest orders", loc="left", fontsize=10, color=_INK)
+    items.set_xlabel("units", fontsize=8)
+    items.legend(fontsize=8, frameon=False)
     return figure
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResult, asset, multi_asset
 
-from orchestration import outbox
+from orchestration import outbox, plots
 from orchestration.archive import DECISION_INPUTS, archive_before
 from orchestration.decisions import decide
 from orchestration.frames import previous_lines, segmented_items, standard_policy
@@ -112,10 +112,16 @@ def restock_decision(
     settings, registry = home.settings(), tracking.open()
     champion = champion_of("demand_forecast", registry, store.open())
     build, plan = read_build(settings), decide(settings, load(registry.load_folder(champion)))
-    write_predictions(settings, "restock_lines", plan.lines, build, champion.version)
+    path = write_predictions(settings, "restock_lines", plan.lines, build, champion.version)
     statuses = plan.lines["status"].value_counts().items()
-    note = ", ".join(f"{count:,} {status}" for status, count in statuses)
-    yield MaterializeResult(asset_key=_LINES, metadata={"dagster/row_count": len(plan.lines), "note": note})
+    yield MaterializeResult(
+        asset_key=_LINES,
+        metadata={
+            "dagster/row_count": len(plan.lines),
+            "note": ", ".join(f"{count:,} {status}" for status, count in statuses),
+            "plot": plots.as_metadata(plots.restock_lines(path)),
+        },
+    )
     write_predictions(settings, "stock_transfers", plan.transfers, build, None)
     yield MaterializeResult(asset_key=_TRANSFERS, metadata={"dagster/row_count": len(plan.transfers)})
 
