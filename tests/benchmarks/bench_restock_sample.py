@@ -5,8 +5,9 @@
 Needs a home after a run on the sample. The last 90 days and the 90 before are each scored after a warm-up of 42 days.
 Every policy starts from the physical stock and open orders of that day, meets the same demand and lead times, sees its
 own sales alone (a day that ran out is a lower bound) and orders on its suppliers' order days in whole packs. The
-min-max rule of the sample is swept by one factor on its minimum, the (s, S) rule of the normal formula over its service
-level; "above the curve" compares fill rates at our stock value. The forecaster is refitted every four weeks on
+min-max rule of the sample is swept by one factor on its minimum, the (s, S) rule of the normal formula over its
+service level; "above the curve" compares fill rates at our stock value. Brackets are 95 % intervals of a paired
+bootstrap over items: each draw moves our point and the whole curve. The forecaster is refitted every four weeks on
 what the policy has seen. Where large orders are left out, the record that all policies see is without them too. Kept in
 tests/benchmarks/results/restock_sample.txt.
 """
@@ -40,6 +41,7 @@ COVARIATES = ["is_open", "is_promotion", "is_event"]
 SCORED_DAYS, WARM_UP_DAYS, REFIT_DAYS, PATHS, HOLDING_RATE = 90, 42, 28, 300, 0.25
 WINDOW_DAYS, COVER_DAYS, SAFETY_FACTOR = 56, 28, 4.4
 FACTORS = (0.15, 0.25, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 4.0)
+BOOTSTRAP_DRAWS = 1_000
 SERVICE_LEVELS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 0.999999)
 
 
@@ -202,8 +204,8 @@ class Window:
         state = pd.concat([stock.assign(periods_ahead=0)[columns], due[columns]], ignore_index=True)
         return state.assign(period_start=self.start)
 
-    def run(self, decide: Decide) -> dict[str, float]:
-        """Replay a policy; fill rate, stock value and money of the scored days."""
+    def run(self, decide: Decide) -> pd.DataFrame:
+        """Replay a policy; units, stock value and money of the scored days, one row per item."""
         rows = replay(
             self.frame,
             self.initial,
@@ -214,14 +216,10 @@ class Window:
             information="own_sales",
         )
         rows = rows[rows["is_scored"]].merge(self.data.items[[*KEYS, "unit_cost"]], on=KEYS)
-        days = rows["period_start"].nunique()
-        return {
-            "fill rate": float(rows["served_units"].sum() / rows["demand_units"].sum()),
-            "stock value": float((rows["stock_units"] * rows["unit_cost"]).sum() / days),
-            "holding": float(rows["holding_cost"].sum()),
-            "lost margin": float(rows["shortage_cost"].sum()),
-            "cost": float(rows["cost"].sum()),
-        }
+        rows["stock value"] = rows["stock_units"] * rows["unit_cost"] / rows["period_start"].nunique()
+        names = {"served_units": "served", "demand_units": "demand", "holding_cost": "holding",
+                 "shortage_cost": "lost margin"}  # fmt: skip
+        return rows.rename(columns=names).groupby(KEYS)[[*names.values(), "stock value", "cost"]].sum()
 
     def seen(self, t: int, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
         """Return demand as known at the end of day t and where it is a lower bound: the record, then own sales."""
@@ -329,14 +327,43 @@ def long(
     return frame[frame["is_open"].notna()].reset_index(drop=True)
 
 
-def above(point: dict[str, float], curve: list[dict[str, float]]) -> str:
-    """Return our fill rate less that of a curve at our stock value, in points."""
-    curve = sorted(curve, key=lambda found: found["stock value"])
-    values = [found["stock value"] for found in curve]
-    if not values[0] <= point["stock value"] <= values[-1]:
+def point(items: pd.DataFrame) -> dict[str, float]:
+    """Return the fill rate, stock value and money of all items together."""
+    total = items.sum()
+    rate = total["served"] / total["demand"]
+    return {"fill rate": rate} | {name: total[name] for name in ("stock value", "holding", "lost margin", "cost")}
+
+
+def item_draws(items: int) -> np.ndarray:
+    """Return how often each item counts: once in the first row, then as drawn with replacement [1 + draws, items]."""
+    drawn = np.random.default_rng(0).multinomial(items, np.full(items, 1 / items), BOOTSTRAP_DRAWS)
+    return np.vstack([np.ones((1, items)), drawn])
+
+
+def above(ours: pd.DataFrame, curve: list[pd.DataFrame]) -> str:
+    """Return our fill rate less that of a curve at our stock value, in points, with its interval."""
+    drawn = item_draws(len(ours))
+    value, served, demand = (
+        np.stack([drawn @ found[name].to_numpy() for found in (ours, *curve)])
+        for name in ("stock value", "served", "demand")
+    )
+    gaps = []
+    for values, rates in zip(value.T, (served / demand).T, strict=True):
+        order = np.argsort(values[1:]) + 1
+        inside = values[order[0]] <= values[0] <= values[order[-1]]
+        gaps.append(rates[0] - np.interp(values[0], values[order], rates[order]) if inside else np.nan)
+    if np.isnan(gaps[0]):
         return "outside the curve"
-    rate = np.interp(point["stock value"], values, [found["fill rate"] for found in curve])
-    return f"{100 * (point['fill rate'] - rate):+.2f} points"
+    low, high = np.nanpercentile(gaps[1:], [2.5, 97.5])
+    return f"{100 * gaps[0]:+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}]"
+
+
+def dearer(ours: pd.DataFrame, other: pd.DataFrame) -> str:
+    """Return how much more we cost than another policy, with its interval."""
+    drawn = item_draws(len(ours))
+    ratio = (drawn @ ours["cost"].to_numpy()) / (drawn @ other["cost"].to_numpy()) - 1
+    low, high = np.percentile(ratio[1:], [2.5, 97.5])
+    return f"{ratio[0]:+.1%} [{low:+.1%}, {high:+.1%}]"
 
 
 def measure(data: Sample, last: pd.Timestamp, with_large: bool) -> list[str]:
@@ -354,17 +381,18 @@ def measure(data: Sample, last: pd.Timestamp, with_large: bool) -> list[str]:
         "ours, least cost": window.run(ours(window, "cost", None)),
         "ours, cycle service 0.95": window.run(ours(window, "cycle_service_level", 0.95)),
     }
-    table = pd.DataFrame({**found, **normal, **engine}).T
+    table = pd.DataFrame({name: point(items) for name, items in {**found, **normal, **engine}.items()}).T
     out = [
         f"{window.first_scored:%Y-%m-%d} to {last:%Y-%m-%d}, {len(data.keys):,} series, "
         + ("all orders" if with_large else "without single orders above 28 days of mean demand"),
         table.round({"fill rate": 4, "stock value": 0, "holding": 0, "lost margin": 0, "cost": 0}).to_string(),
     ]
-    for name, point in engine.items():
-        out.append(f"{name}: against the min-max curve {above(point, list(found.values()))}, "
-                   f"against the (s, S) curve {above(point, list(normal.values()))}")  # fmt: skip
-        least = min(found.values(), key=lambda other: other["cost"])
-        out.append(f"  cost {point['cost'] / least['cost'] - 1:+.1%} against the cheapest min-max factor of the sweep")
+    for name, items in engine.items():
+        out.append(f"{name}: against the min-max curve {above(items, list(found.values()))}, "
+                   f"against the (s, S) curve {above(items, list(normal.values()))}")  # fmt: skip
+        for rule, curve in (("min-max factor", found), ("(s, S) level", normal)):
+            cheapest = min(curve, key=lambda name: curve[name]["cost"].sum())
+            out.append(f"  cost {dearer(items, curve[cheapest])} against the cheapest {rule} of the sweep")
     return [*out, ""]
 
 
