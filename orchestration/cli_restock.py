@@ -154,7 +154,7 @@ def score_policies(number: int | None) -> None:
     All that hold on the business day, or the override NUMBER. The replay uses the present forecaster, which has seen
     those weeks, on both sides alike.
     """
-    from orchestration.rehearsals import score_overrides
+    from orchestration.rehearsals import ITEMS, score_overrides
 
     with opened_store() as store:
         held = store.policy_overrides(None if number else business_day())
@@ -170,9 +170,13 @@ def score_policies(number: int | None) -> None:
         scope = _scope_text(made.scope, made.segment, made.sku, made.location_id)
         money = [f"{found['cost_with']:,.2f}", f"{found['cost_without']:,.2f}", f"{found['value_added']:+,.2f}"]
         rates = [f"{found['fill_rate_with']:.4f}", f"{found['fill_rate_without']:.4f}"]
-        setting = f"{made.setting} {made.value}"
-        rows.append([made.sequence, scope, setting, f"{found['items']:,}", *money, *rates])
+        figures = [*money, *rates] if found["items"] else ["-"] * 5
+        rows.append([made.sequence, scope, f"{made.setting} {made.value}", f"{found['items']:,}", *figures])
     click.echo(listing(header, rows))
+    click.echo(
+        f"cost: holding and lost margin of the weeks replayed, of at most {ITEMS} items that stand for all;"
+        " worth: what the override saves"
+    )
 
 
 @policy.command("end")
