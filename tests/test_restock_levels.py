@@ -36,7 +36,7 @@ def walk(
 def test_a_simulation_finds_what_a_walk_through_each_path_finds(uncertain: bool):
     rng = np.random.default_rng(3)
     paths = rng.poisson(2, (ITEMS, PATHS, HORIZON)).astype(np.float32)
-    supply = rng.integers(-6, 12, (ITEMS, 1)) + np.cumsum(rng.choice([0, 0, -1, 5], (ITEMS, HORIZON)), axis=1)
+    supply = rng.integers(-15, 12, (ITEMS, 1)) + np.cumsum(rng.choice([0, 0, -1, 5], (ITEMS, HORIZON)), axis=1)
     lead = rng.integers(1, 6, (ITEMS, PATHS)).astype(np.int32)
     if not uncertain:
         lead = np.repeat(lead[:, :1], PATHS, axis=1)
