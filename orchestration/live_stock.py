@@ -105,8 +105,10 @@ def _outside(raw: Path, ingested_until: datetime, store: "Store") -> Iterator[_O
         _leave_out_what_the_ledger_holds(connection, store)
         # One pass over the batches serves all such items.
         connection.execute(
+            # The type is said because an empty list has none.
             "create table counted_items as select * from outside "
-            "semi join (select unnest($skus) as sku, unnest($locations) as location_id) using (sku, location_id)",
+            "semi join (select unnest($skus::varchar[]) as sku, unnest($locations::varchar[]) as location_id) "
+            "using (sku, location_id)",
             {"skus": [sku for sku, _ in counted], "locations": [location for _, location in counted]},
         )
         yield _Outside(connection, counted)

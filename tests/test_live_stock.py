@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from small_landing import SKUS, write_landing
 
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.online import claims_of, events_behind
@@ -51,6 +52,15 @@ def home(tmp_path: Path) -> Path:
 def test_while_the_ledger_is_empty_nothing_is_kept(home: Path, store: Store) -> None:
     taken_in(home, store)
     assert store.live_stocks() == []
+
+
+def test_a_ledger_without_a_movement_is_no_hindrance(tmp_path: Path, store: Store) -> None:
+    override = {"event_id": "p1", "occurred_at": "2024-05-01T10:00:00Z", "scope": "default", "reason": "trial"}
+    settings = {"setting": "target_value", "value": "0.98", "valid_from": "2024-05-01", "author": "ann"}
+    store.append([{"event_type": "policy_override", **override, **settings}], source="policy")
+    write_landing(tmp_path / "landing")
+    taken_in(tmp_path, store)
+    assert [item.sku for item in store.live_stocks()] == list(SKUS)
 
 
 def test_files_and_events_add_up(home: Path, store: Store) -> None:
