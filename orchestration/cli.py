@@ -3,14 +3,15 @@
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import date
 from pathlib import Path
 
 import click
 
 from orchestration import cli_ingest, cli_restock
-from orchestration.environment import read_settings, read_sources
-from orchestration.settings import DBT_PROJECT, PROJECT_FOLDER, Settings
+from orchestration.cli_options import Day
+from orchestration.environment import open_landing, read_settings, read_sources
+from orchestration.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME, Settings
 
 _FAILED = 1
 
@@ -54,7 +55,7 @@ def _prepared(settings: Settings) -> Settings:
 @cli.command()
 @click.option("--project-only", is_flag=True, help="Only dbt's manifest, no home.")
 def prepare(project_only: bool) -> None:
-    """Prepare the project and the home: dbt manifest, databases, Dagster instance. Safe to repeat."""
+    """Prepare the project and the home. Manifest of dbt, databases, Dagster's instance; safe to repeat."""
     from orchestration.home import HomeError, prepare_project
 
     try:
@@ -66,39 +67,41 @@ def prepare(project_only: bool) -> None:
 
 
 @cli.command()
-@click.option("--as-of", metavar="DAY", help="Business day, as in 2011-12-08; default: last complete day in the data.")
-def run(as_of: str | None) -> None:
+@click.option("--as-of", type=Day(), help="Business day, as in 2011-12-08; default: last complete day in the data.")
+def run(as_of: date | None) -> None:
     """Run the job daily_restock: files in, recommendations out. A second run on the same input changes nothing."""
     _run_job("daily_restock", as_of)
 
 
 @cli.command()
 def refresh() -> None:
-    """Run the job refresh_stock: what has arrived since, without training; minutes instead of the whole daily job."""
+    """Take in what has arrived, without training. The job refresh_stock: minutes instead of the whole daily job."""
     _run_job("refresh_stock", None)
 
 
 @cli.command()
-@click.argument("from_day", type=click.DateTime(["%Y-%m-%d"]))
-def backfill(from_day: datetime) -> None:
-    """Make the facts of FROM_DAY and every later day anew from the raw arrivals; the content stays the same."""
-    _run_job("refresh_stock", None, rebuild_from=from_day.date().isoformat())
+@click.argument("from_day", type=Day())
+def backfill(from_day: date) -> None:
+    """Make facts from FROM_DAY on anew. They are made from the raw arrivals; the content stays the same."""
+    _run_job("refresh_stock", None, rebuild_from=from_day)
 
 
 @cli.command()
 def train() -> None:
-    """Run the job train_models: evaluate and gate every model whose data or code has changed."""
+    """Evaluate and gate every model that has changed. The job train_models; its data or its code has changed."""
     _run_job("train_models", None)
 
 
-def _run_job(job: str, as_of: str | None, rebuild_from: str | None = None) -> None:
+def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> None:
     settings = _settings()
     from orchestration.home import HomeError, claimed
     from orchestration.ingest.errors import ContractError
 
     try:
         read_sources(settings)
-    except ContractError as error:
+        if isinstance(settings.landing, Path):
+            open_landing(settings)
+    except (ContractError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     _prepared(settings)
     try:
@@ -121,7 +124,7 @@ def _run_job(job: str, as_of: str | None, rebuild_from: str | None = None) -> No
 
 @cli.command()
 def status() -> None:
-    """Show what is published, which models are champions and what is quarantined."""
+    """Show what is published, champion and quarantined."""
     settings = _settings()
     from orchestration.summary import summarise
 
@@ -131,7 +134,7 @@ def status() -> None:
 @cli.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
-    """Make a home at FOLDER: one template per table in landing/, ready to be filled in."""
+    """Make a home at FOLDER. One template per table in landing/, ready to be filled in."""
     from orchestration.ingest.contracts import load_contract, template_csv
 
     landing = folder / "landing"
@@ -139,8 +142,13 @@ def init(folder: Path) -> None:
     for table in load_contract():
         target = landing / table.name / f"{table.name}.csv.template"
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(template_csv(table))
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(template_csv(table))
+            except OSError as error:
+                raise click.ClickException(
+                    f"{target} cannot be written ({error.strerror}): name a folder that you may write"
+                ) from error
             made.append(f"  {target}  {'required' if table.required else 'optional'}")
     click.echo("\n".join(made) or f"{landing} has all its templates already")
     click.echo(f"\nFill in the required ones, save them as .csv, then:  INVENTORYBOT_HOME={folder} inventorybot run")
@@ -150,7 +158,7 @@ def init(folder: Path) -> None:
 @click.option("--port", default=3000, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
 def ui(port: int, host: str) -> None:
-    """Open Dagster's web interface and its daemon (schedules, sensors)."""
+    """Open Dagster's web interface. And its daemon: schedules, sensors."""
     _prepared(_settings())
     click.echo(f"Dagster: http://{host}:{port}")
     _become(["dagster", "dev", "-w", str(PROJECT_FOLDER / "workspace.yaml"), "-h", host, "-p", str(port)])
@@ -160,7 +168,7 @@ def ui(port: int, host: str) -> None:
 @click.option("--port", default=5000, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
 def mlflow(port: int, host: str) -> None:
-    """Open MLflow's web interface: experiments, models, gate verdicts."""
+    """Open MLflow's web interface. Experiments, models, gate verdicts."""
     settings = _prepared(_settings())
     click.echo(f"MLflow: http://{host}:{port}")
     store = ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifact_root]
@@ -188,7 +196,7 @@ def serve(port: int, host: str) -> None:
 @cli.command()
 @click.option("--format", "form", type=click.Choice(["markdown", "json-schema"]), default="markdown", show_default=True)
 def schema(form: str) -> None:
-    """Print the input contract: every table and column, or the JSON Schema of a stock movement."""
+    """Print the input contract. Every table and column, or the JSON Schema of a stock movement."""
     import json
 
     from orchestration.ingest.contracts import contract_markdown, load_contract, movement_json_schema
@@ -202,24 +210,21 @@ def schema(form: str) -> None:
 @cli.command()
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path), default="data_dictionary.html")
 def docs(output: Path) -> None:
-    """Write the data dictionary (dbt docs) as one HTML file to OUTPUT."""
+    """Write the data dictionary as one HTML file to OUTPUT. It is what `dbt docs` makes."""
     import shutil
     import tempfile
 
+    if not output.parent.is_dir():
+        raise click.ClickException(f"there is no folder {output.parent} to write {output.name} to; create it first")
     with tempfile.TemporaryDirectory(prefix="inventorybot_") as target:
         # An empty catalogue: types and descriptions come from the contracts, and the warehouse stays untouched.
         made = subprocess.run(
             [
-                *(
-                    str(Path(sys.executable).parent / "dbt"),
-                    "--quiet",
-                    "docs",
-                    "generate",
-                    "--static",
-                    "--empty-catalog",
-                ),
+                *(sys.executable, "-P", "-m", "orchestration.parsed_project", "--quiet"),
+                *("docs", "generate", "--static", "--empty-catalog"),
                 *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", target),
             ],
+            env=os.environ | {"INVENTORYBOT_WAREHOUSE": str(Path(target) / WAREHOUSE_NAME)},
             check=False,
         )
         if made.returncode:
@@ -232,7 +237,7 @@ def docs(output: Path) -> None:
 @click.argument("model")
 @click.argument("version", required=False)
 def rollback(model: str, version: str | None) -> None:
-    """Make an earlier VERSION of MODEL the champion again; without VERSION, the champion before the present one."""
+    """Make an earlier VERSION of MODEL the champion again. Without VERSION, the champion before the present one."""
     from orchestration.training import roll_back
     from serving.store import Store
 
@@ -259,7 +264,7 @@ cli.add_command(cli_restock.what_if)
 
 @cli.group()
 def store() -> None:
-    """Look after the online store: the ledger of events, quarantine, epochs."""
+    """Look after the online store. The ledger of events, quarantine, epochs."""
 
 
 @store.command()
@@ -274,7 +279,7 @@ def migrate() -> None:
 
 @store.command()
 def verify() -> None:
-    """Walk the hash chain, and hold it against the heads that the published generations noted."""
+    """Walk the hash chain of the ledger. Hold it against the heads that the published generations noted."""
     from orchestration.publication import anchors
     from serving.store import Store
 

@@ -43,12 +43,12 @@ def _told() -> Iterator[Settings]:
 
 @click.group()
 def sources() -> None:
-    """SQL databases that raw tables are pulled from, as <home>/sources.yml names them."""
+    """SQL databases that raw tables are pulled from. <home>/sources.yml names them."""
 
 
 @sources.command("list")
 def list_sources() -> None:
-    """List the sources, how far each has been read, and which door speaks for which movements."""
+    """List the sources and how far each has been read. And which door speaks for which movements."""
     from orchestration.ingest.manifests import last_cursor, read_manifests
 
     with _told() as settings:
@@ -72,7 +72,7 @@ def list_sources() -> None:
 @sources.command("test")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def test_sources(names: tuple[str, ...]) -> None:
-    """Read the first rows of every source, or of those named, and say what would stop an ingest."""
+    """Read a few rows of each source, and say what is wrong. Of every source, or of those named."""
     from orchestration.ingest.sql_sources import try_source
 
     with _told() as settings:
@@ -105,7 +105,10 @@ def example_source() -> None:
 @click.argument("source")
 @click.argument("door")
 def hand_over(source: str, door: str) -> None:
-    """Let movements of SOURCE come by DOOR: landing, online_store or sql:NAME. Other doors are refused from then on."""
+    """Let movements of SOURCE come by DOOR.
+
+    Doors are landing, online_store and sql:NAME. All but one are refused from then on.
+    """
     with _told() as settings:
         doors = {"landing", "online_store", *(declared.door for declared in read_sources(settings))}
         if door not in doors:
@@ -120,7 +123,7 @@ def hand_over(source: str, door: str) -> None:
 @click.option("--table", help="Only of this raw table.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
 def arrivals(table: str | None, limit: int) -> None:
-    """Say what became of each file, pull and range of events that arrived, the latest first."""
+    """Say what became of each file, pull and range of events. The latest comes first."""
     from orchestration.ingest.contracts import load_contract, table_named
     from orchestration.ingest.manifests import read_manifests
 
@@ -147,7 +150,7 @@ def arrivals(table: str | None, limit: int) -> None:
 
 @click.group()
 def quarantine() -> None:
-    """Rows that were refused, of files, SQL sources and the online store: look, correct, judge again, give up.
+    """Rows that were refused: look, correct, judge again, give up. Of files, SQL sources and the online store.
 
     A row is called by its reference, as `list` shows it: table/batch/row/file, or online_store/number.
     """
@@ -170,7 +173,7 @@ _author = click.option("--author", default=getpass.getuser, help="Who decides; d
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many of each kind.")
 @click.option("--references", is_flag=True, help="Only references, one a line, as input of another command.")
 def list_rows(table: str | None, rule: str | None, status: "Status", limit: int, references: bool) -> None:
-    """List quarantined rows, the latest first, and how the counts balance."""
+    """List quarantined rows and how the counts balance. The latest comes first."""
     from orchestration.ingest.quarantine import counts, list_quarantined
 
     wanted = None if str(status) == "all" else status
@@ -199,7 +202,7 @@ def list_rows(table: str | None, rule: str | None, status: "Status", limit: int,
 @quarantine.command()
 @_references
 def show(references: tuple[str, ...]) -> None:
-    """Show all that is known of rows: place, rule, reason, the text as it came, what was done to it."""
+    """Show all that is known of rows. Place, rule, reason, the text as it came, what was done to it."""
     with _told() as settings:
         numbers, rows = _found(settings, references)
         for row in rows:
@@ -217,7 +220,7 @@ def show(references: tuple[str, ...]) -> None:
 @click.option("--reason", required=True, help="Why; kept for ever.")
 @_author
 def fix(references: tuple[str, ...], given: tuple[str, ...], text: str | None, reason: str, author: str) -> None:
-    """Correct values of rows and judge them again, by the same checks as any arrival."""
+    """Correct values of rows and judge them again. They pass the same checks as any arrival."""
     corrections = dict(_corrections(given))
     if not corrections and text is None:
         raise click.UsageError("nothing is corrected: give --set COLUMN=VALUE, or --text for a whole event")
@@ -242,7 +245,7 @@ def fix(references: tuple[str, ...], given: tuple[str, ...], text: str | None, r
 @click.option("--reason", required=True, help="Why; kept for ever.")
 @_author
 def release(references: tuple[str, ...], reason: str, author: str) -> None:
-    """Judge rows again as they stand: after a rule was changed, a source handed over, a missing photo sent."""
+    """Judge rows again as they stand. After a rule was changed, a source handed over, a missing photo sent."""
     with _told() as settings:
         numbers, rows = _found(settings, references)
         held_again = _release_rows(settings, rows, {}, f"{author}: {reason}")
@@ -304,7 +307,7 @@ def stream(
     connect_seconds: float,
     report_seconds: float,
 ) -> None:
-    """Read stock movements from Kafka into the online store, each exactly once, until stopped (Ctrl-C or SIGTERM)."""
+    """Read stock movements from Kafka into the online store. Each exactly once, until stopped (Ctrl-C or SIGTERM)."""
     from orchestration.ingest.contracts import load_contract, movement_json_schema
     from serving.store import Store
 

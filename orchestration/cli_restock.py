@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestration.cli_options import Day
 from orchestration.environment import read_settings
 from orchestration.proposal_export import csv_text, upsert_postgresql, write_csv
 from orchestration.settings import Settings
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _OPEN = ("proposed", "approved", "exported")
 _EVERY = 1_000_000
-_DAY = click.DateTime(["%Y-%m-%d"])
 
 
 def home_settings() -> Settings:
@@ -67,7 +67,7 @@ def listing(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 @click.group()
 def policy() -> None:
-    """Set what orders aim at: for every item, a segment of items, or one item at one location.
+    """Set what orders aim at. For every item, a segment of items, or one item at one location.
 
     \b
       inventorybot policy set target_value 0.98 --segment "abc_class=A" --reason "key items"
@@ -86,8 +86,8 @@ def policy() -> None:
 @click.option("--segment", help='Whom it is for, as in "abc_class=A and unit_cost>100".')
 @click.option("--sku", help="Item it is for; with --location.")
 @click.option("--location", help="Location of the item.")
-@click.option("--from", "first", type=_DAY, metavar="DAY", help="First day; default: the current business day.")
-@click.option("--to", "last", type=_DAY, metavar="DAY", help="Last day; default: until further notice.")
+@click.option("--from", "first", type=Day(), metavar="DAY", help="First day; default: the current business day.")
+@click.option("--to", "last", type=Day(), metavar="DAY", help="Last day; default: until further notice.")
 @click.option("--reason", required=True, help="Why.")
 @click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
 def set_policy(
@@ -96,12 +96,12 @@ def set_policy(
     segment: str | None,
     sku: str | None,
     location: str | None,
-    first: datetime | None,
-    last: datetime | None,
+    first: date | None,
+    last: date | None,
     reason: str,
     author: str,
 ) -> None:
-    """Set SETTING to VALUE from a day on, for every item unless a segment or an item is named."""
+    """Set SETTING to VALUE from a day on. For every item, unless a segment or an item is named."""
     from ml.restock_segments import segment_conditions
     from orchestration.restock_policies import read_setting
 
@@ -117,9 +117,7 @@ def set_policy(
         raise click.ClickException(str(error)) from error
     scope = "segment" if segment else "item" if sku else "default"
     target = {"scope": scope, "segment": segment, "sku": sku, "location_id": location}
-    number = _append_override(
-        target, setting, value, first.date() if first else business_day(), last.date() if last else None, reason, author
-    )
+    number = _append_override(target, setting, value, first or business_day(), last, reason, author)
     click.echo(f"override {number}: {setting} {value} for {_scope_text(scope, segment, sku, location)}")
 
 
@@ -132,11 +130,11 @@ def settings_of_policies() -> None:
 
 
 @policy.command("list")
-@click.option("--day", type=_DAY, metavar="DAY", help="Day to look at; default: the current business day.")
+@click.option("--day", type=Day(), metavar="DAY", help="Day to look at; default: the current business day.")
 @click.option("--all", "every", is_flag=True, help="Every override ever made, in the order they were made.")
-def list_policies(day: datetime | None, every: bool) -> None:
+def list_policies(day: date | None, every: bool) -> None:
     """Show the overrides that hold on a day."""
-    on_day = day.date() if day else business_day()
+    on_day = day or business_day()
     with opened_store() as store:
         found = store.policy_overrides(None if every else on_day)
     if not found:
@@ -149,7 +147,7 @@ def list_policies(day: datetime | None, every: bool) -> None:
 @policy.command("score")
 @click.argument("number", type=int, required=False)
 def score_policies(number: int | None) -> None:
-    """Show what overrides are worth: the orders of the last eleven weeks replayed with and without each.
+    """Show what overrides are worth. The orders of the last eleven weeks are replayed with and without each.
 
     All that hold on the business day, or the override NUMBER. The replay uses the present forecaster, which has seen
     those weeks, on both sides alike.
@@ -181,16 +179,16 @@ def score_policies(number: int | None) -> None:
 
 @policy.command("end")
 @click.argument("number", type=int)
-@click.option("--from", "first", type=_DAY, metavar="DAY", help="First day without it; default: the business day.")
+@click.option("--from", "first", type=Day(), metavar="DAY", help="First day without it; default: the business day.")
 @click.option("--reason", required=True, help="Why.")
 @click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
-def end_policy(number: int, first: datetime | None, reason: str, author: str) -> None:
-    """End the override NUMBER, as `policy list` shows it, from a day on."""
+def end_policy(number: int, first: date | None, reason: str, author: str) -> None:
+    """End the override NUMBER from a day on. `policy list` shows the numbers."""
     with opened_store() as store:
         found = next((made for made in store.policy_overrides() if made.sequence == number), None)
     if found is None or found.value is None:
         raise click.ClickException(f"there is no override {number}; `inventorybot policy list --all` shows them")
-    ends = max(first.date() if first else business_day(), found.valid_from)
+    ends = max(first or business_day(), found.valid_from)
     if found.valid_to is not None and found.valid_to < ends:
         raise click.ClickException(f"override {number} holds until {found.valid_to} only; it has ended by {ends}")
     target = {"scope": found.scope, "segment": found.segment, "sku": found.sku, "location_id": found.location_id}
@@ -285,12 +283,16 @@ def list_proposals(state: str | None) -> None:
 @click.option("--reason", default="", help="Why.")
 @click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
 def approve(proposal_ids: tuple[str, ...], every: bool, supplier: str | None, reason: str, author: str) -> None:
-    """Approve proposals: from here on they count as on order, and the next export hands them out."""
+    """Approve proposals. From here on they count as on order, and the next export hands them out."""
     if sum([bool(proposal_ids), every, supplier is not None]) != 1:
         raise click.ClickException("name the proposals to approve, or give --all, or --supplier; one of the three")
     with opened_store() as store:
         if not proposal_ids:
             undecided = _every_proposal(store, "proposed")
+            suppliers = sorted({made.supplier_id for made in undecided})
+            if supplier is not None and supplier not in suppliers:
+                waiting = ", ".join(suppliers) or "nobody"
+                raise click.ClickException(f"no proposal for supplier {supplier!r} waits; there are some for {waiting}")
             proposal_ids = tuple(made.proposal_id for made in undecided if supplier in (None, made.supplier_id))
         _decide(store, proposal_ids, "approved", author, reason)
 
@@ -300,7 +302,7 @@ def approve(proposal_ids: tuple[str, ...], every: bool, supplier: str | None, re
 @click.option("--reason", required=True, help="Why.")
 @click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
 def reject(proposal_ids: tuple[str, ...], reason: str, author: str) -> None:
-    """Reject proposals: they are not proposed again for the same business day."""
+    """Reject proposals. They are not proposed again for the same business day."""
     with opened_store() as store:
         _decide(store, proposal_ids, "rejected", author, reason)
 
@@ -311,7 +313,7 @@ def reject(proposal_ids: tuple[str, ...], reason: str, author: str) -> None:
 @click.option("--url", envvar="INVENTORYBOT_EXPORT_URL", hidden=True)
 @click.option("--author", default=getpass.getuser, help="Who pulls; default: your user name.")
 def export(file: Path | None, postgresql: bool, url: str | None, author: str) -> None:
-    """Hand out what is approved: as CSV to the terminal or a file, or into a PostgreSQL schema.
+    """Hand out what is approved. As CSV to the terminal or a file, or into a PostgreSQL schema.
 
     What was exported is handed out again until its order line appears, under the same proposal_id: repeat an export
     that was interrupted. The receiver makes one order line per proposal_id.
@@ -368,13 +370,22 @@ def _every_proposal(store: "Store", state: str) -> list["Proposal"]:
     return found
 
 
+def _published_home() -> Settings:
+    from orchestration.publication import current_manifest
+
+    settings = home_settings()
+    if current_manifest(settings.published) is None:
+        raise click.ClickException(f"nothing is published in {settings.home} yet: run `inventorybot run` first")
+    return settings
+
+
 @contextmanager
 def _champion() -> Iterator[tuple[Settings, "Saved"]]:
     """Load the champion of demand; what is missing is told without a traceback."""
     from ml.forecast import load
     from ml.tracking import FolderHashError, Tracking
 
-    settings = home_settings()
+    settings = _published_home()
     tracking = Tracking(settings.tracking_uri, settings.artifact_root)
     champion = tracking.champion("demand_forecast")
     if champion is None:
@@ -394,7 +405,7 @@ def _champion() -> Iterator[tuple[Settings, "Saved"]]:
 def what_if(
     demand: float | None, lead_time: int | None, service: float | None, price: float | None, budget: float | None
 ) -> None:
-    """Show what the next orders would be under other conditions; nothing is changed.
+    """Show the next orders under other conditions. Nothing is changed.
 
     Each condition by itself beside the orders as they are, and all of them at once where several are given. A price
     changes what a lost unit loses; what customers do about it is --demand.
@@ -455,10 +466,10 @@ def what_if(
 
 
 @click.command()
-@click.option("--as-of", metavar="DAY", type=_DAY, help="Business day; the latest archive of it is made again.")
+@click.option("--as-of", metavar="DAY", type=Day(), help="Business day; the latest archive of it is made again.")
 @click.option("--generation", metavar="GENERATION", help="Published generation, as `inventorybot status` names it.")
-def reproduce(as_of: datetime | None, generation: str | None) -> None:
-    """Make archived recommendations again from their archived inputs, and compare every column.
+def reproduce(as_of: date | None, generation: str | None) -> None:
+    """Make archived recommendations again, and compare. From their archived inputs, every column.
 
     Without an option those of the current generation. Ends with code 1 where something differs.
     """
@@ -468,14 +479,10 @@ def reproduce(as_of: datetime | None, generation: str | None) -> None:
 
     if as_of and generation:
         raise click.ClickException("give --as-of or --generation, not both")
-    settings = home_settings()
+    settings = _published_home()
     tracking = Tracking(settings.tracking_uri, settings.artifact_root)
     try:
-        archive = (
-            archive_of_day(settings, as_of.date().isoformat())
-            if as_of
-            else _archive_of_generation(settings, generation)
-        )
+        archive = archive_of_day(settings, as_of.isoformat()) if as_of else _archive_of_generation(settings, generation)
         found = decisions.reproduce(settings, archive, tracking)
     except (FileNotFoundError, FolderHashError) as error:
         raise click.ClickException(str(error)) from error

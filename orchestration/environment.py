@@ -89,10 +89,18 @@ def open_landing(settings: Settings) -> "LandingPlace":
     """Return where files arrive; S3 is reached with the credentials and the address of the usual AWS environment.
 
     AWS_ENDPOINT_URL_S3 names a server that is not Amazon's.
+
+    Raises:
+        ValueError: a landing folder that the environment names is not there.
     """
     from orchestration.ingest.landing import LandingFolder, S3Landing
 
     if isinstance(settings.landing, Path):
+        # A home that only databases and events fill has no landing folder; a name that leads nowhere is a mistake.
+        if settings.landing != settings.home / "landing" and not settings.landing.is_dir():
+            raise ValueError(
+                f"INVENTORYBOT_LANDING={str(settings.landing)!r} is no folder; name the one where files arrive"
+            )
         return LandingFolder(settings.landing)
     from dagster_aws.s3 import S3Resource
 

@@ -12,7 +12,7 @@ from orchestration.definitions import build_defs
 from orchestration.event_log import unhurried
 
 
-def execute(job: str, *, log: Path, as_of: str | None = None, rebuild_from: str | None = None) -> bool:
+def execute(job: str, *, log: Path, as_of: date | None = None, rebuild_from: date | None = None) -> bool:
     """Execute a job of the definitions; return whether it succeeded.
 
     The caller holds the home (`orchestration.home.claimed`), so a run that a command left unfinished is dead: it is
@@ -21,8 +21,8 @@ def execute(job: str, *, log: Path, as_of: str | None = None, rebuild_from: str 
     Args:
         job: name of the job, `daily_restock` or `train_models`.
         log: file that takes what dbt and other libraries print.
-        as_of: business day, ISO; None = last complete day in the data.
-        rebuild_from: first day of a backfill, ISO; None = only what changed is made anew.
+        as_of: business day; None = last complete day in the data.
+        rebuild_from: first day of a backfill; None = only what changed is made anew.
     """
     # dbt tells every step on the standard output; that is for its log, the progress is for people.
     with (
@@ -45,10 +45,10 @@ def execute(job: str, *, log: Path, as_of: str | None = None, rebuild_from: str 
     return result.success
 
 
-def _run_config(as_of: str | None, rebuild_from: str | None) -> dict[str, Any]:
+def _run_config(as_of: date | None, rebuild_from: date | None) -> dict[str, Any]:
     config: dict[str, Any] = {"loggers": {"progress": {}}}
     given = {"as_of": as_of, "rebuild_from": rebuild_from}
-    days = {name: date.fromisoformat(day).isoformat() for name, day in given.items() if day}
+    days = {name: day.isoformat() for name, day in given.items() if day}
     if days:
         config["ops"] = {"marts": {"config": days}}
     return config

@@ -92,6 +92,21 @@ def proposed(home_folder: Path) -> list[str]:
         return store.propose(date(2011, 12, 8), lines, seen_version=0, author="run").proposed
 
 
+@pytest.mark.parametrize("command", [("what-if", "--demand", "5"), ("reproduce",)])
+def test_a_home_without_a_publication_is_told_so_and_left_as_it_is(
+    run: Run, home_folder: Path, command: tuple[str, ...]
+) -> None:
+    before = sorted(home_folder.iterdir())
+    assert f"nothing is published in {home_folder} yet" in run(*command).output
+    assert sorted(home_folder.iterdir()) == before
+
+
+def test_approving_for_a_supplier_that_waits_for_nothing_says_who_waits(run: Run, proposed: list[str]) -> None:
+    result = run("proposals", "approve", "--supplier", "nobody")
+    assert result.exit_code == 1
+    assert "no proposal for supplier 'nobody' waits; there are some for ACME" in result.output
+
+
 def exported(run: Run) -> dict[str, str]:
     """Export to the terminal, and return order units by proposal."""
     answer = run("proposals", "export")

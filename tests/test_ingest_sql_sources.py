@@ -265,6 +265,7 @@ def test_trying_a_source_says_what_is_wrong_with_it(database):
         ("cursor: changed_at", "cursr: changed_at", "unknown option 'cursr'"),
         ("query: select * from movements;", "", "give either query or from"),
         ("url: ERP_URL", "", "url is missing"),
+        ("sources:\n", "", "holds no list `sources:` of sources; see `inventorybot sources example`"),
     ],
 )
 def test_a_mistake_in_the_sources_file_is_named(tmp_path, old, new, message):

@@ -273,23 +273,3 @@ def test_a_home_without_a_required_table_says_which_and_publishes_nothing(tmp_pa
     assert "suppliers" in result.stderr
     assert "nothing is published yet" in result.stderr
     assert not list((tmp_path / "published").iterdir())
-
-
-def test_an_unwritable_home_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    result = inventorybot(tmp_path / "file" / "home", "run")
-    assert result.returncode == 1
-    assert "cannot be written" in result.stderr
-    assert "INVENTORYBOT_HOME" in result.stderr
-
-
-def test_status_of_an_empty_home_says_how_to_begin(tmp_path: Path) -> None:
-    result = inventorybot(tmp_path, "status")
-    assert "Nothing is published" in result.stdout
-    assert "inventorybot run" in result.stdout
-
-
-def test_init_writes_a_template_for_every_table(tmp_path: Path) -> None:
-    result = inventorybot(tmp_path, "init", str(tmp_path / "mine"))
-    assert result.returncode == 0
-    assert len(list((tmp_path / "mine" / "landing").glob("*/*.csv.template"))) == 12

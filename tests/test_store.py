@@ -76,6 +76,14 @@ def test_a_missing_folder_is_named(tmp_path):
         Store.migrate(f"sqlite:///{tmp_path}/none/store.sqlite")
 
 
+@pytest.mark.parametrize("use", [Store.open, Store.migrate, lambda url: Store.restore(Path(url[10:]), url)])
+def test_a_file_that_is_no_database_is_named_with_the_remedy(tmp_path, use):
+    path = tmp_path / "store.sqlite"
+    path.write_text("a letter")
+    with pytest.raises(StoreUnavailable, match=f"{path} cannot be read: file is not a database.*store restore"):
+        use(f"sqlite:///{path}")
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "mysql://host/x", "no url"])
 def test_a_url_that_cannot_hold_a_store_is_refused(url):
     with pytest.raises(StoreError, match="online store"):

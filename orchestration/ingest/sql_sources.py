@@ -110,7 +110,9 @@ def load_sources(path: Path, environment: Mapping[str, str]) -> tuple[SqlSource,
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise ContractError(f"{path} is not YAML: {error}") from error
-    sources = tuple(_read_source(declared, path, environment) for declared in document.get("sources", []))
+    if not isinstance(document, dict) or not all(isinstance(one, dict) for one in document.get("sources") or []):
+        raise ContractError(f"{path} holds no list `sources:` of sources; see `inventorybot sources example`")
+    sources = tuple(_read_source(declared, path, environment) for declared in document.get("sources") or [])
     names = [source.name for source in sources]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

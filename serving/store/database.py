@@ -93,17 +93,31 @@ class Database:
     def _answering(self) -> Iterator[None]:
         try:
             yield
-        except exc.OperationalError as error:
-            raise unavailable(self.shown_url, error) from error
+        except exc.DatabaseError as error:
+            told = unavailable(self.shown_url, error)
+            if told is None:
+                raise
+            raise told from error
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
 
 
-def unavailable(shown_url: str, error: exc.DBAPIError) -> StoreUnavailable:
-    """Return the error for a database that does not answer; the URL shown carries no password."""
+def unavailable(shown_url: str, error: exc.DatabaseError) -> StoreUnavailable | None:
+    """Return the error for a database that does not answer or is none; None = the statement is what failed.
+
+    The URL shown carries no password.
+    """
     cause = str(error.orig).strip().splitlines()
+    # SQLite's own words for a file that is no database, or is damaged; statements fail with subclasses of this one.
+    if type(error) is exc.DatabaseError:
+        return StoreUnavailable(
+            f"The file of {shown_url} cannot be read: {cause[0]}. Name the file of an online store; where this was "
+            "one, move it away and restore its latest backup with `inventorybot store restore`."
+        )
+    if not isinstance(error, exc.OperationalError):
+        return None
     return StoreUnavailable(
         f"The online store at {shown_url} does not answer: {cause[0] if cause else 'no reason given'}. "
         "Check that the folder exists, is writable and has space, or that the database server runs and lets this "

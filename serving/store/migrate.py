@@ -45,8 +45,11 @@ def migrate(url: str) -> int:
                 raise StoreOutdated(_too_new(database.shown_url, found))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-    except exc.OperationalError as error:
-        raise unavailable(database.shown_url, error) from error
+    except exc.DatabaseError as error:
+        told = unavailable(database.shown_url, error)
+        if told is None:
+            raise
+        raise told from error
     finally:
         database.close()
     return int(VERSION)

@@ -1,0 +1,92 @@
+"""The command: options, help, messages; jobs themselves are in test_runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from orchestration.cli import cli
+
+
+def inventorybot(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments))
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+def test_the_list_of_commands_says_of_each_what_it_does_in_a_line() -> None:
+    width = 80 - len("  quarantine  ") - 2
+    cut = [path for path, command in commands(cli) if command.get_short_help_str(width).endswith("...")]
+    assert cut == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--as-of", "yesterday"),
+        ("backfill", "yesterday"),
+        ("reproduce", "--as-of", "yesterday"),
+        ("policy", "list", "--day", "yesterday"),
+    ],
+)
+def test_a_day_that_is_none_is_told_with_the_way_to_write_it(home_folder: Path, arguments: tuple[str, ...]) -> None:
+    result = inventorybot(*arguments)
+    assert result.exit_code == 2
+    assert "'yesterday' is not a day; write it as 2011-12-08" in result.output
+
+
+def test_a_landing_folder_that_is_not_there_is_named(home_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVENTORYBOT_LANDING", str(home_folder / "lnading"))
+    result = inventorybot("refresh")
+    assert result.exit_code == 1
+    assert f"INVENTORYBOT_LANDING='{home_folder}/lnading' is no folder" in result.output
+
+
+def test_an_unwritable_home_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path / "file" / "home"))
+    result = inventorybot("run")
+    assert result.exit_code == 1
+    assert "cannot be written" in result.output
+    assert "INVENTORYBOT_HOME" in result.output
+
+
+def test_status_of_an_empty_home_says_how_to_begin(home_folder: Path) -> None:
+    result = inventorybot("status")
+    assert "Nothing is published" in result.output
+    assert "inventorybot run" in result.output
+
+
+def test_init_writes_a_template_for_every_table(tmp_path: Path) -> None:
+    result = inventorybot("init", str(tmp_path / "mine"))
+    assert result.exit_code == 0
+    assert len(list((tmp_path / "mine" / "landing").glob("*/*.csv.template"))) == 12
+
+
+def test_a_folder_where_no_home_can_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = inventorybot("init", str(tmp_path / "file" / "home"))
+    assert result.exit_code == 1
+    assert f"{tmp_path}/file/home/landing/products/products.csv.template cannot be written" in result.output
+
+
+def test_the_data_dictionary_is_written_from_any_folder(
+    home_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = inventorybot("docs", "dictionary.html")
+    assert result.exit_code == 0, result.output
+    assert "restock_recommendations" in (tmp_path / "dictionary.html").read_text()
+
+
+def test_a_data_dictionary_without_a_folder_says_so(tmp_path: Path) -> None:
+    result = inventorybot("docs", str(tmp_path / "none" / "dictionary.html"))
+    assert result.exit_code == 1
+    assert f"there is no folder {tmp_path}/none" in result.output
