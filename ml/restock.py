@@ -517,7 +517,7 @@ class _Demand(NamedTuple):
 
 def _to_serve(paths: Floats, largest: Doubles, sold: Doubles) -> tuple[Floats, _Demand]:
     """Return what stock is to serve [horizon, m, n]: without what is bought to order and what is sold already."""
-    demand = np.ascontiguousarray(paths.transpose(2, 0, 1), dtype=np.float32)
+    demand = np.array(paths.transpose(2, 0, 1), dtype=np.float32, order="C")  # a copy: it is worked on in place
     mean = demand.mean(axis=2, dtype=np.float64).T
     broken, negative = ~np.isfinite(mean).all(axis=1), np.zeros(len(paths), dtype=bool)
     if broken.any() or demand.min(initial=0.0) < 0:
@@ -525,7 +525,7 @@ def _to_serve(paths: Floats, largest: Doubles, sold: Doubles) -> tuple[Floats, _
         demand[:, broken | negative] = 0
         mean[broken | negative] = 0
     stocked = mean.copy()
-    cut = demand.max(axis=(0, 2)) > largest if np.isfinite(largest).any() else negative
+    cut = demand.max(axis=(0, 2)) > largest if np.isfinite(largest).any() else np.zeros_like(negative)
     if cut.any():
         demand[:, cut] = np.minimum(demand[:, cut], largest[cut, None].astype(np.float32))
         stocked[cut] = demand[:, cut].mean(axis=2, dtype=np.float64).T

@@ -594,6 +594,18 @@ def test_named_demand_models_agree_on_poisson_demand(model: str):
     assert line["order_up_to_units"] == pytest.approx(poisson_quantile(0.95, 30), abs=1.5)
 
 
+def test_the_paths_stay_as_they_were():
+    keys, _, *rest = random_world(0, items=1)
+    one_path = np.arange(1, 21, dtype=np.float32).reshape(1, 1, 20)
+    recommend(keys, one_path, *rest)
+    assert np.array_equal(one_path.ravel(), np.arange(1, 21))
+
+
+def test_no_item_makes_no_line():
+    lines, terms, benefit = recommend(*(part[:0] for part in random_world(0)))
+    assert (len(lines), len(terms), len(benefit)) == (0, 0, 0)
+
+
 def test_the_first_stockout_period_is_when_it_is_likelier_than_not():
     line, _, _ = decide(constant(3.0), on_hand=10)
     assert (line["stockout_period_50"], line["stockout_period_10"]) == (4, 4)
