@@ -497,7 +497,7 @@ def _release_rows(
             told = report.rows
             click.echo(
                 f"{group[0].table}: {told.accepted} accepted, {told.duplicate} known already, "
-                f"{told.quarantined} refused again; the next run takes them up"
+                f"{told.quarantined} refused again{'; the next run takes them up' if told.accepted else ''}"
             )
             for made in report.batches:
                 batches = {made.batch_id}

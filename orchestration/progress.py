@@ -1,6 +1,7 @@
 """One line per step of a run, for people at a terminal."""
 
 import logging
+import re
 import sys
 import time
 
@@ -17,9 +18,15 @@ class _ProgressHandler(logging.Handler):
         if event is not None:
             line = _line(event)
         else:
-            line = record.getMessage().split(" - ")[-1] if record.levelno >= logging.WARNING else None
+            line = _warning(record.getMessage().split(" - ")[-1]) if record.levelno >= logging.WARNING else None
         if line:
             print(f"{time.monotonic() - self.began:6.1f} s  {line}", file=sys.stderr, flush=True)
+
+
+def _warning(message: str) -> str:
+    # Dagster names every input that a step misses; what failed stands above.
+    missing = re.match(r"Dependencies for step (\S+) (?:failed|were not executed)", message)
+    return f"{missing[1]} left out" if missing else message
 
 
 def _line(event: DagsterEvent) -> str | None:
@@ -29,6 +36,8 @@ def _line(event: DagsterEvent) -> str | None:
         case DagsterEventType.STEP_FAILURE:
             error = event.step_failure_data.error
             cause = (error.cause or error) if error else None
+            if cause and cause.cls_name == "DagsterAssetCheckFailedError":
+                return f"{event.step_key} FAILED: the check above blocks what is made of it"
             return f"{event.step_key} FAILED: {cause.message.strip() if cause else event.message}"
         case DagsterEventType.STEP_SKIPPED:
             return f"{event.step_key} left out"

@@ -150,6 +150,13 @@ def test_a_folder_named_almost_like_a_table_is_pointed_out(home):
     assert notice.endswith("stock_movement is no raw table and was not read: rename it to stock_movements?")
 
 
+def test_a_file_beside_the_folder_of_its_table_is_pointed_out(home):
+    home.land("", "stock_lots.csv", "x")
+    home.land("", "README.md", "x")
+    (notice,) = home.ingest("stock_lots").notices
+    assert notice.endswith("stock_lots.csv lies in no table's folder and was not read: move it into stock_lots/?")
+
+
 # --- facts
 
 

@@ -203,13 +203,24 @@ def ingest_table(
         ) from error
 
 
-def _misnamed_folders(landing: LandingPlace, table: Table) -> list[str]:
-    """Return a notice for each folder of the landing folder that is named almost like a table."""
-    names = [table.name for table in load_contract()]
+def _overlooked(landing: LandingPlace, table: Table) -> list[str]:
+    """Return a notice for each folder named almost like a table, and each file beside the folder it belongs into."""
+    names = [declared.name for declared in load_contract()]
+
+    def is_meant(name: str) -> bool:
+        return difflib.get_close_matches(name, names, n=1) == [table.name]
+
     return [
-        f"{landing}/{folder} is no raw table and was not read: rename it to {table.name}?"
-        for folder in landing.folders()
-        if folder not in names and difflib.get_close_matches(folder, names, n=1) == [table.name]
+        *(
+            f"{landing}/{folder} is no raw table and was not read: rename it to {table.name}?"
+            for folder in landing.folders()
+            if folder not in names and is_meant(folder)
+        ),
+        *(
+            f"{landing}/{file} lies in no table's folder and was not read: move it into {table.name}/?"
+            for file in landing.loose_files()
+            if is_meant(file.split(".")[0])
+        ),
     ]
 
 
@@ -299,7 +310,7 @@ class _Call:
         try:
             looked = self.landing.look(self.table.name, settle_seconds=settle_seconds)
             self.waiting += looked.waiting
-            self.notices += [*looked.notices, *_misnamed_folders(self.landing, self.table)]
+            self.notices += [*looked.notices, *_overlooked(self.landing, self.table)]
             marks = {file.mark: file.sha256 for manifest in self.before for file in manifest.files if file.mark}
             for file in looked.files:
                 hashes[file] = marks.get(file.mark) or content_hash(self._local(file).path)

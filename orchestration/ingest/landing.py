@@ -42,6 +42,9 @@ class LandingPlace(Protocol):
     def folders(self) -> list[str]:
         """Return the names of the folders that lie beside those of the tables, theirs included."""
 
+    def loose_files(self) -> list[str]:
+        """Return the names of the files that lie beside the folders of the tables, where none is read."""
+
     def local(self, file: LandingFile, folder: Path) -> LandingFile:
         """Return a file as it lies on this machine, fetched into `folder` where it has to be."""
 
@@ -74,6 +77,10 @@ class LandingFolder:
     def folders(self) -> list[str]:
         """Return the names of the folders within."""
         return sorted(path.name for path in self.path.iterdir() if path.is_dir()) if self.path.is_dir() else []
+
+    def loose_files(self) -> list[str]:
+        """Return the names of the files directly within."""
+        return sorted(path.name for path in self.path.iterdir() if path.is_file()) if self.path.is_dir() else []
 
     def local(self, file: LandingFile, folder: Path) -> LandingFile:
         """Return the file itself."""
@@ -136,6 +143,11 @@ class S3Landing:
         """Return the names of the prefixes directly below ours."""
         found = [folder["Prefix"] for page in self._pages("") for folder in page.get("CommonPrefixes", [])]
         return sorted(prefix.rstrip("/").rsplit("/", 1)[-1] for prefix in found)
+
+    def loose_files(self) -> list[str]:
+        """Return the names of the objects directly below ours."""
+        found = [listed["Key"] for page in self._pages("") for listed in page.get("Contents", [])]
+        return sorted(key.rsplit("/", 1)[-1] for key in found if not key.endswith("/"))
 
     def _pages(self, folder: str) -> list[dict[str, Any]]:
         with self._answering(folder):

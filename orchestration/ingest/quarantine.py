@@ -285,7 +285,10 @@ def _only_table(rows: Sequence[QuarantinedRow]) -> str:
         raise IngestError(f"rows of one table are settled at a time, these are of {', '.join(tables) or 'none'}")
     for row in rows:
         if row.status != "open":
-            raise IngestError(f"{row.reference} is {row.status} already")
+            raise IngestError(
+                f"{row.reference} is {row.status} already; a row that was refused again has a reference of its own, "
+                "which the list shows"
+            )
     if table_named(tables[0]).arrival == "snapshot":
         raise IngestError(f"{tables[0]} is replaced as a whole: correct the list at its source and send it again")
     return tables[0]
