@@ -34,6 +34,7 @@ class Frequency:
         windows: trailing windows whose means become features, periods.
         level_window: trailing window that sets the scale of a series, periods.
         lags: how many last values become features.
+        cycles: how many last values of the same phase of the season become features.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Frequency:
     windows: tuple[int, ...]
     level_window: int
     lags: int
+    cycles: int = 4
 
     @classmethod
     def of(cls, freq: str, season_length: int | None = None) -> Frequency:
@@ -61,7 +63,7 @@ class Frequency:
             short = season_length is not None and season_length <= 31
             season = int(season_length) if season_length is not None and short else 7
             year = int(season_length) if season_length is not None and not short else 364
-            return cls("D", season, year, (7, 14, 28, 56, 91, 182, 364), 56, 7)
+            return cls("D", season, year, (7, 14, 28, 56, 91, 182, 364), 56, 2, 2)
         if alias == "W" or (alias.startswith("W-") and alias[2:] in WEEKDAYS):
             name = "W-SUN" if alias == "W" else alias
             year = int(season_length) if season_length is not None and season_length > 1 else 52
@@ -472,7 +474,7 @@ class FeaturePlan:
         names += ["size", "variation", "since_sale", "age", "scale"]
         names += [f"lag_{k}" for k in range(f.lags)]
         if f.season > 1:
-            names += [f"season_{k}" for k in range(4)] + ["season_mean_4", "season_mean_13", "season_index"]
+            names += [f"season_{k}" for k in range(f.cycles)] + ["season_mean_4", "season_mean_13", "season_index"]
             names += ["phase"]
         if f.name == "D":
             names += ["weekday", "day_of_month"]
@@ -574,7 +576,7 @@ class FeatureBuilder:
         baseline = scale_of.copy()
         if f.season > 1:
             latest = target - f.season * (-(-ahead // f.season))
-            for k in range(4):
+            for k in range(f.cycles):
                 columns.append(history.at(row_of, latest - k * f.season) / scale_of)
             for cycles in (4, 13):
                 total, count = history.phase(row_of, latest, cycles)

@@ -4,9 +4,10 @@ Here: training, predicting, sample paths, saving and loading. Not here: features
 its dependence over time (`ml.forecast_distribution`), baselines (`ml.forecast_baselines`), evaluation (`ml.backtest`).
 
 How it works. A row is (series, origin, periods ahead). Its target is divided by the recent level of the series, so one
-model serves a slow mover and a fast one. A Tweedie booster starts from the seasonal level and learns the mean. Two more
-learn on periods that the first had not seen: how likely any demand is, and the quantiles of its size. Together they
-become one quantile function whose mean is the forecast; a Gaussian copula over the horizon joins the periods.
+model serves a slow mover and a fast one. A Tweedie booster starts from the seasonal level and learns the mean; periods
+it had not seen say how much of the recent level is mixed in. Two more learn on those periods: how likely any demand is,
+and the quantiles of its size. Together they become one quantile function whose mean is the forecast; a Gaussian copula
+over the horizon joins the periods.
 """
 
 from __future__ import annotations
@@ -63,8 +64,11 @@ class Settings:
 
     Attributes:
         mean_rows: most rows the mean booster is trained on; drawn evenly by the seed.
+        series_rows: most of them a series, where no rare event must be learnt: days of one series resemble each other.
+        fewest_rows: rows that a few long series may give all the same.
         spread_rows: most rows the quantile booster is trained on.
         rounds: most boosting rounds of the mean; the number is chosen on unseen periods.
+        patience: rounds without gain on unseen periods after which it stops.
         learning_rate: of the mean booster.
         depth: of its trees.
         tweedie_power: variance power of the mean objective, between 1 (Poisson) and 2 (gamma).
@@ -78,9 +82,12 @@ class Settings:
     """
 
     mean_rows: int = 240_000
+    series_rows: int = 500
+    fewest_rows: int = 30_000
     spread_rows: int = 80_000
-    rounds: int = 200
-    learning_rate: float = 0.15
+    rounds: int = 100
+    patience: int = 10
+    learning_rate: float = 0.2
     depth: int = 6
     tweedie_power: float = 1.3
     volume_power: float = 1.0
@@ -100,6 +107,10 @@ SOLD_SHARES = (0.0, 0.15, 0.4, 0.8)
 JUDGED_POINTS = 200
 FEWEST_SALES = 200
 BALANCE_ROUNDS = 4
+BINS, BINNED_ROWS = 128, 20_000
+# Best in fewer rounds than these, the booster of the mean is fitted again in steps so many times as small.
+FEW_ROUNDS, FINER = 40, 4
+LEVEL_SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,14 +239,16 @@ class Training:
         spread: Any = None
         sold_model: Any = None
         mean_model: Any = None
-        rounds = 0
+        level_share = 0.0
         if split is not None:
             builder = self._builder(split)
-            learn = self._block(builder, self._cells(split), settings.mean_rows, 1)
+            learn = self.mean_block(builder, split, 1)
             pairs = self._holdout_pairs(split)
             judge, judged = self._pair_block(builder, pairs)
-            first, rounds = fit_mean(learn, settings, self.seed, judge=judge)
-            mean = predict_mean(first, judge.features, judge.scale, judge.baseline)
+            first, chosen = fit_mean_judged(learn, judge, settings, self.seed)
+            booster_mean = predict_mean(first, judge.features, judge.scale, judge.baseline)
+            level_share = best_level_share(booster_mean, judge, settings)
+            mean = mixed_mean(booster_mean, judge.scale, level_share)
             features = spread_features(self.plan, judge.features, mean, judge.scale)
             sold_model = fit_sold(features, judge.actual, settings, self.seed)
             sold = predict_sold(sold_model, features)
@@ -243,14 +256,20 @@ class Training:
             shape = Shape(mean, sold, predict_spread(spread, features, mean / sold))
             dependences = self._dependences_from(shape, judge, judged, pairs)
         prior, prior_model = prior_levels(self.history, self.statics, panel.length, self.seed)
-        if rounds:
+        if split is not None:
             builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
-            block = self._block(builder, self._cells(panel.length), settings.mean_rows, 2)
-            mean_model, _ = fit_mean(block, settings, self.seed, rounds=rounds)
-        return self._forecaster(mean_model, sold_model, spread, prior_model, dependences)
+            block = self.mean_block(builder, panel.length, 2)
+            mean_model = fit_mean(block, chosen, self.seed)
+        return self._forecaster(mean_model, level_share, sold_model, spread, prior_model, dependences)
 
     def _forecaster(
-        self, mean_model: Any, sold_model: Any, spread_model: Any, prior_model: Any, dependences: list[Dependence]
+        self,
+        mean_model: Any,
+        level_share: float,
+        sold_model: Any,
+        spread_model: Any,
+        prior_model: Any,
+        dependences: list[Dependence],
     ) -> DemandForecaster:
         return DemandForecaster(
             plan=self.plan,
@@ -258,6 +277,7 @@ class Training:
             counted=self.counted,
             dependences=dependences,
             mean_model=mean_model,
+            level_share=level_share,
             sold_model=sold_model,
             spread_model=spread_model,
             prior_model=prior_model,
@@ -288,6 +308,20 @@ class Training:
     def _flat(self, end: int) -> Integers:
         rows, columns = np.nonzero(self.usable[:, :end])
         return np.asarray(rows * self.panel.length + columns, dtype=np.int64)
+
+    def mean_block(self, builder: FeatureBuilder, end: int, stream: int) -> Block:
+        """Draw the rows the booster of the mean learns from.
+
+        Args:
+            builder: features.
+            end: columns before it may be targets.
+            stream: of the generator.
+        """
+        settings = self.settings
+        most = settings.mean_rows
+        if not self.plan.rare:
+            most = min(most, max(settings.series_rows * self.panel.series, settings.fewest_rows))
+        return self._block(builder, self._cells(end), most, stream)
 
     def _block(self, builder: FeatureBuilder, cells: Integers, most: int, stream: int) -> Block:
         """Draw target cells evenly and a horizon for each, and build their rows."""
@@ -431,13 +465,52 @@ def prior_levels(history: History, statics: Floats, end: int, seed: int) -> tupl
     return np.exp(result), whole
 
 
-def fit_mean(
-    block: Block, settings: Settings, seed: int, *, judge: Block | None = None, rounds: int = 0
-) -> tuple[Any, int]:
-    """Fit the booster of the mean; with `judge` the number of rounds is the best on those unseen rows."""
+def fit_mean(block: Block, settings: Settings, seed: int) -> Any:
+    """Fit the booster of the mean, in as many rounds as the settings say."""
     import xgboost
 
-    parameters = {
+    matrix = _matrix(block)
+    return _balanced(xgboost.train(_mean_parameters(settings, seed), matrix, settings.rounds), matrix, seed)
+
+
+def fit_mean_judged(block: Block, judge: Block, settings: Settings, seed: int) -> tuple[Any, Settings]:
+    """Fit the booster of the mean in the number of rounds that is best on unseen rows.
+
+    Where few rounds are best, chance decides much of each tree: smaller steps then average over more of them
+    (Friedman 2001, Annals of Statistics 29, p. 1203).
+
+    Args:
+        block: rows to learn from.
+        judge: unseen rows.
+        settings: of the training; its rounds are the most there may be.
+        seed: of the booster.
+
+    Returns:
+        The booster, and the settings with the rounds and the learning rate that were best.
+    """
+    import xgboost
+
+    matrix = _matrix(block)
+    unseen = _matrix(judge, reference=matrix)
+    rate, finer = settings.learning_rate, 1
+    while True:
+        booster = xgboost.train(
+            _mean_parameters(settings, seed) | {"eta": rate},
+            matrix,
+            settings.rounds * finer,
+            evals=[(unseen, "unseen")],
+            early_stopping_rounds=settings.patience * finer,
+            verbose_eval=False,
+        )
+        best = min(max(int(booster.best_iteration) + 1, 10), booster.num_boosted_rounds())
+        if finer > 1 or best >= FEW_ROUNDS or settings.rounds <= FEW_ROUNDS:
+            chosen = dataclasses.replace(settings, rounds=best, learning_rate=rate)
+            return _balanced(booster[:best], matrix, seed), chosen
+        rate, finer = rate / FINER, FINER
+
+
+def _mean_parameters(settings: Settings, seed: int) -> dict[str, Any]:
+    return {
         "objective": "reg:tweedie",
         "tweedie_variance_power": settings.tweedie_power,
         "eval_metric": f"tweedie-nloglik@{settings.tweedie_power}",
@@ -447,25 +520,38 @@ def fit_mean(
         "subsample": 0.8,
         "colsample_bynode": 0.6,
         "lambda": 2.0,
-        "max_bin": 128,
+        "max_bin": BINS,
         "tree_method": "hist",
         "base_score": 1.0,
         "seed": seed,
     }
-    matrix = _matrix(block, settings.depth)
-    if judge is None:
-        return _balanced(xgboost.train(parameters, matrix, rounds), matrix, seed), rounds
-    unseen = _matrix(judge, settings.depth, reference=matrix)
-    booster = xgboost.train(
-        parameters,
-        matrix,
-        settings.rounds,
-        evals=[(unseen, "unseen")],
-        early_stopping_rounds=15,
-        verbose_eval=False,
-    )
-    best = min(max(int(booster.best_iteration) + 1, 10), booster.num_boosted_rounds())
-    return _balanced(booster[:best], matrix, seed), best
+
+
+def best_level_share(mean: Doubles, judge: Block, settings: Settings) -> float:
+    """Return the share of the recent level in the mean that has the least Tweedie deviance on unseen rows.
+
+    A booster of a short history reads more into the last periods than the next ones bear out; the mean of two
+    forecasts that err differently errs less than either (Bates and Granger 1969, Operational Research Quarterly 20,
+    p. 451).
+
+    Args:
+        mean: of the booster, units a period [rows].
+        judge: the unseen rows.
+        settings: of the training.
+    """
+    power, actual = settings.tweedie_power, judge.actual / judge.scale
+
+    def deviance(share: float) -> float:
+        forecast = np.maximum(mixed_mean(mean, judge.scale, share) / judge.scale, 1e-6)
+        losses = forecast ** (2.0 - power) / (2.0 - power) - actual * forecast ** (1.0 - power) / (1.0 - power)
+        return float(np.average(losses, weights=judge.weight))
+
+    return min(LEVEL_SHARES, key=deviance)
+
+
+def mixed_mean(mean: Doubles, level: Doubles, level_share: float) -> Doubles:
+    """Return the mean of a booster and of the recent level, `level_share` of it the level's, units a period [rows]."""
+    return (1.0 - level_share) * mean + level_share * level
 
 
 def _balanced(booster: Any, matrix: Any, seed: int) -> Any:
@@ -475,33 +561,39 @@ def _balanced(booster: Any, matrix: Any, seed: int) -> Any:
     without shrinkage has forecast total = actual total (Denuit, Charpentier and Trufin 2021, Insurance: Mathematics
     and Economics 101, p. 485).
     """
-    import xgboost
+    total = float(np.sum(matrix.get_label() * matrix.get_weight()))
+    booster.set_param(
+        {
+            "objective": "count:poisson",
+            "max_delta_step": 0.0,
+            "eta": 0.7,
+            "max_depth": 3,
+            "lambda": 0.0,
+            "subsample": 1.0,
+            "colsample_bynode": 1.0,
+            "min_child_weight": max(total / 25.0, 1e-6),
+        }
+    )
+    first = booster.num_boosted_rounds()
+    for number in range(BALANCE_ROUNDS):
+        booster.update(matrix, first + number)
+    return booster
 
-    total = float(np.sum(booster.predict(matrix) * matrix.get_weight()))
-    parameters = {
-        "objective": "count:poisson",
-        "max_delta_step": 0.0,
-        "eta": 0.7,
-        "max_depth": 3,
-        "lambda": 0.0,
-        "min_child_weight": max(total / 25.0, 1e-6),
-        "max_bin": 128,
-        "tree_method": "hist",
-        "seed": seed,
-    }
-    return xgboost.train(parameters, matrix, BALANCE_ROUNDS, xgb_model=booster)
 
-
-def _matrix(block: Block, depth: int, reference: Any = None) -> Any:
+def _matrix(block: Block, reference: Any = None) -> Any:
     import xgboost
 
     weight = block.weight / block.weight.mean()
+    if reference is None:
+        # Where the bins end is told well enough by some of the rows, and that is half the time of a matrix.
+        step = max(1, len(weight) // BINNED_ROWS)
+        reference = xgboost.QuantileDMatrix(block.features[::step], weight=weight[::step], max_bin=BINS)
     return xgboost.QuantileDMatrix(
         block.features,
         label=block.actual / block.scale,
         weight=weight,
         base_margin=np.log(block.baseline / block.scale),
-        max_bin=128,
+        max_bin=BINS,
         ref=reference,
     )
 
@@ -635,6 +727,7 @@ class DemandForecaster:
         has_demand: which of them had any demand row; the others are brand-new items.
         sizes: how large sales are, for periods cut short by an empty shelf; None = too few sales to say.
         settings: parameters of the training.
+        level_share: share of the recent level in the mean, the rest is the booster's.
     """
 
     plan: FeaturePlan
@@ -650,6 +743,7 @@ class DemandForecaster:
     has_demand: Flags
     sizes: SaleSizes | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
+    level_share: float = 0.0
 
     @property
     def horizon(self) -> int:
@@ -666,7 +760,8 @@ class DemandForecaster:
             ahead: periods ahead [pairs, horizons].
         """
         built = builder.build(rows, origins, ahead)
-        mean = np.maximum(predict_mean(self.mean_model, built.features, built.scale, built.baseline), 1e-6)
+        booster_mean = predict_mean(self.mean_model, built.features, built.scale, built.baseline)
+        mean = np.maximum(mixed_mean(booster_mean, built.scale, self.level_share), 1e-6)
         features = spread_features(self.plan, built.features, mean, built.scale)
         sold = predict_sold(self.sold_model, features)
         return Shape(mean, sold, predict_spread(self.spread_model, features, mean / sold))
@@ -770,6 +865,7 @@ class DemandForecaster:
             "seed": self.seed,
             "settings": dataclasses.asdict(self.settings),
             "counted": self.counted,
+            "level_share": self.level_share,
             "dependences": [dataclasses.asdict(one) for one in self.dependences],
             "prior": self.prior_model if isinstance(self.prior_model, float) else None,
             "whole_number_keys": [key for key in KEYS if pd.api.types.is_integer_dtype(self.keys[key])],
@@ -829,6 +925,7 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | Combined
         has_demand=has_demand,
         sizes=SaleSizes.load(source / "sizes.npz") if (source / "sizes.npz").is_file() else None,
         settings=Settings(**document.get("settings", {})),
+        level_share=document.get("level_share", 0.0),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ml.features import KEYS, FeaturePlan
-from ml.forecast import DemandForecaster, Scene
+from ml.forecast import DemandForecaster, Scene, mixed_mean
 
 GROUPS = ("season", "price_and_promotion", "events", "trend", "attributes", "other")
 
@@ -68,9 +68,14 @@ def contributions(
             logs[:, GROUPS.index(group_of(name, forecaster.plan))] += shares[:, place]
         logs[:, GROUPS.index("trend")] += shares[:, -1]
     change = logs.sum(axis=1)
-    mean = built.scale * np.exp(change)
+    booster_mean = built.scale * np.exp(change)
     # (mean - level) / ln(mean / level), which tends to the level as both meet.
-    middle = np.where(np.abs(change) > 1e-9, (mean - built.scale) / np.where(change == 0, 1.0, change), built.scale)
+    middle = np.where(
+        np.abs(change) > 1e-9, (booster_mean - built.scale) / np.where(change == 0, 1.0, change), built.scale
+    )
+    # The level has a share in the mean of its own; what the booster adds to it counts for the rest.
+    middle *= 1.0 - forecaster.level_share
+    mean = mixed_mean(booster_mean, built.scale, forecaster.level_share)
     closed = scene.panel.closed[rows, scene.panel.length :].reshape(-1) | np.repeat(scene.ended[rows], horizon)
     frame = scene.panel.keys.iloc[np.repeat(rows, horizon)][KEYS].reset_index(drop=True)
     frame["period_start"] = np.tile(scene.panel.future_periods(horizon), len(rows))

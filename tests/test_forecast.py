@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -5,8 +6,17 @@ import pandas as pd
 import pytest
 
 from ml import forecast
-from ml.features import KEYS
-from ml.forecast import DemandForecaster, Settings, load, train
+from ml.features import KEYS, FeatureBuilder, Frequency, build_panel
+from ml.forecast import (
+    Block,
+    DemandForecaster,
+    Settings,
+    Training,
+    best_level_share,
+    fit_mean_judged,
+    load,
+    train,
+)
 from ml.forecast_baselines import train_recent, train_seasonal_naive
 from ml.forecast_distribution import (
     KNOTS,
@@ -453,3 +463,57 @@ def test_a_training_may_have_fewer_than_ten_rounds(demand, rounds):
 def test_the_settings_are_kept_with_the_model(fitted, tmp_path):
     fitted.save(tmp_path)
     assert load(tmp_path).settings == SMALL
+
+
+def judged(actual, level):
+    ones = np.ones(len(actual))
+    return Block(np.zeros((len(actual), 1), np.float32), actual, level, level, ones)
+
+
+def test_the_level_has_no_share_where_the_booster_is_right():
+    actual = np.random.default_rng(0).gamma(2.0, 3.0, 4000)
+    assert best_level_share(actual, judged(actual, np.full(4000, 6.0)), Settings()) == 0.0
+
+
+def test_the_level_has_a_share_where_the_booster_reads_too_much_into_the_past():
+    generator = np.random.default_rng(0)
+    noise = np.exp(0.5 * generator.standard_normal(4000))
+    judge = judged(generator.gamma(2.0, 3.0, 4000), np.full(4000, 6.0))
+    assert best_level_share(6.0 * noise, judge, Settings()) >= 0.3
+
+
+def test_the_forecast_holds_the_share_of_the_level(demand, fitted):
+    alone, level = (
+        dataclasses.replace(fitted, level_share=share).predict(demand)["mean_units"] for share in (0.0, 1.0)
+    )
+    half = dataclasses.replace(fitted, level_share=0.5).predict(demand)["mean_units"]
+    assert np.allclose(half, (alone + level) / 2, rtol=1e-3, atol=1e-3)
+    assert level.to_numpy().reshape(-1, HORIZON).std(axis=1).max() < 1e-3
+
+
+def test_the_share_of_the_level_is_kept_with_the_model(fitted, tmp_path):
+    dataclasses.replace(fitted, level_share=0.35).save(tmp_path)
+    assert load(tmp_path).level_share == 0.35
+
+
+def test_a_booster_that_stops_early_goes_on_in_smaller_steps():
+    generator = np.random.default_rng(0)
+    rows = [
+        Block(generator.random((6000, 3), np.float32), generator.gamma(1.0, 2.0, 6000), *(np.full(6000, 2.0),) * 3)
+        for _ in range(2)
+    ]
+    settings = Settings(rounds=forecast.FEW_ROUNDS + 1, depth=2)
+    _, chosen = fit_mean_judged(*rows, settings, 0)
+    assert chosen.learning_rate == settings.learning_rate / forecast.FINER
+
+
+def test_a_long_series_gives_so_many_rows_unless_rare_events_must_be_learnt():
+    days = shop(series=4, days=400)
+    settings = Settings(series_rows=50, fewest_rows=100, mean_rows=1500)
+    rare = days.assign(is_event=(days["period_start"].dt.dayofyear == 100).astype(float))
+    drawn = []
+    for frame in (days, rare):
+        training = Training(build_panel(frame, Frequency.of("D")), None, HORIZON, 0, settings)
+        builder = FeatureBuilder(training.history, training.plan, training.statics, np.ones(4))
+        drawn.append(len(training.mean_block(builder, 400, 1).actual))
+    assert drawn == [200, 1500]

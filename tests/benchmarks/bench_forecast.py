@@ -302,11 +302,11 @@ def vn2() -> None:
 def sample_frames() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame] | None:
     """Return daily demand, attributes and true demand of the shipped sample; None = no run has made its marts."""
     marts = HOME / "warehouse" / "exports" / "marts"
-    if not (marts / "fct_daily_demand.parquet").exists():
+    if not (marts / "fct_daily_demand").exists():
         print(f"sample: no marts in {marts}; run `make run` first. Left out.")
         return None
     columns = [*KEYS, "day", "demand_units", "is_in_stock", "unit_price", "is_promotion", "is_open"]
-    daily = pd.read_parquet(marts / "fct_daily_demand.parquet", columns=columns).rename(columns={"day": "period_start"})
+    daily = pd.read_parquet(marts / "fct_daily_demand", columns=columns).rename(columns={"day": "period_start"})
     daily = daily.astype({"demand_units": float, "unit_price": float}).assign(
         period_start=lambda f: pd.to_datetime(f["period_start"])
     )
