@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Producer
+from mock_broker import mock_broker
 
 from orchestration.cli import cli
 from orchestration.ingest.arrivals import ArrivalReport, ingest_table
@@ -263,25 +264,10 @@ def test_a_fix_without_a_correction_is_refused(home: Home, refused_rows: list[st
     assert "write COLUMN=VALUE" in home.refused("quarantine", "fix", *refused_rows, "--set", "x", "--reason", "x")
 
 
-BROKER = """
-import sys
-from confluent_kafka import Producer
-producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
-broker = next(iter(producer.list_topics(timeout=30).brokers.values()))
-print(f"{broker.host}:{broker.port}", flush=True)
-sys.stdin.read()
-"""
-
-
 @pytest.fixture(scope="module")
 def broker() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, "-c", BROKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    yield process.stdout.readline().strip()
-    process.stdin.close()
-    process.wait()
-    process.stdout.close()
+    with mock_broker() as address:
+        yield address
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from mock_broker import mock_broker
 from sqlalchemy.engine import make_url
 
 from orchestration.ingest.contracts import load_contract, movement_json_schema
@@ -38,14 +38,6 @@ from serving.stream import (
 
 TOPIC = "movements"
 SCHEMA = movement_json_schema(load_contract())
-BROKER = """
-import sys
-from confluent_kafka import Producer
-producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
-broker = next(iter(producer.list_topics(timeout=30).brokers.values()))
-print(f"{broker.host}:{broker.port}", flush=True)
-sys.stdin.read()
-"""
 
 
 def movement(number: int, **fields: Any) -> dict[str, Any]:
@@ -60,19 +52,6 @@ def movement(number: int, **fields: Any) -> dict[str, Any]:
         "quantity_units": 1,
         **fields,
     }
-
-
-@contextmanager
-def mock_broker() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, "-c", BROKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.stdin.close()
-        process.wait()
-        process.stdout.close()
 
 
 @pytest.fixture(scope="module")
