@@ -1,7 +1,9 @@
-"""Fixtures of many files: an online store that is made once and copied for each test, alone or in a home."""
+"""Fixtures of many files: databases that are made once and copied for each test, alone or in a home."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from shutil import copy
 
@@ -38,3 +40,22 @@ def home_folder(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name)
     monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database without an experiment of ours."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}", registry_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def registry_url(empty_registry: Path, tmp_path: Path) -> str:
+    """The address of a registry of the test's own."""
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(empty_registry)) as made, closing(sqlite3.connect(path)) as own:
+        made.backup(own)
+    return f"sqlite:///{path}"

@@ -55,11 +55,8 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
-    Store.migrate(url)
-    tracking = Tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
-    made = Home(tmp_path, tracking, Store.open(url))
+def home(tmp_path: Path, registry_url: str, store: Store) -> Home:
+    made = Home(tmp_path, Tracking(registry_url, str(tmp_path / "artifacts")), store)
     made.learn_from(1)
     return made
 
