@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from orchestration.ingest.contracts import table_named
@@ -76,6 +76,7 @@ def test_what_a_csv_writer_wrote_is_read_value_by_value(rows, tmp_path):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )
 @given(lines=st.lists(THREE_VALUES, min_size=1, max_size=3))
+@example(lines=[',,  ""'])
 def test_a_file_that_both_readers_can_read_means_the_same_to_both(lines, tmp_path, connection):
     text = text_file(tmp_path, "a,b,c\n" + "\n".join(lines) + "\n")
     by_duckdb = read_by_duckdb(connection, text.path)

@@ -449,10 +449,9 @@ def _parse(record: str, delimiter: str) -> tuple[str, list[str]]:
     values: list[str] = []
     at, end = 0, len(record)
     while True:
-        # Blanks around quotation marks are not part of the value, as DuckDB reads them.
-        first = at
-        while first < end and record[first] == " ":
-            first += 1
+        # As DuckDB reads them: one blank before a quotation mark and those behind it are not part of the value; a mark
+        # behind more blanks is a sign like any other.
+        first = at + record.startswith(" ", at)
         if first < end and record[first] == '"':
             parts = []
             at = first + 1
