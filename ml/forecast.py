@@ -67,7 +67,7 @@ class Settings:
         series_rows: most of them a series, where no rare event must be learnt: days of one series resemble each other.
         fewest_rows: rows that a few long series may give all the same.
         spread_rows: most rows the quantile booster is trained on.
-        rounds: most boosting rounds of the mean; the number is chosen on unseen periods.
+        rounds: most boosting rounds of the mean, before they are made finer; unseen periods choose the number.
         patience: rounds without gain on unseen periods after which it stops.
         learning_rate: of the mean booster.
         depth: of its trees.
@@ -85,9 +85,9 @@ class Settings:
     series_rows: int = 500
     fewest_rows: int = 30_000
     spread_rows: int = 80_000
-    rounds: int = 100
-    patience: int = 10
-    learning_rate: float = 0.2
+    rounds: int = 200
+    patience: int = 15
+    learning_rate: float = 0.1
     depth: int = 6
     tweedie_power: float = 1.3
     volume_power: float = 1.0
@@ -109,7 +109,7 @@ FEWEST_SALES = 200
 BALANCE_ROUNDS = 4
 BINS, BINNED_ROWS = 128, 20_000
 # Best in fewer rounds than these, the booster of the mean is fitted again in steps so many times as small.
-FEW_ROUNDS, FINER = 40, 4
+FEW_ROUNDS, FINER = 80, 2
 LEVEL_SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
