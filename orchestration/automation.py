@@ -23,6 +23,7 @@ from dagster import (
     sensor,
 )
 
+from orchestration.assets.warehouse import FAST_PATH
 from orchestration.home import is_claimed
 from orchestration.ingest.waiting import Waiting, look_around
 from orchestration.notifications import RunFailure, StreamLag, notify_all
@@ -45,11 +46,11 @@ daily_restock = define_asset_job(
 )
 
 refresh_stock = define_asset_job(
-    "refresh_stock",
+    FAST_PATH,
     selection=AssetSelection.all() - MODELS - AssetSelection.groups("monitoring") - AssetSelection.assets(PHOTOS),
     description=(
         "The fast path of a movement: position, anomalies, recommendations, publication. Trains nothing, and of the"
-        " facts it writes only the months that changed."
+        " facts it writes only the months that changed. Tests of every key there ever was are left to daily_restock."
     ),
 )
 

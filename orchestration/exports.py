@@ -39,6 +39,7 @@ class Relation:
         in_months: whether it is a folder with a file for each month of its column `day`, rows in no order.
         description: what a row is.
         columns: description of each column.
+        derived: columns that follow from others of the row, so that a hash need not look at them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Relation:
     in_months: bool
     description: str
     columns: Mapping[str, str]
+    derived: tuple[str, ...] = ()
 
 
 def read_relations(manifest: Path) -> list[Relation]:
@@ -62,7 +64,8 @@ def relations_of(nodes: Iterable[Mapping[str, Any]]) -> list[Relation]:
         meta = node["config"]["meta"]
         columns = {column["name"]: column["description"] for column in node["columns"].values()}
         name = f"{node['schema']}.{node['name']}"
-        found.append(Relation(name, tuple(meta["grain"]), meta.get("in_months", False), node["description"], columns))
+        grain, derived = tuple(meta["grain"]), tuple(meta.get("derived", ()))
+        found.append(Relation(name, grain, meta.get("in_months", False), node["description"], columns, derived))
     return sorted(found, key=lambda relation: relation.name)
 
 
@@ -114,7 +117,7 @@ def _write(connection: "DuckDBPyConnection", relation: Relation, exports: Path, 
 
 
 def _write_months(connection: "DuckDBPyConnection", relation: Relation, written: Path, kept: Path) -> None:
-    names, shape = _columns(connection, relation.name)
+    names, shape = _columns(connection, relation.name, relation.derived)
     days = f"select day, sum(hash({names})::hugeint) as total from {relation.name} group by day"
     counted = f"select {_MONTH} as month, sum(total) as total from ({days}) as days group by month"
     digests = {month: f"{month}_{_digest(shape, total)}" for month, total in connection.sql(counted).fetchall()}
@@ -205,10 +208,10 @@ def content_hash(parquet: Path) -> tuple[int, str]:
     return rows, _digest(digests[0][:8], sum(int(digest[8:], 16) for digest in digests))
 
 
-def _columns(connection: "DuckDBPyConnection", source: str) -> tuple[str, str]:
+def _columns(connection: "DuckDBPyConnection", source: str, left_out: Iterable[str] = ()) -> tuple[str, str]:
     columns = connection.sql(f"describe select * from {source}").fetchall()
     shape = connection.execute("select md5(?)", [repr([column[:2] for column in columns])]).fetchall()[0][0]
-    return ", ".join(f'"{name}"' for name, *_ in columns), shape[:8]
+    return ", ".join(f'"{name}"' for name, *_ in columns if name not in left_out), shape[:8]
 
 
 def _digest(shape: str, total: int) -> str:
