@@ -246,6 +246,15 @@ def test_of_the_facts_only_the_months_that_changed_are_written(next_day: NextDay
     assert {name.split("/")[1][:7] for name in kept} >= {"2024-03", "2024-04"}
 
 
+def test_the_fast_path_leaves_the_test_of_every_key_to_the_daily_job(home: Path, next_day: NextDay) -> None:
+    told = "warehouse/dbt/marts/dbt.log"
+    tested = (home / told).read_text().count('"unique_key_fct_stock_movements_')
+    built = '"fct_stock_movements"'
+    assert tested > 0
+    assert (next_day.home / told).read_text().count('"unique_key_fct_stock_movements_') == tested
+    assert (next_day.home / told).read_text().count(built) > (home / told).read_text().count(built)
+
+
 def test_two_runs_at_once_are_refused_by_name(next_day: NextDay) -> None:
     assert f"another run is working on {next_day.home}" in next_day.refused
 

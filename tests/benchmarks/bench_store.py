@@ -147,14 +147,7 @@ def live_stock_milliseconds(store: Store, reads: int) -> list[float]:
     return sorted(seconds)
 
 
-BROKER = """
-import sys
-from confluent_kafka import Producer
-producer = Producer({"test.mock.num.brokers": 1, "log_level": 0})
-broker = next(iter(producer.list_topics(timeout=30).brokers.values()))
-print(f"{broker.host}:{broker.port}", flush=True)
-sys.stdin.read()
-"""
+MOCK_BROKER = Path(__file__).parents[1] / "mock_broker.py"
 
 
 @contextmanager
@@ -163,7 +156,8 @@ def broker_at(bootstrap: str | None) -> Iterator[str]:
     if bootstrap is not None:
         yield bootstrap
         return
-    process = subprocess.Popen([sys.executable, "-c", BROKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(MOCK_BROKER)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
