@@ -61,7 +61,16 @@ class Build:
 
 
 def begin_build(*, run_id: str, as_of: date, fence: int, running_day: bool, rebuild_from: date | None = None) -> Build:
-    """Return a build that counts everything that has arrived by now."""
+    """Return a build that counts everything that has arrived by now.
+
+    Raises:
+        ValueError: a backfill from a day that has not been.
+    """
+    if rebuild_from is not None and rebuild_from > as_of + timedelta(days=running_day):
+        raise ValueError(
+            f"backfill from {rebuild_from}: no facts of that day or later exist, the last complete day is {as_of}; "
+            "give that day or an earlier one"
+        )
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     rebuilt = rebuild_from.isoformat() if rebuild_from else None
     return Build(run_id, as_of.isoformat(), now, fence, code_fingerprint("dbt_project"), running_day, rebuilt)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from orchestration.ingest.online import events_behind
 from orchestration.ingest.quarantine import discard, list_quarantined
 from orchestration.live_stock import rebase_live_stock
 from orchestration.parsed_project import read_parsed
+from orchestration.warehouse import begin_build
 from serving.store import Store
 
 PROJECT = Path(__file__).parents[1] / "dbt_project"
@@ -806,6 +808,14 @@ def test_a_backfill_makes_the_days_anew_and_leaves_the_content_as_it_was(history
     assert history.stepwise["the_next_day_backfilled"] == history.stepwise["the_next_day"]
     untouched = history.places["the_next_day_backfilled"] & history.places["the_next_day"]
     assert 0 < len(untouched) < len(history.places["the_next_day"])
+
+
+def test_a_backfill_of_a_day_that_has_not_been_is_refused():
+    begin = partial(begin_build, run_id="r", as_of=date(2011, 12, 8), fence=1)
+    assert begin(running_day=True, rebuild_from=date(2011, 12, 9)).rebuild_from == "2011-12-09"
+    for running_day, day in ((True, 10), (False, 9)):
+        with pytest.raises(ValueError, match="of that day or later exist, the last complete day is 2011-12-08"):
+            begin(running_day=running_day, rebuild_from=date(2011, 12, day))
 
 
 def test_a_late_arrival_folds_movements_anew_so_that_their_places_tell(history: History):
