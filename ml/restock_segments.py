@@ -30,26 +30,31 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_CONDITION = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*")
+# A value may hold ` and ` itself where it stands in quotes.
+_CONDITION = re.compile(r'\s*(\w+)\s*(!=|<=|>=|=|<|>)\s*("[^"]+"|[^"]*?)\s*')
+_AND = re.compile(r'(?<!\S)and(?!\S)(?=(?:[^"]*"[^"]*")*[^"]*$)', re.IGNORECASE)
 
 
 def segment_conditions(segment: str) -> list[tuple[str, str, str]]:
     """Return column, comparison and value of each condition of a segment; an item belongs where all of them hold.
 
     Args:
-        segment: conditions joined by ` and `. Text columns (`abc_class`, `xyz_class`, `demand_class`, `category`,
-            `supplier_id`, `location_id`) know = and !=; numbers (`unit_cost`, `unit_price`,
-            `mean_daily_demand_units`) also <, <=, >, >=.
+        segment: conditions joined by `and`; a value that holds this word stands in double quotes. Text columns
+            (`abc_class`, `xyz_class`, `demand_class`, `category`, `supplier_id`, `location_id`) know = and !=; numbers
+            (`unit_cost`, `unit_price`, `mean_daily_demand_units`) also <, <=, >, >=.
 
     Raises:
         ValueError: the text cannot be read; the message names the part and what it may be.
     """
     conditions = []
-    for part in segment.split(" and "):
+    for part in _AND.split(segment):
         found = _CONDITION.fullmatch(part)
         if found is None or not found[3]:
-            raise ValueError(f"segment {segment!r}: {part.strip()!r} is no condition; write one as abc_class=A")
-        column, comparison, value = found.groups()
+            told = f"{part.strip()!r} is no condition" if part.strip() else "a condition is missing"
+            raise ValueError(
+                f"segment {segment!r}: {told}; write one as abc_class=A, and a value that holds `and` in double quotes"
+            )
+        column, comparison, value = found[1], found[2], found[3].strip('"')
         if column not in SEGMENT_COLUMNS:
             raise ValueError(f"segment {segment!r} names {column!r}; the columns are {', '.join(SEGMENT_COLUMNS)}")
         if column not in _NUMBERS and comparison not in ("=", "!="):

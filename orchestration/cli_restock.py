@@ -105,20 +105,23 @@ def set_policy(
     from ml.restock_segments import segment_conditions
     from orchestration.restock_policies import read_setting
 
-    if segment and (sku or location):
+    if segment is not None and (sku or location):
         raise click.ClickException("give --segment, or --sku with --location, not both: an override has one scope")
     if bool(sku) != bool(location):
         raise click.ClickException("--sku and --location belong together: an item is a sku at a location")
     try:
         read_setting(setting, value)
-        if segment:
+        if segment is not None:
             segment_conditions(segment)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    scope = "segment" if segment else "item" if sku else "default"
+    scope = "segment" if segment is not None else "item" if sku else "default"
     target = {"scope": scope, "segment": segment, "sku": sku, "location_id": location}
-    number = _append_override(target, setting, value, first or business_day(), last, reason, author)
+    valid_from = first or business_day()
+    number = _append_override(target, setting, value, valid_from, last, reason, author)
     click.echo(f"override {number}: {setting} {value} for {_scope_text(scope, segment, sku, location)}")
+    for hint in _hints(number, valid_from):
+        click.echo(f"hint: {hint}", err=True)
 
 
 @policy.command("settings")
@@ -224,6 +227,23 @@ def _append_override(
             store.quarantine_discard(row.quarantine_id, author=author, reason="told to its author by the command")
             raise click.ClickException(row.reason)
     return report.sequence
+
+
+def _hints(number: int, day: date) -> list[str]:
+    """Return why the next run cannot follow an override as it stands; nothing is known before the first build."""
+    from orchestration.frames import segmented_items, standard_policy
+    from orchestration.restock_policies import effective_policies
+    from orchestration.warehouse import read_build
+
+    settings = home_settings()
+    try:
+        read_build(settings)
+    except FileNotFoundError:
+        return []
+    with opened_store() as store:
+        held = store.policy_overrides(day)
+    _, exceptions = effective_policies(standard_policy(settings), segmented_items(settings), held)
+    return exceptions.loc[exceptions["policy_sequence"] == number, "exception"].tolist()
 
 
 def _override_row(override: "PolicyOverride") -> list[object]:

@@ -7,6 +7,7 @@ wins (serving/store/policies.py), what a policy orders (ml/restock.py).
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from ml.restock import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
@@ -47,6 +48,7 @@ _TEXTS = (
 _SERVICE_TARGETS = ("cycle_service_level", "fill_rate")
 _SCOPES = ("default", "segment", "item")
 _DAYS_OF_A_YEAR = 365
+_MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,8 @@ def _problem(
     if override.scope == "item" and override.sku is not None and override.location_id is not None:
         key, named = (override.sku, override.location_id), f"sku {override.sku!r} at {override.location_id!r}"
         if key not in known:
-            return "unknown_item", f"{made} is for {named}, which nobody knows: correct the names, or end the override"
+            told = f"{made} is for {named}, which nobody knows{_known_instead(*key, known)}"
+            return "unknown_item", f"{told}: correct the names, or end the override"
         if key not in restocked:
             return (
                 "no_terms",
@@ -228,6 +231,15 @@ def _problem(
             f"{made} is for segment {override.segment!r}, to which no item belongs: correct or end it",
         )
     return None
+
+
+def _known_instead(sku: str, location_id: str, known: set[tuple[str, str]]) -> str:
+    """Return the names that may have been meant: the item's other locations, else items that are spelt alike."""
+    elsewhere = sorted(location for item, location in known if item == sku)
+    if elsewhere:
+        return f" (the item is known at {', '.join(elsewhere[:_MOST_NAMES])})"
+    alike = get_close_matches(sku, {item for item, location in known if location == location_id}, _MOST_NAMES)
+    return f" (known there and spelt alike: {', '.join(alike)})" if alike else ""
 
 
 def _changes(found: Mapping[str, EffectivePolicy], unit_cost: float) -> dict[str, Any]:
@@ -260,7 +272,7 @@ def _contradiction(
         f"of {count} {'item' if count == 1 else 'items'}; the later one, {winner.value}, holds: end one of the policy "
         f"overrides {other.sequence} and {winner.sequence}, or narrow its segment or dates"
     )
-    return None, None, other.sequence, "contradiction", told
+    return None, None, winner.sequence, "contradiction", told
 
 
 def _typed(policies: "pd.DataFrame") -> "pd.DataFrame":

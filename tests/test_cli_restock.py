@@ -2,13 +2,16 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from small_marts import build_of, small_home
 
 from orchestration.cli import cli
 from serving.store import Store
@@ -48,6 +51,8 @@ def test_an_ended_policy_holds_until_the_day_before(run: Run) -> None:
         (["target_value", "98"], "policy target_value is '98': give a service level between 0 and 1"),
         (["colour", "red"], "there is no policy setting 'colour'"),
         (["target_value", "0.9", "--segment", "A"], "write one as abc_class=A"),
+        (["target_value", "0.9", "--segment", "abc_class=A and"], "a condition is missing"),
+        (["target_value", "0.9", "--segment", ""], "a condition is missing"),
         (["target_value", "0.9", "--sku", "MUG"], "--sku and --location belong together"),
         (["target_value", "0.9", "--segment", "abc_class=A", "--sku", "MUG"], "an override has one scope"),
         (["target_value", "0.9", "--to", "2010-01-01"], "valid_to 2010-01-01 lies before valid_from 2011-01-01"),
@@ -58,6 +63,32 @@ def test_a_policy_that_cannot_be_is_refused_and_nothing_is_kept(run: Run, argume
     assert refused.exit_code == 1
     assert told in refused.output
     assert "No override holds" in run("policy", "list", "--day", "2011-03-01").output
+
+
+@pytest.fixture
+def built(home_folder: Path) -> None:
+    """Give the home a build with items p00 … p03, the even ones in the north."""
+    settings = small_home(home_folder, days=3, series=4)
+    (settings.exports / "build.json").write_text(json.dumps(asdict(build_of())))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--sku", "p00", "--location", "south"], "which nobody knows (the item is known at north): correct the names"),
+        (["--sku", "p0", "--location", "north"], "which nobody knows (known there and spelt alike: p02, p00): correct"),
+        (["--segment", "category=wine"], "to which no item belongs: correct or end it"),
+        (["--segment", "xyz_class=X"], "0.98 and 0.9 of 4 items; the later one, 0.98, holds"),
+    ],
+)
+def test_a_policy_that_cannot_be_followed_as_it_stands_is_kept_with_a_hint(
+    run: Run, built: None, arguments: list[str], told: str
+) -> None:
+    assert "hint" not in set_policy(run, "target_value", "0.9", "--segment", "abc_class=A").output
+    kept = set_policy(run, "target_value", "0.98", *arguments)
+    assert kept.exit_code == 0
+    assert kept.stderr.startswith("hint: ")
+    assert told in kept.stderr
 
 
 def test_ending_a_policy_that_is_not_there_says_how_to_find_it(run: Run) -> None:

@@ -25,6 +25,8 @@ ITEMS = pd.DataFrame(
         ("unit_cost>=5", ["MUG", "CUP"]),
         ("unit_cost<5 and location_id=S", ["JAR"]),
         ("category=glass", ["CUP"]),
+        ('category="tea and coffee"', ["MUG"]),
+        ('abc_class=A AND category!="tea and coffee"', ["CUP"]),
     ],
 )
 def test_an_item_belongs_where_every_condition_holds(segment: str, members: list[str]) -> None:
@@ -35,6 +37,13 @@ def test_an_item_belongs_where_every_condition_holds(segment: str, members: list
     ("segment", "told"),
     [
         ("A", "'A' is no condition; write one as abc_class=A"),
+        ("abc_class=A and", "a condition is missing"),
+        ("", "a condition is missing"),
+        ("and abc_class=A", "a condition is missing"),
+        ("abc_class=A and and unit_cost>5", "a condition is missing"),
+        ("category=tea and coffee", "'coffee' is no condition.* a value that holds `and` in double quotes"),
+        ('category="tea', "is no condition"),
+        ('category=""', "is no condition"),
         ("colour=red", "names 'colour'; the columns are abc_class"),
         ("abc_class>A", "abc_class is text; compare it with = or !="),
         ("unit_cost>cheap", "'cheap' is not a number"),
