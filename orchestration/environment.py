@@ -37,6 +37,12 @@ def read_settings() -> Settings:
     )
 
 
+def thread_limits() -> dict[str, str]:
+    """Return the variables that bound the threads of numerical libraries, those that are set."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def _read_landing(home: Path) -> Path | str:
     text = os.environ.get("INVENTORYBOT_LANDING")
     if text and "://" in text:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.exports import content_hash
 from orchestration.fingerprints import code_fingerprint, library_fingerprint, text_fingerprint
+from orchestration.provenance import LOCK, training_environment
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def bring_up_to_date(
     tracking: "Tracking",
     store: "Store",
     run_id: str,
+    tags: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Train a model if it is needed and promote it if it passes its gate.
 
@@ -140,6 +142,7 @@ def bring_up_to_date(
         tracking: MLflow.
         store: online store; its epoch row decides the champion, the alias follows.
         run_id: Dagster run.
+        tags: what else to tell of the run, such as the business day of its data.
     """
     from ml.tracking import training_fingerprint
 
@@ -179,7 +182,9 @@ def bring_up_to_date(
             model_card=trained.model_card,
             figures=trained.figures,
             tables=trained.tables,
-            tags={"dagster_run_id": run_id},
+            environment=training_environment(),
+            lock=LOCK if LOCK.is_file() else None,
+            tags={**(tags or {}), "dagster_run_id": run_id},
             started_at=began,
         )
     if not version.passed:

@@ -125,6 +125,30 @@ def test_the_run_holds_card_figures_tables_parameters_and_verdict(tracking, save
     assert json.loads((files / "parameters.json").read_text())["columns"] == ["price"] * 200
 
 
+def test_the_run_holds_what_it_was_trained_with(tracking, saved, home, tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("numpy==2.4.0\n")
+    environment = {
+        "python": "3.11.7",
+        "git_commit": "c0ffee",
+        "cores": 2,
+        "lock_sha256": None,
+        "packages": {"numpy": "2.4.0"},
+    }
+    version = log(tracking, saved, environment=environment, lock=lock)
+    files = home / "artifacts" / "demand_forecast" / version.run_id / "artifacts"
+    assert json.loads((files / "environment.json").read_text()) == environment
+    assert (files / "requirements.lock").read_text() == "numpy==2.4.0\n"
+    tags = tracking._client.get_run(version.run_id).data.tags
+    told = {name: value for name, value in tags.items() if name.startswith(("environment.", "mlflow.source.git"))}
+    assert told == {
+        "environment.python": "3.11.7",
+        "environment.git_commit": "c0ffee",
+        "environment.cores": "2",
+        "mlflow.source.git.commit": "c0ffee",
+    }
+
+
 def test_the_verdict_names_the_folder_it_judged(tracking, saved):
     version = log(tracking, saved)
     assert tracking.verdict(version) == {

@@ -1,9 +1,12 @@
 """The life cycle of a model: trained when needed, promoted when it passes, never twice on the same."""
 
 import dataclasses
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import duckdb
@@ -12,6 +15,8 @@ import pytest
 
 from ml.forecast_baselines import train_recent
 from ml.tracking import Tracking
+from orchestration.fingerprints import code_version
+from orchestration.provenance import LOCK
 from orchestration.training import (
     Headline,
     NoChampion,
@@ -51,6 +56,7 @@ class Home:
             tracking=self.tracking,
             store=self.store,
             run_id="run",
+            tags={"as_of": "2024-01-30"},
         )
 
 
@@ -93,6 +99,22 @@ def test_a_model_without_champion_is_trained_and_promoted(home: Home) -> None:
     assert outcome.champion is not None
     assert outcome.champion.version == "1"
     assert pinned_models(home.tracking)[MODEL]["version"] == "1"
+
+
+def test_a_training_keeps_what_is_needed_to_make_it_again(home: Home) -> None:
+    version = home.train(When.MISSING, good).trained
+    assert version is not None
+    run = home.tracking._client.get_run(version.run_id)
+    files = home.folder / "artifacts" / MODEL / version.run_id / "artifacts"
+    environment = json.loads((files / "environment.json").read_text())
+    assert (files / LOCK.name).read_bytes() == LOCK.read_bytes()
+    assert environment["lock_sha256"] == hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    assert environment["packages"]["xgboost"] == metadata.version("xgboost")
+    assert run.data.params == {"seed": "0"}
+    tags = run.data.tags
+    assert tags["data_fingerprint"] == version.data_fingerprint
+    assert tags["environment.code_version"] == code_version()
+    assert (tags["as_of"], tags["dagster_run_id"]) == ("2024-01-30", "run")
 
 
 def test_a_model_with_champion_is_not_trained_by_the_daily_job_whatever_the_data(home: Home) -> None:

@@ -307,6 +307,8 @@ class Tracking:
         model_card: str,
         figures: Mapping[str, bytes | Figure] | None = None,
         tables: Mapping[str, pd.DataFrame] | None = None,
+        environment: Mapping[str, Any] | None = None,
+        lock: Path | None = None,
         tags: Mapping[str, str] | None = None,
         started_at: datetime | None = None,
     ) -> Version:
@@ -326,6 +328,9 @@ class Tracking:
             model_card: Markdown; also the description of the version.
             figures: name → PNG bytes or matplotlib figure, stored as figures/<name>.png.
             tables: name → frame, stored as tables/<name>.csv.
+            environment: what the training ran with, stored as environment.json; its texts, numbers and flags also
+                become tags `environment.<name>` of the run, and `git_commit` the source that MLflow shows.
+            lock: requirements with hashes, stored under its own name beside it.
             tags: further tags of the run.
             started_at: when the training began (with a time zone); now, where not given.
 
@@ -354,7 +359,7 @@ class Tracking:
         run = self._client.create_run(
             experiment_id,
             start_time=math.floor(started.timestamp() * 1000),
-            tags={**(tags or {}), **own_tags},
+            tags={**_environment_tags(environment or {}), **(tags or {}), **own_tags},
             run_name=f"{name} {data_fingerprint[:8]}",
         )
         run_id = run.info.run_id
@@ -370,6 +375,10 @@ class Tracking:
                 self._client.finalize_logged_model(model_id, "READY")
                 files = Path(scratch, "files")
                 _write_artifacts(files, parameters, model_card, figures or {}, tables or {})
+                if environment is not None:
+                    _write_json(files / "environment.json", dict(environment))
+                if lock is not None:
+                    shutil.copy(lock, files / lock.name)
                 _write_json(
                     files / "verdict.json",
                     {"passed": passed, "folder_sha256": own_tags["folder_sha256"], "criteria": _records(verdict)},
@@ -612,6 +621,12 @@ def _signature(name: str, input_example: pd.DataFrame, output_example: pd.DataFr
         ColSpec(column.type, column.name, required=column.name in required) for column in inferred.inputs
     ]
     return ModelSignature(inputs=Schema(columns), outputs=inferred.outputs, params=inferred.params)
+
+
+def _environment_tags(environment: Mapping[str, Any]) -> dict[str, str]:
+    tags = {f"environment.{name}": str(value) for name, value in environment.items() if isinstance(value, str | int)}
+    commit = environment.get("git_commit")
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
 
 
 def _parameter_text(value: Any) -> str:

@@ -24,6 +24,7 @@ from orchestration.resources import HomeResource, StoreResource, TrackingResourc
 from orchestration.settings import Settings
 from orchestration.training import Outcome, Trained, When, bring_up_to_date
 from orchestration.trainings import PARAMETERS, train_product_photos, train_stock_anomalies
+from orchestration.warehouse import read_build
 
 GATE = "gate"
 FORECAST_PARTS = ("distribution", "censoring", "baselines", "combination", "recipes")
@@ -152,6 +153,7 @@ def _up_to_date(
         tracking=tracking.open(),
         store=store.open(),
         run_id=context.run_id,
+        tags=_moment_of(settings),
     )
     yield MaterializeResult(metadata=_metadata(outcome))
     yield AssetCheckResult(
@@ -166,6 +168,16 @@ def _up_to_date(
             or "none",
         },
     )
+
+
+def _moment_of(settings: Settings) -> dict[str, str]:
+    """Return business day and arrival instant of the marts: with the raw arrivals they make the same data again."""
+    try:
+        build = read_build(settings)
+    except FileNotFoundError:
+        # Photos are learnt from the raw table, which may come before the first marts.
+        return {}
+    return {"as_of": build.as_of, "ingested_until": build.ingested_until}
 
 
 def _metadata(outcome: Outcome) -> dict[str, Any]:
