@@ -1,7 +1,8 @@
 """Demand behind a stock-out: what was sold is a lower bound, and the sales of days in stock say what lay above it.
 
-Here: how large a sale is that was at least so large (Kaplan and Meier), and demand with its stock-outs filled in. Not
-here: models, evaluation.
+Here: how large a sale is that was at least so large (Kaplan and Meier), and demand with partly served periods filled
+in. Periods that began without stock say nothing and stay unobserved: a level is the mean of those that say something.
+Not here: models, evaluation.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ml.features import Doubles, Flags, Floats, Integers, Panel
 # A series is read from this many sales on; with fewer it leans on the usual sale of all series.
 OWN_SALES, NEAR_SALES = 5.0, 20.0
 SIZE_GROUPS, SPREAD_GROUPS, FEWEST_SALES = 6, 4, 200
-MOST_SALES, PASSES, NEAR_PERIODS = 400_000, 3, 28
+MOST_SALES, PASSES = 400_000, 3
 # Survival falls by this factor from point to point of a table.
 STEP = np.exp(-1.0 / 40.0)
 # The largest sales were cut short themselves: the mean above the last whole one, over it.
@@ -141,28 +142,6 @@ class SaleSizes:
         drawn = panel.demand.copy()
         drawn[chosen[rows], columns] = usual * self._draw(group, ratio, generator.random(len(rows)))
         return expected, drawn
-
-    def restore(self, panel: Panel) -> Doubles:
-        """Return the demand with every stock-out replaced by what was likely wanted [series, periods].
-
-        A period that began without stock takes the mean of the NEAR_PERIODS after it, half way to that of the series.
-        Chance ends a stock-out, but demand begins it: the periods before one sell above their mean.
-        """
-        filled = self.fill(panel)[0].astype(np.float64)
-        empty = panel.bound & (panel.demand == 0)
-        known = np.isfinite(filled) & ~empty
-        sums = np.zeros((panel.series, panel.length + 1))
-        counts = np.zeros((panel.series, panel.length + 1))
-        np.cumsum(np.where(known, filled, 0.0), axis=1, out=sums[:, 1:])
-        np.cumsum(known, axis=1, out=counts[:, 1:])
-        rows, columns = np.nonzero(empty)
-        level = sums[rows, -1] / np.maximum(counts[rows, -1], 1)
-        last = np.minimum(columns + 1 + NEAR_PERIODS, panel.length)
-        total = sums[rows, last] - sums[rows, columns]
-        filled[rows, columns] = (total + NEAR_PERIODS * level) / (
-            counts[rows, last] - counts[rows, columns] + NEAR_PERIODS
-        )
-        return filled
 
     def save(self, path: Path) -> None:
         """Write the tables into an .npz file."""

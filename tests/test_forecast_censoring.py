@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from ml.features import Frequency, build_panel
+from ml.forecast import Settings, Training
 from ml.forecast_censoring import SaleSizes, partly_served
 
 
@@ -66,17 +67,17 @@ def test_a_promotion_that_doubles_sales_doubles_what_its_stock_out_hid():
     assert expected[partly_served(panel)].mean() == pytest.approx(20.0, rel=0.08)
 
 
-def test_demand_without_stock_leans_on_the_days_after():
-    true, panel = shop(smooth)
-    rising = np.linspace(1.0, 3.0, true.shape[1])
-    panel.demand[:] = np.where(np.arange(true.shape[1]) % 20 < 5, 0.0, 10.0 * rising)
-    panel.bound[:] = panel.demand == 0
-    restored = SaleSizes.fit(panel, []).restore(panel)
-    wanted = 10.0 * np.tile(rising, (40, 1))
-    early, late = np.s_[:, 20:25], np.s_[:, 160:165]
-    # Half way between the days after and the mean of the series, which is 20.
-    assert restored[early].mean() == pytest.approx((wanted[early].mean() + 20.0) / 2, rel=0.1)
-    assert restored[late].mean() == pytest.approx((wanted[late].mean() + 20.0) / 2, rel=0.1)
+@pytest.mark.parametrize("draw", [smooth, intermittent, lumpy])
+def test_the_level_that_training_learns_is_that_of_true_demand(draw):
+    true, panel = shop(draw)
+    # On every tenth day the shelf is empty from the morning on.
+    panel.demand[:, ::10] = 0.0
+    panel.bound[:, ::10] = True
+    history = Training(panel, None, 7, 0, Settings()).history
+    learnt = history.total[:, -1].sum() / history.count[:, -1].sum()
+    assert panel.demand.mean() < 0.85 * true.mean()
+    assert learnt == pytest.approx(true.mean(), rel=0.04)
+    assert not history.observed[:, ::10].any()
 
 
 def test_too_few_sales_teach_nothing():

@@ -25,9 +25,8 @@ sys.path.insert(0, str(ROOT))
 from ml import metrics  # noqa: E402
 from ml.backtest import Evaluation, demand_class, evaluate, stratified_series  # noqa: E402
 from ml.features import KEYS, Frequency, build_panel  # noqa: E402
-from ml.forecast import train  # noqa: E402
+from ml.forecast import Settings, Training, train  # noqa: E402
 from ml.forecast_baselines import train_recent, train_seasonal_naive  # noqa: E402
-from ml.forecast_censoring import SaleSizes  # noqa: E402
 from ml.forecast_classical import train_croston_sba, train_ets, train_theta, train_tsb  # noqa: E402
 from ml.forecast_recipes import BOOSTER, challengers  # noqa: E402
 
@@ -371,9 +370,16 @@ def censoring() -> None:
     true = _on_panel(truth, panel.keys, frequency, panel.first, panel.length)
     known = np.isfinite(panel.demand)
     classes = np.array(demand_class(np.where(panel.bound, np.nan, panel.demand).astype(float)))
-    sizes = SaleSizes.fit(panel, ["is_promotion"])
-    assert sizes is not None
-    restored = sizes.restore(panel)
+    # The level a series has for the models: demand over the periods that say something, partly served ones filled in.
+    history = Training(panel, items, 28, 0, Settings()).history
+    level = history.total[:, -1] / np.maximum(history.count[:, -1], 1)
+    learnt = np.where(history.observed, history.values, level[:, None])
+    partly, empty = panel.bound & history.observed, panel.bound & ~history.observed
+    marts = HOME / "warehouse" / "exports" / "marts" / "fct_daily_demand"
+    told = pd.read_parquet(marts, columns=[*KEYS, "day", "unconstrained_demand_units"])
+    told = told.set_axis([*KEYS, "period_start", "demand_units"], axis=1).astype({"demand_units": float})
+    told["period_start"] = pd.to_datetime(told["period_start"])
+    in_marts = _on_panel(told, panel.keys, frequency, panel.first, panel.length)
     rows = []
     for name in [*np.unique(classes), "all"]:
         inside = known & ((classes == name) | (name == "all"))[:, None]
@@ -382,9 +388,11 @@ def censoring() -> None:
             {
                 "class": name,
                 "true_units": int(wanted),
-                "stock_out_days": int((panel.bound & inside).sum()),
+                "partly_served": int((partly & inside).sum()),
+                "without_stock": int((empty & inside).sum()),
                 "ignored_%": 100 * (panel.demand[inside].sum() / wanted - 1),
-                "estimated_%": 100 * (restored[inside].sum() / wanted - 1),
+                "learnt_%": 100 * (learnt[inside].sum() / wanted - 1),
+                "marts_%": 100 * (in_marts[inside].sum() / wanted - 1),
             }
         )
     chosen = stratified_series(daily, freq="D", most=4000)
@@ -412,8 +420,10 @@ def censoring() -> None:
     report(
         "censoring",
         [
-            "sample: demand of the whole year and what is left of it when stock-outs are ignored, or estimated",
-            "(partly served days: survival of sale sizes; days without stock: the days after them), bias in % of units",
+            "sample: demand of the whole year and what is left of it, bias in % of units: stock-outs ignored; as",
+            "training learns it (ml.forecast.Training: partly served days by the survival of sale sizes, days without",
+            "stock left out: they count like the others of the series); unconstrained_demand_units of the marts,",
+            "which look only back, so that a later day changes no earlier one",
             "",
             pd.DataFrame(rows).round(2).to_string(index=False),
             "",
