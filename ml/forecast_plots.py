@@ -17,9 +17,12 @@ from ml.forecast_explain import GROUPS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 INK, ACCENT, PALE = "#1f2d3d", "#1f6f8b", "#c9d6df"
-PALETTE = ("#1f6f8b", "#e07a5f", "#81b29a", "#3d405b", "#f2cc8f", "#8d99ae")
+PALETTE = ("#1f6f8b", "#e07a5f", "#81b29a", "#3d405b", "#f2cc8f", "#8d99ae", "#7b2d8b", "#b56576", "#2a9d8f", "#bc6c25")
+OFF = "#c1121f"
+BANDS = (("q05", "q95", "90 % band", 0.2), ("q10", "q90", "80 % band", 0.25), ("q30", "q70", "40 % band", 0.4))
 
 
 def as_png(figure: Figure) -> bytes:
@@ -49,26 +52,30 @@ def typical_and_worst(series: pd.DataFrame, recipe: str, each: int = 3) -> pd.Da
     return pd.concat(chosen)[[*KEYS, "choice"]].drop_duplicates(KEYS).reset_index(drop=True)
 
 
-def fan_charts(history: pd.DataFrame, forecast: pd.DataFrame, keys: pd.DataFrame, *, periods: int = 120) -> Figure:
-    """Draw past demand and the forecast with its 50 %, 80 % and 90 % bands, one panel per series.
+def fan_charts(
+    history: pd.DataFrame, forecast: pd.DataFrame, keys: pd.DataFrame, *, periods: int = 90, period: str = "period"
+) -> Figure:
+    """Draw past demand and the forecast with its 40 %, 80 % and 90 % bands, one panel per series.
 
     Args:
-        history: sku, location_id, period_start, demand_units.
-        forecast: as `DemandForecaster.predict` [, actual_units].
+        history: sku, location_id, period_start, demand_units; what lies after the start of the forecast is not drawn.
+        forecast: as `DemandForecaster.predict` [, actual_units: what came].
         keys: sku, location_id [, choice] of the series to draw.
         periods: how much history to show.
+        period: what a period is called on the axis.
     """
     from matplotlib.figure import Figure
 
     columns = min(3, max(1, len(keys)))
     rows = max(1, -(-len(keys) // columns))
-    figure = Figure(figsize=(4.4 * columns, 2.6 * rows))
+    figure = Figure(figsize=(4.4 * columns, 2.6 * rows + 0.4))
     for place, key in enumerate(keys.itertuples(index=False)):
         axes = figure.add_subplot(rows, columns, place + 1)
-        past = _of(history, key.sku, key.location_id).tail(periods)
+        past = _of(history, key.sku, key.location_id)
         ahead = _of(forecast, key.sku, key.location_id)
-        axes.plot(past["period_start"], past["demand_units"], color=INK, linewidth=0.8)
-        for low, high, alpha in (("q05", "q95", 0.2), ("q10", "q90", 0.25), ("q30", "q70", 0.4)):
+        past = past[past["period_start"] < ahead["period_start"].min()].tail(periods)
+        axes.plot(past["period_start"], past["demand_units"], color=INK, linewidth=0.8, label="demand before")
+        for low, high, label, alpha in BANDS:
             axes.fill_between(
                 ahead["period_start"],
                 ahead[f"{low}_units"],
@@ -76,101 +83,157 @@ def fan_charts(history: pd.DataFrame, forecast: pd.DataFrame, keys: pd.DataFrame
                 color=ACCENT,
                 alpha=alpha,
                 linewidth=0,
+                step="mid",
+                label=label,
             )
-        axes.plot(ahead["period_start"], ahead["mean_units"], color=ACCENT, linewidth=1.4)
+        axes.plot(ahead["period_start"], ahead["mean_units"], color=ACCENT, linewidth=1.4, label="forecast, mean")
         if "actual_units" in ahead.columns:
-            axes.plot(ahead["period_start"], ahead["actual_units"], ".", color=INK, markersize=3)
+            axes.plot(ahead["period_start"], ahead["actual_units"], ".", color=INK, markersize=4, label="what came")
         choice = f" ({key.choice})" if "choice" in keys.columns else ""
-        _plain(axes, f"{key.sku} at {key.location_id}{choice}", "", "units a period")
+        _plain(axes, f"{key.sku} at {key.location_id}{choice}", "", f"units a {period}")
         axes.tick_params(axis="x", labelrotation=30)
         axes.set_ylim(bottom=0)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0.0, 0.06, 1.0, 1.0))
+    if len(keys):
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="lower center", ncols=6, frameon=False, fontsize=8)
     return figure
 
 
-def calibration_curve(calibration: pd.DataFrame, recipe: str) -> Figure:
+def calibration_curve(calibration: pd.DataFrame, recipe: str, *, period: str = "period") -> Figure:
     """Draw for each level the range P(y < q) ... P(y <= q), which must hold the level; `Evaluation.calibration`."""
     from matplotlib.figure import Figure
 
     part = calibration[(calibration["recipe"] == recipe) & (calibration["segment_kind"] == "all")]
-    figure = Figure(figsize=(4.4, 4.0))
+    figure = Figure(figsize=(5.2, 4.4))
     axes = figure.add_subplot()
     _calibration_bars(axes, part)
-    _plain(axes, f"Calibration of {recipe}: bars must cross the line", "level", "share of periods below the quantile")
+    title = (
+        f"Is demand below each quantile as often as promised? ({recipe})\nEvery bar should reach the line; it is long"
+    )
+    _plain(axes, f"{title} where many {period}s sell nothing", "promised: level of the quantile", "what came")
+    figure.tight_layout(rect=(0.0, 0.1, 1.0, 1.0))
+    figure.legend(handles=_calibration_legend(f"{period}s"), loc="lower center", frameon=False, fontsize=7, ncols=3)
     return figure
 
 
-def calibration_of_sums(sums: pd.DataFrame, recipe: str) -> Figure:
+def calibration_of_sums(sums: pd.DataFrame, recipe: str, *, period: str = "period") -> Figure:
     """Draw the calibration of sums over the first periods, one panel a span; `Evaluation.sums`."""
     from matplotlib.figure import Figure
 
     own = sums[sums["recipe"] == recipe]
     spans = own["span"].unique().tolist()
-    figure = Figure(figsize=(3.6 * max(1, len(spans)), 3.4))
+    figure = Figure(figsize=(3.6 * max(1, len(spans)), 3.6))
     for place, span in enumerate(spans, start=1):
         axes = figure.add_subplot(1, len(spans), place)
         _calibration_bars(axes, own[own["span"] == span])
-        _plain(axes, f"Sums of {span} periods", "level", "share of sums below the quantile" if place == 1 else "")
-    figure.tight_layout()
+        _plain(
+            axes,
+            f"Demand of {span} {period}s together",
+            "promised: level of the quantile",
+            "what came" if place == 1 else "",
+        )
+    figure.tight_layout(rect=(0.0, 0.08, 1.0, 1.0))
+    figure.legend(handles=_calibration_legend("sums"), loc="lower center", frameon=False, fontsize=8, ncols=3)
     return figure
 
 
 def _calibration_bars(axes: Axes, shares: pd.DataFrame) -> None:
     axes.plot([0, 1], [0, 1], color=PALE, linewidth=1)
-    color = np.where(shares["gap"].abs() > 0.02, "#c1121f", ACCENT).tolist()
+    is_off = shares["gap"].abs() > 0.02
+    color = np.where(is_off, OFF, ACCENT).tolist()
     axes.vlines(shares["level"], shares["below"], shares["upto"], color=color, linewidth=4, alpha=0.7)
-    # A sum that never meets its quantile exactly has no bar, only its middle.
-    axes.scatter(shares["level"], (shares["below"] + shares["upto"]) / 2, color=color, marker="_", s=40)
+    # Where hardly any demand meets its quantile exactly there is no bar to see, only a point.
+    points = (shares["upto"] - shares["below"] < 0.03).to_numpy()
+    middle = (shares["below"] + shares["upto"]) / 2
+    axes.scatter(shares["level"][points], middle[points], color=np.asarray(color)[points].tolist(), marker="o", s=14)
 
 
-def error_by_lag(horizons: pd.DataFrame) -> Figure:
-    """Draw WAPE and bias by periods ahead, one line per recipe; `Evaluation.horizons`."""
+def _calibration_legend(what: str) -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color=PALE, linewidth=1, label="as promised"),
+        Line2D([], [], color=ACCENT, linewidth=4, alpha=0.7, label=f"share of {what} below ... up to the quantile"),
+        Line2D([], [], color=OFF, linewidth=4, alpha=0.7, label="more than 2 points off"),
+    ]
+
+
+def error_by_lag(horizons: pd.DataFrame, *, own: str | None = None, season: int = 1, period: str = "period") -> Figure:
+    """Draw WAPE and bias by periods ahead, one line per recipe; `Evaluation.horizons`.
+
+    Args:
+        horizons: the errors; a lag at which nothing was observed is left out of its line.
+        own: recipe to stand out.
+        season: periods that are averaged, so that a line does not repeat the pattern of a week; 1 = none.
+        period: what a period is called on the axis.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.0, 3.0))
-    for place, (measure, label) in enumerate((("wape", "WAPE"), ("bias", "bias, positive = over-forecast")), start=1):
+    figure = Figure(figsize=(10.0, 3.6))
+    mean = f", mean of {season} {period}s" if season > 1 else ""
+    for place, (measure, label) in enumerate(
+        (("wape", f"Error (WAPE{mean})"), ("bias", f"Bias{mean}: above 0 = forecast too high")), start=1
+    ):
         axes = figure.add_subplot(1, 2, place)
+        if measure == "bias":
+            axes.axhline(0.0, color=PALE, linewidth=1)
         for number, (recipe, part) in enumerate(horizons.groupby("recipe", sort=False)):
+            known = part[part[measure].notna()]
+            drawn = known[measure].rolling(season, min_periods=1, center=True).mean()
+            is_own = recipe == own
             axes.plot(
-                part["periods_ahead"],
-                part[measure],
-                label=str(recipe),
-                color=PALETTE[number % len(PALETTE)],
-                linewidth=1.3,
+                known["periods_ahead"],
+                drawn,
+                label=str(recipe).replace("_", " "),
+                color=INK if is_own else PALETTE[number % len(PALETTE)],
+                linewidth=2.4 if is_own else 1.3,
+                linestyle="--" if is_own else "-",
             )
-        _plain(axes, label, "periods ahead", "share of demand")
-        axes.legend(frameon=False, fontsize=7)
-    figure.tight_layout()
+        _plain(axes, label, f"{period}s ahead", "share of demand")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.tight_layout(rect=(0.0, 0.08, 1.0, 1.0))
+    figure.legend(handles, labels, loc="lower center", ncols=8, frameon=False, fontsize=8)
     return figure
 
 
-def contribution_chart(split: pd.DataFrame, sku: str, location_id: str) -> Figure:
-    """Draw what each group adds to the recent level of one series; frame of `ml.forecast_explain.contributions`."""
+def contribution_chart(split: pd.DataFrame, sku: str, location_id: str, *, period: str = "period") -> Figure:
+    """Draw what each group adds to the recent level of one series; frame of `ml.forecast_explain.contributions`.
+
+    Closed periods, whose forecast is zero whatever the model says, are left empty.
+    """
     from matplotlib.figure import Figure
 
     part = _of(split, sku, location_id)
-    figure = Figure(figsize=(8.0, 3.2))
+    figure = Figure(figsize=(8.0, 3.8))
     axes = figure.add_subplot()
     places = np.arange(len(part))
+    opened = part["mean_units"].to_numpy(dtype=np.float64) > 0
     level = part["level_units"].to_numpy(dtype=np.float64)
     up, down = level.copy(), level.copy()
     for number, name in enumerate(GROUPS):
-        values = part[f"{name}_units"].to_numpy(dtype=np.float64)
+        values = np.where(opened, part[f"{name}_units"].to_numpy(dtype=np.float64), 0.0)
         bottom = np.where(values >= 0, up, down + values)
         axes.bar(places, np.abs(values), bottom=bottom, color=PALETTE[number], label=name.replace("_", " "), width=0.85)
         up += np.maximum(values, 0.0)
         down += np.minimum(values, 0.0)
-    axes.step(places, level, where="mid", color=PALE, linewidth=1.5, label="recent level")
-    axes.plot(places, part["mean_units"], ".-", color=INK, linewidth=1, markersize=4, label="forecast")
+    axes.step(places, level, where="mid", color=OFF, linewidth=1.2, label="recent level")
+    forecast = part["mean_units"].to_numpy(dtype=np.float64)
+    axes.plot(places, np.where(opened, forecast, np.nan), "o-", color=INK, linewidth=1, markersize=3, label="forecast")
+    axes.set_ylim(bottom=min(0.0, 1.05 * float(down.min(initial=0.0))))
     axes.set_xticks(places[:: max(1, len(places) // 8)])
-    stamps = pd.to_datetime(part["period_start"]).dt.strftime("%d %b").tolist()
+    stamps = pd.to_datetime(part["period_start"]).dt.strftime("%d %b %Y").tolist()
     axes.set_xticklabels(stamps[:: max(1, len(places) // 8)])
-    axes.legend(frameon=False, fontsize=7, ncols=4)
-    _plain(axes, f"What moves {sku} at {location_id}", "", "units a period")
+    title = f"Why {sku} at {location_id} is forecast so: bars above the recent level add, bars below take away"
+    title += f"\n{period}s without a bar are closed" if not opened.all() else ""
+    _plain(axes, title, "", f"units a {period}")
+    figure.tight_layout(rect=(0.0, 0.1, 1.0, 1.0))
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", frameon=False, fontsize=8, ncols=8)
     return figure
 
 
-def importance_chart(moved: pd.DataFrame) -> Figure:
+def importance_chart(moved: pd.DataFrame, *, period: str = "period") -> Figure:
     """Draw how far each group moves a forecast from its recent level; frame of `ml.forecast_explain.importance`."""
     from matplotlib.figure import Figure
 
@@ -179,7 +242,8 @@ def importance_chart(moved: pd.DataFrame) -> Figure:
     places = np.arange(len(moved))[::-1]
     axes.barh(places, moved["mean_absolute_units"], color=ACCENT, height=0.7)
     axes.set_yticks(places, [str(name).replace("_", " ") for name in moved["group"]])
-    _plain(axes, "What moves the forecasts from the recent level", "units a period, mean size", "")
+    label = f"units a {period} up or down, mean of the series explained"
+    _plain(axes, "What moves forecasts away from the recent level", label, "")
     return figure
 
 

@@ -115,6 +115,6 @@ def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: l
     told = judged[judged["criterion"].str.endswith(", all")]
     return Challenge(
         told.assign(criterion=f"{len(chosen)} series: " + told["criterion"], blocks=False, passed=True),
-        {"challengers_by_lag": as_png(error_by_lag(evaluation.horizons))},
+        {"challengers_by_lag": as_png(error_by_lag(evaluation.horizons, own=BOOSTER, season=7, period="day"))},
         {"challengers": evaluation.segments, "challengers_sums": evaluation.sums},
     )

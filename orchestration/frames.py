@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Numeric covariates that are known ahead for the days to come.
-COVARIATES = ("is_open", "is_promotion", "is_event")
+_KNOWN_AHEAD = """is_open::double as is_open, is_promotion::double as is_promotion,
+            (event_name is not null and is_open)::double as is_event, unit_price::double as unit_price"""
 
 
 def demand_history(settings: Settings) -> "pd.DataFrame":
@@ -19,8 +20,7 @@ def demand_history(settings: Settings) -> "pd.DataFrame":
     return _frame(
         f"""
         select sku, location_id, day::timestamp as period_start, demand_units::double as demand_units, is_in_stock,
-            is_open::double as is_open, is_promotion::double as is_promotion,
-            (event_name is not null and is_open)::double as is_event
+            {_KNOWN_AHEAD}
         from read_parquet('{export_path(settings, "marts.fct_daily_demand")}')
         order by sku, location_id, day
         """
@@ -32,8 +32,7 @@ def planned_days(settings: Settings, horizon: int) -> "pd.DataFrame":
     return _frame(
         f"""
         select sku, location_id, day::timestamp as period_start,
-            is_open::double as is_open, is_promotion::double as is_promotion,
-            (event_name is not null and is_open)::double as is_event
+            {_KNOWN_AHEAD}
         from read_parquet('{export_path(settings, "marts.fct_planned_days")}')
         where days_ahead <= {horizon}
         order by sku, location_id, day

@@ -17,6 +17,7 @@ from orchestration.frames import (
     protection_horizon,
     stock_series,
 )
+from orchestration.model_cards import forecast_card
 from orchestration.plots import as_png
 from orchestration.rehearsals import rehearse_orders
 from orchestration.settings import Settings
@@ -108,7 +109,15 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
         verdict=pd.concat([judged, rehearsed.verdict], ignore_index=True),
         metrics=metrics,
         headline=Headline("WRMSSE, less is better", metrics["wrmsse"], metrics[f"{FLOOR}_wrmsse"], "seasonal naive"),
-        model_card=_forecast_card(evaluation, horizon, windows, forecaster.weights),
+        model_card=forecast_card(
+            evaluation,
+            CANDIDATE,
+            demand,
+            horizon=horizon,
+            most_series=EVALUATION_SERIES,
+            weights=forecaster.weights,
+            seed=settings.seed,
+        ),
         input_example=few,
         output_example=forecaster.predict(few).head(),
         figures=_forecast_figures(evaluation, demand, CANDIDATE) | explained.figures | rehearsed.figures,
@@ -160,9 +169,11 @@ def _explanations(
     some = spread.merge(chosen[["sku", "location_id"]], how="outer")
     split = contributions(booster, demand, planned_days(settings, booster.horizon), some)
     moved = importance(split)
-    figures = {"importance": importance_chart(moved)}
+    figures = {"importance": importance_chart(moved, period="day")}
     for key in chosen.to_dict("records"):
-        figures[f"contributions_{key['choice']}"] = contribution_chart(split, key["sku"], key["location_id"])
+        figures[f"contributions_{key['choice']}"] = contribution_chart(
+            split, key["sku"], key["location_id"], period="day"
+        )
     return _Explained(figures, {"contributions": split, "importance": moved})
 
 
@@ -182,10 +193,10 @@ def _forecast_figures(evaluation: "Evaluation", demand: "pd.DataFrame", recipe: 
     own = evaluation.forecasts[evaluation.forecasts["recipe"] == recipe]
     drawn = forecast_plots.typical_and_worst(evaluation.series, recipe)
     return {
-        "fan_charts": forecast_plots.fan_charts(demand, own[own["window"] == own["window"].max()], drawn),
-        "calibration": forecast_plots.calibration_curve(evaluation.calibration, recipe),
-        "calibration_of_sums": forecast_plots.calibration_of_sums(evaluation.sums, recipe),
-        "error_by_lag": forecast_plots.error_by_lag(evaluation.horizons),
+        "fan_charts": forecast_plots.fan_charts(demand, own[own["window"] == own["window"].max()], drawn, period="day"),
+        "calibration": forecast_plots.calibration_curve(evaluation.calibration, recipe, period="day"),
+        "calibration_of_sums": forecast_plots.calibration_of_sums(evaluation.sums, recipe, period="day"),
+        "error_by_lag": forecast_plots.error_by_lag(evaluation.horizons, own=recipe, season=7, period="day"),
     }
 
 
@@ -201,44 +212,6 @@ def _baseline(recent: "BaselineForecaster", few: "pd.DataFrame", why: str) -> Tr
         model_card=f"Recent demand, day after day alike. It stands because nothing was shown to be better: {why}.",
         input_example=few,
         output_example=recent.predict(few).head(),
-    )
-
-
-def _forecast_card(
-    evaluation: "Evaluation", horizon: int, windows: int, weights: Mapping[str, Mapping[str, float]]
-) -> str:
-    overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"]
-    lines = [
-        f"| {row['recipe']} | {row['wrmsse']:.3f} | {row['pinball']:.4f} | {row['wape']:.3f} | {row['bias']:+.3f} |"
-        for row in overall.to_dict("records")
-    ]
-    members = list(next(iter(weights.values())))
-    shares = [
-        f"| {demand_class} | {' | '.join(f'{of_class[name]:.0%}' for name in members)} |"
-        for demand_class, of_class in weights.items()
-    ]
-    return "\n".join(
-        [
-            f"Daily demand of every sku and location, {horizon} days ahead: mean, quantiles and joint sample paths.",
-            "",
-            "The forecast of each demand class is the first member, unless another or the even mixture was clearly",
-            "better on periods none had seen, day by day and on sums over lead times alike:",
-            "",
-            f"| demand class | {' | '.join(members)} |",
-            f"|---|{'---|' * len(members)}",
-            *shares,
-            "",
-            f"Evaluated on {windows} rolling windows, each recipe refitted per window on up to {EVALUATION_SERIES:,}",
-            "series, scored on the observed demand of days in stock. The mixture of a window was chosen on what",
-            "earlier windows had shown by its first day.",
-            "",
-            "| recipe | WRMSSE | pinball | WAPE | bias |",
-            "|---|---|---|---|---|",
-            *lines,
-            "",
-            "A day out of stock is a lower bound of demand. Brand-new items borrow from items like them. Contributions",
-            "explain the booster's share of a forecast.",
-        ]
     )
 
 

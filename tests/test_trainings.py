@@ -73,6 +73,24 @@ def test_contributions_explain_the_coming_forecasts(first: tuple[Trained, Path])
     assert trained.tables["importance"]["group"].iloc[0] == "season"
 
 
+def test_prices_promotions_events_and_closed_days_are_learnt_from(first: tuple[Trained, Path]) -> None:
+    booster = load(first[1]).members["xgboost"]
+    assert booster.plan.covariates == ["is_promotion", "is_event", "unit_price"]
+
+
+def test_the_model_card_tells_use_data_windows_segments_calibration_and_limits(first: tuple[Trained, Path]) -> None:
+    card = first[0].model_card
+    for heading in ("Use", "Data", "Model", "Evaluation", "Limits"):
+        assert f"\n## {heading}\n" in card
+    assert "1,344 days of 24 series of 2 locations, 2024-03-07 to 2024-05-01" in card
+    assert "2 rolling windows of 7 days, from 2024-04-03 to 2024-04-24" in card
+    assert "| location_id north | 24 |" in card
+    assert "| demand_class smooth |" in card
+    assert "Calibration: single days at most" in card
+    assert "sums of 7 days" in card
+    assert "seed 0" in card
+
+
 def test_a_champion_of_another_recipe_is_beaten_in_every_segment_or_stays(
     home: Settings, first: tuple[Trained, Path], tmp_path: Path
 ) -> None:

@@ -1,0 +1,128 @@
+"""The model card of the demand forecast: what it is for, what it learnt from, how it was judged, where it ends.
+
+Belongs here: the words and tables of the card. Does not: training and measuring (trainings.py, ml/).
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.backtest import Evaluation
+
+_MEASURES = ("wrmsse", "pinball", "wape", "bias")
+
+_USE = """
+For restock orders, stock plans and sales plans of items that are sold day by day. Not for what was never stocked and
+resembles nothing, and not beyond the horizon. A day's sales of one item are mostly chance: read the quantiles, or sums
+over days, not the mean of one day.
+"""
+
+_MODEL = """
+The forecast of each demand class is the first member, unless another or the even mixture was clearly better on periods
+none had seen, day by day and on sums over lead times alike:
+"""
+
+_LIMITS = """
+Less than two years of history tell nothing of a yearly season: Christmas comes as a surprise. Brand-new items borrow
+from items like them and are less sure. A promotion or event of a kind that was never seen moves nothing. Totals over
+many items depend on shocks that all share, of which a few windows show few. Contributions explain the booster's share
+of a forecast.
+"""
+
+
+def forecast_card(
+    evaluation: "Evaluation",
+    recipe: str,
+    demand: "pd.DataFrame",
+    *,
+    horizon: int,
+    most_series: int,
+    weights: Mapping[str, Mapping[str, float]],
+    seed: int,
+) -> str:
+    """Return the card of a demand forecaster, Markdown.
+
+    Args:
+        evaluation: of the recipe beside its rivals.
+        recipe: the candidate.
+        demand: what it learnt from, as `frames.demand_history`.
+        horizon: days ahead.
+        most_series: most series that were evaluated.
+        weights: demand class -> member -> share.
+        seed: of the training.
+    """
+    parts = {
+        "Use": _USE,
+        "Data": _data(demand, seed),
+        "Model": f"{_MODEL}\n{_shares(weights)}",
+        "Evaluation": _evaluated(evaluation, recipe, horizon, most_series),
+        "Limits": _LIMITS,
+    }
+    head = f"Daily demand of every sku and location, {horizon} days ahead: mean, eleven quantiles and joint paths."
+    return "\n\n".join([head, *(f"## {title}\n\n{text.strip()}" for title, text in parts.items())])
+
+
+def _data(demand: "pd.DataFrame", seed: int) -> str:
+    series = demand[["sku", "location_id"]].drop_duplicates()
+    first, last = demand["period_start"].min(), demand["period_start"].max()
+    out_of_stock = 100 * (1 - demand["is_in_stock"].mean())
+    return f"""
+{len(demand):,} days of {len(series):,} series of {series["location_id"].nunique()} locations, {first:%Y-%m-%d} to \
+{last:%Y-%m-%d}. Known ahead: closed days, promotions, events, prices. Attributes: category, cost, price.
+
+Out of stock on {out_of_stock:.1f} % of the days: there demand is a lower bound. Partly served days are filled in by how
+large sales are (Kaplan and Meier), days without stock are left out.
+
+The run's tags and environment.json name the data's hash and moment, code, lock, versions and machine; seed {seed}.
+"""
+
+
+def _shares(weights: Mapping[str, Mapping[str, float]]) -> str:
+    members = list(next(iter(weights.values())))
+    rows = [[name, *(f"{shares[member]:.0%}" for member in members)] for name, shares in weights.items()]
+    return _table(["demand class", *members], rows)
+
+
+def _evaluated(evaluation: "Evaluation", recipe: str, horizon: int, most_series: int) -> str:
+    origins = evaluation.windows["origin"]
+    overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].to_dict("records")
+    own = evaluation.segments[evaluation.segments["recipe"] == recipe]
+    by_segment = own[own["segment_kind"] != "all"].to_dict("records")
+    compared = _table(["recipe", *_MEASURES], [[row["recipe"], *_figures(row)] for row in overall])
+    segments = _table(
+        ["segment", "series", *_MEASURES],
+        [[f"{row['segment_kind']} {row['segment']}", f"{row['series']:,.0f}", *_figures(row)] for row in by_segment],
+    )
+    return f"""
+{origins.nunique()} rolling windows of {horizon} days, from {origins.min():%Y-%m-%d} to {origins.max():%Y-%m-%d}; each
+recipe refitted per window on up to {most_series:,} series, scored on the observed demand of days in stock. The mixture
+of a window was chosen on what earlier windows had shown by its first day. Bias above 0 = forecast too high.
+
+{compared}
+
+The candidate by segment (a series counts once a window):
+
+{segments}
+
+{_calibration(evaluation, recipe)}
+"""
+
+
+def _calibration(evaluation: "Evaluation", recipe: str) -> str:
+    single = evaluation.calibration
+    gaps = single.loc[(single["recipe"] == recipe) & (single["segment_kind"] == "all"), "gap"]
+    text = f"Calibration: single days at most {100 * gaps.abs().max():.1f} points off at any level"
+    of_recipe = evaluation.sums[evaluation.sums["recipe"] == recipe]
+    for span, sums in of_recipe.groupby("span"):
+        text += f"; sums of {span} days {100 * sums['gap'].abs().max():.1f}"
+    return f"{text}."
+
+
+def _figures(row: Mapping[Hashable, float]) -> list[str]:
+    return [f"{row[name]:.3f}" for name in _MEASURES]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))
