@@ -3,6 +3,7 @@
 Belongs here: when they run and what is told of them. Does not: the recipes (ml/), the gate of the candidate.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,10 @@ class Challenge:
     """How the challengers did; empty where there is too little to compare on.
 
     Attributes:
-        verdict: one criterion per challenger and measure, the booster over it; told, never blocking: a challenger is
-            no champion by itself, it is a reason to look.
+        verdict: one criterion per challenger and measure, the booster over it; and one per demand class, the share
+            that challengers would have in the combination if they were members. Told, never blocking.
         figures: name -> matplotlib figure.
-        tables: name -> frame: measures by recipe and demand class, and of sums.
+        tables: name -> frame: measures by recipe and demand class, of sums, and the shares that would be chosen.
     """
 
     verdict: "pd.DataFrame"
@@ -91,6 +92,8 @@ def challenge(settings: Settings, demand: "pd.DataFrame", horizon: int, spans: l
 
 
 def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: list[int]) -> Challenge:
+    import pandas as pd
+
     from ml.backtest import evaluate
     from ml.forecast_gate import verdict
     from ml.forecast_plots import error_by_lag
@@ -108,13 +111,46 @@ def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: l
         items=items(settings).merge(chosen, on=["sku", "location_id"]),
         spans=spans,
         paths=PATHS,
+        keep_forecasts=True,
         seed=settings.seed,
     )
     rivals = [name for name in recipes if name not in (BOOSTER, FLOOR)]
     judged = verdict(evaluation, BOOSTER, FLOOR, rivals=rivals, seed=settings.seed)
     told = judged[judged["criterion"].str.endswith(", all")]
+    choice = chosen_shares(evaluation.forecasts, [BOOSTER, *rivals])
+    told = pd.concat([told, _shares_of_challengers(choice)], ignore_index=True)
     return Challenge(
         told.assign(criterion=f"{len(chosen)} series: " + told["criterion"], blocks=False, passed=True),
         {"challengers_by_lag": as_png(error_by_lag(evaluation.horizons, own=BOOSTER, season=7, period="day"))},
-        {"challengers": evaluation.segments, "challengers_sums": evaluation.sums},
+        {
+            "challengers": evaluation.segments,
+            "challengers_sums": evaluation.sums,
+            "challengers_choice": choice,
+        },
     )
+
+
+def chosen_shares(forecasts: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
+    """Return what the combination would choose for each demand class if every recipe were a member of it.
+
+    Args:
+        forecasts: `Evaluation.forecasts`, of windows that no recipe had seen.
+        names: recipes; the first stands unless another choice is clearly better.
+
+    Returns:
+        demand_class and one column per recipe, the shares of a row sum to one; classes that were evaluated.
+    """
+    import pandas as pd
+
+    from ml.forecast_combination import choose_weights
+
+    weights = pd.DataFrame(choose_weights(forecasts, names)).T.rename_axis("demand_class").reset_index()
+    return weights[weights["demand_class"].isin(forecasts["demand_class"])].reset_index(drop=True)
+
+
+def _shares_of_challengers(choice: "pd.DataFrame") -> "pd.DataFrame":
+    from ml.forecast_recipes import MEMBERS
+
+    share = 1.0 - choice[list(MEMBERS)].sum(axis=1).round(9)
+    told = choice[["demand_class"]].assign(value=share, threshold=0.0, met=share <= 0.0)
+    return told.assign(criterion="share that challengers would be given, demand_class " + told.pop("demand_class"))

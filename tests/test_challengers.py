@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from small_marts import small_home
 
-from orchestration.challengers import challenge, train_beside_challengers
+from ml.backtest import evaluate
+from ml.forecast_baselines import train_recent, train_seasonal_naive
+from ml.forecast_distribution import QUANTILE_COLUMNS
+from orchestration.challengers import challenge, chosen_shares, train_beside_challengers
 from orchestration.frames import demand_history
 
 
@@ -14,6 +19,30 @@ def test_a_home_with_few_series_is_not_challenged(tmp_path: Path) -> None:
     found = challenge(home, demand_history(home), 7, [7])
     assert found.verdict.empty
     assert found.tables == {}
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    demand = demand_history(small_home(tmp_path_factory.mktemp("home"), days=56, series=12))
+    recipes = {"xgboost": train_recent, "recent": train_recent, "network": train_seasonal_naive}
+    return evaluate(recipes, demand, freq="D", horizon=7, windows=2, step=7, keep_forecasts=True).forecasts
+
+
+def test_a_challenger_that_is_clearly_better_would_be_chosen(tried: pd.DataFrame) -> None:
+    better = tried.copy()
+    quantiles = list(QUANTILE_COLUMNS)
+    is_network = better["recipe"] == "network"
+    better.loc[is_network, quantiles] = np.repeat(better.loc[is_network, ["actual_units"]].to_numpy(), 11, axis=1)
+    choice = chosen_shares(better, ["xgboost", "recent", "network"])
+    assert choice["network"].eq(1.0).all()
+    assert set(choice["demand_class"]) == set(tried["demand_class"])
+
+
+def test_a_challenger_that_is_no_better_would_not_be_chosen(tried: pd.DataFrame) -> None:
+    worse = tried.copy()
+    worse.loc[worse["recipe"] == "network", list(QUANTILE_COLUMNS)] += 100.0
+    choice = chosen_shares(worse, ["xgboost", "recent", "network"])
+    assert choice["xgboost"].eq(1.0).all()
 
 
 @pytest.mark.deep
@@ -28,6 +57,8 @@ def test_every_challenger_is_told_beside_the_booster_and_none_blocks(tmp_path: P
     criteria = set(found.verdict["criterion"])
     assert {"44 series: pinball over network, all", "44 series: wrmsse over ets, all"} <= criteria
     assert "44 series: pinball of 7-period sums over tsb, all" in criteria
+    assert "44 series: share that challengers would be given, demand_class smooth" in criteria
+    assert found.tables["challengers_choice"].drop(columns="demand_class").sum(axis=1).to_numpy() == pytest.approx(1.0)
     assert found.figures["challengers_by_lag"].startswith(b"\x89PNG")
 
 
