@@ -15,6 +15,9 @@ import pandas as pd
 
 KEYS = ["sku", "location_id"]
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+MOST_UNITS = 1e12
+# A grid holds every period between the first and the last: one date with a wrong year would fill the memory.
+MOST_YEARS = 60
 RESERVED = {"sku", "location_id", "period_start", "demand_units", "is_in_stock"}
 
 Floats = npt.NDArray[np.float32]
@@ -77,9 +80,10 @@ class Frequency:
         """Return whole numbers that grow by one from period to period.
 
         Raises:
-            ValueError: for a missing period or one that is not the start of a period of this frequency.
+            ValueError: for what is no date, a missing period or one that is not the start of a period of this
+                frequency.
         """
-        stamps = pd.DatetimeIndex(pd.to_datetime(periods))
+        stamps = _dates(periods)
         if stamps.hasnans:
             raise ValueError(
                 f"period_start is missing in row {int(np.argmax(stamps.isna()))}: give every row its period"
@@ -158,6 +162,36 @@ class Panel:
         return self.frequency.periods(np.arange(last + 1, last + 1 + horizon))
 
 
+def _dates(periods: pd.Series | pd.DatetimeIndex) -> pd.DatetimeIndex:
+    if isinstance(periods, pd.DatetimeIndex) or pd.api.types.is_datetime64_any_dtype(periods):
+        return pd.DatetimeIndex(periods)
+    if isinstance(periods.dtype, pd.PeriodDtype):
+        raise ValueError("period_start holds pandas periods: pass dates, as with .dt.to_timestamp()")
+    if len(periods) and pd.api.types.is_numeric_dtype(periods):
+        raise ValueError(f"period_start holds numbers ({periods.iloc[0]} in row 0): pass dates")
+    stamps = pd.to_datetime(periods, errors="coerce")
+    wrong = (stamps.isna() & periods.notna()).to_numpy()
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"period_start is {periods.iloc[row]!r} in row {row}, which is no date: write it as 2024-01-31"
+        )
+    return pd.DatetimeIndex(stamps)
+
+
+def check_frame(frame: object, name: str) -> None:
+    """Refuse what is no pandas DataFrame, or one with a column twice.
+
+    Raises:
+        ValueError: naming what it is instead, or the column.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"{name} is a {type(frame).__name__}: pass a pandas DataFrame")
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise ValueError(f"{name} has the column {twice[0]!r} twice: keep one")
+
+
 def check_demand(demand: pd.DataFrame, name: str = "demand") -> None:
     """Refuse a demand frame that cannot be right.
 
@@ -165,6 +199,7 @@ def check_demand(demand: pd.DataFrame, name: str = "demand") -> None:
         ValueError: for missing columns, negative or infinite demand, missing keys; the message names the value, its
             row and what to do.
     """
+    check_frame(demand, name)
     missing = [column for column in (*KEYS, "period_start", "demand_units") if column not in demand.columns]
     if missing:
         raise ValueError(f"{name} lacks the columns {missing}: it has {list(demand.columns)}")
@@ -176,6 +211,7 @@ def check_demand(demand: pd.DataFrame, name: str = "demand") -> None:
     for wrong, what, remedy in (
         (np.isinf(units), "infinite", "repair it, or leave it NaN if it was not observed"),
         (units < 0, "negative", "demand is sales less cancellations, never below zero: net or drop it first"),
+        (units > MOST_UNITS, "beyond all demand", "look whether the column holds something else"),
     ):
         if wrong.any():
             row = int(np.argmax(wrong))
@@ -187,6 +223,8 @@ def check_demand(demand: pd.DataFrame, name: str = "demand") -> None:
 
 
 def _numbers(column: pd.Series, name: str) -> Doubles:
+    if pd.api.types.is_complex_dtype(column):
+        raise ValueError(f"{name} holds complex numbers: pass real ones only")
     try:
         return np.asarray(pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -195,10 +233,34 @@ def _numbers(column: pd.Series, name: str) -> Doubles:
 
 def _covariate(column: pd.Series, name: str) -> Doubles:
     values = _numbers(column, name)
-    if np.isinf(values).any():
-        row = int(np.argmax(np.isinf(values)))
-        raise ValueError(f"{name} is infinite in row {row}: repair it, or leave it NaN if it is not known")
+    wrong = np.abs(values) > np.finfo(np.float32).max
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name} is infinite in row {row} ({values[row]}): repair it, or leave it NaN if it is not known"
+        )
     return values
+
+
+def _stock_flags(column: pd.Series) -> Flags:
+    """Return which rows were in stock; a missing flag counts as in stock."""
+    flags = column.map({True: 1.0, False: 0.0}) if column.dtype == object else column
+    values = _numbers(flags, "demand.is_in_stock")
+    wrong = (~np.isin(values, (0.0, 1.0)) & ~np.isnan(values)) | (np.isnan(values) & column.notna().to_numpy())
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"demand.is_in_stock is {column.iloc[row]!r} in row {row}: pass True, False or None where it is not known"
+        )
+    return np.asarray(values != 0.0)
+
+
+def _check_calendar(frame: pd.DataFrame, name: str) -> None:
+    if "is_open" in frame.columns and "is_open" not in covariate_names(frame) and frame["is_open"].notna().any():
+        raise ValueError(
+            f"{name}.is_open holds {frame['is_open'].dropna().iloc[0]!r} in a column of type {frame['is_open'].dtype}: "
+            "pass a column of True and False, or of 1 and 0"
+        )
 
 
 def covariate_names(demand: pd.DataFrame) -> list[str]:
@@ -226,6 +288,17 @@ def _key_codes(frame: pd.DataFrame, keys: pd.DataFrame | None) -> tuple[Integers
     return np.asarray(position, dtype=np.int64)[inverse], keys
 
 
+def _check_kinds(demand: pd.DataFrame, items: pd.DataFrame) -> None:
+    for key in KEYS:
+        kinds = [pd.api.types.is_numeric_dtype(frame[key]) for frame in (demand, items)]
+        if kinds[0] != kinds[1] and len(demand):
+            known, given = ("numbers" if kind else "texts" for kind in kinds)
+            raise ValueError(
+                f"demand.{key} holds {known} ({demand[key].iloc[0]!r}), items.{key} {given} ({items[key].iloc[0]!r}): "
+                "no item would be found; give both the same type"
+            )
+
+
 def build_panel(
     demand: pd.DataFrame,
     frequency: Frequency,
@@ -250,10 +323,12 @@ def build_panel(
         ValueError: for what `check_demand` refuses, duplicate keys, misaligned periods, text covariates.
     """
     check_demand(demand)
+    _check_calendar(demand, "demand")
     names = covariate_names(demand) if covariates is None else list(covariates)
     ordinals = frequency.ordinals(demand["period_start"])
     codes, keys = _key_codes(demand, None)
     if extra_keys is not None and len(extra_keys):
+        _check_kinds(demand, extra_keys)
         both = pd.concat([keys, extra_keys[KEYS].astype({key: keys[key].dtype for key in KEYS} if len(keys) else {})])
         both = both.drop_duplicates().sort_values(KEYS, kind="stable").reset_index(drop=True)
         if len(both) > len(keys):
@@ -262,6 +337,13 @@ def build_panel(
         raise ValueError("demand has no rows: give at least one observed period, so that the calendar has an end")
     first, last = int(ordinals.min()), int(ordinals.max())
     length = last - first + 1
+    if length > MOST_YEARS * frequency.year:
+        rows = [int(np.argmin(ordinals)), int(np.argmax(ordinals))]
+        ends = [f"{demand['period_start'].iloc[row]} (row {row})" for row in rows]
+        raise ValueError(
+            f"demand runs from {ends[0]} to {ends[1]}, more than {MOST_YEARS} years: correct the wrong date, or leave "
+            "out what is so old"
+        )
     cells = codes * length + (ordinals - first)
     shape = (len(keys), length)
     seen = np.zeros(shape[0] * shape[1], dtype=bool)
@@ -278,8 +360,7 @@ def build_panel(
     units.reshape(-1)[cells] = _numbers(demand["demand_units"], "demand.demand_units")
     bound = np.zeros(shape, dtype=bool)
     if "is_in_stock" in demand.columns:
-        in_stock = demand["is_in_stock"]
-        bound.reshape(-1)[cells] = ~in_stock.astype("boolean").fillna(True).to_numpy(dtype=bool)
+        bound.reshape(-1)[cells] = ~_stock_flags(demand["is_in_stock"])
     wide = (len(keys), length + ahead)
     values: dict[str, Floats] = {}
     for name in names:
@@ -309,12 +390,21 @@ def _lay_out_future(
     length: int,
     ahead: int,
 ) -> None:
+    check_frame(future, "future")
     missing = [column for column in (*KEYS, "period_start") if column not in future.columns]
     if missing:
         raise ValueError(f"future lacks the columns {missing}: it has {list(future.columns)}")
     columns = frequency.ordinals(future["period_start"]) - first
     rows, _ = _key_codes(future, keys)
     use = (rows >= 0) & (columns >= length) & (columns < length + ahead)
+    if not use.any():
+        coming = frequency.periods(np.array([first + length, first + length + ahead - 1])).strftime("%Y-%m-%d")
+        raise ValueError(
+            f"future has no row of a known series between {coming[0]} and {coming[1]}; its first row is sku "
+            f"{future['sku'].iloc[0]!r}, location {future['location_id'].iloc[0]!r}, "
+            f"{future['period_start'].iloc[0]}: give the periods after the last one of history, with its keys"
+        )
+    _check_calendar(future, "future")
     cells = rows[use] * ahead + columns[use] - length
     if len(np.unique(cells)) != len(cells):
         order = np.argsort(cells, kind="stable")
@@ -777,6 +867,7 @@ def check_items(items: pd.DataFrame) -> None:
     Raises:
         ValueError: naming the key.
     """
+    check_frame(items, "items")
     missing = [column for column in KEYS if column not in items.columns]
     if missing:
         raise ValueError(f"items lacks the columns {missing}: it has {list(items.columns)}")

@@ -193,7 +193,12 @@ def train(
     Raises:
         ValueError: for impossible input; the message names the value, its place and the remedy.
     """
-    if int(horizon) != horizon or horizon < 1:
+    if (
+        not isinstance(horizon, int | float | np.integer)
+        or not np.isfinite(horizon)
+        or int(horizon) != horizon
+        or horizon < 1
+    ):
         raise ValueError(f"horizon is {horizon!r}: give a whole number of periods, 1 or more")
     chosen = settings if settings is not None else Settings()
     frequency = Frequency.of(freq, season_length)
@@ -350,15 +355,17 @@ class Training:
         """Choose unseen (series, origin) pairs; the pairs of one origin share their horizons."""
         generator = np.random.default_rng([self.seed, 3])
         length = self.panel.length
-        steps = min(self.horizon, 16)
         last = max(split - 1, length - 1 - self.horizon)
+        # A horizon longer than what is held out is judged as far as that reaches.
+        reach = min(self.horizon, length - 1 - last)
+        steps = min(reach, 16)
         origins = np.unique(np.linspace(split - 1, last, num=min(16, last - split + 2)).round().astype(np.int64))
         per_origin = max(1, self.settings.spread_rows // (len(origins) * steps))
         alive = np.flatnonzero(self.usable.any(axis=1))
         rows, starts, ahead, groups = [], [], [], []
         for number, origin in enumerate(origins):
             chosen = alive if len(alive) <= per_origin else np.sort(generator.choice(alive, per_origin, replace=False))
-            horizons = np.sort(generator.choice(np.arange(1, self.horizon + 1), size=steps, replace=False))
+            horizons = np.sort(generator.choice(np.arange(1, reach + 1), size=steps, replace=False))
             rows.append(chosen)
             starts.append(np.full(len(chosen), origin))
             ahead.append(np.tile(horizons, (len(chosen), 1)))
