@@ -57,6 +57,30 @@ def test_windows_are_a_step_apart_and_the_last_ends_with_the_data(demand, evalua
     assert origins.iloc[-1] == demand["period_start"].max() - pd.Timedelta(days=14)
 
 
+def test_every_recipe_is_measured_by_class_value_location_horizon_and_level(evaluation):
+    shown = {kind: set(part["segment"]) for kind, part in evaluation.segments.groupby("segment_kind")}
+    assert set(shown) == {"all", "demand_class", "abc_class", "location_id"}
+    assert shown["abc_class"] <= {"A", "B", "C"}
+    assert shown["location_id"] == {"north", "south"}
+    for table, rows in ((evaluation.horizons, 14), (evaluation.windows, 3)):
+        assert table.groupby("recipe").size().to_dict() == {"naive": rows, "recent": rows}
+    assert set(evaluation.calibration["segment_kind"]) == {"all", "demand_class"}
+    assert evaluation.calibration.groupby(["recipe", "segment_kind", "segment"]).size().eq(11).all()
+    assert evaluation.sums.groupby(["recipe", "span"]).size().to_dict() == {
+        (recipe, span): 11 for recipe in ("naive", "recent") for span in (7, 14)
+    }
+
+
+def test_a_dear_series_weighs_more_than_a_cheap_one(demand):
+    dear = demand.assign(unit_price=np.where(demand["sku"] == "p1", 100.0, 1.0))
+    weights = [
+        evaluate(RECIPES, frame, freq="D", horizon=7, windows=1, step=7).series.groupby("sku")["weight"].first()
+        for frame in (demand, dear)
+    ]
+    assert weights[1]["p1"] == pytest.approx(100.0 * weights[0]["p1"])
+    assert weights[1]["p2"] == pytest.approx(weights[0]["p2"])
+
+
 def test_the_measures_are_those_of_the_kept_forecasts(evaluation):
     kept = evaluation.forecasts[evaluation.forecasts["recipe"] == "naive"]
     row = evaluation.segments.set_index(["recipe", "segment"]).loc[("naive", "all")]
@@ -216,6 +240,48 @@ def test_a_champion_is_judged_like_any_rival(evaluation):
     table = verdict(evaluation, "recent", "naive", champion="recent")
     assert not table["criterion"].str.contains("over recent").any()
     assert verdict(evaluation, "naive", "naive", champion="recent")["criterion"].str.contains("over recent").any()
+
+
+def losses(evaluation, ratios):
+    """Return the evaluation with the losses of "naive" those of "recent" times a factor a series."""
+    series = evaluation.series
+    own, rival = (series[series["recipe"] == name].reset_index(drop=True) for name in ("naive", "recent"))
+    factor = own["sku"].map(dict(zip(sorted(own["sku"].unique()), ratios, strict=True)))
+    generator = np.random.default_rng(0)
+    size = generator.lognormal(0.0, 2.0, len(rival))
+    rival = rival.assign(pinball=size, rmsse=size, demand_class="smooth", periods=14, weight=1.0)
+    own = own.assign(pinball=size * factor, rmsse=size * factor, demand_class="smooth", periods=14, weight=1.0)
+    return dataclasses.replace(evaluation, series=pd.concat([own, rival], ignore_index=True))
+
+
+@pytest.mark.parametrize(
+    ("ratios", "met"),
+    [([1.03] * 8, False), ([1.01] * 8, True), ([1.5] * 4 + [0.7] * 4, True), ([1.6] * 7 + [0.95], False)],
+    ids=["surely 3 % worse", "surely 1 % worse", "worse here and better there", "worse nearly everywhere"],
+)
+def test_a_segment_fails_only_where_the_paired_interval_lies_wholly_above_two_percent(evaluation, ratios, met):
+    table = verdict(losses(evaluation, ratios), "naive", "recent", champion="recent").set_index("criterion")
+    for measure in ("wrmsse", "pinball"):
+        row = table.loc[f"{measure} over recent, demand_class smooth, surely"]
+        assert (row["met"], row["passed"], row["threshold"]) == (met, met, 1.02)
+
+
+def test_the_interval_holds_nine_draws_of_ten(evaluation):
+    # Rivals lose alike, so that the ratio of a draw is the mean of its eight factors.
+    ratios = np.random.default_rng(1).normal(1.2, 0.2, 8)
+    alike = losses(evaluation, ratios)
+    factor = alike.series["sku"].map(dict(zip(sorted(alike.series["sku"].unique()), ratios, strict=True)))
+    plain = alike.series.assign(pinball=np.where(alike.series["recipe"] == "naive", factor, 1.0))
+    table = verdict(dataclasses.replace(alike, series=plain), "naive", "recent", champion="recent", draws=4000)
+    value = table.set_index("criterion").loc["pinball over recent, demand_class smooth, surely", "value"]
+    assert value == pytest.approx(ratios.mean() - 1.645 * ratios.std() / np.sqrt(8), abs=0.01)
+
+
+@pytest.mark.parametrize(("gap", "met"), [(0.019, True), (-0.019, True), (0.021, False), (-0.021, False)])
+def test_a_level_may_be_two_points_off(evaluation, gap, met):
+    moved = evaluation.calibration.assign(gap=np.where(evaluation.calibration["level"] == 0.9, gap, 0.0))
+    table = verdict(dataclasses.replace(evaluation, calibration=moved), "recent", "naive", champion="recent")
+    assert table.set_index("criterion").loc["calibration at 0.90", "met"] == met
 
 
 def test_bad_calibration_fails_level_by_level(evaluation):
