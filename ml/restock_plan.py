@@ -51,10 +51,12 @@ class Plan:
     Attributes:
         lines: `ml.restock.LINE_COLUMNS` with transfer_in_units (part of on_order_units) and transfer_out_units (part
             of reserved_units), one row per row of the terms.
+        terms: what each step added to the order or took off it, as of `ml.restock.recommend`.
         transfers: as of `ml.restock_transfer.transfer`.
     """
 
     lines: pd.DataFrame
+    terms: pd.DataFrame
     transfers: pd.DataFrame
 
 
@@ -69,19 +71,20 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
         world: see there.
         seed: of the lead-time draws.
     """
-    lines, benefit = _decided(paths_of, world.terms[KEYS], world, seed)
+    lines, terms, benefit = _decided(paths_of, world.terms[KEYS], world, seed)
     moves = _transfers(lines, world)
     if len(moves):
         world = _moved(world, moves)
         touched = _ends(moves)[KEYS].drop_duplicates()
-        again, further = _decided(paths_of, touched, world, seed)
-        lines, benefit = _replaced(lines, again), _replaced(benefit, further, touched)
+        again, steps, further = _decided(paths_of, touched, world, seed)
+        lines, terms = _replaced(lines, again), _replaced(terms, steps, touched)
+        benefit = _replaced(benefit, further, touched)
     shared = allocate(lines, benefit, _suppliers(world.terms), world.budget)
     changed = shared[(shared["allocated_units"] - shared["order_units"]).abs() > 1e-6]
     if len(changed):
         given = world.policy.merge(changed[[*KEYS, "allocated_units"]], on=KEYS, how="left")
-        again, _ = _decided(paths_of, changed[KEYS], replace(world, policy=given), seed)
-        lines = _replaced(lines, again)
+        again, steps, _ = _decided(paths_of, changed[KEYS], replace(world, policy=given), seed)
+        lines, terms = _replaced(lines, again), _replaced(terms, steps, changed)
         # A budget that is none at all is a mistake to be mended, not a decision.
         mistaken = shared[shared["status"] == "exception"].set_index(KEYS)["reason"]
         told = mistaken.reindex(pd.MultiIndex.from_frame(lines[KEYS])).to_numpy(dtype=object)
@@ -90,18 +93,20 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
     for name, place in (("transfer_in_units", "to_location_id"), ("transfer_out_units", "from_location_id")):
         units = moves.groupby(["sku", place])["units"].sum()
         lines[name] = units.reindex(pd.MultiIndex.from_frame(lines[KEYS])).fillna(0.0).to_numpy(dtype=np.float64)
-    return Plan(lines, moves)
+    return Plan(lines, terms, moves)
 
 
-def _decided(paths_of: PathsOf, keys: pd.DataFrame, world: World, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _decided(
+    paths_of: PathsOf, keys: pd.DataFrame, world: World, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     parts = [
         recommend(
             chunk, paths, world.position, world.open_orders, world.terms, world.policy, lots=world.lots, seed=seed
         )
         for chunk, paths in paths_of(keys)
     ]
-    lines, _, benefit = zip(*parts, strict=True)
-    return pd.concat(lines, ignore_index=True), pd.concat(benefit, ignore_index=True)
+    lines, terms, benefit = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
+    return lines, terms, benefit
 
 
 def _transfers(lines: pd.DataFrame, world: World) -> pd.DataFrame:

@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 
 KEYS = ["sku", "location_id"]
 WEEK = pd.Timedelta(days=7)
-RULES: Mapping[str, Mapping[str, float | str]] = {
-    "minimum order": {"moq_units": 0.0},
-    "packs": {"order_multiple_units": 1.0},
-    "service target": {"target_type": "cost"},
-}
-"""Rule -> what terms or policy hold without it; without a service target money alone decides."""
+_SERVICE_TARGETS = ("cycle_service_level", "fill_rate")
 
 
 @dataclass(frozen=True)
@@ -168,7 +163,9 @@ def charged(rows: pd.DataFrame, policy: pd.DataFrame) -> float:
     return float((held + priced["lost_units"].fillna(0.0) * priced["shortage_cost"].fillna(0.0)).sum())
 
 
-def rule_costs(drawn: Drawn, stage: Stage, as_it_is: Rehearsal, segments: pd.DataFrame) -> pd.DataFrame:
+def rule_costs(
+    drawn: Drawn, stage: Stage, as_it_is: Rehearsal, segments: pd.DataFrame, service_level: float
+) -> pd.DataFrame:
     """Return what each rule costs: the same weeks with and without it.
 
     Args:
@@ -176,18 +173,28 @@ def rule_costs(drawn: Drawn, stage: Stage, as_it_is: Rehearsal, segments: pd.Dat
         stage: likewise.
         as_it_is: the rehearsal with all rules.
         segments: sku, location_id, segment.
+        service_level: cycle service level that items which aim at the least cost would be given as a target.
 
     Returns:
-        One row per rule (`RULES`) and segment, "all" first: rule, segment, items, days, cost_with_rule,
-        cost_without_rule (holding and lost margin of those days), cost_of_rule, fill_rate_with_rule,
-        fill_rate_without_rule. A rule that saves money has a negative cost.
+        One row per rule (minimum order, packs, service target) and segment, "all" first: rule, segment, items, days,
+        cost_with_rule, cost_without_rule (holding and lost margin of those days), cost_of_rule, fill_rate_with_rule,
+        fill_rate_without_rule. A rule that saves money has a negative cost. Without a service target the least cost
+        decides; with it, the item's own level or, where it has none, `service_level`.
     """
     labels = segments[[*KEYS, "segment"]]
-    with_rule = as_it_is.rows[as_it_is.rows["is_scored"]].merge(labels, on=KEYS)
+    compared = {
+        "minimum order": (stage, replace(stage, terms=stage.terms.assign(moq_units=0.0))),
+        "packs": (stage, replace(stage, terms=stage.terms.assign(order_multiple_units=1.0))),
+        "service target": (_aiming_at_service(stage, service_level), _aiming_at_cost(stage)),
+    }
+
+    def scored(changed: Stage) -> pd.DataFrame:
+        rows = (as_it_is if changed is stage else rehearse(drawn, changed)).rows
+        return rows[rows["is_scored"]].merge(labels, on=KEYS)
+
     parts = []
-    for rule, change in RULES.items():
-        without = rehearse(drawn, _without(stage, change)).rows
-        without = without[without["is_scored"]].merge(labels, on=KEYS)
+    for rule, (bound, unbound) in compared.items():
+        with_rule, without = scored(bound), scored(unbound)
         for segment in ("all", *sorted(labels["segment"].unique())):
             ours, free = (rows[(rows["segment"] == segment) | (segment == "all")] for rows in (with_rule, without))
             if ours.empty:
@@ -208,14 +215,23 @@ def rule_costs(drawn: Drawn, stage: Stage, as_it_is: Rehearsal, segments: pd.Dat
     return table.assign(cost_of_rule=(table["cost_with_rule"] - table["cost_without_rule"]).round(4))
 
 
-def _without(stage: Stage, change: Mapping[str, float | str]) -> Stage:
-    terms, policy = stage.terms.copy(), stage.policy
-    for name in change.keys() & set(terms.columns):
-        terms[name] = change[name]
-    if "target_type" in change:
-        priced = policy["target_type"].isin(["cycle_service_level", "fill_rate"]) & (policy["shortage_cost"] > 0)
-        policy = policy.assign(target_type=policy["target_type"].mask(priced, str(change["target_type"])))
-    return replace(stage, terms=terms, policy=policy)
+def _aiming_at_service(stage: Stage, service_level: float) -> Stage:
+    by_cost = stage.policy["target_type"] == "cost"
+    if not by_cost.any():
+        return stage
+    policy = stage.policy.assign(
+        target_type=stage.policy["target_type"].mask(by_cost, "cycle_service_level"),
+        target_value=stage.policy["target_value"].mask(by_cost, service_level),
+    )
+    return replace(stage, policy=policy)
+
+
+def _aiming_at_cost(stage: Stage) -> Stage:
+    # Without a margin no cost can be least.
+    priced = stage.policy["target_type"].isin(_SERVICE_TARGETS) & (stage.policy["shortage_cost"] > 0)
+    if not priced.any():
+        return stage
+    return replace(stage, policy=stage.policy.assign(target_type=stage.policy["target_type"].mask(priced, "cost")))
 
 
 def gate(
@@ -232,7 +248,7 @@ def gate(
         blocks: whether a criterion that is not met keeps the challenger from promotion.
 
     Returns:
-        criterion, value, threshold, met, blocks, passed.
+        criterion, value, threshold (NaN where something is only reported), met, blocks, passed.
     """
     target = str(stage.policy["target_type"].mode().iat[0])
     asked = stage.policy.loc[stage.policy["target_type"] == target, "target_value"].median()
@@ -244,7 +260,8 @@ def gate(
         segments=segments,
         seed=stage.seed,
     )
-    judged = judged[judged["is_decisive"]]
+    # Service is reported beside the cost that decides; a segment of few items says nothing.
+    judged = judged[judged["is_decisive"] | (judged["segment"] == "all")]
     where = judged["segment"].where(judged["segment"] == "all", "segment " + judged["segment"])
     name = "orders replayed: " + judged["criterion"].str.replace("_", " ") + f" against {rival}, " + where
     table = pd.DataFrame(
@@ -253,9 +270,10 @@ def gate(
             "value": judged["value"],
             "threshold": judged["limit"],
             "met": judged["passed"].astype(bool),
+            "blocks": judged["is_decisive"].astype(bool) & blocks,
         }
     )
-    return table.assign(blocks=blocks, passed=table["met"] | (not blocks)).reset_index(drop=True)
+    return table.assign(passed=table["met"] | ~table["blocks"]).reset_index(drop=True)
 
 
 def promises_kept(rehearsal: Rehearsal, segments: pd.DataFrame, target_value: float) -> pd.DataFrame:

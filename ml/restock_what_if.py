@@ -24,7 +24,8 @@ class Scenario:
         demand_factor: every demand draw times this; 1.2 = 20 % more.
         extra_lead_periods: whole periods added to every lead time; the paths are made longer by as many
             (`longer_paths`), so that no item falls out.
-        target_value: service level instead of the policy's own, for service targets.
+        target_value: service level instead of the policy's own; items that aim at the least cost aim at this cycle
+            service level instead.
         price_factor: every selling price times this: a lost unit loses that much more or less of its margin. What
             customers do about a price is a `demand_factor`.
         unit_cost_factor: every unit cost times this.
@@ -105,8 +106,12 @@ def _changed(world: World, scenario: Scenario) -> World:
         terms["lead_time_mean_periods"] += scenario.extra_lead_periods
     policy = world.policy
     if scenario.target_value is not None:
-        service = policy["target_type"].isin(["cycle_service_level", "fill_rate"])
-        policy = policy.assign(target_value=policy["target_value"].mask(service, scenario.target_value))
+        by_cost = policy["target_type"] == "cost"
+        asked = by_cost | policy["target_type"].isin(["cycle_service_level", "fill_rate"])
+        policy = policy.assign(
+            target_type=policy["target_type"].mask(by_cost, "cycle_service_level"),
+            target_value=policy["target_value"].mask(asked, scenario.target_value),
+        )
     if scenario.price_factor != 1.0:
         price = policy[["sku", "location_id"]].merge(terms, on=["sku", "location_id"], how="left")["unit_price"]
         dearer = (price * (scenario.price_factor - 1)).fillna(0.0).to_numpy(dtype=np.float64)

@@ -20,6 +20,8 @@ DECISION_INPUTS = (
     *("marts.fct_stock_position", "marts.fct_open_orders", "marts.fct_replenishment_terms"),
     *("marts.fct_stock_lots", "marts.dim_transfer_lanes"),
 )
+# What a decision takes from the settings of its home; the rest of them is in its policy table.
+DECISION_SETTINGS = ("seed", "path_count", "order_budget")
 ARCHIVED_INPUTS = (*DECISION_INPUTS, "marts.fct_daily_demand", "marts.fct_planned_days")
 
 
@@ -49,7 +51,8 @@ def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Map
             target.mkdir(exist_ok=True)
             for file in files_of(path):
                 share(file, target / file.name)
-        details = {**known, "build": asdict(build), "seed": settings.seed, "path_count": settings.path_count}
+        chosen = {name: getattr(settings, name) for name in DECISION_SETTINGS}
+        details = {**known, "build": asdict(build), **chosen}
         (beside / "archive.json").write_text(json.dumps(details, indent=2))
         beside.replace(folder)
     finally:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import duckdb
 
 from orchestration import frames
-from orchestration.archive import ARCHIVED_INPUTS, archived
+from orchestration.archive import ARCHIVED_INPUTS, DECISION_SETTINGS, archived
 from orchestration.fingerprints import code_version
 from orchestration.settings import Settings
 from orchestration.warehouse import Build, write_predictions
@@ -122,7 +122,9 @@ def reproduce(settings: Settings, archive: str, tracking: "Tracking") -> Reprodu
     version = tracking.version("demand_forecast", details["models"]["demand_forecast"]["version"])
     forecaster = load(tracking.load_folder(version))
     with tempfile.TemporaryDirectory(prefix="inventorybot_") as scratch:
-        then = replace(settings, home=Path(scratch), path_count=details["path_count"], seed=details["seed"])
+        # An archive that names no budget says nothing of it: the present one is as good a guess as any.
+        chosen = {name: details[name] for name in DECISION_SETTINGS if name in details}
+        then = replace(settings, home=Path(scratch), **chosen)
         _lay_out(folder, then)
         (then.predictions / f"{_LINES}.parquet").unlink()
         lines = decide(then, forecaster).lines

@@ -30,6 +30,7 @@ def read_settings() -> Settings:
         tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
         artifact_root=os.environ.get("INVENTORYBOT_ARTIFACTS") or str(home / "mlflow" / "artifacts"),
         as_of=_read_day("INVENTORYBOT_AS_OF"),
+        target_type=_read_choice("INVENTORYBOT_TARGET_TYPE", "cost", "cycle_service_level"),
         cycle_service_level=_read_number("INVENTORYBOT_CYCLE_SERVICE_LEVEL", 0.95, above=0.5, below=1.0),
         holding_cost_rate=_read_number("INVENTORYBOT_HOLDING_COST_RATE", 0.25, above=0.0, below=10.0),
         order_budget=_read_budget("INVENTORYBOT_ORDER_BUDGET"),
@@ -74,6 +75,13 @@ def _read_number(name: str, default: float, *, above: float, below: float) -> fl
     if not above < number < below:
         raise ValueError(f"{name}={text!r} is out of range; write a number between {above:g} and {below:g}")
     return number
+
+
+def _read_choice(name: str, default: str, *others: str) -> str:
+    text = os.environ.get(name) or default
+    if text not in (default, *others):
+        raise ValueError(f"{name}={text!r} is unknown; write {' or '.join((default, *others))}")
+    return text
 
 
 def _read_budget(name: str) -> float | None:

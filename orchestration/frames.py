@@ -158,11 +158,15 @@ def restock_terms(settings: Settings) -> "pd.DataFrame":
 def standard_policy(settings: Settings) -> "pd.DataFrame":
     """Return the home's own policy for each sku and location with a supplier, before any override.
 
-    A unit left overnight costs its yearly holding rate over 365 days; a unit lost costs its margin.
+    A unit left overnight costs its yearly holding rate over 365 days; a unit lost costs its margin. Where there is
+    none, no cost can be least, and the item aims at the home's service level.
     """
     return _frame(
         f"""
-        select sku, location_id, 'cycle_service_level' as target_type,
+        select sku, location_id,
+            case
+                when unit_price > unit_cost and unit_cost > 0 then '{settings.target_type}' else 'cycle_service_level'
+            end as target_type,
             {settings.cycle_service_level}::double as target_value, 'lost_sales' as unmet_demand,
             unit_cost::double * {settings.holding_cost_rate} / 365 as holding_cost,
             greatest(unit_price::double - unit_cost::double, 0) as shortage_cost, unit_cost::double as unit_cost

@@ -104,8 +104,11 @@ def forecast_total(parquet: Path) -> "Figure":
     return figure
 
 
-def restock_lines(parquet: Path) -> "Figure":
-    """Days of cover before and after the orders, and the position of the largest of them against its level."""
+def restock_lines(parquet: Path, terms: Path) -> "Figure":
+    """Days of cover before and after the orders, and how the largest of them bring their position to its level.
+
+    What is lost before an order can arrive need not be bought: with it, position and order reach the level.
+    """
     with duckdb.connect() as connection:
         ordered = connection.sql(
             f"""select least(days_of_cover_before, {_MOST_COVER})::double as before,
@@ -113,9 +116,13 @@ def restock_lines(parquet: Path) -> "Figure":
             from read_parquet('{parquet}') where status = 'order'"""
         ).fetchnumpy()
         largest = connection.sql(
-            f"""select sku || ' ' || location_id as item, inventory_position_units::double as position,
-                order_units::double as ordered, order_up_to_units::double as level
-            from read_parquet('{parquet}') where status = 'order' order by order_units desc, item limit 8"""
+            f"""select lines.sku || ' ' || lines.location_id as item, inventory_position_units::double as position,
+                order_units::double as ordered, order_up_to_units::double as level,
+                coalesce(-lost.units, 0)::double as lost
+            from read_parquet('{parquet}') as lines
+            left join read_parquet('{terms}') as lost
+                on lines.sku = lost.sku and lines.location_id = lost.location_id and lost.term = 'lost_before_arrival'
+            where status = 'order' order by order_units desc, item limit 8"""
         ).df()
     figure = _figure("Days of cover of the lines that order", "lines", panels=2)
     cover, items = figure.axes
@@ -125,6 +132,16 @@ def restock_lines(parquet: Path) -> "Figure":
     cover.legend(fontsize=8, frameon=False)
     items.barh(largest["item"], largest["position"], color=_PALE, label="position")
     items.barh(largest["item"], largest["ordered"], left=largest["position"], color=_ACCENT, label="order")
+    items.barh(
+        largest["item"],
+        largest["lost"],
+        left=largest["position"] + largest["ordered"],
+        color="none",
+        edgecolor=_ACCENT,
+        hatch="////",
+        linewidth=0,
+        label="lost before it can arrive",
+    )
     items.plot(largest["level"], largest["item"], "|", color=_INK, markersize=12, label="level to order up to")
     items.invert_yaxis()
     items.set_title("Largest orders", loc="left", fontsize=10, color=_INK)

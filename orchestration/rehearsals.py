@@ -89,7 +89,7 @@ def rehearse_orders(
         verdict=rehearsal.gate(ours, theirs, stage, segments, rival=rival, blocks=blocks),
         tables={
             "service_calibration": rehearsal.promises_kept(ours, segments, settings.cycle_service_level),
-            "rule_costs": rehearsal.rule_costs(drawn, stage, ours, segments),
+            "rule_costs": rehearsal.rule_costs(drawn, stage, ours, segments, settings.cycle_service_level),
         },
         figures={"service_calibration": rehearsal.promises_chart(ours)},
     )

@@ -95,7 +95,9 @@ def _service_level(text: str) -> float:
 
 SETTINGS: Mapping[str, Setting] = {
     "target_type": Setting(_choice(*TARGET_TYPES), f"what orders aim at: {', '.join(TARGET_TYPES)}"),
-    "target_value": Setting(_service_level, "service level between 0 and 1"),
+    "target_value": Setting(
+        _service_level, "service level between 0 and 1; instead of the least cost a cycle service level is aimed at"
+    ),
     "unmet_demand": Setting(_choice("lost_sales", "backorders"), "lost_sales or backorders"),
     "holding_cost_rate": Setting(
         _number(0, is_least_allowed=False), "yearly cost of holding stock, as a share of its value"
@@ -144,7 +146,8 @@ def effective_policies(
 
     Args:
         standard: the home's own policy, one row per sku and location that can be restocked: target_type,
-            target_value, unmet_demand, holding_cost, shortage_cost, unit_cost.
+            target_value (also of items that aim at no service level: it holds once an override has them aim at one),
+            unmet_demand, holding_cost, shortage_cost, unit_cost.
         items: every known sku and location, with `ml.restock_segments.SEGMENT_COLUMNS`.
         held: overrides that hold on the day, as `Store.policy_overrides(day)` returns them.
 
@@ -168,7 +171,7 @@ def effective_policies(
         else:
             exceptions.append((override.sku, override.location_id, override.sequence, *problem))
     if not followed:
-        return _typed(standard.assign(policy_source="standard")), _exceptions(exceptions)
+        return _without_idle_level(_typed(standard.assign(policy_source="standard"))), _exceptions(exceptions)
 
     shared = [override for override in followed if override.scope != "item"]
     own: dict[tuple[str | None, str | None], list[PolicyOverride]] = {}
@@ -177,10 +180,10 @@ def effective_policies(
             own.setdefault((override.sku, override.location_id), []).append(override)
     changes: list[dict[str, Any]] = []
     contradictions: dict[tuple[int, int], tuple[PolicyOverride, PolicyOverride, int]] = {}
-    for key, unit_cost in zip(keys, standard["unit_cost"], strict=True):
+    for key, unit_cost, target_type in zip(keys, standard["unit_cost"], standard["target_type"], strict=True):
         segments = [name for name, belonging in members.items() if key in belonging]
         found = effective(shared + own.get(key, []), sku=key[0], location_id=key[1], segments=segments)
-        changes.append(_changes(found, unit_cost))
+        changes.append(_changes(found, unit_cost, target_type))
         for policy in found.values():
             for other in policy.contradicts:
                 pair = (policy.source.sequence, other.sequence)
@@ -194,9 +197,13 @@ def effective_policies(
         table["largest_order_units"] = largest_stocked(mean * days, 1.0).where(days.notna())
     for name, changed in table.items():
         policies[name] = changed.where(changed.notna(), policies[name])
+    return _without_idle_level(_typed(policies)), _exceptions(exceptions)
+
+
+def _without_idle_level(policies: "pd.DataFrame") -> "pd.DataFrame":
+    """Return policies whose target value is empty where no service level is aimed at."""
     aims_at_service = policies["target_type"].isin(_SERVICE_TARGETS)
-    policies["target_value"] = policies["target_value"].where(aims_at_service)
-    return _typed(policies), _exceptions(exceptions)
+    return policies.assign(target_value=policies["target_value"].where(aims_at_service))
 
 
 def _problem(
@@ -242,7 +249,7 @@ def _known_instead(sku: str, location_id: str, known: set[tuple[str, str]]) -> s
     return f" (known there and spelt alike: {', '.join(alike)})" if alike else ""
 
 
-def _changes(found: Mapping[str, EffectivePolicy], unit_cost: float) -> dict[str, Any]:
+def _changes(found: Mapping[str, EffectivePolicy], unit_cost: float, target_type: str) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for name, policy in found.items():
         value = read_setting(name, policy.value)
@@ -250,6 +257,11 @@ def _changes(found: Mapping[str, EffectivePolicy], unit_cost: float) -> dict[str
             changes["holding_cost"] = unit_cost * value / _DAYS_OF_A_YEAR
         else:
             changes[name] = value
+    if "target_value" in found and changes.get("target_type", target_type) == "cost":
+        # Who asks for a service level is not content with the least cost, unless it was asked for as closely.
+        aim, level = found.get("target_type"), found["target_value"]
+        if aim is None or _SCOPES.index(aim.source.scope) < _SCOPES.index(level.source.scope):
+            changes["target_type"] = "cycle_service_level"
     targets = [found[name].source for name in ("target_type", "target_value") if name in found]
     if targets:
         changes["policy_source"] = max((source.scope for source in targets), key=_SCOPES.index)

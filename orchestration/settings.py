@@ -24,7 +24,10 @@ class Settings:
         store_url: SQLAlchemy address of the online store (INVENTORYBOT_STORE_URL, default SQLite in the home).
         tracking_uri: MLflow tracking address (MLFLOW_TRACKING_URI, default SQLite in the home).
         artifact_root: where MLflow keeps artifacts (INVENTORYBOT_ARTIFACTS, default a folder in the home).
-        cycle_service_level: probability of no stock-out in a replenishment cycle that orders aim at
+        target_type: what orders aim at: cost (the least holding and shortage cost) or cycle_service_level
+            (INVENTORYBOT_TARGET_TYPE, default cost). Items without a margin, whose shortage costs nothing, always aim
+            at the service level.
+        cycle_service_level: probability of no stock-out in a replenishment cycle, for what aims at it
             (INVENTORYBOT_CYCLE_SERVICE_LEVEL, default 0.95).
         holding_cost_rate: yearly cost of holding stock as a share of its value (INVENTORYBOT_HOLDING_COST_RATE,
             default 0.25).
@@ -40,6 +43,7 @@ class Settings:
     tracking_uri: str
     artifact_root: str
     as_of: date | None = None
+    target_type: str = "cost"
     cycle_service_level: float = 0.95
     holding_cost_rate: float = 0.25
     order_budget: float | None = None

@@ -104,6 +104,34 @@ def copied(home: tuple[Settings, Tracking, str], folder: Path) -> Settings:
     return replace(settings, home=folder)
 
 
+@pytest.mark.parametrize("target_type", ["cost", "cycle_service_level"])
+def test_the_home_aims_at_what_it_says_and_without_a_margin_at_its_service_level(tmp_path: Path, target_type: str):
+    settings = replace(small_home(tmp_path, days=3, series=3), target_type=target_type, cycle_service_level=0.9)
+    terms = settings.exports / "marts" / "fct_replenishment_terms.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(f"create table terms as select * from '{terms}'")
+        connection.execute("update terms set unit_price = 1.0 where sku = 'p01'")
+        connection.execute(f"copy terms to '{terms}' (format parquet)")
+    standard = standard_policy(settings)
+    policies, exceptions = effective_policies(standard, standard, [])
+    assert exceptions.empty
+    assert policies["target_type"].tolist() == [target_type, "cycle_service_level", target_type]
+    level = None if target_type == "cost" else 0.9
+    assert policies["target_value"].replace(np.nan, None).tolist() == [level, 0.9, level]
+
+
+def test_an_archived_decision_under_a_budget_is_made_again_with_it(home, tmp_path: Path):
+    settings, tracking, _ = home
+    shutil.copytree(settings.home, tmp_path / "home")
+    rich = replace(settings, home=tmp_path / "home")
+    poor = replace(rich, order_budget=40.0)
+    lines = decide(poor, forecaster(poor)).lines
+    assert 0 < lines["order_units"].sum() < decide(rich, forecaster(rich)).lines["order_units"].sum()
+    write_predictions(poor, "restock_lines", lines, build_of(), "1")
+    archive = archive_decisions(poor, build_of(), pinned_models(tracking))
+    assert reproduce(rich, archive, tracking).is_equal
+
+
 def test_an_archived_decision_is_made_again_without_a_difference(home):
     settings, tracking, archive = home
     found = reproduce(settings, archive, tracking)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, Definitions
 
+from orchestration.assets.models import TrainingConfig
 from orchestration.definitions import build_defs
 from orchestration.home import prepare_project
 from orchestration.settings import PROJECT_FOLDER
@@ -26,7 +27,7 @@ MARTS = (
 )
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
-    *("restock_policies", "restock_recommendations"),
+    *("restock_policies", "restock_recommendations", "restock_terms"),
     *("risk_dead_stock", "risk_excess_stock", "risk_expiring_lots", "risk_late_purchase_orders"),
     *("risk_orders_too_late", "risk_stockouts_before_receipt", "stock_transfers", "risk_rule_costs"),
     "restock_service_promises",
@@ -59,6 +60,7 @@ EDGES = {
     "predictions/service_promises": {"models/demand_forecast"},
     "predictions/previous_restock_lines": {"marts/fct_stock_position"},
     "predictions/restock_lines": DECISION,
+    "predictions/restock_terms": DECISION,
     "predictions/stock_transfers": DECISION,
     "monitoring/demand_forecasts": {"marts/fct_daily_demand", "marts/dim_item_locations"},
     "publish/generation": {f"marts/{name}" for name in MARTS} | {f"reporting/{name}" for name in REPORTING},
@@ -129,6 +131,19 @@ def test_jobs_and_sensors_are_these(definitions: Definitions) -> None:
     assert {job.name for job in definitions.jobs or []} == {"daily_restock", "refresh_stock", "train_models"}
     sensors = {sensor.name: sensor.default_status.value for sensor in definitions.sensors or []}
     assert sensors == {"arrivals": "STOPPED", "run_failures": "RUNNING", "stream_lag": "RUNNING"}
+
+
+def test_the_weekly_job_evaluates_what_changed_and_the_daily_job_trains_only_where_no_champion_is(
+    definitions: Definitions, graph: dict[str, set[str]]
+) -> None:
+    weekly = definitions.resolve_job_def("train_models")
+    models = {name.replace("/", "__") for name in graph if name.startswith("models/")}
+    assert {node.name for node in weekly.nodes} == models
+    assert weekly.run_config == {"ops": {name: {"config": {"when": "changed"}} for name in models}}
+    assert TrainingConfig().when == "missing"
+    assert not definitions.resolve_job_def("daily_restock").run_config
+    schedules = {schedule.name: schedule.cron_schedule for schedule in definitions.schedules or []}
+    assert schedules["train_models_schedule"] == "0 1 * * 0"
 
 
 def test_schedules_ship_stopped(definitions: Definitions) -> None:

@@ -9,7 +9,9 @@ import pandas as pd
 from orchestration import plots
 
 
-def test_the_picture_of_restock_lines_shows_the_largest_orders_first(tmp_path: Path):
+def test_the_picture_of_restock_lines_shows_the_largest_orders_first_and_what_is_lost_before_they_arrive(
+    tmp_path: Path,
+):
     lines = pd.DataFrame(
         {
             "sku": ["mug", "cup", "jug"],
@@ -19,9 +21,17 @@ def test_the_picture_of_restock_lines_shows_the_largest_orders_first(tmp_path: P
             "days_of_cover_after": [20.0, 500.0, 50.0],
             "inventory_position_units": [6.0, 90.0, 80.0],
             "order_units": [12.0, 24.0, 0.0],
-            "order_up_to_units": [18.0, 110.0, 70.0],
+            "order_up_to_units": [18.0, 120.0, 70.0],
         }
     )
+    terms = pd.DataFrame({"sku": "cup", "location_id": "UK", "term": ["on_hand", "lost_before_arrival"], "units": -6.0})
     lines.to_parquet(tmp_path / "lines.parquet")
-    _, largest = plots.restock_lines(tmp_path / "lines.parquet").axes
+    terms.to_parquet(tmp_path / "terms.parquet")
+    _, largest = plots.restock_lines(tmp_path / "lines.parquet", tmp_path / "terms.parquet").axes
     assert [label.get_text() for label in largest.get_yticklabels()] == ["cup UK", "mug UK"]
+    assert [container.get_label() for container in largest.containers] == [
+        "position",
+        "order",
+        "lost before it can arrive",
+    ]
+    assert [[bar.get_width() for bar in container] for container in largest.containers] == [[90, 6], [24, 12], [6, 0]]

@@ -267,6 +267,15 @@ def test_what_if_shows_each_change_beside_the_world_as_it_is():
         assert table.loc["half the money", risk] > table.loc["as it is", risk]
 
 
+def test_what_if_a_service_level_were_asked_for_instead_of_the_least_cost():
+    low, high = (
+        compared(Scenario("asked", target_value=level), target="cost").loc["asked", "order_units"]
+        for level in (0.5, 0.99)
+    )
+    assert low < high
+    assert high == compared(Scenario("asked", target_value=0.99)).loc["asked", "order_units"]
+
+
 def test_a_higher_price_makes_a_lost_unit_dearer_and_stock_worth_more():
     table = compared(Scenario("price +50 %", price_factor=1.5), target="cost")
     assert table["order_units"].is_monotonic_increasing

@@ -100,6 +100,30 @@ def test_limits_of_excess_and_dead_stock_are_inherited_like_all_settings():
 
 def test_a_cost_target_has_no_service_level():
     assert pd.isna(policy_of("MUG", override(1, "target_type", "cost"))["target_value"])
+    policies, _ = effective_policies(STANDARD.assign(target_type="cost"), ITEMS, [])
+    assert policies["target_value"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("held", "aim"),
+    [
+        ([override(1, "target_value", "0.97", segment="abc_class=A")], ("cycle_service_level", 0.97)),
+        ([override(1, "target_type", "fill_rate"), override(2, "target_value", "0.97")], ("fill_rate", 0.97)),
+        ([override(1, "target_type", "fill_rate")], ("fill_rate", 0.95)),
+        (
+            [override(1, "target_type", "cost"), override(2, "target_value", "0.97", segment="abc_class=A")],
+            ("cycle_service_level", 0.97),
+        ),
+        ([override(1, "target_value", "0.97"), override(2, "target_type", "cost", sku="MUG")], ("cost", None)),
+    ],
+)
+def test_a_service_level_that_is_asked_for_stands_above_a_least_cost_asked_for_less_closely(
+    held: list[PolicyOverride], aim: tuple[str, float | None]
+):
+    policies, exceptions = effective_policies(STANDARD.assign(target_type="cost"), ITEMS, held)
+    assert exceptions.empty
+    mug = policies.set_index("sku").loc["MUG"]
+    assert (mug["target_type"], None if pd.isna(mug["target_value"]) else mug["target_value"]) == aim
 
 
 def test_an_override_for_an_unknown_item_is_an_exception_and_the_others_hold():

@@ -530,6 +530,13 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
         ]
         written = {"restock_lines": lines, "demand_forecasts": forecasts, "restock_policies": policies}
         written["previous_restock_lines"] = previous
+        written["restock_terms"] = [
+            {"sku": line["sku"], "location_id": "x", "term": term, "step": step, "units": units, "as_of_date": as_of}
+            for line in lines
+            if line["status"] != "exception"
+            for step, (term, units) in enumerate(terms_of(line))
+            if units
+        ]
         for name, rows in written.items():
             kinds = types[name]
             connection.execute(
@@ -538,6 +545,24 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             values = [[row.get(column) for column in kinds] for row in rows]
             connection.executemany(f"insert into {name} values ({', '.join('?' * len(kinds))})", values)
             connection.execute(f"copy {name} to '{warehouse.predictions}/{name}.parquet' (format parquet)")
+
+
+def terms_of(line: dict[str, Any]) -> list[tuple[str, float]]:
+    """Return the steps from expected demand to order of a restock line, whatever it takes off being lost."""
+    surplus = line["shortfall_units"] - line["order_up_to_units"] + line["inventory_position_units"]
+    return [
+        ("expected_demand", line["expected_demand_units"]),
+        ("uncertainty", line["safety_stock_units"]),
+        ("on_hand", -line["on_hand_units"]),
+        ("on_order", -line["on_order_units"]),
+        ("reserved", line["reserved_units"]),
+        ("backordered", line["backordered_units"]),
+        ("surplus", surplus),
+        ("lost_before_arrival", -line["reduced_units"]),
+        ("moq", line["moq_added_units"]),
+        ("packs", line["multiple_added_units"]),
+        ("supplier_minimum", line["supplier_minimum_added_units"]),
+    ]
 
 
 FIRST_STATE = {"as_of": "2011-04-29", "ingested_until": FIRST_ARRIVAL.isoformat()}
@@ -943,7 +968,7 @@ def test_nothing_to_order_is_explained_from_the_same_terms(first: Query):
         (
             "no_order",
             "Order nothing: 0.4 expected over 8 days + 0.6 for uncertainty − 0 on hand − 0 on order = 1,"
-            " less 1 lost before it can arrive or held back by a limit or the supplier's minimum.",
+            " less 1 lost before the order can arrive.",
             None,
         )
     ]
@@ -1071,6 +1096,9 @@ def test_a_stated_term_that_is_off_is_found(recheck: Recheck, term: str):
         ("marts.fct_stock_position set as_of_date = as_of_date + 1", "as_of_date"),
         ("marts.fct_open_orders set open_units = open_units + 1", "on_order_units"),
         ("marts.fct_open_orders set periods_ahead = 17", "on_order_not_counted_units"),
+        ("reporting.restock_terms set term_units = term_units + 0.002 where sku = 'even'", "recorded order_units"),
+        ("reporting.restock_terms set term = 'packs' where term = 'moq'", "recorded moq_added_units"),
+        ("reporting.restock_terms set term = 'surplus' where term = 'lost_before_arrival'", "recorded reduced_units"),
         ("marts.fct_replenishment_terms set lead_time_days = lead_time_days + 1", "protection_days"),
         ("marts.fct_replenishment_terms set order_multiple_units = 5", "order_units"),
         ("marts.fct_replenishment_terms set moq_units = 60", "order_units"),

@@ -8,3 +8,16 @@
 {% macro units(column) -%}
     cast(nullif({{ column }}, cast('nan' as double)) as decimal(18, 3))
 {%- endmacro %}
+
+
+{# What a step of the worded recommendation takes off, to the decimals it shows; nothing where it takes off nothing. #}
+{% macro less_text(units, text) -%}
+    case
+        when {{ units }} > 0
+            then concat(
+                ', less ', {{ number_text('case when shown_decimals = 1 then round(' ~ units ~ ', 1) else ' ~ units ~ ' end') }},
+                ' {{ text }}'
+            )
+        else ''
+    end
+{%- endmacro %}

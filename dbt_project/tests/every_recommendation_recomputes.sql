@@ -59,6 +59,27 @@ policies as (
     select * from {{ ref('restock_policies') }}
 ),
 
+recorded as (
+    select
+        sku,
+        location_id,
+        sum(term_units) as recorded_order_units,
+        sum(case when term = 'moq' then term_units else 0 end) as recorded_moq_added_units,
+        sum(case when term = 'packs' then term_units else 0 end) as recorded_multiple_added_units,
+        sum(case when term = 'supplier_minimum' then term_units else 0 end) as recorded_supplier_minimum_added_units,
+        -sum(
+            case
+                when term in (
+                    'not_stocked', 'above_reorder_point', 'lost_before_arrival', 'order_up_to_max', 'shelf_life', 'dampened',
+                    'not_worth_it', 'max_order', 'max_stock', 'below_moq', 'held_back'
+                ) then term_units
+                else 0
+            end
+        ) as recorded_reduced_units
+    from {{ ref('restock_terms') }}
+    group by sku, location_id
+),
+
 intervals as (
     select
         sku,
@@ -128,6 +149,9 @@ sources as (
         intervals.moq_units as source_moq_units,
         lots.lot_units,
         lots.is_limited,
+        {% for term in ['order', 'moq_added', 'multiple_added', 'supplier_minimum_added', 'reduced'] %}
+        coalesce(recorded.recorded_{{ term }}_units, 0) as recorded_{{ term }}_units,
+        {% endfor %}
         expected.expected_demand_units - least(positions.sold_since_units, expected.first_day_units)
             as source_expected_demand_units
     from recommendations
@@ -141,6 +165,8 @@ sources as (
         on recommendations.sku = lots.sku and recommendations.location_id = lots.location_id
     left join expected
         on recommendations.sku = expected.sku and recommendations.location_id = expected.location_id
+    left join recorded
+        on recommendations.sku = recorded.sku and recommendations.location_id = recorded.location_id
     left join transferred
         on recommendations.sku = transferred.sku and recommendations.location_id = transferred.location_id
     left join recent_sales
@@ -203,6 +229,13 @@ comparisons as (
     ] %}
     union all
     select sku, location_id, '{{ term }}', abs({{ term }} - source_{{ term }}) <= 0.001, {{ term }}, source_{{ term }}
+    from orders_made_again
+    {% endfor %}
+    {% for term in ['order', 'moq_added', 'multiple_added', 'supplier_minimum_added', 'reduced'] %}
+    union all
+    select
+        sku, location_id, 'recorded {{ term }}_units', abs({{ term }}_units - recorded_{{ term }}_units) <= 0.001,
+        {{ term }}_units, recorded_{{ term }}_units
     from orders_made_again
     {% endfor %}
     union all

@@ -15,7 +15,9 @@ from orchestration.warehouse import read_build, write_predictions
 
 _POLICIES, _POLICY_EXCEPTIONS = (AssetKey(["predictions", name]) for name in ("restock_policies", "policy_exceptions"))
 _RULE_COSTS, _KEPT_PROMISES = (AssetKey(["predictions", name]) for name in ("restock_rule_costs", "service_promises"))
-_LINES, _TRANSFERS = (AssetKey(["predictions", name]) for name in ("restock_lines", "stock_transfers"))
+_LINES, _TERMS, _TRANSFERS = (
+    AssetKey(["predictions", name]) for name in ("restock_lines", "restock_terms", "stock_transfers")
+)
 
 
 @multi_asset(
@@ -99,6 +101,11 @@ def open_proposals(context: AssetExecutionContext, home: HomeResource, store: St
                 "What to order of each item now and why, in days from today: target level, position, shortfall, packs,"
                 " each a term that adds up to the order. One row per sku and location with a supplier.",
             ),
+            (
+                _TERMS,
+                "What each step added to an order or took off it; the steps of an item add up to its order. One row per"
+                " sku, location and step.",
+            ),
             (_TRANSFERS, "What to move between locations before buying. One row per sku and pair of locations."),
         )
     ],
@@ -113,15 +120,17 @@ def restock_decision(
     champion = champion_of("demand_forecast", registry, store.open())
     build, plan = read_build(settings), decide(settings, load(registry.load_folder(champion)))
     path = write_predictions(settings, "restock_lines", plan.lines, build, champion.version)
+    steps = write_predictions(settings, "restock_terms", plan.terms, build, None)
     statuses = plan.lines["status"].value_counts().items()
     yield MaterializeResult(
         asset_key=_LINES,
         metadata={
             "dagster/row_count": len(plan.lines),
             "note": ", ".join(f"{count:,} {status}" for status, count in statuses),
-            "plot": plots.as_metadata(plots.restock_lines(path)),
+            "plot": plots.as_metadata(plots.restock_lines(path, steps)),
         },
     )
+    yield MaterializeResult(asset_key=_TERMS, metadata={"dagster/row_count": len(plan.terms)})
     write_predictions(settings, "stock_transfers", plan.transfers, build, None)
     yield MaterializeResult(asset_key=_TRANSFERS, metadata={"dagster/row_count": len(plan.transfers)})
 

@@ -4,9 +4,24 @@
     'moq_added_units', 'multiple_added_units', 'supplier_minimum_added_units', 'reduced_units', 'order_units', 'order_packs',
     'transfer_in_units', 'transfer_out_units', 'lost_units_without_order', 'lost_units_with_order'
 ] %}
+{# What takes units off an order, in the order of the steps: before minimum and packs, after them, and in the end. #}
+{% set before_packs = [
+    ('not_stocked', 'that are not kept in stock'), ('above_reorder_point', 'until the reorder point is reached'),
+    ('lost_before_arrival', 'lost before the order can arrive'), ('order_up_to_max', 'above the largest level allowed'),
+    ('shelf_life', 'that would expire on the shelf'), ('dampened', 'too few to order yet')
+] %}
+{% set after_packs = [
+    ('not_worth_it', 'that would cost more to hold than they save'), ('max_order', 'above the maximum order'),
+    ('max_stock', 'above the maximum stock'), ('below_moq', 'because limits leave less than the minimum order')
+] %}
+{% set in_the_end = [('held_back', 'held back by the budget or the supplier\'\'s minimum')] %}
 
 with restock_lines as (
     select * from {{ source('predictions', 'restock_lines') }}
+),
+
+restock_terms as (
+    select * from {{ ref('restock_terms') }}
 ),
 
 replenishment_terms as (
@@ -115,6 +130,17 @@ next_deliveries as (
     group by sku, location_id
 ),
 
+reductions as (
+    select
+        sku,
+        location_id
+        {% for term, _ in before_packs + after_packs + in_the_end %}
+        , sum(case when term = '{{ term }}' then -term_units else 0 end) as {{ term }}_units
+        {% endfor %}
+    from restock_terms
+    group by sku, location_id
+),
+
 lines as (
     select
         sku,
@@ -168,6 +194,9 @@ dated as (
         {% for name in ['order', 'expected_demand', 'safety_stock', 'on_hand', 'on_order', 'promised'] %}
         {{ units('previous_lines.' ~ name ~ '_units') }} as previous_{{ name }}_units,
         {% endfor %}
+        {% for term, _ in before_packs + after_packs + in_the_end %}
+        reductions.{{ term }}_units,
+        {% endfor %}
         next_deliveries.next_delivery_date,
         coalesce(trim(suppliers.order_weekdays), '') <> '' as has_order_days,
         {{ add_days('lines.as_of_date', 'replenishment_terms.next_order_in_days + 1') }} as next_order_date,
@@ -184,6 +213,7 @@ dated as (
     left join positions on lines.sku = positions.sku and lines.location_id = positions.location_id
     left join next_deliveries
         on lines.sku = next_deliveries.sku and lines.location_id = next_deliveries.location_id
+    left join reductions on lines.sku = reductions.sku and lines.location_id = reductions.location_id
     left join recent_sales on lines.sku = recent_sales.sku and lines.location_id = recent_sales.location_id
     left join coming_demand on lines.sku = coming_demand.sku and lines.location_id = coming_demand.location_id
     left join doubts on lines.sku = doubts.sku and lines.location_id = doubts.location_id
@@ -224,8 +254,7 @@ shown as (
     select
         *,
         case when shown_decimals = 1 then round(order_up_to_units, 1) else order_up_to_units end as shown_level,
-        case when shown_decimals = 1 then round(expected_demand_units, 1) else expected_demand_units end as shown_expected,
-        case when shown_decimals = 1 then round(reduced_units, 1) else reduced_units end as shown_reduced
+        case when shown_decimals = 1 then round(expected_demand_units, 1) else expected_demand_units end as shown_expected
     from (
         select
             *,
@@ -260,14 +289,9 @@ worded as (
             end
         ) as sum_text,
         concat(
-            case
-                when reduced_units > 0
-                    then concat(
-                        ', less ', {{ number_text('shown_reduced') }},
-                        ' lost before it can arrive or held back by a limit or the supplier''s minimum'
-                    )
-                else ''
-            end,
+            {% for term, text in before_packs %}
+            {{ less_text(term ~ '_units', text) }},
+            {% endfor %}
             case
                 when moq_added_units > 0
                     then concat(', raised to the minimum order of ', {{ number_text('moq_units') }})
@@ -283,6 +307,9 @@ worded as (
                 when multiple_added_units > 0 then 'packs'
                 else ''
             end,
+            {% for term, text in after_packs %}
+            {{ less_text(term ~ '_units', text) }},
+            {% endfor %}
             case
                 when supplier_minimum_added_units > 0
                     then concat(
@@ -291,6 +318,9 @@ worded as (
                     )
                 else ''
             end
+            {% for term, text in in_the_end %}
+            , {{ less_text(term ~ '_units', text) }}
+            {% endfor %}
         ) as steps_text,
         case
             when previous_decided_date is null or status = 'exception' then null
