@@ -72,6 +72,7 @@ class Trained:
         output_example: rows of the answer.
         figures: name -> matplotlib figure or PNG bytes.
         tables: name -> frame.
+        settings: of the model, and what its training chose itself; logged beside the parameters.
     """
 
     verdict: "pd.DataFrame"
@@ -82,6 +83,7 @@ class Trained:
     output_example: "pd.DataFrame"
     figures: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, "pd.DataFrame"] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def bring_up_to_date(
             output_example=trained.output_example,
             verdict=trained.verdict,
             metrics=trained.metrics,
-            parameters=parameters,
+            parameters={**parameters, **trained.settings},
             fingerprint=fingerprint,
             data_fingerprint=data_fingerprint,
             code_fingerprint=code_print,

@@ -4,7 +4,7 @@ Belongs here: putting `ml` functions together for one home. Does not: the life c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +120,13 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
         ),
         input_example=few,
         output_example=forecaster.predict(few).head(),
+        settings={
+            "horizon_days": horizon,
+            "evaluated_windows": windows,
+            "shares": forecaster.weights,
+            "level_share_chosen": booster.level_share,
+            **{f"{BOOSTER}_{name}": value for name, value in asdict(booster.settings).items()},
+        },
         figures=_forecast_figures(evaluation, demand, CANDIDATE) | explained.figures | rehearsed.figures,
         tables={
             "segments": evaluation.segments,

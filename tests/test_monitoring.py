@@ -114,12 +114,19 @@ def test_the_alarm_reads_one_forecast_of_each_day_the_freshest(clean: Monitoring
     assert clean.bias["periods"].eq(28).all()
 
 
-def test_forecasts_worse_than_repeating_the_last_week_are_told(clean_home: Settings, tmp_path: Path) -> None:
-    home = Settings(tmp_path, tmp_path, "", "", "")
-    (tmp_path / "warehouse").mkdir()
-    (tmp_path / "warehouse" / "exports").symlink_to(clean_home.exports)
-    archive(clean_home, home.archive, AS_OF - timedelta(days=8), 4.0)
-    found = monitor_forecasts(home, build_of())
+@pytest.fixture(scope="module")
+def worse_home(marts: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home with one archive, of forecasts four times too high."""
+    folder = tmp_path_factory.mktemp("worse")
+    home = Settings(folder, folder, "", "", "")
+    (folder / "warehouse").mkdir()
+    (folder / "warehouse" / "exports").symlink_to(marts.exports)
+    archive(marts, home.archive, AS_OF - timedelta(days=8), 4.0)
+    return home
+
+
+def test_forecasts_worse_than_repeating_the_last_week_are_told(worse_home: Settings) -> None:
+    found = monitor_forecasts(worse_home, build_of())
     assert found is not None
     assert found.lags_behind_naive() == [1, 7]
 
@@ -150,9 +157,12 @@ def test_forecasts_of_today_wait_for_their_days(marts: Settings, tmp_path: Path)
     assert archived_forecasts(archive(marts, home.archive, AS_OF) and home, build_of()) == []
 
 
-def test_an_input_that_shifted_has_drifted(marts: Settings, tmp_path: Path) -> None:
-    home = with_daily_archive(marts, tmp_path)
-    exports = tmp_path / "warehouse" / "exports"
+@pytest.fixture(scope="module")
+def dearer_home(marts: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home whose prices rose four weeks ago."""
+    folder = tmp_path_factory.mktemp("dearer")
+    home = with_daily_archive(marts, folder)
+    exports = folder / "warehouse" / "exports"
     exports.unlink()
     (exports / "marts").mkdir(parents=True)
     for path in (marts.exports / "marts").glob("*.parquet"):
@@ -162,7 +172,11 @@ def test_an_input_that_shifted_has_drifted(marts: Settings, tmp_path: Path) -> N
     dearer["unit_price"] = np.where(late, 3.0, 2.0)
     (exports / "marts" / "fct_daily_demand.parquet").unlink()
     dearer.to_parquet(exports / "marts" / "fct_daily_demand.parquet")
-    found = monitor_forecasts(home, build_of())
+    return home
+
+
+def test_an_input_that_shifted_has_drifted(dearer_home: Settings) -> None:
+    found = monitor_forecasts(dearer_home, build_of())
     assert found is not None
     assert [text.split()[0] for text in found.drifted()] == ["mean_price"]
 
@@ -197,3 +211,31 @@ def test_the_checks_warn_of_what_was_found(biased_home: Settings, monkeypatch: p
     assert {check.severity.value for check in checks.values()} == {"WARN"}
     assert "everything all +3" in str(checks["bias"].metadata["found"].value)
     assert "28 days since 2024-04-04, forecasts of 28 runs; look at" in told(result)
+
+
+@pytest.mark.parametrize(
+    ("home", "failing"),
+    [
+        ("clean_home", set()),
+        ("biased_home", {"accuracy", "bias", "calibration"}),
+        ("worse_home", {"accuracy", "bias", "calibration"}),
+        ("dearer_home", {"drift"}),
+    ],
+)
+def test_each_check_fails_for_its_own_reason_and_is_quiet_otherwise(
+    home: str, failing: set[str], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, checks = checked(request.getfixturevalue(home), monkeypatch)
+    assert {name for name, check in checks.items() if not check.passed} == failing
+
+
+def test_accuracy_bias_calibration_and_drift_are_tables_of_the_asset(
+    biased_home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, _ = checked(biased_home, monkeypatch)
+    metadata = result.asset_materializations_for_node("monitoring__demand_forecasts")[0].metadata
+    first_rows = {name: str(metadata[name].value).splitlines()[0] for name in CHECKS}
+    assert "periods_ahead" in first_rows["accuracy"]
+    assert "cumulative_error_units" in first_rows["bias"]
+    assert "level" in first_rows["calibration"]
+    assert "psi" in first_rows["drift"]

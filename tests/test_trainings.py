@@ -93,7 +93,7 @@ PICTURES = {
 }
 
 
-def test_every_picture_is_in_mlflow_and_in_dagster(
+def test_pictures_verdict_card_and_settings_are_in_mlflow_and_in_dagster(
     first: tuple[Trained, Path], registry_url: str, store: Store, tmp_path: Path
 ) -> None:
     trained, saved = first
@@ -117,6 +117,9 @@ def test_every_picture_is_in_mlflow_and_in_dagster(
     assert outcome.trained is not None
     files = tmp_path / "artifacts" / "demand_forecast" / outcome.trained.run_id / "artifacts"
     assert {path.stem for path in (files / "figures").glob("*.png")} >= PICTURES
+    parameters = json.loads((files / "parameters.json").read_text())
+    assert (parameters["seed"], parameters["horizon_days"], parameters["xgboost_rounds"]) == (0, 7, 200)
+    assert parameters["level_share_chosen"] == load(saved).members["xgboost"].level_share
     assert (files / "model_card.md").read_text() == trained.model_card
     criteria = json.loads((files / "verdict.json").read_text())["criteria"]
     assert [row["criterion"] for row in criteria] == trained.verdict["criterion"].tolist()

@@ -155,7 +155,7 @@ def _up_to_date(
         run_id=context.run_id,
         tags=_moment_of(settings),
     )
-    yield MaterializeResult(metadata=_metadata(outcome))
+    yield MaterializeResult(metadata=metadata_of(outcome))
     yield AssetCheckResult(
         check_name=GATE,
         passed=outcome.trained is None or outcome.trained.passed,
@@ -180,12 +180,14 @@ def _moment_of(settings: Settings) -> dict[str, str]:
     return {"as_of": build.as_of, "ingested_until": build.ingested_until}
 
 
-def _metadata(outcome: Outcome) -> dict[str, Any]:
+def metadata_of(outcome: Outcome) -> dict[str, Any]:
+    """Return what Dagster shows of a model: its champion's figures, the verdict, the pictures of its training."""
     metadata: dict[str, Any] = {"note": outcome.note}
     if outcome.champion is not None:
-        metadata |= {"champion": outcome.champion.version} | {
-            name: MetadataValue.float(value) for name, value in sorted(outcome.champion.metrics.items())
-        }
+        metadata["champion"] = outcome.champion.version
+    metadata |= {name: plots.as_metadata(figure) for name, figure in outcome.figures.items()}
     if outcome.verdict is not None:
         metadata["verdict"] = MetadataValue.md(outcome.verdict.to_markdown(index=False))
-    return metadata | {name: plots.as_metadata(figure) for name, figure in outcome.figures.items()}
+    if outcome.champion is not None:
+        metadata |= {name: MetadataValue.float(value) for name, value in sorted(outcome.champion.metrics.items())}
+    return metadata
