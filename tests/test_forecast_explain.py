@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from ml.backtest import evaluate
-from ml.features import KEYS
+from ml.features import KEYS, FeaturePlan, Frequency
 from ml.forecast import Settings, train
 from ml.forecast_baselines import train_seasonal_naive
-from ml.forecast_explain import GROUPS, contributions, importance
+from ml.forecast_explain import GROUPS, contributions, group_of, importance
 from ml.forecast_plots import (
     as_png,
     calibration_curve,
@@ -78,6 +78,46 @@ def test_a_promotion_is_credited_to_the_promotion(demand, model):
     credited = (loud["price_and_promotion_units"] - calm["price_and_promotion_units"]).sum()
     assert gain > 0
     assert credited == pytest.approx(gain, rel=0.35)
+
+
+@pytest.mark.parametrize(
+    ("feature", "group"),
+    [
+        ("covariate_unit_price", "price_and_promotion"),
+        ("change_unit_price", "price_and_promotion"),
+        ("until_is_promotion", "price_and_promotion"),
+        ("near_is_event", "events"),
+        ("static_unit_price", "attributes"),
+        ("weekday", "season"),
+        ("season_mean_4", "season"),
+        ("time_of_year", "season"),
+        ("mean_28", "trend"),
+        ("covariate_temperature", "other"),
+    ],
+)
+def test_each_feature_is_told_under_the_name_a_manager_gives_it(feature, group):
+    names = ["unit_price", "is_promotion", "is_event", "temperature"]
+    plan = FeaturePlan(
+        Frequency.of("D"), 7, names, ["is_promotion", "is_event"], ["is_event"], True, ["unit_price"], {}
+    )
+    assert feature in plan.names()
+    assert group_of(feature, plan) == group
+
+
+def test_a_lower_price_is_credited_to_the_price():
+    generator = np.random.default_rng(4)
+    days = pd.date_range("2024-01-01", periods=160)
+    keys = pd.DataFrame({"sku": [f"p{number}" for number in range(10)], "location_id": "x"})
+    demand = keys.merge(pd.DataFrame({"period_start": days}), how="cross")
+    demand["unit_price"] = np.where(generator.random(len(demand)) < 0.3, 2.0, 4.0)
+    demand["demand_units"] = generator.poisson(40.0 / demand["unit_price"]).astype(float)
+    model = train(demand, freq="D", horizon=7, settings=SMALL)
+    coming = keys.merge(pd.DataFrame({"period_start": days[-1] + pd.to_timedelta(np.arange(1, 8), "D")}), how="cross")
+    cheap, dear = (contributions(model, demand, coming.assign(unit_price=price)) for price in (2.0, 4.0))
+    gain = cheap["mean_units"].mean() - dear["mean_units"].mean()
+    assert gain > 4.0
+    credited = (cheap["price_and_promotion_units"] - dear["price_and_promotion_units"]).mean()
+    assert credited == pytest.approx(gain, rel=0.3)
 
 
 def test_a_closed_day_explains_itself_as_zero(demand, model):

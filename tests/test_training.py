@@ -12,9 +12,11 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from ml.forecast_baselines import train_recent
 from ml.tracking import Tracking
+from orchestration.cli import cli
 from orchestration.fingerprints import code_version
 from orchestration.provenance import LOCK
 from orchestration.training import (
@@ -220,3 +222,21 @@ def test_only_a_former_champion_can_be_rolled_back_to(home: Home) -> None:
     home.train(When.MISSING, bad)
     with pytest.raises(ValueError, match="was never champion"):
         roll_back(MODEL, "1", home.tracking, home.store)
+
+
+def test_the_command_rolls_back_and_says_so(
+    home: Home, url: str, registry_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.train(When.MISSING, good)
+    home.learn_from(2)
+    home.train(When.CHANGED, good)
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(home.folder))
+    monkeypatch.setenv("INVENTORYBOT_STORE_URL", url)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registry_url)
+    monkeypatch.setenv("INVENTORYBOT_ARTIFACTS", str(home.folder / "artifacts"))
+    result = CliRunner().invoke(cli, ["rollback", MODEL])
+    assert result.output == "demand_forecast: version 1 is champion; the next run predicts with it\n"
+    assert champion_of(MODEL, home.tracking, home.store).version == "1"
+    refused = CliRunner().invoke(cli, ["rollback", MODEL, "7"])
+    assert refused.exit_code == 1
+    assert "version 7 of demand_forecast was never champion" in refused.output
