@@ -146,7 +146,7 @@ def _up_to_date(
         model,
         when=When(config.when),
         data=data,
-        code=[*code, "orchestration/trainings.py"],
+        code=[*code, "orchestration/frames.py", "orchestration/trainings.py"],
         libraries=libraries,
         parameters=PARAMETERS[model] | {"seed": settings.seed},
         fit=lambda folder, champion: fit(settings, folder, champion),
