@@ -9,7 +9,7 @@ import pandas as pd
 from orchestration import plots
 
 
-def test_the_picture_of_restock_lines_shows_the_largest_orders_first_and_what_is_lost_before_they_arrive(
+def test_the_picture_of_restock_lines_shows_the_largest_orders_first_and_what_they_come_too_late_for(
     tmp_path: Path,
 ):
     lines = pd.DataFrame(
@@ -32,6 +32,6 @@ def test_the_picture_of_restock_lines_shows_the_largest_orders_first_and_what_is
     assert [container.get_label() for container in largest.containers] == [
         "position",
         "order",
-        "lost before it can arrive",
+        "demand it comes too late to serve",
     ]
     assert [[bar.get_width() for bar in container] for container in largest.containers] == [[90, 6], [24, 12], [6, 0]]

@@ -968,7 +968,7 @@ def test_nothing_to_order_is_explained_from_the_same_terms(first: Query):
         (
             "no_order",
             "Order nothing: 0.4 expected over 8 days + 0.6 for uncertainty − 0 on hand − 0 on order = 1,"
-            " less 1 lost before the order can arrive.",
+            " less 1 for demand that an order comes too late to serve.",
             None,
         )
     ]

@@ -8,8 +8,8 @@ own sales alone (a day that ran out is a lower bound) and orders on its supplier
 min-max rule of the sample is swept by one factor on its minimum, the (s, S) rule of the normal formula over its
 service level; "above the curve" compares fill rates at our stock value. Brackets are 95 % intervals of a paired
 bootstrap over items: each draw moves our point and the whole curve. The forecaster is refitted every four weeks on
-what the policy has seen. Where large orders are left out, the record that all policies see is without them too. Kept in
-tests/benchmarks/results/restock_sample.txt.
+what the policy has seen. Where large orders are left out, the record that all policies see is without them too, and
+our policy says that they are bought to order. Kept in tests/benchmarks/results/restock_sample.txt.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scipy.special import ndtri
 from ml.forecast import train
 from ml.replay import Decide, Seen, State, replay
 from ml.restock import recommend
-from ml.restock_large_orders import split_large_orders
+from ml.restock_large_orders import largest_stocked, split_large_orders
 from orchestration.exports import parquet_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,8 +164,9 @@ class Window:
         self.start_at = int(data.days.get_loc(self.start))
         self.last_at = int(data.days.get_loc(last))
         self.demand = data.true_demand(lines)
+        self.with_large = len(lines) == len(data.lines)
         # Orders that are left out are left out of the record too: a day cannot have sold more than was asked of it.
-        self.recorded = data.recorded if len(lines) == len(data.lines) else np.fmin(data.recorded, self.demand)
+        self.recorded = data.recorded if self.with_large else np.fmin(data.recorded, self.demand)
         shown = slice(0, self.last_at + 1)
         days = data.days[shown]
         self.frame = pd.DataFrame(
@@ -272,7 +273,11 @@ def reorder_point(window: Window, level: float) -> Decide:
 
 
 def ours(window: Window, target_type: str, target_value: float | None) -> Decide:
-    """The engine as the daily job uses it: joint paths of the forecaster, sampled lead times, a target per item."""
+    """The engine as the daily job uses it: joint paths of the forecaster, sampled lead times, a target per item.
+
+    Where large orders are left out they are bought to order, and the policy says so: no day is to be served beyond
+    `COVER_DAYS` of the mean demand seen.
+    """
     data = window.data
     policy = window.terms[[*KEYS, "holding_cost", "shortage_cost"]].assign(
         target_type=target_type, target_value=target_value, unmet_demand="lost_sales"
@@ -293,6 +298,9 @@ def ours(window: Window, target_type: str, target_value: float | None) -> Decide
         if age not in champions:
             history = long(data, everything, slice(0, t + 1), demand, bound)
             champions[age] = train(history, freq="D", horizon=horizon, items=attributes)
+        mean = pd.Series(np.nanmean(demand, axis=1), index=policy.index)
+        bought_to_order = np.inf if window.with_large else largest_stocked(mean, COVER_DAYS)
+        rules = policy.assign(largest_order_units=bought_to_order)
         history = long(data, due, slice(0, t + 1), demand, bound)
         future = long(data, due, slice(t + 1, t + 1 + horizon))
         keys = data.keys.iloc[due].reset_index(drop=True)
@@ -301,7 +309,7 @@ def ours(window: Window, target_type: str, target_value: float | None) -> Decide
             position = chunk.assign(on_hand_units=state.on_hand[at], reserved_units=0.0, backordered_units=0.0)
             row, ahead = np.nonzero(state.due[at])
             coming = chunk.iloc[row].assign(periods_ahead=ahead + 1, units=state.due[at][row, ahead])
-            lines, _, _ = recommend(chunk, paths, position, coming, terms.iloc[at], policy.iloc[at])
+            lines, _, _ = recommend(chunk, paths, position, coming, terms.iloc[at], rules.iloc[at])
             order[at] = lines["order_units"].to_numpy()
         return order
 

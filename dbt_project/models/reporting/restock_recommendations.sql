@@ -7,7 +7,7 @@
 {# What takes units off an order, in the order of the steps: before minimum and packs, after them, and in the end. #}
 {% set before_packs = [
     ('not_stocked', 'that are not kept in stock'), ('above_reorder_point', 'until the reorder point is reached'),
-    ('lost_before_arrival', 'lost before the order can arrive'), ('order_up_to_max', 'above the largest level allowed'),
+    ('lost_before_arrival', 'for demand that an order comes too late to serve'), ('order_up_to_max', 'above the largest level allowed'),
     ('shelf_life', 'that would expire on the shelf'), ('dampened', 'too few to order yet')
 ] %}
 {% set after_packs = [
