@@ -146,7 +146,7 @@ def restock_lines(parquet: Path, terms: Path) -> "Figure":
     items.invert_yaxis()
     items.set_title("Largest orders", loc="left", fontsize=10, color=_INK)
     items.set_xlabel("units", fontsize=8)
-    items.legend(fontsize=8, frameon=False)
+    items.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)
     return figure
 
 
