@@ -458,11 +458,36 @@ def test_a_line_that_waits_for_its_suppliers_minimum_orders_nothing_and_keeps_it
     assert lines["lost_units_with_order"].tolist() == lines["lost_units_without_order"].tolist() == [9.0, 9.0]
 
 
-@given(more=st.floats(0, 20))
+COSTS = {"holding_cost": 0.05, "shortage_cost": 2.0}
+
+
+@pytest.mark.parametrize("target", ["cost", "cycle_service_level", "fill_rate"])
+@pytest.mark.parametrize("unmet", ["lost_sales", "backorders"])
+@given(more=st.floats(0, 20), factor=st.floats(1, 3), on_hand=st.integers(0, 12))
+@settings(QUICK, max_examples=10)
+def test_more_demand_never_orders_less(target: str, unmet: str, more: float, factor: float, on_hand: int):
+    policy = {"target_type": target, "target_value": 0.95, "unmet_demand": unmet, **COSTS}
+    less, most = (
+        decide(paths, on_hand=on_hand, terms={"order_multiple_units": 3}, policy=policy)[0]["order_units"]
+        for paths in (poisson(2.0, n=200), poisson(2.0, n=200) * factor + more)
+    )
+    assert most >= less
+
+
+@given(shortage=st.floats(0.1, 20), dearer=st.floats(1, 5), on_hand=st.integers(0, 12))
 @settings(QUICK, max_examples=20)
-def test_more_demand_never_orders_less(more: float):
-    less = decide(poisson(2.0, n=200), terms={"order_multiple_units": 3})[0]["order_units"]
-    assert decide(poisson(2.0, n=200) + more, terms={"order_multiple_units": 3})[0]["order_units"] >= less
+def test_a_dearer_shortage_never_orders_less(shortage: float, dearer: float, on_hand: int):
+    policy = {"target_type": "cost", "target_value": None, "unmet_demand": "lost_sales", "holding_cost": 0.05}
+    orders = [
+        decide(
+            poisson(2.0, n=200),
+            on_hand=on_hand,
+            terms={"order_multiple_units": 3},
+            policy=policy | {"shortage_cost": cost},
+        )[0]["order_units"]
+        for cost in (shortage, shortage * dearer)
+    ]
+    assert orders == sorted(orders)
 
 
 @pytest.mark.parametrize("target", ["cycle_service_level", "fill_rate"])
@@ -515,6 +540,14 @@ def test_demand_lost_before_the_order_arrives_is_not_bought():
 def test_backorders_and_reservations_are_bought_even_where_new_demand_is_lost():
     line, _, _ = decide(constant(5.0), backordered=7, reserved=3, policy={"unmet_demand": "lost_sales"})
     assert line["order_units"] == 15.0
+
+
+def test_an_order_below_the_dampener_waits_and_one_above_it_goes_out_whole():
+    (small, terms, _), (large, _, _) = (
+        decide(constant(5.0), on_hand=held, policy={"dampener_units": 4.0}) for held in (12.0, 11.0)
+    )
+    assert (small["order_units"], terms["dampened"]) == (0.0, -3.0)
+    assert large["order_units"] == 4.0
 
 
 def test_an_order_up_to_maximum_is_passed_by_less_than_one_pack():
