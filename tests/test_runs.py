@@ -1,6 +1,7 @@
 """The main job, as a person runs it, on a small home: order of events, second runs, accidents."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import duckdb
 import pytest
 from small_landing import DAYS, MOVEMENT_COLUMNS, add_file, movements, write_landing
 
+from ml.tracking import Tracking
 from serving.store import Proposal, Store
 
 SALE_OF_THE_RUNNING_DAY = {
@@ -160,6 +162,14 @@ def test_every_order_is_proposed_once_and_a_second_run_proposes_nothing(
     assert proposals_of(second_run[0]) == proposals_of(home)
 
 
+def test_a_training_names_the_day_and_the_arrivals_of_its_data(home: Path) -> None:
+    tracking = Tracking(f"sqlite:///{home}/mlflow/mlflow.db", home / "mlflow" / "artifacts")
+    for model in ("demand_forecast", "stock_anomalies"):
+        tags = tracking._client.get_run(tracking.versions(model)[0].run_id).data.tags
+        build = json.loads((home / "warehouse" / "exports" / "build.json").read_text())
+        assert (tags["as_of"], tags["ingested_until"]) == (build["as_of"], build["ingested_until"])
+
+
 def test_the_published_decision_is_made_again_without_a_difference(home: Path) -> None:
     result = inventorybot(home, "reproduce")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -220,6 +230,24 @@ def started(home: Path, command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [COMMAND, command], env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
+
+
+def test_every_published_forecast_is_archived(home: Path, next_day: NextDay) -> None:
+    for made in (home, next_day.home):
+        published = read(
+            made,
+            """
+            select as_of_date::varchar, count(*), round(sum(mean_units)::double, 2) from reporting.fct_demand_forecasts
+            group by all
+            """,
+        )
+        kept = duckdb.sql(
+            f"""
+            select as_of_date::varchar, count(*), round(sum(mean_units)::double, 2)
+            from read_parquet('{made}/archive/{published[0][0]}_*/demand_forecasts.parquet') group by all
+            """
+        ).fetchall()
+        assert kept == published
 
 
 def test_a_run_after_a_killed_one_loses_and_doubles_nothing(next_day: NextDay) -> None:
