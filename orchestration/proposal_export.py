@@ -79,6 +79,8 @@ def upsert_postgresql(url: str, proposals: Sequence["Proposal"]) -> None:
     values = ", ".join(["%s"] * len(COLUMNS))
     changed = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
     with psycopg.connect(url) as connection:
+        # Two first exports at once would both make the schema, and rows taken in two orders wait for each other.
+        connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [SCHEMA])
         connection.execute(_DEFINITION)
         connection.cursor().executemany(
             f"insert into {SCHEMA}.purchase_order_proposals ({names}) values ({values}) "

@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -76,6 +77,20 @@ def test_twenty_exports_leave_one_row_per_proposal(url: str) -> None:
             f"select sku, order_units from {SCHEMA}.purchase_order_proposals order by sku"
         ).fetchall()
     assert rows == [("CUP", Decimal("48.000")), ("MUG", Decimal("48.000"))]
+
+
+@pytest.mark.services
+def test_exports_at_once_leave_one_row_per_proposal_also_where_the_schema_is_new(url: str) -> None:
+    import psycopg
+
+    both = [PROPOSAL, replace(PROPOSAL, proposal_id="20111208-2-1", sku="CUP")]
+    for _ in range(5):
+        with psycopg.connect(url) as connection:
+            connection.execute(f"drop schema if exists {SCHEMA} cascade")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda order: upsert_postgresql(url, both[::order]), [1, -1] * 4))
+        with psycopg.connect(url) as connection:
+            assert connection.execute(f"select count(*) from {SCHEMA}.purchase_order_proposals").fetchone() == (2,)
 
 
 @pytest.mark.services
