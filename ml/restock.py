@@ -70,7 +70,7 @@ TERM_NAMES = (
 # Demand of so many draws and periods is simulated at once: a megabyte stays in the processor's cache.
 _VALUES_AT_ONCE = 262_144
 # Items of so many draws are decided at once, which bounds the memory.
-_DRAWS_AT_ONCE = 1_048_576
+_DRAWS_AT_ONCE = 4_194_304
 _LARGEST_UNITS = 1e12
 _UNLIMITED = 10**15  # the largest units, in thousandths
 _BENEFIT_PACKS = 8

@@ -6,6 +6,7 @@ Arrays in, arrays out: m items, n paths. Frames, packs and limits are in `ml.res
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -181,8 +182,14 @@ class SortedDraws:
         if np.isinf(self.ordered[:, -1]).any():
             finite = np.isfinite(self.ordered)
             self.count, self._values = finite.sum(axis=1), np.where(finite, self.ordered, np.float32(0))
-        self._sums = _running_sums(self._values)
-        self._sums_of_squares: Doubles | None = None
+
+    @cached_property
+    def _sums(self) -> Doubles:
+        return _running_sums(self._values)
+
+    @cached_property
+    def _sums_of_squares(self) -> Doubles:
+        return _running_sums(self._values.astype(np.float64) ** 2)
 
     def lowest(self, rows: Places) -> Doubles:
         """Return the lowest draw [rows]."""
@@ -216,8 +223,6 @@ class SortedDraws:
 
     def left_squared(self, rows: Places, quantity: Doubles) -> Doubles:
         """Return Σ ((quantity − draw)⁺)² [rows, k]."""
-        if self._sums_of_squares is None:
-            self._sums_of_squares = _running_sums(self._values.astype(np.float64) ** 2)
         below, at = self.at_most(rows, quantity), rows[:, None]
         squares = below * quantity**2 - 2 * quantity * self._sums[at, below] + self._sums_of_squares[at, below]
         return np.asarray(np.maximum(squares, 0.0))
@@ -234,9 +239,10 @@ class SortedDraws:
 
 
 def _running_sums(values: Floats | Doubles) -> Doubles:
-    sums = np.zeros((values.shape[0], values.shape[1] + 1))
-    sums[:, 1:] = values
-    return np.cumsum(sums, axis=1, out=sums)
+    sums = np.empty((values.shape[0], values.shape[1] + 1))
+    sums[:, 0] = 0.0
+    np.cumsum(values, axis=1, dtype=np.float64, out=sums[:, 1:])
+    return sums
 
 
 def sample_quantile(values: Floats, level: Doubles) -> Doubles:

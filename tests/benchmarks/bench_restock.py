@@ -127,6 +127,39 @@ def plain_line(draws: list[list[float]], on_hand: float, due: dict[int, float], 
     return line
 
 
+def plain_cost_order(draws: list[list[float]], on_hand: float, due: dict[int, float], lead: int, review: int) -> float:
+    """Try pack after pack of one item until a further one costs more: held until sold, or lost."""
+    needs: list[list[float]] = []
+    demand, end = 0.0, lead + review
+    for path in draws:
+        total, supply, before, highest = 0.0, on_hand, 0.0, -math.inf
+        cycle = []
+        for period, units in enumerate(path[:end], 1):
+            supply += due.get(period, 0.0)
+            total += units
+            if period <= lead:
+                before = max(before, total - supply)
+            else:
+                highest = max(highest, total - supply)
+                cycle.append(highest - before)
+        needs.append(cycle)
+        demand += sum(path) / len(path)
+    rate, best, least = demand / len(draws), 0.0, math.inf
+    quantity = 0.0
+    while True:
+        cost = 0.0
+        for cycle in needs:
+            for need in cycle:
+                cost += HOLDING * max(quantity - need, 0.0)
+            cost += HOLDING * max(quantity - cycle[-1], 0.0) ** 2 / (2 * rate) + SHORTAGE * max(
+                cycle[-1] - quantity, 0.0
+            )
+        if cost >= least:
+            return best
+        best, least = quantity, cost
+        quantity += PACK
+
+
 def lean_order(draws: np.ndarray, on_hand: float, due: dict[int, float], lead: int, review: int) -> float:
     """Decide one item's order with array operations over [paths, periods]."""
     end = lead + review
@@ -141,19 +174,29 @@ def lean_order(draws: np.ndarray, on_hand: float, due: dict[int, float], lead: i
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    used, passed, orders = 0.0, 0.0, 0
     draws = world(0, CHUNK)[1]
-    for first in range(0, count, CHUNK):
-        chunk = world(first, min(CHUNK, count - first), draws)
-        cpu, wall = time.process_time(), time.perf_counter()
-        lines, _, _ = recommend(*chunk)
-        used += time.process_time() - cpu
-        passed += time.perf_counter() - wall
-        orders += int((lines["order_units"] > 0).sum())
+    each, told = {}, ""
+    for target in ("cycle_service_level", "cost"):
+        used, passed, orders = 0.0, 0.0, 0
+        for first in range(0, count, CHUNK):
+            *chunk, policy = world(first, min(CHUNK, count - first), draws)
+            cpu, wall = time.process_time(), time.perf_counter()
+            lines, _, _ = recommend(*chunk, policy.assign(target_type=target))
+            used += time.process_time() - cpu
+            passed += time.perf_counter() - wall
+            orders += int((lines["order_units"] > 0).sum())
+        each[target] = used / count
+        told += (
+            f"target {target.replace('_', ' ')}: {passed:.1f} s, {used:.1f} s of processor time, "
+            f"{1000 * used / count:.3f} ms an item, whole lines, terms and benefits; {orders:,} orders\n"
+        )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
     keys, paths, position, due, terms, policy = world(0, CHUNK)
-    expected = recommend(keys, paths, position, due, terms, policy)[0]["order_units"].to_numpy()
+    expected = {
+        target: recommend(keys, paths, position, due, terms, policy.assign(target_type=target))[0]["order_units"]
+        for target in each
+    }
     by_sku = due.set_index("sku")
     some = range(LOOPED)
     stock = position["on_hand_units"].astype(float).tolist()
@@ -164,6 +207,9 @@ def main() -> None:
     ]
     loops: dict[str, Callable[[int], object]] = {
         "plain Python, the order alone": lambda i: plain_order(paths[i].tolist(), stock[i], coming[i], leads[i], 7),
+        "plain Python, the order of least cost": lambda i: plain_cost_order(
+            paths[i].tolist(), stock[i], coming[i], leads[i], 7
+        ),
         "plain Python, the whole line": lambda i: plain_line(paths[i].tolist(), stock[i], coming[i], leads[i], 7),
         "lean numpy, the order alone": lambda i: lean_order(paths[i], stock[i], coming[i], leads[i], 7),
         "recommend called per item": lambda i: recommend(
@@ -172,25 +218,33 @@ def main() -> None:
             *(part[i : i + 1] for part in (terms, policy)),
         ),
     }
-    each = used / count
     text = (
         f"python {platform.python_version()}, numpy {np.__version__}, {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f} (others worked on the machine where it is above 1)\n"
-        f"{count:,} item-locations x {DRAWS} paths x {HORIZON} days in chunks of {CHUNK:,}: "
-        f"{passed:.1f} s, {used:.1f} s of processor time, peak {memory:.2f} GB with the draws; {orders:,} orders\n"
-        f"recommend, whole lines, terms and benefits: {1000 * each:.3f} ms an item\n"
+        f"{count:,} item-locations x {DRAWS} paths x {HORIZON} days in chunks of {CHUNK:,}, "
+        f"peak {memory:.2f} GB with the draws\n{told}"
     )
     for name, loop in loops.items():
         cpu = time.process_time()
         for i in some:
             loop(i)
         one = (time.process_time() - cpu) / LOOPED
-        text += f"{name}: {1000 * one:.3f} ms an item, {one / each:.0f} x\n"
-    for name, order in (
-        ("plain", [plain_order(paths[i].tolist(), stock[i], coming[i], leads[i], 7).order for i in some]),
-        ("lean", [lean_order(paths[i], stock[i], coming[i], leads[i], 7) for i in some]),
+        target = "cost" if "least cost" in name else "cycle_service_level"
+        text += f"{name}: {1000 * one:.3f} ms an item, {one / each[target]:.0f} x\n"
+    for name, target, order in (
+        (
+            "plain",
+            "cycle_service_level",
+            [plain_order(paths[i].tolist(), stock[i], coming[i], leads[i], 7).order for i in some],
+        ),
+        (
+            "plain least-cost",
+            "cost",
+            [plain_cost_order(paths[i].tolist(), stock[i], coming[i], leads[i], 7) for i in some],
+        ),
+        ("lean", "cycle_service_level", [lean_order(paths[i], stock[i], coming[i], leads[i], 7) for i in some]),
     ):
-        same = int((np.array(order) == expected[:LOOPED]).sum())
+        same = int((np.array(order) == expected[target].to_numpy()[:LOOPED]).sum())
         text += f"the {name} loop orders the same for {same} of {LOOPED} items\n"
     sys.stdout.write(text)
     if count >= 100_000:
