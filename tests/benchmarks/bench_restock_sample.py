@@ -37,7 +37,7 @@ SAMPLE = ROOT / "data" / "sample"
 EXPORTS = Path(os.environ.get("INVENTORYBOT_HOME", ROOT / "data")) / "warehouse" / "exports"
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "restock_sample.txt"
 KEYS = ["sku", "location_id"]
-COVARIATES = ["is_open", "is_promotion", "is_event"]
+COVARIATES = ["is_open", "is_promotion", "is_event", "unit_price"]
 SCORED_DAYS, WARM_UP_DAYS, REFIT_DAYS, PATHS, HOLDING_RATE = 90, 42, 28, 300, 0.25
 WINDOW_DAYS, COVER_DAYS, SAFETY_FACTOR = 56, 28, 4.4
 FACTORS = (0.15, 0.25, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 4.0)
@@ -76,12 +76,12 @@ class Sample:
             f"""
             select sku, location_id, day::timestamp as day, demand_units::double as demand_units, is_in_stock,
                 is_open::double as is_open, is_promotion::double as is_promotion,
-                (event_name is not null and is_open)::double as is_event
-            from {mart["fct_daily_demand"]} inner join chosen using (sku, location_id)
+                (event_name is not null and is_open)::double as is_event, demand.unit_price::double as unit_price
+            from {mart["fct_daily_demand"]} as demand inner join chosen using (sku, location_id)
             union all
             select sku, location_id, day::timestamp, null, null, is_open::double, is_promotion::double,
-                (event_name is not null and is_open)::double
-            from {mart["fct_planned_days"]} inner join chosen using (sku, location_id)
+                (event_name is not null and is_open)::double, planned.unit_price::double
+            from {mart["fct_planned_days"]} as planned inner join chosen using (sku, location_id)
             """
         ).df()
         self.days = pd.DatetimeIndex(np.sort(daily["day"].unique()))
@@ -298,7 +298,7 @@ def ours(window: Window, target_type: str, target_value: float | None) -> Decide
         if age not in champions:
             history = long(data, everything, slice(0, t + 1), demand, bound)
             champions[age] = train(history, freq="D", horizon=horizon, items=attributes)
-        mean = pd.Series(np.nanmean(demand, axis=1), index=policy.index)
+        mean = pd.DataFrame(demand, index=policy.index).mean(axis=1)
         bought_to_order = np.inf if window.with_large else largest_stocked(mean, COVER_DAYS)
         rules = policy.assign(largest_order_units=bought_to_order)
         history = long(data, due, slice(0, t + 1), demand, bound)
