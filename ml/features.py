@@ -315,7 +315,8 @@ def build_panel(
             row is not observed. A covariate `is_open` that is False makes the period closed: zero demand by calendar.
         frequency: period length.
         covariates: names to keep; None keeps every numeric column.
-        future: sku, location_id, period_start and covariates of the periods that follow.
+        future: sku, location_id, period_start and covariates of the periods that follow; a key that it alone names
+            gets a row as well: it is planned before anything was sold.
         ahead: periods of known future to lay out.
         extra_keys: sku and location_id that need a row although they have no demand.
 
@@ -327,12 +328,17 @@ def build_panel(
     names = covariate_names(demand) if covariates is None else list(covariates)
     ordinals = frequency.ordinals(demand["period_start"])
     codes, keys = _key_codes(demand, None)
-    if extra_keys is not None and len(extra_keys):
-        _check_kinds(demand, extra_keys)
-        both = pd.concat([keys, extra_keys[KEYS].astype({key: keys[key].dtype for key in KEYS} if len(keys) else {})])
+    extra = [] if extra_keys is None or extra_keys.empty else [extra_keys[KEYS]]
+    for given in extra:
+        _check_kinds(demand, given)
+    if ahead and future is not None and len(future):
+        extra.append(_planned_keys(future, keys))
+    if any(len(given) for given in extra):
+        types = {key: keys[key].dtype for key in KEYS} if len(keys) else {}
+        both = pd.concat([keys, *(given.astype(types) for given in extra)])
         both = both.drop_duplicates().sort_values(KEYS, kind="stable").reset_index(drop=True)
-        if len(both) > len(keys):
-            codes, keys = _key_codes(demand, both)
+        codes = np.asarray(pd.MultiIndex.from_frame(both).get_indexer(pd.MultiIndex.from_frame(keys)))[codes]
+        keys = both
     if not len(ordinals):
         raise ValueError("demand has no rows: give at least one observed period, so that the calendar has an end")
     first, last = int(ordinals.min()), int(ordinals.max())
@@ -381,6 +387,20 @@ def build_panel(
     return Panel(keys, frequency, first, units, bound & np.isfinite(units), closed, values, ahead, last_row)
 
 
+def _planned_keys(future: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
+    """Return the keys that `future` alone names: items planned before anything was sold.
+
+    None where it names no key of `keys` at all: that is a mistake, which is told when it is laid out.
+    """
+    check_frame(future, "future")
+    missing = [column for column in (*KEYS, "period_start") if column not in future.columns]
+    if missing:
+        raise ValueError(f"future lacks the columns {missing}: it has {list(future.columns)}")
+    _, named = _key_codes(future, None)
+    known = pd.MultiIndex.from_frame(named).isin(pd.MultiIndex.from_frame(keys))
+    return named[~known] if known.any() else named[:0]
+
+
 def _lay_out_future(
     values: Mapping[str, Floats],
     future: pd.DataFrame,
@@ -390,10 +410,6 @@ def _lay_out_future(
     length: int,
     ahead: int,
 ) -> None:
-    check_frame(future, "future")
-    missing = [column for column in (*KEYS, "period_start") if column not in future.columns]
-    if missing:
-        raise ValueError(f"future lacks the columns {missing}: it has {list(future.columns)}")
     columns = frequency.ordinals(future["period_start"]) - first
     rows, _ = _key_codes(future, keys)
     use = (rows >= 0) & (columns >= length) & (columns < length + ahead)

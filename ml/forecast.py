@@ -787,9 +787,10 @@ class DemandForecaster:
 
         Returns:
             sku, location_id, period_start, mean_units, q05_units ... q95_units: one row per series and period, sorted;
-            every series of `history` and every brand-new item of the training. A series whose rows ended 56 days (13
-            weeks, 6 months) or more before the end of `history` is discontinued and forecast as zero. All >= 0;
-            quantiles never cross; the mean is that of the 500-point distribution from which paths are drawn.
+            every series of `history`, every brand-new item of the training, and every item that only `future` names.
+            A series whose rows ended 56 days (13 weeks, 6 months) or more before the end of `history` is discontinued
+            and forecast as zero. All >= 0; quantiles never cross; the mean is that of the 500-point distribution from
+            which paths are drawn.
 
         Raises:
             ValueError: as `train`.

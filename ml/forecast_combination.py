@@ -170,7 +170,8 @@ class CombinedScene:
         shares = pd.DataFrame(forecaster.weights).T.reindex(index=classes, columns=names).to_numpy(dtype=np.float64)
         # A brand-new item is known to the first member alone.
         for number, name in enumerate(names[1:], start=1):
-            unknown = self.places[name] < 0
+            # The others say nothing of a series without a past.
+            unknown = (self.places[name] < 0) | (self.scenes[name].panel.last_row[self.places[name]] < 0)
             shares[unknown, 0] += shares[unknown, number]
             shares[unknown, number] = 0.0
         self.shares = dict(zip(names, shares.T, strict=True))

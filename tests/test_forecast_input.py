@@ -8,6 +8,8 @@ import pytest
 
 from ml.features import KEYS
 from ml.forecast import Settings, train
+from ml.forecast_baselines import train_recent
+from ml.forecast_combination import CLASSES, CombinedForecaster
 from ml.forecast_distribution import QUANTILE_COLUMNS
 
 SMALL = Settings(mean_rows=1500, spread_rows=1000, rounds=10, spread_rounds=4)
@@ -199,3 +201,41 @@ def test_one_point_of_one_series_is_forecast_as_itself():
     forecast = fit(DEMAND.iloc[:1]).predict(DEMAND.iloc[:1])
     assert forecast["mean_units"].to_numpy() == pytest.approx(DEMAND["demand_units"].iloc[0], rel=0.2)
     assert forecast[KEYS].drop_duplicates().to_numpy().tolist() == [["0", "x"]]
+
+
+def planned(demand, sku="new"):
+    fresh = COMING[COMING["sku"] == "0"].assign(sku=sku)
+    return pd.concat([COMING[COMING["sku"].isin(demand["sku"])], fresh])
+
+
+def test_an_item_planned_since_the_training_is_forecast_like_the_others(promoted):
+    demand, model = promoted
+    forecast = model.predict(demand, planned(demand))
+    check(forecast, 5 * 5)
+    assert forecast.loc[forecast["sku"] == "new", "mean_units"].mean() == pytest.approx(5.0, rel=0.5)
+    others = forecast[forecast["sku"] != "new"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others, model.predict(demand, COMING))
+    keys, paths = next(
+        model.sample_paths(demand, 20, planned(demand), keys=forecast.loc[forecast["sku"] == "new", KEYS])
+    )
+    assert keys["sku"].unique().tolist() == ["new"]
+    assert paths.mean() > 0
+
+
+def test_an_item_that_left_the_history_but_is_planned_is_forecast(promoted):
+    demand, model = promoted
+    less = demand[demand["sku"] != "2"]
+    assert "2" in set(model.predict(less, COMING)["sku"])
+
+
+def test_a_baseline_says_zero_of_an_item_without_a_past_and_leaves_it_to_the_others(promoted):
+    demand, model = promoted
+    recent = train_recent(demand, freq="D", horizon=5)
+    alone = recent.predict(demand, planned(demand)).set_index("sku")
+    assert (alone.loc["new", "mean_units"] == 0).all()
+    assert (alone.loc["0", "mean_units"] > 0).all()
+    shares = {one: {"boosted": 0.0, "recent": 1.0} for one in CLASSES}
+    mixed = CombinedForecaster({"boosted": model, "recent": recent}, shares).predict(demand, planned(demand))
+    own = model.predict(demand, planned(demand))
+    is_new = (mixed["sku"] == "new").to_numpy()
+    assert np.allclose(mixed.loc[is_new, "mean_units"], own.loc[is_new, "mean_units"], rtol=1e-5)
