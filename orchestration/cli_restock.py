@@ -419,7 +419,7 @@ def _champion() -> Iterator[tuple[Settings, "Saved"]]:
 @click.command("what-if")
 @click.option("--demand", type=float, metavar="PERCENT", help="Demand so much higher, as in 20; lower with a minus.")
 @click.option("--lead-time", type=int, metavar="DAYS", help="Every lead time so many days longer.")
-@click.option("--service", type=float, metavar="LEVEL", help="Another service level, as in 0.98.")
+@click.option("--service", type=float, metavar="LEVEL", help="Aim at this service level, as in 0.98.")
 @click.option("--price", type=float, metavar="PERCENT", help="Selling prices so much higher; lower with a minus.")
 @click.option("--budget", type=float, metavar="MONEY", help="No more money than this for all orders together.")
 def what_if(
