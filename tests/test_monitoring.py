@@ -209,7 +209,7 @@ def test_the_checks_warn_of_what_was_found(biased_home: Settings, monkeypatch: p
         "drift": True,
     }
     assert {check.severity.value for check in checks.values()} == {"WARN"}
-    assert "everything all +3" in str(checks["bias"].metadata["found"].value)
+    assert "everything all +3" in str(checks["bias"].metadata["failures"].value)
     assert "28 days since 2024-04-04, forecasts of 28 runs; look at" in told(result)
 
 

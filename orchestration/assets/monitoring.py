@@ -77,5 +77,5 @@ def _check(name: str, found: Sequence[str], what: str) -> AssetCheckResult:
         check_name=name,
         passed=not found,
         severity=AssetCheckSeverity.WARN,
-        metadata={"found": ", ".join(found) or "nothing", "judged": what},
+        metadata={"failures": ", ".join(found) or "none", "judged": what},
     )
