@@ -28,7 +28,8 @@ class Challenge:
 
     Attributes:
         verdict: one criterion per challenger and measure, the booster over it; and one per demand class, the share
-            that challengers would have in the combination if they were members. Told, never blocking.
+            that challengers would have in the combination if they were members and single days decided. Told, never
+            blocking.
         figures: name -> matplotlib figure.
         tables: name -> frame: measures by recipe and demand class, of sums, and the shares that would be chosen.
     """
@@ -153,4 +154,6 @@ def _shares_of_challengers(choice: "pd.DataFrame") -> "pd.DataFrame":
 
     share = 1.0 - choice[list(MEMBERS)].sum(axis=1).round(9)
     told = choice[["demand_class"]].assign(value=share, threshold=0.0, met=share <= 0.0)
-    return told.assign(criterion="share that challengers would be given, demand_class " + told.pop("demand_class"))
+    return told.assign(
+        criterion="share that challengers would be given on single days, demand_class " + told.pop("demand_class")
+    )
