@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from small_marts import AS_OF, build_of, small_home
 from test_training import fitted
@@ -130,6 +131,18 @@ def test_an_archived_decision_under_a_budget_is_made_again_with_it(home, tmp_pat
     write_predictions(poor, "restock_lines", lines, build_of(), "1")
     archive = archive_decisions(poor, build_of(), pinned_models(tracking))
     assert reproduce(rich, archive, tracking).is_equal
+
+
+def test_an_item_listed_since_the_training_is_decided_upon(home, tmp_path):
+    settings = replace(home[0], home=tmp_path)
+    shutil.copytree(home[0].home / "warehouse", tmp_path / "warehouse")
+    marts = tmp_path / "warehouse" / "exports" / "marts"
+    sold = pd.read_parquet(marts / "fct_daily_demand.parquet")
+    sold[sold["sku"] != "p00"].to_parquet(marts / "fct_daily_demand.parquet")
+    lines = decide(settings, forecaster(settings)).lines.set_index("sku")
+    assert len(lines) == 6
+    assert lines.loc["p00", "expected_demand_units"] == 0
+    assert lines.loc["p01", "expected_demand_units"] > 0
 
 
 def test_an_archived_decision_is_made_again_without_a_difference(home):
