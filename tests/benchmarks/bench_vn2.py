@@ -29,10 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "restock_vn2.txt"
 KEYS = ["sku", "location_id"]
 HOLDING, SHORTAGE, LEAD, WARM_UP = 0.2, 1.0, 2, 11
-# Chosen on weeks 66–91 and 79–104: two fifths booster and the rest level, negative-binomial counts with variance
-# m + m²/4. The costs are the challenge's own: the engine holds a unit until it is sold.
-BOOSTER_SHARE, SHAPE = 0.4, 4.0
-LEVEL_DECAY, LEVEL_WEEKS, REFIT_WEEKS, DRAWS = 0.96, 52, 8, 1000
+# Chosen on weeks 79–104 (and unchanged by 79–130): equal shares of booster and level, negative-binomial counts with
+# variance m + m²/4. The costs are the challenge's own: the engine holds a unit until it is sold.
+BOOSTER_SHARE, SHAPE = 0.5, 4.0
+LEVEL_DECAY, LEVEL_WEEKS, REFIT_WEEKS, DRAWS = 0.92, 26, 8, 1000
 
 
 class Vn2:
@@ -100,16 +100,6 @@ def week_factors(data: Vn2, demand: np.ndarray, ahead: int) -> np.ndarray:
     return pd.Series(weeks).map(by_week / by_week.mean()).fillna(1.0).to_numpy()
 
 
-def week_effects(data: Vn2, demand: np.ndarray, ahead: int) -> np.ndarray:
-    """As `week_factors`, but free of which items are in stock: demand = item level × week effect, fitted in turns."""
-    seen, units = ~np.isnan(demand), np.nan_to_num(demand)
-    effect = np.ones(demand.shape[1])
-    for _ in range(8):
-        level = units.sum(axis=1) / np.maximum((seen * effect).sum(axis=1), 1e-9)
-        effect = units.sum(axis=0) / np.maximum((seen * level[:, None]).sum(axis=0), 1e-9)
-    return week_factors(data, effect[None, :], ahead)
-
-
 def moving_average(data: Vn2, cover_weeks: int) -> Decide:
     """The benchmark: deseasonalised mean of 13 weeks, ordered up to some weeks of forecast."""
 
@@ -155,40 +145,23 @@ class Forecasts:
             predicted = self.model.predict(self.data.frame(t))
             booster = predicted.pivot(index=KEYS, columns="period_start", values="mean_units")
             booster = booster.loc[pd.MultiIndex.from_frame(self.data.keys)].to_numpy()
-            factors = week_effects(self.data, seen.demand, 3)
-            weeks = min(LEVEL_WEEKS, t + 1)
-            recent = seen.demand[:, -weeks:] / factors[t - weeks + 1 : t + 1]
-            weight = LEVEL_DECAY ** np.arange(weeks - 1, -1, -1) * ~np.isnan(recent)
+            factors = week_factors(self.data, seen.demand, 3)
+            recent = seen.demand[:, -LEVEL_WEEKS:] / factors[t - LEVEL_WEEKS + 1 : t + 1]
+            weight = LEVEL_DECAY ** np.arange(LEVEL_WEEKS - 1, -1, -1) * ~np.isnan(recent)
             level = np.nansum(recent * weight, axis=1) / np.maximum(weight.sum(axis=1), 1e-9)
             self.made[t] = BOOSTER_SHARE * booster + (1 - BOOSTER_SHARE) * level[:, None] * factors[t + 1 : t + 4]
         return self.made[t]
 
 
-def draw_in_stock(demand: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Draw whether an item is in stock in each of the next three weeks [items, draws, 3].
-
-    A chain that stays in or comes back as all items did over the last 26 weeks; a week out of stock asks for nothing.
-    """
-    seen = ~np.isnan(demand)
-    before, after = seen[:, -27:-1], seen[:, -26:]
-    stays, returns = ((after[state].sum() + 1) / (state.sum() + 2) for state in (before, ~before))
-    state = np.repeat(seen[:, -1:], DRAWS, axis=1)
-    weeks = []
-    for _ in range(3):
-        state = generator.random(state.shape) < np.where(state, stays, returns)
-        weeks.append(state)
-    return np.stack(weeks, axis=2)
-
-
 def engine(data: Vn2, forecasts: Forecasts, policy: pd.DataFrame) -> Decide:
-    """Order what `ml.restock.recommend` says under sampled counts around the forecast, none while out of stock."""
+    """Order what `ml.restock.recommend` says under sampled counts around the forecast."""
     terms = data.keys.assign(supplier_id="supplier", lead_time_periods=LEAD, review_periods=1)
 
     def decide(t: int, state: State, seen: Seen) -> np.ndarray:
         mean = np.maximum(forecasts.at(t, seen), 1e-6)[:, None, :]
         generator = np.random.default_rng(t)
         rate = generator.gamma(SHAPE, mean / SHAPE, (len(mean), DRAWS, 3))
-        paths = (generator.poisson(rate) * draw_in_stock(seen.demand, generator)).astype(np.float32)
+        paths = generator.poisson(rate).astype(np.float32)
         position = data.keys.assign(on_hand_units=state.on_hand)
         due = pd.concat(data.keys.assign(periods_ahead=j + 1, units=state.due[:, j]) for j in range(2))
         lines, _, _ = recommend(data.keys, paths, position, due, terms, policy)
@@ -256,6 +229,8 @@ Textbook quantile = order up to the 1/(1+0.2) quantile of three weeks' demand. A
 taken of three weeks whose errors add up, as if unmet demand waited. What is lost in the two weeks before the order
 arrives need not be bought again, and a unit too many stays for more than the one week it is charged for. A better
 forecast narrows the loss; the cost target, which loses demand as the shop does, removes it.
+Tried and put back: week effects fitted with item levels, a slower level, weeks out of stock drawn as a chain. Chosen on
+weeks 66–104, where they save 24.3 % of 79–104 (22.0 % as it is), they saved 21.5 % and 18.3 % of the weeks above.
 """
 
 
