@@ -262,6 +262,11 @@ def test_absent_credentials_are_told_with_what_to_set(home, monkeypatch):
         open_landing(read_settings()).look("stock_movements", settle_seconds=0)
 
 
+def test_a_file_that_has_gone_is_named_with_what_to_do(tmp_path):
+    with pytest.raises(LandingUnavailable, match=r"photos/tin\.jpg is not there any more: .* INVENTORYBOT_LANDING"):
+        LandingFolder(tmp_path).read("photos/tin.jpg")
+
+
 @pytest.mark.services
 @pytest.mark.parametrize(
     ("key", "secret", "words"),

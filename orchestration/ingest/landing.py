@@ -100,8 +100,18 @@ class LandingFolder:
         return path.stat().st_size if path.is_file() else None
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file."""
-        return (self.path / name).read_bytes()
+        """Return the content of a file.
+
+        Raises:
+            LandingUnavailable: it is not there.
+        """
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            raise LandingUnavailable(
+                f"{self.path / name} is not there any more: put it back, "
+                "or let INVENTORYBOT_LANDING name the folder it came from"
+            ) from None
 
 
 @dataclass(frozen=True)
