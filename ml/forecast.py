@@ -205,6 +205,8 @@ def train(
     if items is not None:
         check_items(items)
     panel = build_panel(demand, frequency, extra_keys=items)
+    if not np.isfinite(panel.demand).any():
+        raise ValueError("demand_units is NaN in every row: nothing was observed, give at least one period's demand")
     return Training(panel, items, int(horizon), seed, chosen).run()
 
 

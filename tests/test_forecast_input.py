@@ -47,6 +47,7 @@ def stocked(value):
         (pd.concat([DEMAND, DEMAND[["sku"]]], axis=1), "column 'sku' twice: keep one"),
         (DEMAND.set_index("sku"), r"lacks the columns \['sku'\]"),
         (DEMAND.iloc[:0], "no rows: give at least one"),
+        (DEMAND.assign(demand_units=np.nan), "NaN in every row: nothing was observed, give"),
         (DEMAND.assign(period_start=DEMAND["period_start"].dt.tz_localize("UTC")), "time zone: pass local calendar"),
         (
             DEMAND.assign(period_start=DEMAND["period_start"] + pd.Timedelta(hours=2)),
