@@ -14,12 +14,10 @@ import platform
 import random
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib.metadata import version
@@ -33,6 +31,10 @@ from orchestration.ingest.contracts import load_contract, movement_json_schema
 from serving.store import Store
 from serving.store.events import COLUMNS, typed_row
 from serving.stream import MovementSchema, StreamConsumer, StreamSettings, StreamState
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mock_broker import mock_broker
 
 BATCH_ROWS = 1_000
 START = datetime(2011, 1, 1, tzinfo=UTC)
@@ -147,26 +149,6 @@ def live_stock_milliseconds(store: Store, reads: int) -> list[float]:
     return sorted(seconds)
 
 
-MOCK_BROKER = Path(__file__).parents[1] / "mock_broker.py"
-
-
-@contextmanager
-def broker_at(bootstrap: str | None) -> Iterator[str]:
-    """Yield the address of the broker to use."""
-    if bootstrap is not None:
-        yield bootstrap
-        return
-    command = [sys.executable, str(MOCK_BROKER)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.stdin.close()
-        process.wait()
-
-
 def produce(address: str, topic: str, made: list[list[dict[str, Any]]]) -> None:
     """Write the movements of all batches to partition 0 of a topic as JSON."""
     producer = Producer({"bootstrap.servers": address, "linger.ms": 50, "queue.buffering.max.messages": 1_000_000})
@@ -257,7 +239,7 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         told += [*store_figures(Path(folder), batches(arguments.batches, seed=0), arguments.rounds), ""]
-        with broker_at(arguments.bootstrap) as address:
+        with nullcontext(arguments.bootstrap) if arguments.bootstrap else mock_broker() as address:
             told += stream_figures(Path(folder), address, arguments.messages, arguments.bootstrap is not None)
     print("\n".join(told))
     RESULTS.write_text("\n".join(told) + "\n", encoding="utf-8")
