@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 
 from serving.store import Fenced, Place, Refusal, Store, StoreError, StoreOutdated, StoreUnavailable, migrations
+from serving.store.database import Database
 from serving.store.schema import VERSION, metadata
 
 START = datetime(2011, 3, 1, 9, tzinfo=UTC)
@@ -39,6 +41,19 @@ def test_migrating_twice_at_once_makes_one_store(tmp_path):
         assert list(pool.map(Store.migrate, [url, url])) == [int(VERSION)] * 2
     with Store.open(url) as store:
         assert store.head() == (0, "0" * 64)
+
+
+def test_first_connections_at_once_wait_for_each_other(tmp_path):
+    def connect(barrier: Barrier, url: str) -> None:
+        database = Database(url)
+        barrier.wait()
+        database.engine.connect().close()
+        database.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(60):
+            url, barrier = f"sqlite:///{tmp_path}/{number}.sqlite", Barrier(4)
+            list(pool.map(connect, [barrier] * 4, [url] * 4))
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_schema(url):
