@@ -4,10 +4,10 @@ Here: training, predicting, sample paths, saving and loading. Not here: features
 its dependence over time (`ml.forecast_distribution`), baselines (`ml.forecast_baselines`), evaluation (`ml.backtest`).
 
 How it works. A row is (series, origin, periods ahead). Its target is divided by the recent level of the series, so one
-model serves a slow mover and a fast one. A Tweedie booster starts from the seasonal level and learns the mean; periods
-it had not seen say how much of the recent level is mixed in. Two more learn on those periods: how likely any demand is,
-and the quantiles of its size. Together they become one quantile function whose mean is the forecast; a Gaussian copula
-over the horizon joins the periods.
+model serves a slow mover and a fast one. Tweedie boosters start from the seasonal level and learn the mean; periods
+unseen by a first one say how much of the recent level is mixed in. Two more learn on those periods: how likely any
+demand is, and the quantiles of its size. Together they become one quantile function whose mean is the forecast; a
+Gaussian copula over the horizon joins the periods.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from ml.metrics import randomised_pit
 if TYPE_CHECKING:
     from ml.forecast_combination import CombinedForecaster
 
-FORMAT = 1
+FORMAT, READABLE = 2, (1, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +63,15 @@ class Settings:
     """Parameters of the training, all in one place.
 
     Attributes:
-        mean_rows: most rows the mean booster is trained on; drawn evenly by the seed.
+        mean_boosters: boosters of the mean, each on rows and horizons drawn anew; their mean is the forecast, which
+            chance then decides less.
+        mean_rows: most rows each of them is trained on; drawn evenly by the seed.
         series_rows: most of them a series, where no rare event must be learnt: days of one series resemble each other.
         fewest_rows: rows that a few long series may give all the same.
         spread_rows: most rows the quantile booster is trained on.
         rounds: most boosting rounds of the mean, before they are made finer; unseen periods choose the number.
         patience: rounds without gain on unseen periods after which it stops.
-        learning_rate: of the mean booster.
+        learning_rate: of the mean boosters.
         depth: of its trees.
         tweedie_power: variance power of the mean objective, between 1 (Poisson) and 2 (gamma).
         volume_power: a row weighs scale ** volume_power; 0 = every series alike, 1 = every unit alike.
@@ -81,9 +83,10 @@ class Settings:
         holdout_share: last share of the periods that teaches the spread and the number of rounds.
     """
 
+    mean_boosters: int = 2
     mean_rows: int = 240_000
-    series_rows: int = 500
-    fewest_rows: int = 30_000
+    series_rows: int = 250
+    fewest_rows: int = 15_000
     spread_rows: int = 80_000
     rounds: int = 200
     patience: int = 15
@@ -245,7 +248,7 @@ class Training:
         dependences = [Dependence(0.1, 0.1, 0.5, 0.0)] * len(SOLD_SHARES)
         spread: Any = None
         sold_model: Any = None
-        mean_model: Any = None
+        mean_models: list[Any] = []
         level_share = 0.0
         if split is not None:
             builder = self._builder(split)
@@ -253,7 +256,7 @@ class Training:
             pairs = self._holdout_pairs(split)
             judge, judged = self._pair_block(builder, pairs)
             first, chosen = fit_mean_judged(learn, judge, settings, self.seed)
-            booster_mean = predict_mean(first, judge.features, judge.scale, judge.baseline)
+            booster_mean = predict_mean([first], judge.features, judge.scale, judge.baseline)
             level_share = best_level_share(booster_mean, judge, settings)
             mean = mixed_mean(booster_mean, judge.scale, level_share)
             features = spread_features(self.plan, judge.features, mean, judge.scale)
@@ -265,13 +268,12 @@ class Training:
         prior, prior_model = prior_levels(self.history, self.statics, panel.length, self.seed)
         if split is not None:
             builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
-            block = self.mean_block(builder, panel.length, 2)
-            mean_model = fit_mean(block, chosen, self.seed)
-        return self._forecaster(mean_model, level_share, sold_model, spread, prior_model, dependences)
+            mean_models = self.mean_models(builder, chosen)
+        return self._forecaster(mean_models, level_share, sold_model, spread, prior_model, dependences)
 
     def _forecaster(
         self,
-        mean_model: Any,
+        mean_models: list[Any],
         level_share: float,
         sold_model: Any,
         spread_model: Any,
@@ -283,7 +285,7 @@ class Training:
             seed=self.seed,
             counted=self.counted,
             dependences=dependences,
-            mean_model=mean_model,
+            mean_models=mean_models,
             level_share=level_share,
             sold_model=sold_model,
             spread_model=spread_model,
@@ -316,23 +318,31 @@ class Training:
         rows, columns = np.nonzero(self.usable[:, :end])
         return np.asarray(rows * self.panel.length + columns, dtype=np.int64)
 
-    def mean_block(self, builder: FeatureBuilder, end: int, stream: int) -> Block:
-        """Draw the rows the booster of the mean learns from.
+    def mean_models(self, builder: FeatureBuilder, settings: Settings) -> list[Any]:
+        """Fit the boosters of the mean on the whole history, each on a draw of its own."""
+        return [
+            fit_mean(self.mean_block(builder, self.panel.length, 2, number), settings, self.seed + 1000 * number)
+            for number in range(settings.mean_boosters)
+        ]
+
+    def mean_block(self, builder: FeatureBuilder, end: int, stream: int, draw: int = 0) -> Block:
+        """Draw the rows a booster of the mean learns from.
 
         Args:
             builder: features.
             end: columns before it may be targets.
             stream: of the generator.
+            draw: number of the draw from the stream.
         """
         settings = self.settings
         most = settings.mean_rows
         if not self.plan.rare:
             most = min(most, max(settings.series_rows * self.panel.series, settings.fewest_rows))
-        return self._block(builder, self._cells(end), most, stream)
+        return self._block(builder, self._cells(end), most, [stream, draw])
 
-    def _block(self, builder: FeatureBuilder, cells: Integers, most: int, stream: int) -> Block:
+    def _block(self, builder: FeatureBuilder, cells: Integers, most: int, stream: list[int]) -> Block:
         """Draw target cells evenly and a horizon for each, and build their rows."""
-        generator = np.random.default_rng([self.seed, stream])
+        generator = np.random.default_rng([self.seed, *stream])
         repeats = min(4, max(1, most // max(len(cells), 1)))
         if len(cells) > most:
             cells = cells[np.sort(generator.choice(len(cells), size=most, replace=False, shuffle=False))]
@@ -607,12 +617,13 @@ def _matrix(block: Block, reference: Any = None) -> Any:
     )
 
 
-def predict_mean(model: Any, features: Floats, scale: Doubles, baseline: Doubles) -> Doubles:
-    """Return the expected units a period [rows]."""
-    if model is None:
+def predict_mean(models: list[Any], features: Floats, scale: Doubles, baseline: Doubles) -> Doubles:
+    """Return the expected units a period [rows], the mean of the boosters; without any, the seasonal level."""
+    if not models:
         return baseline
     margin = np.log(baseline / scale).astype(np.float32)
-    return np.asarray(model.inplace_predict(features, base_margin=margin), dtype=np.float64) * scale
+    parts = [np.asarray(model.inplace_predict(features, base_margin=margin), dtype=np.float64) for model in models]
+    return np.asarray(np.mean(parts, axis=0) * scale)
 
 
 SPREAD_COLUMNS = (
@@ -727,7 +738,7 @@ class DemandForecaster:
         seed: of the training.
         counted: whether demand comes in whole units.
         dependences: how periods hang together, for each class of SOLD_SHARES.
-        mean_model: booster of the mean, or None (the seasonal level itself).
+        mean_models: boosters of the mean; none = the seasonal level itself.
         sold_model: booster of the probability of any demand, or None (it is in the quantiles).
         spread_model: booster of the quantiles of demand over its mean, given that there is any; or None.
         prior_model: booster of the log level by attributes, or that log level.
@@ -743,7 +754,7 @@ class DemandForecaster:
     seed: int
     counted: bool
     dependences: list[Dependence]
-    mean_model: Any
+    mean_models: list[Any]
     sold_model: Any
     spread_model: Any
     prior_model: Any
@@ -769,7 +780,7 @@ class DemandForecaster:
             ahead: periods ahead [pairs, horizons].
         """
         built = builder.build(rows, origins, ahead)
-        booster_mean = predict_mean(self.mean_model, built.features, built.scale, built.baseline)
+        booster_mean = predict_mean(self.mean_models, built.features, built.scale, built.baseline)
         mean = np.maximum(mixed_mean(booster_mean, built.scale, self.level_share), 1e-6)
         features = spread_features(self.plan, built.features, mean, built.scale)
         sold = predict_sold(self.sold_model, features)
@@ -851,15 +862,15 @@ class DemandForecaster:
         """Write the forecaster into a folder, as .ubj, .npz and .json files."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        models = {
-            "mean": self.mean_model,
+        models: dict[str, Any] = {
+            **{f"mean_{number}": model for number, model in enumerate(self.mean_models)},
             "sold": self.sold_model,
             "spread": self.spread_model,
             "prior": self.prior_model,
         }
-        for name, model in models.items():
-            if model is not None and not isinstance(model, float):
-                model.save_model(target / f"{name}.ubj")
+        boosters = {name: model for name, model in models.items() if model is not None and not isinstance(model, float)}
+        for name, model in boosters.items():
+            model.save_model(target / f"{name}.ubj")
         np.savez_compressed(
             target / "series.npz",
             sku=self.keys["sku"].astype(str).to_numpy(dtype=str),
@@ -873,6 +884,7 @@ class DemandForecaster:
         document = {
             "format": FORMAT,
             "seed": self.seed,
+            "boosters": list(boosters),
             "settings": dataclasses.asdict(self.settings),
             "counted": self.counted,
             "level_share": self.level_share,
@@ -903,16 +915,18 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | Combined
     if not path.is_file():
         raise ValueError(f"{source} holds no forecaster.json: pass the folder that DemandForecaster.save wrote")
     document = json.loads(path.read_text())
-    if document.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {document.get('format')!r}, this code reads {FORMAT}: train again")
+    if document.get("format") not in READABLE:
+        raise ValueError(f"{path} has format {document.get('format')!r}, this code reads {READABLE}: train again")
 
-    def booster(name: str) -> Any:
+    boosters = {}
+    for name in document.get("boosters", sorted(file.stem for file in source.glob("*.ubj"))):
         file = source / f"{name}.ubj"
         if not file.is_file():
-            return None
-        model = xgboost.Booster()
-        model.load_model(file)
-        return model
+            raise ValueError(
+                f"{source} lacks {file.name}, which {path.name} names: copy the whole folder or train again"
+            )
+        boosters[name] = xgboost.Booster()
+        boosters[name].load_model(file)
 
     plan = dict(document["plan"])
     plan["frequency"] = Frequency(**{**plan["frequency"], "windows": tuple(plan["frequency"]["windows"])})
@@ -926,10 +940,10 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | Combined
         seed=document["seed"],
         counted=document["counted"],
         dependences=[Dependence(**one) for one in document["dependences"]],
-        mean_model=booster("mean"),
-        sold_model=booster("sold"),
-        spread_model=booster("spread"),
-        prior_model=document["prior"] if document["prior"] is not None else booster("prior"),
+        mean_models=[boosters[name] for name in boosters if name.startswith("mean")],
+        sold_model=boosters.get("sold"),
+        spread_model=boosters.get("spread"),
+        prior_model=document["prior"] if document["prior"] is not None else boosters["prior"],
         keys=keys,
         statics=statics,
         has_demand=has_demand,

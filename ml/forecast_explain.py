@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ml.features import KEYS, FeaturePlan
-from ml.forecast import DemandForecaster, Scene, mixed_mean
+from ml.features import KEYS, Doubles, FeaturePlan
+from ml.forecast import DemandForecaster, Scene
 
 GROUPS = ("season", "price_and_promotion", "events", "trend", "attributes", "other")
 
@@ -36,8 +36,9 @@ def contributions(
 ) -> pd.DataFrame:
     """Split each forecast into the recent level and what each group of features adds to it.
 
-    The booster adds logarithms; they become units by the logarithmic mean of level and forecast, the one split that
-    leaves no rest (Ang 2005, Energy Policy 33, p. 869). The season starts from the seasonal level of the series.
+    A booster adds logarithms; they become units by the logarithmic mean of level and forecast, the one split that
+    leaves no rest (Ang 2005, Energy Policy 33, p. 869). The mean of the boosters has the mean of their splits. The
+    season starts from the seasonal level of the series.
 
     Args:
         forecaster: fitted.
@@ -59,33 +60,38 @@ def contributions(
     horizon = forecaster.horizon
     origins = np.full(len(rows), scene.panel.length - 1)
     built = scene.builder.build(rows, origins, np.tile(np.arange(1, horizon + 1), (len(rows), 1)))
-    names = forecaster.plan.names()
-    logs = np.zeros((len(built.scale), len(GROUPS)))
-    logs[:, GROUPS.index("season")] = np.log(built.baseline / built.scale)
-    if forecaster.mean_model is not None:
-        shares = forecaster.mean_model.predict(xgboost.DMatrix(built.features), pred_contribs=True)
-        for place, name in enumerate(names):
-            logs[:, GROUPS.index(group_of(name, forecaster.plan))] += shares[:, place]
-        logs[:, GROUPS.index("trend")] += shares[:, -1]
-    change = logs.sum(axis=1)
-    booster_mean = built.scale * np.exp(change)
-    # (mean - level) / ln(mean / level), which tends to the level as both meet.
-    middle = np.where(
-        np.abs(change) > 1e-9, (booster_mean - built.scale) / np.where(change == 0, 1.0, change), built.scale
-    )
-    # The level has a share in the mean of its own; what the booster adds to it counts for the rest.
-    middle *= 1.0 - forecaster.level_share
-    mean = mixed_mean(booster_mean, built.scale, forecaster.level_share)
+    season = np.zeros((len(built.scale), len(GROUPS)))
+    season[:, GROUPS.index("season")] = np.log(built.baseline / built.scale)
+    parts = [_units(season, built.scale)] if not forecaster.mean_models else []
+    places = [GROUPS.index(group_of(name, forecaster.plan)) for name in forecaster.plan.names()]
+    for model in forecaster.mean_models:
+        logs = season.copy()
+        shares = model.predict(xgboost.DMatrix(built.features), pred_contribs=True)
+        for column, place in enumerate([*places, GROUPS.index("trend")]):
+            logs[:, place] += shares[:, column]
+        parts.append(_units(logs, built.scale))
+    # The level has a share in the mean of its own; what the boosters add to it counts for the rest.
+    added = (1.0 - forecaster.level_share) * np.mean(parts, axis=0)
+    mean = built.scale + added.sum(axis=1)
     closed = scene.panel.closed[rows, scene.panel.length :].reshape(-1) | np.repeat(scene.ended[rows], horizon)
     frame = scene.panel.keys.iloc[np.repeat(rows, horizon)][KEYS].reset_index(drop=True)
     frame["period_start"] = np.tile(scene.panel.future_periods(horizon), len(rows))
     frame["level_units"] = built.scale
     for place, name in enumerate(GROUPS):
-        frame[f"{name}_units"] = logs[:, place] * middle
+        frame[f"{name}_units"] = added[:, place]
     # A closed day has no demand whatever the model says: the calendar takes the rest away.
     frame.loc[closed, "season_units"] -= mean[closed]
     frame["mean_units"] = np.where(closed, 0.0, mean)
     return frame
+
+
+def _units(logs: Doubles, level: Doubles) -> Doubles:
+    """Return what each group adds to the level, units a period [rows, groups], from what it adds to the logarithm."""
+    change = logs.sum(axis=1)
+    mean = level * np.exp(change)
+    # (mean - level) / ln(mean / level), which tends to the level as both meet.
+    middle = np.where(np.abs(change) > 1e-9, (mean - level) / np.where(change == 0, 1.0, change), level)
+    return np.asarray(logs * middle[:, None])
 
 
 def importance(split: pd.DataFrame) -> pd.DataFrame:

@@ -162,10 +162,10 @@ def test_a_forecaster_of_another_format_is_refused(fitted, tmp_path):
 
 def test_predicting_newer_history_does_not_refit(demand, fitted):
     newer = shop(days=170)
-    before = fitted.mean_model.save_raw()
+    before = [model.save_raw() for model in fitted.mean_models]
     forecast_frame = fitted.predict(newer)
     assert forecast_frame["period_start"].min() == newer["period_start"].max() + pd.Timedelta(days=1)
-    assert fitted.mean_model.save_raw() == before
+    assert [model.save_raw() for model in fitted.mean_models] == before
 
 
 def test_history_with_a_series_the_training_never_saw_is_forecast(demand, fitted):
@@ -449,15 +449,55 @@ def test_importing_the_forecaster_loads_no_heavy_library():
 def test_the_forecaster_is_what_the_module_returns(fitted):
     assert isinstance(fitted, DemandForecaster)
     assert fitted.horizon == HORIZON
-    assert forecast.FORMAT == 1
+    assert forecast.FORMAT == 2
 
 
 @pytest.mark.parametrize("rounds", [1, 6])
 def test_a_training_may_have_fewer_than_ten_rounds(demand, rounds):
     few = Settings(mean_rows=2000, spread_rows=1500, rounds=rounds, spread_rounds=3)
     model = train(demand, freq="D", horizon=HORIZON, settings=few)
-    assert model.mean_model.num_boosted_rounds() == rounds + forecast.BALANCE_ROUNDS
+    assert {one.num_boosted_rounds() for one in model.mean_models} == {rounds + forecast.BALANCE_ROUNDS}
     assert np.isfinite(model.predict(demand)["mean_units"]).all()
+
+
+def test_the_boosters_of_the_mean_are_drawn_anew_and_the_forecast_is_their_mean(demand, fitted):
+    assert len(fitted.mean_models) == Settings().mean_boosters == 2
+    alone = [
+        dataclasses.replace(fitted, mean_models=[model]).predict(demand)["mean_units"] for model in fitted.mean_models
+    ]
+    assert np.abs(alone[0] / alone[1] - 1.0).mean() > 0.01
+    assert np.allclose(fitted.predict(demand)["mean_units"], (alone[0] + alone[1]) / 2, rtol=1e-3, atol=1e-3)
+
+
+def test_more_boosters_depend_less_on_the_seed(demand):
+    def spread(boosters):
+        settings = dataclasses.replace(SMALL, mean_boosters=boosters)
+        means = [
+            train(demand, freq="D", horizon=HORIZON, seed=seed, settings=settings).predict(demand)["mean_units"]
+            for seed in range(4)
+        ]
+        return np.std(means, axis=0).mean()
+
+    assert spread(4) < 0.8 * spread(1)
+
+
+def test_a_forecaster_of_the_format_with_one_booster_of_the_mean_is_read(demand, fitted, tmp_path):
+    fitted.save(tmp_path)
+    (tmp_path / "mean_1.ubj").unlink()
+    (tmp_path / "mean_0.ubj").rename(tmp_path / "mean.ubj")
+    document = json.loads((tmp_path / "forecaster.json").read_text())
+    del document["settings"]["mean_boosters"], document["boosters"]
+    (tmp_path / "forecaster.json").write_text(json.dumps({**document, "format": 1}))
+    alone = dataclasses.replace(fitted, mean_models=fitted.mean_models[:1])
+    pd.testing.assert_frame_equal(load(tmp_path).predict(demand), alone.predict(demand))
+
+
+@pytest.mark.parametrize("name", ["mean_1", "spread"])
+def test_a_lost_booster_is_told(fitted, tmp_path, name):
+    fitted.save(tmp_path)
+    (tmp_path / f"{name}.ubj").unlink()
+    with pytest.raises(ValueError, match=f"lacks {name}.ubj, which forecaster.json names"):
+        load(tmp_path)
 
 
 def test_the_settings_are_kept_with_the_model(fitted, tmp_path):
