@@ -330,14 +330,20 @@ def sample() -> None:
     daily, items, truth = frames
     lines = []
     weekly = by_week(daily)
-    peers = {"ours": train, "seasonal_naive": train_seasonal_naive, "recent": train_recent}
+    peers = {
+        "ours": train,
+        "seasonal_naive": train_seasonal_naive,
+        "recent": train_recent,
+        "croston_sba": train_croston_sba,
+        "tsb": train_tsb,
+    }
     for name, frame, target, freq, horizon, step, spans in (
         ("daily", daily, truth, "D", 42, 7, (7, 14, 28)),
         ("weekly", weekly, by_week(truth), "W-MON", 6, 1, (2, 4)),
     ):
         chosen = stratified_series(frame, freq=freq, most=2500)
         evaluation = evaluate(
-            {**peers, **({"croston_sba": train_croston_sba, "tsb": train_tsb} if name == "weekly" else {})},
+            peers,
             frame,
             freq=freq,
             horizon=horizon,
