@@ -948,7 +948,7 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | Combined
         statics=statics,
         has_demand=has_demand,
         sizes=SaleSizes.load(source / "sizes.npz") if (source / "sizes.npz").is_file() else None,
-        settings=Settings(**document.get("settings", {})),
+        settings=Settings(**{"mean_boosters": 1, **document.get("settings", {})}),
         level_share=document.get("level_share", 0.0),
     )
 

@@ -63,10 +63,11 @@ def contributions(
     season = np.zeros((len(built.scale), len(GROUPS)))
     season[:, GROUPS.index("season")] = np.log(built.baseline / built.scale)
     parts = [_units(season, built.scale)] if not forecaster.mean_models else []
+    matrix = xgboost.DMatrix(built.features)
     places = [GROUPS.index(group_of(name, forecaster.plan)) for name in forecaster.plan.names()]
     for model in forecaster.mean_models:
         logs = season.copy()
-        shares = model.predict(xgboost.DMatrix(built.features), pred_contribs=True)
+        shares = model.predict(matrix, pred_contribs=True)
         for column, place in enumerate([*places, GROUPS.index("trend")]):
             logs[:, place] += shares[:, column]
         parts.append(_units(logs, built.scale))

@@ -158,7 +158,7 @@ class _NeuralTraining(Training):
             epochs=epochs,
             verbose=0,
         )
-        base = self._forecaster(None, 0.0, None, None, 0.0, [Dependence(0.1, 0.1, 0.5, 0.0)] * len(SOLD_SHARES))
+        base = self._forecaster([], 0.0, None, None, 0.0, [Dependence(0.1, 0.1, 0.5, 0.0)] * len(SOLD_SHARES))
         return NeuralForecaster(
             **{field.name: getattr(base, field.name) for field in dataclasses.fields(base)},
             network=network,

@@ -58,9 +58,9 @@ def planned(demand, flag):
     return demand[KEYS].drop_duplicates().merge(days, how="cross")
 
 
-@pytest.mark.parametrize("level_share", [0.0, 0.4])
-def test_contributions_add_up_to_the_forecast(demand, model, level_share):
-    model = dataclasses.replace(model, level_share=level_share)
+@pytest.mark.parametrize(("boosters", "level_share"), [(2, 0.0), (2, 0.4), (1, 0.4), (0, 0.0)])
+def test_contributions_add_up_to_the_forecast(demand, model, boosters, level_share):
+    model = dataclasses.replace(model, mean_models=model.mean_models[:boosters], level_share=level_share)
     future = planned(demand, 1.0)
     split = contributions(model, demand, future)
     total = split["level_units"] + split[[f"{name}_units" for name in GROUPS]].sum(axis=1)
