@@ -6,7 +6,8 @@ import duckdb
 from dagster import AssetCheckResult, AssetCheckSeverity, asset_check
 
 from orchestration.exports import export_path
-from orchestration.resources import HomeResource
+from orchestration.outbox import misnamed_proposals
+from orchestration.resources import HomeResource, StoreResource
 
 
 @asset_check(
@@ -22,6 +23,19 @@ def fresh(home: HomeResource) -> AssetCheckResult:
     )
     return AssetCheckResult(
         passed=not silent, severity=AssetCheckSeverity.WARN, metadata={"failures": "; ".join(silent) or "none"}
+    )
+
+
+@asset_check(
+    asset=["predictions", "open_proposals"],
+    name="order_lines_name_their_proposals",
+    description="Every purchase order line that names a proposal names one of its own item.",
+)
+def order_lines_name_their_proposals(home: HomeResource, store: StoreResource) -> AssetCheckResult:
+    """Hold the proposals that order lines name against the outbox."""
+    told = misnamed_proposals(home.settings(), store.open())
+    return AssetCheckResult(
+        passed=not told, severity=AssetCheckSeverity.WARN, metadata={"failures": "; ".join(told) or "none"}
     )
 
 

@@ -33,7 +33,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             publish.generation,
             monitoring.demand_forecasts,
         ],
-        asset_checks=[checks.fresh],
+        asset_checks=[checks.fresh, checks.order_lines_name_their_proposals],
         jobs=[automation.daily_restock, automation.refresh_stock, automation.train_models],
         schedules=[automation.daily, automation.weekly],
         sensors=[automation.arrivals, automation.run_failures, automation.stream_lag],

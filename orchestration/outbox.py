@@ -4,8 +4,9 @@ Belongs here: what a run reads for the outbox. Does not: states and transactions
 """
 
 import json
-from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -17,7 +18,7 @@ from orchestration.warehouse import Build
 if TYPE_CHECKING:
     import pandas as pd
 
-    from serving.store import Store
+    from serving.store import Proposal, Store
 
 _SEEN = "outbox.json"
 
@@ -25,9 +26,9 @@ _SEEN = "outbox.json"
 def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.DataFrame":
     """Return the proposals that count as on order in this run, and note how far the outbox was seen.
 
-    A proposal counts from its approval until its purchase order line is seen, and then the line alone counts. One
-    that was approved and not exported in time counts no longer: publication ends it. Proposals of later days did not
-    exist on the business day.
+    A proposal counts from its approval until this run knows its purchase order line, and then the line alone counts.
+    One that was approved and not exported in time counts no longer: publication ends it. Proposals of later days did
+    not exist on the business day.
 
     Returns:
         proposal_id, sku, location_id, supplier_id, state, open_units, unit_cost, periods_ahead (≥ 1), order_by_date,
@@ -35,12 +36,21 @@ def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Data
     """
     import pandas as pd
 
-    found, lines, as_of = store.open_orders(), order_lines(settings, build), build.as_of_date
+    found, as_of = store.open_orders(), build.as_of_date
     (settings.predictions / _SEEN).write_text(json.dumps({"version": found.version}))
+    lines = _lines_naming_proposals(settings)
+    named = store.proposals_named({line.proposal_id for line in lines})
+    stood_for = _stood_for(lines, named)
+    # On a day looked back at, a line that came later is not there yet, although the outbox has seen it.
+    before_their_line = [
+        named[line.proposal_id]
+        for line in lines
+        if line.is_later and line.proposal_id in named and named[line.proposal_id].state == "acknowledged"
+    ]
     rows = []
-    for proposal in found.proposals:
+    for proposal in {proposal.proposal_id: proposal for proposal in [*found.proposals, *before_their_line]}.values():
         is_too_late = proposal.state == "approved" and (proposal.expires_date or as_of) < as_of
-        if proposal.proposal_id in lines or proposal.as_of_date > as_of or is_too_late:
+        if proposal.proposal_id in stood_for or proposal.as_of_date > as_of or is_too_late:
             continue
         expected = date.fromisoformat(proposal.detail.get("expected_arrival_date", as_of.isoformat()))
         cost = None if proposal.unit_cost is None else float(proposal.unit_cost)
@@ -57,33 +67,78 @@ def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Data
     return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 
-def order_lines(settings: Settings, build: Build) -> dict[str, str]:
-    """Return purchase order and line, as `PO-17:1`, of each proposal whose order was placed by the business day.
+def order_lines(settings: Settings, store: "Store") -> dict[str, str]:
+    """Return purchase order and line, as `PO-17:1`, of each proposal whose order this run knows.
 
-    Received and cancelled lines count too: what they brought, or did not, is in the stock.
+    Received and cancelled lines count too: what they brought, or did not, is in the stock. A line of another item
+    stands for no proposal.
     """
-    files = f"{settings.raw}/purchase_order_lines/*/accepted.parquet"
-    until = datetime.fromisoformat(build.ingested_until).astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    with duckdb.connect() as connection:
-        found = connection.execute(
-            f"""
-            with latest as (
-                select * from read_parquet('{files}', union_by_name = true, hive_partitioning = false)
-                where batch_id <= ?
-                qualify row_number() over (
-                    partition by purchase_order_id, line order by batch_id desc, source_row desc
-                ) = 1
-            )
+    lines = _lines_naming_proposals(settings)
+    return _stood_for(lines, store.proposals_named({line.proposal_id for line in lines}))
 
-            select latest.proposal_id, min(latest.purchase_order_id || ':' || latest.line)
-            from latest
-            inner join read_parquet('{export_path(settings, "marts.dim_locations")}') as locations using (location_id)
-            where latest.proposal_id is not null and timezone(locations.time_zone, latest.ordered_at)::date <= ?
-            group by latest.proposal_id
-            """,
-            [until, build.as_of_date],
-        ).fetchall()
-    return dict(found)
+
+def misnamed_proposals(settings: Settings, store: "Store") -> list[str]:
+    """Return a sentence for each purchase order line whose proposal does not exist or is of another item."""
+    lines = _lines_naming_proposals(settings)
+    named = store.proposals_named({line.proposal_id for line in lines})
+    told = []
+    for line in lines:
+        meant = named.get(line.proposal_id)
+        if meant is None and line.is_open:
+            told.append(
+                f"purchase order line {line.document} names proposal {line.proposal_id!r}, which there is not: it "
+                "counts as on order, and so does the proposal it was placed for; send the line with the right "
+                "proposal_id, or with none if nothing proposed it"
+            )
+        elif meant is not None and not line.is_of(meant) and (line.is_open or not meant.has_order_line):
+            told.append(
+                f"purchase order line {line.document} orders {line.sku} for {line.location_id} and names proposal "
+                f"{line.proposal_id}, which is {meant.sku} for {meant.location_id}: each counts for its own item; send "
+                "the line with the right proposal_id, or with none if nothing proposed it"
+            )
+    return told
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A purchase order line that names a proposal."""
+
+    document: str
+    proposal_id: str
+    sku: str
+    location_id: str
+    progress: str
+
+    @property
+    def is_later(self) -> bool:
+        return self.progress == "later"
+
+    @property
+    def is_open(self) -> bool:
+        return self.progress == "open"
+
+    def is_of(self, proposal: "Proposal") -> bool:
+        return (self.sku, self.location_id) == (proposal.sku, proposal.location_id)
+
+
+def _lines_naming_proposals(settings: Settings) -> list[_Line]:
+    found = _lines(
+        f"""
+        select purchase_order_id || ':' || line as document, proposal_id, sku, location_id, progress
+        from read_parquet('{export_path(settings, "marts.fct_purchase_order_lines")}')
+        where proposal_id is not null
+        order by purchase_order_id, line
+        """
+    )
+    return [_Line(**line) for line in found]
+
+
+def _stood_for(lines: Iterable[_Line], named: "Mapping[str, Proposal]") -> dict[str, str]:
+    known: dict[str, str] = {}
+    for line in lines:
+        if not line.is_later and line.proposal_id in named and line.is_of(named[line.proposal_id]):
+            known.setdefault(line.proposal_id, line.document)
+    return known
 
 
 def announced_proposals(settings: Settings, build: Build, store: "Store") -> "pd.DataFrame":
@@ -134,7 +189,7 @@ def outbox_of(settings: Settings, build: Build, store: "Store") -> Any:
     ]
     is_past = store.announce_proposals(build.as_of_date, []) is None
     seen = json.loads((settings.predictions / _SEEN).read_text())["version"]
-    return Outbox(build.as_of_date, None if is_past else proposed, seen, order_lines(settings, build))
+    return Outbox(build.as_of_date, None if is_past else proposed, seen, order_lines(settings, store))
 
 
 def _lines(query: str) -> list[Mapping[str, Any]]:

@@ -24,6 +24,7 @@ MARTS = (
     *("dim_item_locations", "dim_locations", "dim_products", "dim_suppliers", "fct_daily_demand", "fct_daily_stock"),
     *("fct_open_orders", "fct_planned_days", "fct_quarantined_rows", "fct_replenishment_terms", "fct_stock_movements"),
     *("fct_stock_position", "fct_supplier_lead_times", "dim_transfer_lanes", "fct_stock_lots"),
+    "fct_purchase_order_lines",
 )
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
@@ -54,7 +55,7 @@ EDGES = {
         "marts/fct_stock_movements",
     },
     "predictions/restock_policies": {"marts/dim_item_locations", "marts/fct_replenishment_terms"},
-    "predictions/open_proposals": {"marts/dim_locations", "marts/fct_open_orders"},
+    "predictions/open_proposals": {"marts/fct_purchase_order_lines"},
     "predictions/order_proposals": {"predictions/restock_lines", "marts/fct_replenishment_terms"},
     "predictions/restock_rule_costs": {"models/demand_forecast"},
     "predictions/service_promises": {"models/demand_forecast"},

@@ -7,22 +7,20 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.outbox import announced_proposals, open_proposals, order_lines, outbox_of
+from orchestration.outbox import announced_proposals, misnamed_proposals, open_proposals, order_lines, outbox_of
 from orchestration.settings import Settings
 from orchestration.warehouse import Build
 from serving.store import Store
 
 AS_OF = date(2011, 12, 8)
 BUILD = Build("run", AS_OF.isoformat(), "2011-12-09T06:00:00+00:00", 1, "code")
-ORDERED = "timestamptz '2011-12-08 12:00:00+00'"
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     settings = Settings(tmp_path, tmp_path / "landing", "", "", "")
     settings.predictions.mkdir(parents=True)
-    write(settings.exports / "marts" / "dim_locations.parquet", "select 'N' as location_id, 'Asia/Tokyo' as time_zone")
-    lines(settings, "20111209T050000.000000Z", "PO-1", None)
+    lines(settings, ("PO-1", None))
     return settings
 
 
@@ -31,13 +29,15 @@ def write(path: Path, query: str) -> None:
     duckdb.sql(f"copy ({query}) to '{path}' (format parquet)")
 
 
-def lines(settings: Settings, batch: str, order: str, proposal: str | None, ordered: str = ORDERED) -> None:
-    """Write an arrival of one purchase order line."""
-    named = repr(proposal) if proposal else "null::varchar"
+def lines(settings: Settings, *orders: tuple[str, str | None], sku: str = "MUG", progress: str = "open") -> None:
+    """Write purchase orders of one line each, by the proposal they name."""
+    rows = ", ".join(
+        f"('{order}', 1, '{sku}', 'N', '{progress}', {repr(proposal) if proposal else 'null::varchar'})"
+        for order, proposal in orders
+    )
     write(
-        settings.raw / "purchase_order_lines" / batch / "accepted.parquet",
-        f"select '{batch}' as batch_id, 1 as source_row, '{order}' as purchase_order_id, 1 as line, "
-        f"'N' as location_id, {ordered} as ordered_at, {named} as proposal_id",
+        settings.exports / "marts" / "fct_purchase_order_lines.parquet",
+        f"select * from (values {rows}) as t(purchase_order_id, line, sku, location_id, progress, proposal_id)",
     )
 
 
@@ -57,27 +57,57 @@ def test_an_approved_proposal_counts_as_on_order_until_its_arrival(settings: Set
     assert found[columns].to_numpy().tolist() == [[proposal_id, 48.0, 7, "approved"]]
 
 
-def test_once_its_order_line_is_seen_only_the_line_counts(settings: Settings, store: Store) -> None:
-    lines(settings, "20111209T050001.000000Z", "PO-2", approved(store))
+@pytest.mark.parametrize("progress", ["open", "received", "cancelled"])
+def test_once_its_order_line_is_known_only_the_line_counts(settings: Settings, store: Store, progress: str) -> None:
+    lines(settings, ("PO-2", approved(store)), progress=progress)
     assert open_proposals(settings, BUILD, store).empty
 
 
-def test_an_order_placed_after_the_business_day_is_not_seen_yet(settings: Settings, store: Store) -> None:
+def test_a_proposal_split_over_two_lines_is_stood_for_by_the_first(settings: Settings, store: Store) -> None:
     proposal_id = approved(store)
-    # 16:00 in London is the next day in Tokyo.
-    lines(settings, "20111209T050001.000000Z", "PO-2", proposal_id, "timestamptz '2011-12-08 16:00:00+00'")
-    assert order_lines(settings, BUILD) == {}
+    lines(settings, ("PO-2", proposal_id), ("PO-3", proposal_id))
+    assert order_lines(settings, store) == {proposal_id: "PO-2:1"}
+    assert open_proposals(settings, BUILD, store).empty
+
+
+@pytest.mark.parametrize("was_seen", [False, True])
+def test_on_a_day_that_ends_before_the_order_line_the_proposal_counts(
+    settings: Settings, store: Store, was_seen: bool
+) -> None:
+    proposal_id = approved(store)
+    if was_seen:
+        store.order_lines_appeared({proposal_id: "PO-2:1"}, author="run")
+    lines(settings, ("PO-2", proposal_id), progress="later")
+    assert order_lines(settings, store) == {}
+    assert open_proposals(settings, BUILD, store)["proposal_id"].tolist() == [proposal_id]
+
+
+def test_a_line_of_another_item_stands_for_no_proposal_and_is_told(settings: Settings, store: Store) -> None:
+    proposal_id = approved(store)
+    lines(settings, ("PO-2", proposal_id), sku="CUP")
+    assert order_lines(settings, store) == {}
     assert len(open_proposals(settings, BUILD, store)) == 1
+    (told,) = misnamed_proposals(settings, store)
+    assert f"line PO-2:1 orders CUP for N and names proposal {proposal_id}, which is MUG for N" in told
 
 
-def test_a_line_that_arrived_after_the_run_looked_is_not_seen(settings: Settings, store: Store) -> None:
-    lines(settings, "20111209T070000.000000Z", "PO-2", approved(store))
-    assert order_lines(settings, BUILD) == {}
+def test_an_open_line_of_a_proposal_that_there_is_not_is_told(settings: Settings, store: Store) -> None:
+    lines(settings, ("PO-2", "gone"))
+    (told,) = misnamed_proposals(settings, store)
+    assert told.startswith("purchase order line PO-2:1 names proposal 'gone', which there is not")
 
 
-def test_the_latest_version_of_a_line_names_its_proposal(settings: Settings, store: Store) -> None:
-    lines(settings, "20111209T050001.000000Z", "PO-1", approved(store))
-    assert list(order_lines(settings, BUILD).values()) == ["PO-1:1"]
+def test_lines_that_name_their_own_proposals_or_none_are_no_matter(settings: Settings, store: Store) -> None:
+    lines(settings, ("PO-1", None), ("PO-2", approved(store)))
+    assert misnamed_proposals(settings, store) == []
+
+
+def test_a_line_that_comes_before_the_approval_is_known_all_the_same(settings: Settings, store: Store) -> None:
+    order = {"sku": "MUG", "location_id": "N", "supplier_id": "S", "order_units": 48}
+    (proposal_id,) = store.propose(AS_OF, [order], seen_version=0, author="run").proposed
+    lines(settings, ("PO-2", proposal_id))
+    store.order_lines_appeared(order_lines(settings, store), author="run")
+    assert store.proposal(proposal_id)[0].state == "acknowledged"
 
 
 def test_what_was_approved_and_not_exported_in_time_counts_no_longer(settings: Settings, store: Store) -> None:

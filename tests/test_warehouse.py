@@ -712,6 +712,82 @@ def test_open_orders_are_what_had_not_come_by_the_end_of_the_day(first: Query):
     ]
 
 
+def test_an_order_line_has_come_as_far_as_the_end_of_the_day_tells(first: Query):
+    rows = first(
+        "select purchase_order_id, progress from marts.fct_purchase_order_lines where not regexp_matches("
+        "purchase_order_id, '^[PQ][0-9]') order by 1"
+    )
+    assert rows == [
+        *[(name, "open") for name in ("BOOKED", "CAME LATER")],
+        ("CANCELLED", "cancelled"),
+        *[(name, "open") for name in ("LATE", "LATE2")],
+        ("NOT YET", "later"),
+        ("PARTLY", "open"),
+    ]
+
+
+ORDERS_OF_TODAY = {
+    "MADE TODAY": {},
+    "MADE FOR MONDAY": {"ordered_at": utc("2011-05-02 05:50")},
+    "CANCELLED TODAY": {"status": "cancelled"},
+    "CAME TODAY": {"received_units": 48, "received_at": utc("2011-04-30 15:00"), "status": "received"},
+    "REVISED TODAY": {"ordered_units": 36},
+}
+
+
+@pytest.fixture(scope="module")
+def supply(panel: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """A home whose orders were made, changed and received on the day that is running."""
+    home = Warehouse(tmp_path_factory.mktemp("supply"), panel.manifest)
+    made = order_line("", "a", "S1", "2011-04-30", "2011-05-06", 48)
+    before = [dict(made, purchase_order_id=name, ordered_at=utc("2011-04-20 09:00")) for name in ORDERS_OF_TODAY]
+    arrive(
+        home.raw,
+        FIRST_ARRIVAL,
+        {
+            "products": [product("a")],
+            "locations": [location("x")],
+            "suppliers": SUPPLY["suppliers"],
+            "supplier_terms": [terms("a", "S1", 5)],
+            "stock_movements": [movement("IN", "receipt", 5, "2011-04-01 08:00")],
+            "purchase_order_lines": before[2:],
+        },
+    )
+    today = [dict(made, purchase_order_id=name) | change for name, change in ORDERS_OF_TODAY.items()]
+    arrive(home.raw, SECOND_ARRIVAL, {"purchase_order_lines": today})
+    return home
+
+
+def progress_of(home: Warehouse, **state: Any) -> dict[str, list[Any]]:
+    """Return progress and units on order of each line."""
+    home.build("run", "--select", "+fct_purchase_order_lines", "+fct_open_orders", as_of="2011-04-29", **state)
+    rows = home.rows(
+        "select purchase_order_id, progress, coalesce(open_units, 0) from marts.fct_purchase_order_lines as lines"
+        " left join marts.fct_open_orders as open_orders using (purchase_order_id, line)"
+    )
+    return {name: told for name, *told in rows}
+
+
+def test_a_run_of_the_latest_day_counts_every_order_line_that_has_arrived(supply: Warehouse):
+    assert progress_of(supply, running_day=True) == {
+        "MADE TODAY": ["open", 48],
+        "MADE FOR MONDAY": ["open", 48],
+        "CANCELLED TODAY": ["cancelled", 0],
+        "CAME TODAY": ["received", 0],
+        "REVISED TODAY": ["open", 36],
+    }
+
+
+def test_a_run_counts_order_lines_as_they_had_arrived(supply: Warehouse):
+    assert progress_of(supply, running_day=True, ingested_until=FIRST_ARRIVAL.isoformat()) == {
+        name: ["open", 48] for name in list(ORDERS_OF_TODAY)[2:]
+    }
+
+
+def test_a_day_looked_back_at_ends_before_the_orders_of_the_next(supply: Warehouse):
+    assert {name: told[0] for name, told in progress_of(supply).items()} == dict.fromkeys(ORDERS_OF_TODAY, "later")
+
+
 def test_a_lead_time_is_measured_from_five_receipts_on_and_agreed_before(first: Query):
     rows = first(
         "select sku, supplier_id, lead_time_days_mean, lead_time_days_sd, lead_time_days, lead_time_source,"

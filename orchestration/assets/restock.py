@@ -62,7 +62,7 @@ def restock_policies(
 @asset(
     key=["predictions", "open_proposals"],
     group_name="restock",
-    deps=[AssetKey(["marts", "dim_locations"]), AssetKey(["marts", "fct_open_orders"])],
+    deps=[AssetKey(["marts", "fct_purchase_order_lines"])],
     kinds={"parquet"},
     description=(
         "Proposals that people committed to and whose purchase order line has not been seen yet: they count as on"

@@ -33,6 +33,8 @@ from serving.store.schema import ledger_head, proposal_steps, proposals
 STATES = ("proposed", "approved", "exported", "acknowledged", "rejected", "superseded", "expired")
 COMMITTED = ("approved", "exported", "acknowledged")
 
+_MOST_IDS = 500
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -361,6 +363,15 @@ def rows(connection: Connection, *, state: str | None, after: str, limit: int) -
     if state is not None:
         query = query.where(proposals.c.state == state)
     return [_proposal(row) for row in connection.execute(query.order_by(proposals.c.proposal_id).limit(limit))]
+
+
+def named(connection: Connection, ids: Iterable[str]) -> dict[str, Proposal]:
+    """Return the proposals that exist among ids, by id."""
+    wanted, found = sorted(set(ids)), {}
+    for start in range(0, len(wanted), _MOST_IDS):
+        query = select(proposals).where(proposals.c.proposal_id.in_(wanted[start : start + _MOST_IDS]))
+        found.update({row.proposal_id: _proposal(row) for row in connection.execute(query)})
+    return found
 
 
 def steps(connection: Connection, proposal_id: str) -> list[dict[str, Any]]:

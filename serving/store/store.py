@@ -558,6 +558,11 @@ class Store:
         with self._database.read() as connection:
             return proposals.proposal(connection, proposal_id), proposals.steps(connection, proposal_id)
 
+    def proposals_named(self, ids: Iterable[str]) -> dict[str, Proposal]:
+        """Return the proposals that exist among ids, by id."""
+        with self._database.read() as connection:
+            return proposals.named(connection, ids)
+
     def proposals(self, *, state: str | None = None, after: str = "", limit: int = 1_000) -> list[Proposal]:
         """Return proposals ordered by id; `after` is the last id seen, for paging."""
         with self._database.read() as connection:

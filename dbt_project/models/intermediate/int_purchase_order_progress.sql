@@ -21,18 +21,19 @@ receipts as (
     group by reference
 ),
 
--- The order line tells how it stands today; as_of may be earlier, and then only what had come by that day counts.
+-- The one rule of time for supply. A run of the latest day counts every order line that has arrived, whenever it was placed. A
+-- day that is looked back at counts what was ordered and what had come by its end; the line tells how it stands today.
 dated as (
     select
         purchase_order_lines.*,
         clocks.as_of_date,
         {{ local_day('purchase_order_lines.ordered_at', 'clocks.time_zone') }} as ordered_date,
         {{ local_day('purchase_order_lines.received_at', 'clocks.time_zone') }} as received_date,
+        {{ 'true' if var('running_day', false) else 'purchase_order_lines.ordered_at < clocks.known_until' }} as is_ordered,
         coalesce(purchase_order_lines.received_at < clocks.known_until, purchase_order_lines.received_at is null) as is_current
     from purchase_order_lines
     inner join products on purchase_order_lines.sku = products.sku
     inner join clocks on purchase_order_lines.location_id = clocks.location_id
-    where purchase_order_lines.ordered_at < clocks.known_until
 ),
 
 -- Receipts booked against the line count where the line itself does not tell of them yet: else the same units would be on
@@ -52,6 +53,7 @@ progress as (
         greatest(
             case when dated.is_current then dated.received_units else 0 end, coalesce(receipts.receipt_units, 0)
         ) as received_units,
+        dated.is_ordered,
         dated.status = 'cancelled' as is_cancelled,
         dated.is_current and dated.status = 'received' as is_closed,
         dated.proposal_id

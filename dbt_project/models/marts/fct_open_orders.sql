@@ -12,7 +12,7 @@ open_lines as (
         {{ days_between('as_of_date', 'expected_date') }} as days_until_expected,
         {{ days_between('ordered_date', 'as_of_date') }} as days_waited
     from progress
-    where not is_cancelled and not is_closed and ordered_units > received_units
+    where is_ordered and not is_cancelled and not is_closed and ordered_units > received_units
 ),
 
 late_lines as (

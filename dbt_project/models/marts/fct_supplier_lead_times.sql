@@ -14,7 +14,8 @@ received_lines as (
         cast({{ days_between('ordered_date', 'received_date') }} as integer) as lead_time_days
     from progress
     where
-        not is_cancelled
+        is_ordered
+        and not is_cancelled
         and received_date >= ordered_date
         and (is_closed or received_units >= ordered_units)
 )
