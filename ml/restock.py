@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from ml.restock_allocate import allocate
-from ml.restock_lead_times import draw_lead_times
+from ml.restock_lead_times import draw_arrivals, draw_lead_times
 from ml.restock_levels import (
     SMALLEST_UNITS,
     Doubles,
@@ -31,6 +31,7 @@ from ml.restock_levels import (
     Integers,
     Pipeline,
     Places,
+    Receipts,
     Simulation,
     SortedDraws,
     expected_cycle_cost,
@@ -54,11 +55,12 @@ DEMAND_MODELS = ("simulated", "normal", "poisson", "negative_binomial")
 LINE_COLUMNS = [
     "sku", "location_id", "supplier_id", "target_type", "target_value", "protection_periods", "expected_demand_units",
     "safety_stock_units", "expiring_units", "order_up_to_units", "on_hand_units", "on_order_units",
-    "on_order_not_counted_units", "reserved_units", "backordered_units", "inventory_position_units", "shortfall_units",
-    "moq_added_units", "multiple_added_units", "supplier_minimum_added_units", "reduced_units", "order_units",
-    "order_packs", "arrival_period", "stockout_period_50", "stockout_period_10", "stockout_probability_without_order",
-    "stockout_probability_with_order", "lost_units_without_order", "lost_units_with_order", "days_of_cover_before",
-    "days_of_cover_after", "status", "exception",
+    "on_order_not_counted_units", "on_order_doubtful_units", "reserved_units", "backordered_units",
+    "inventory_position_units", "shortfall_units", "moq_added_units", "multiple_added_units",
+    "supplier_minimum_added_units", "reduced_units", "order_units", "order_packs", "arrival_period",
+    "stockout_period_50", "stockout_period_10", "stockout_probability_without_order", "stockout_probability_with_order",
+    "lost_units_without_order", "lost_units_with_order", "days_of_cover_before", "days_of_cover_after", "status",
+    "exception",
 ]  # fmt: skip
 TERM_NAMES = (
     "expected_demand", "large_orders", "uncertainty", "expiring_lots", "on_hand", "on_order", "reserved",
@@ -72,8 +74,11 @@ _VALUES_AT_ONCE = 262_144
 # Items of so many draws are decided at once, which bounds the memory.
 _DRAWS_AT_ONCE = 4_194_304
 _LARGEST_UNITS = 1e12
+_LONGEST_PERIODS = 10_000
 _UNLIMITED = 10**15  # the largest units, in thousandths
 _BENEFIT_PACKS = 8
+# An order that would raise the inventory position by less is within what the level itself is uncertain by.
+_LEAST_RAISE = 0.01
 
 
 @dataclass
@@ -112,7 +117,9 @@ def recommend(
     - cost: the level with the least expected holding and shortage cost; a unit is held until it is sold.
 
     Where unmet demand is lost, what will be lost before the order can arrive need not be bought: that is the term
-    lost_before_arrival.
+    lost_before_arrival. What is on order arrives on the same lead-time draws as the new order, and never after it where
+    it was due before: once an order is on its way, the same decision orders nothing more. A quantity that would raise
+    the inventory position by less than 1 % is not worth an order.
 
     Args:
         keys: sku, location_id; row i belongs to paths[i].
@@ -120,7 +127,11 @@ def recommend(
         position: sku, location_id, on_hand_units, reserved_units, backordered_units and, where period 1 is running
             already, sold_since_units: what it has sold so far, gone from on_hand and no longer to come; a missing row
             is an empty shelf.
-        open_orders: sku, location_id, periods_ahead (≥ 1), units.
+        open_orders: sku, location_id, periods_ahead (≥ 1, the period from whose start it can be sold as it is expected
+            now), units and optionally overdue_periods (how many periods ago it should have come; 0 = not overdue),
+            arrives_as_planned (true = it keeps to its date, as a transfer does; else it comes as early or late as the
+            lead time drawn for a new order) and is_doubtful (true = later than its supplier ever was: it is shown and
+            not counted).
         terms: sku, location_id, supplier_id, lead_time_periods (planning, whole, ≥ 1), review_periods (≥ 1) and
             optionally lead_time_mean_periods, lead_time_sd_periods, lead_time_samples (a list per row),
             next_order_in_periods (0 = now), moq_units, order_multiple_units, order_up_to_max_units (may be passed by
@@ -210,6 +221,13 @@ def _column(frame: pd.DataFrame, name: str, default: float) -> Doubles:
         return np.full(len(frame), default)
     values = pd.to_numeric(frame[name]).to_numpy(dtype=np.float64, na_value=np.nan)
     return np.where(np.isnan(values), default, values)
+
+
+def _flags(frame: pd.DataFrame, name: str) -> Flags:
+    if name not in frame.columns:
+        return np.zeros(len(frame), dtype=bool)
+    values = frame[name]
+    return values.where(values.notna(), False).to_numpy(dtype=bool)
 
 
 def _texts(frame: pd.DataFrame, name: str, default: str) -> Texts:
@@ -377,16 +395,36 @@ def _check_policy(exception: Texts, policy: pd.DataFrame) -> None:
     )
 
 
+class _OpenOrders(NamedTuple):
+    """Open orders that are counted, sorted by their item."""
+
+    item: Places
+    units: Thousandths
+    due: Integers
+    expected: Integers
+    as_planned: Flags
+
+    def only(self, chosen: slice | Flags) -> _OpenOrders:
+        return _OpenOrders(
+            self.item[chosen], self.units[chosen], self.due[chosen], self.expected[chosen], self.as_planned[chosen]
+        )
+
+    def of(self, rows: slice) -> _OpenOrders:
+        part = self.only(slice(*np.searchsorted(self.item, (rows.start, rows.stop))))
+        return part._replace(item=part.item - rows.start)
+
+
 @dataclass
 class _Schedule:
-    """When orders arrive: whole periods and the cumulated supply of every item."""
+    """When orders arrive, in whole periods, and what is on order of every item."""
 
     wait: Integers
     lead: Integers
     review: Integers
-    receipts: Thousandths
+    orders: _OpenOrders
     on_order: Thousandths
     not_counted: Thousandths
+    doubtful: Thousandths
 
     @property
     def protection(self) -> Integers:
@@ -417,19 +455,30 @@ def _schedule(inputs: _Inputs, open_orders: pd.DataFrame, horizon: int) -> _Sche
     )
     wait, lead, review = (np.where(short, fallback, values) for values, fallback in ((wait, 0), (lead, 1), (review, 1)))
     rows = inputs.keys.assign(row=np.arange(len(inputs.keys)))
-    due = open_orders[[*KEYS, "periods_ahead", "units"]].merge(rows, on=KEYS, how="inner")
-    row = due["row"].to_numpy(dtype=np.int64)
-    ahead = np.maximum(pd.to_numeric(due["periods_ahead"]).to_numpy(dtype=np.float64), 1)
-    units = _thousandths(due["units"])
-    receipts = np.zeros((len(rows), horizon), np.int64)
-    seen = ahead <= horizon
-    np.add.at(receipts, (row[seen], ahead[seen].astype(np.int64) - 1), units[seen])
-    counted = ahead <= (wait + lead + review)[row]
-    on_order = np.zeros(len(rows), np.int64)
-    not_counted = np.zeros(len(rows), np.int64)
-    np.add.at(on_order, row[counted], units[counted])
-    np.add.at(not_counted, row[~counted], units[~counted])
-    return _Schedule(wait, lead, review, receipts, on_order, not_counted)
+    coming = open_orders.merge(rows, on=KEYS, how="inner").sort_values("row", kind="stable", ignore_index=True)
+    item, units = coming["row"].to_numpy(dtype=np.int64), _thousandths(coming["units"])
+    expected = np.clip(_column(coming, "periods_ahead", 1.0), 1, _LONGEST_PERIODS).astype(np.int32)
+    overdue = np.clip(_column(coming, "overdue_periods", 0.0), 0, _LONGEST_PERIODS).astype(np.int32)
+    trusted = ~_flags(coming, "is_doubtful")
+    inside = trusted & (expected <= (wait + lead + review)[item])
+
+    def total(counted: Flags) -> Thousandths:
+        sums = np.zeros(len(rows), np.int64)
+        np.add.at(sums, item[counted], units[counted])
+        return sums
+
+    orders = _OpenOrders(
+        item, units, np.where(overdue > 0, 1 - overdue, expected), expected, _flags(coming, "arrives_as_planned")
+    )
+    return _Schedule(
+        wait,
+        lead,
+        review,
+        orders.only(trusted),
+        total(inside),
+        total(trusted & ~inside),
+        total(~trusted),
+    )
 
 
 def _lots_by_key(keys: pd.DataFrame, lots: pd.DataFrame | None) -> pd.DataFrame:
@@ -567,7 +616,7 @@ def _recommend_part(
         expired_by[with_lots] = _expired_by(own_lots.assign(item=lot_item), until_expiry.stocked)
     expiring = np.take_along_axis(expired_by, (protection - 1)[:, None], axis=1)[:, 0]
     owed = inputs.reserved[rows] + inputs.backordered[rows]
-    supply = (inputs.on_hand[rows] - owed)[:, None] + np.cumsum(schedule.receipts[rows], axis=1) - expired_by
+    supply = (inputs.on_hand[rows] - owed)[:, None] - expired_by
     leads = draw_lead_times(
         keys,
         lead.astype(np.float64),
@@ -577,10 +626,13 @@ def _recommend_part(
         samples=_lead_time_samples(terms),
         seed=seed,
     )
+    coming = schedule.orders.of(rows)
+    new, arrivals = draw_arrivals(leads, lead, wait, coming.item, coming.due, coming.expected, coming.as_planned)
     unmet_lost = _texts(policy, "unmet_demand", "lost_sales") == "lost_sales"
     wanted_target = _texts(policy, "target_type", "do_not_stock")
+    receipts = Receipts(coming.item, _units(coming.units).astype(np.float32), arrivals)
     simulation = Simulation(
-        _units(supply).astype(np.float32), leads + wait[:, None], review, unmet_lost, cycle_slots=slots
+        _units(supply).astype(np.float32), receipts, new - 1, review, unmet_lost, paths.shape[1], cycle_slots=slots
     )
     demand, pipeline = _simulate(paths[rows], largest, sold, simulation), simulation.found
     _note(exception, demand.broken, "the demand paths hold NaN or infinite values: forecast this item again")
@@ -609,7 +661,8 @@ def _recommend_part(
     level, wanted = _levels(part, policy)
     inside = np.arange(paths.shape[2]) < protection[:, None]
     expected, stocked = (_thousandths((units * inside).sum(axis=1)) for units in (demand.mean, demand.stocked))
-    steps = _steps(part, terms, policy, level, wanted, wait + lead, schedule.not_counted[rows])
+    elsewhere = schedule.not_counted[rows] + schedule.doubtful[rows]
+    steps = _steps(part, terms, policy, level, wanted, wait + lead, elsewhere)
     order = np.where(usable, steps["order"], 0)
     shortfall = np.maximum(level - part.position, 0)
     added = steps["moq"] + steps["packs"] + steps["supplier_minimum"]
@@ -641,6 +694,7 @@ def _recommend_part(
             "on_hand_units": _units(inputs.on_hand[rows]),
             "on_order_units": _units(schedule.on_order[rows]),
             "on_order_not_counted_units": _units(schedule.not_counted[rows]),
+            "on_order_doubtful_units": _units(schedule.doubtful[rows]),
             "reserved_units": _units(inputs.reserved[rows]),
             "backordered_units": _units(inputs.backordered[rows]),
             "inventory_position_units": _units(part.position),
@@ -811,12 +865,16 @@ def _steps(
     within = _thousandths(_column(terms, "order_up_to_max_units", np.inf))
     change("order_up_to_max", np.minimum(quantity, np.maximum(within - position, 0)))
     change("shelf_life", np.minimum(quantity, _sellable_in_shelf_life(part, terms, arrival)))
-    change("dampened", np.where(quantity < _thousandths(_column(policy, "dampener_units", 0.0)), 0, quantity))
+    least_raise = np.where(stocked & ~fixed_quantity, _LEAST_RAISE * np.maximum(position + quantity, 0), 0)
+    dampener = np.maximum(_thousandths(_column(policy, "dampener_units", 0.0)), least_raise)
+    change("dampened", np.where(quantity < dampener, 0, quantity))
 
     least = np.where(fixed_quantity & stocked, np.maximum(moq, lot), moq)
-    opened = (quantity > 0) | (fixed_quantity & stocked & triggered & (position == level))
+    opened = (quantity > 0) | (fixed_quantity & stocked & triggered & (position == level) & (wanted > 0))
     change("moq", np.where(opened, np.maximum(quantity, least), 0))
     by_lot = np.where(fixed_quantity & stocked & (lot > 0), -(-quantity // np.maximum(lot, 1)) * lot, quantity)
+    # At the reorder point itself another lot would be ordered at once.
+    by_lot = np.where(fixed_quantity & stocked & (by_lot > 0) & (position + by_lot == level), by_lot + lot, by_lot)
     change("packs", -(-by_lot // multiple) * multiple)
 
     room = np.where(within < _UNLIMITED, within - position + multiple - 1, _UNLIMITED)

@@ -1,4 +1,4 @@
-"""Lead times as distributions: draws for a simulation, and measured ones shrunk towards their supplier.
+"""Lead times as distributions: draws for new and open orders, and measured ones shrunk towards their supplier.
 
 Here belongs how long an order takes. What to order because of it is in `ml.restock`.
 """
@@ -9,6 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
+
+Integers = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -87,6 +91,72 @@ def draw_lead_times(
     ranks = keyed_ranks(keys.iloc[rows], n, seed)
     draws[rows] = np.take_along_axis(draws[rows], ranks, axis=1)
     return draws
+
+
+def draw_arrivals(
+    leads: Integers,
+    planned: Integers,
+    wait: Integers,
+    item: Places,
+    due: Integers,
+    expected: Integers,
+    as_planned: Flags,
+) -> tuple[Integers, Integers]:
+    """Return when open orders and an order of the next order day arrive, on the same draws.
+
+    An open order comes as many periods late, or early, as an order placed now would on that draw: what is drawn for one
+    is drawn for the other. One that has not come yet comes as late as its supplier brings orders that are that late:
+    the distribution is conditional on the wait so far. Orders do not overtake one another: one that was due no later
+    arrives no later.
+
+    Args:
+        leads: drawn lead times of a new order, periods [items, n].
+        planned: planned lead times, periods [items].
+        wait: periods until the next order day [items].
+        item: the item of each open order [orders].
+        due: the period from whose start the order was to be sold; 0 and below = overdue [orders].
+        expected: that period as it is expected now, at least 1: it holds where no lead time drawn is long enough for
+            the wait so far, and for orders that arrive as planned [orders].
+        as_planned: whether the order keeps to its date, as a transfer does [orders].
+
+    Returns:
+        The period from whose start a new order can be sold [items, n], and the same of each open order [orders, n];
+        one column stands for all n draws where no draw differs from its plan.
+    """
+    new_due = wait + planned + 1
+    late = leads - planned[:, None]
+    if not late.any():
+        return new_due[:, None].astype(np.int32), expected[:, None].astype(np.int32)
+    n = leads.shape[1]
+    new = (new_due[:, None] + late).astype(np.int32)
+    arrivals = np.repeat(expected.astype(np.int32)[:, None], n, axis=1)
+    differs: Flags = (late != 0).any(axis=1)
+    drawn = np.flatnonzero(~as_planned & differs[item])
+    drawn = drawn[np.lexsort((due[drawn], item[drawn]))]
+    arrivals[drawn] = _not_before_now(due[drawn], late[item[drawn]], expected[drawn])
+    # Sorted by item and due period: each order waits for the one before it, and the new one for all due before it.
+    place = np.arange(drawn.size) - np.searchsorted(item[drawn], item[drawn])
+    for later in range(1, int(place.max(initial=0)) + 1):
+        rows = drawn[place == later]
+        arrivals[rows] = np.maximum(arrivals[rows], arrivals[drawn[np.flatnonzero(place == later) - 1]])
+    before = drawn[due[drawn] <= new_due[item[drawn]]]
+    np.maximum.at(new, item[before], arrivals[before])
+    return new, arrivals
+
+
+def _not_before_now(due: Integers, late: Integers, expected: Integers) -> Integers:
+    """Return arrivals of orders that have not come yet [orders, n]; `late` holds the draws of each [orders, n]."""
+    arrivals: Integers = due[:, None] + late
+    overdue = np.flatnonzero((arrivals < 1).any(axis=1))
+    if overdue.size:
+        n = late.shape[1]
+        ordered = np.sort(late[overdue], axis=1)
+        rank = np.argsort(np.argsort(late[overdue], axis=1, kind="stable"), axis=1, kind="stable")
+        past = (ordered + due[overdue, None] < 1).sum(axis=1)
+        still = past[:, None] + (rank * (n - past)[:, None]) // n
+        drawn = due[overdue, None] + np.take_along_axis(ordered, np.minimum(still, n - 1), axis=1)
+        arrivals[overdue] = np.where((past == n)[:, None], expected[overdue, None], drawn)
+    return arrivals
 
 
 def shrink_lead_times(receipts: pd.DataFrame, contract: pd.DataFrame, *, prior_receipts: float = 5.0) -> pd.DataFrame:

@@ -5,7 +5,7 @@ Arrays in, arrays out: m items, n paths. Frames, packs and limits are in `ml.res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -51,6 +51,20 @@ class Pipeline(NamedTuple):
     stockout_by: Doubles
 
 
+class Receipts(NamedTuple):
+    """Open orders of m items.
+
+    Attributes:
+        item: the item of each [orders], ascending.
+        units: what it brings [orders].
+        arrival: the period from whose start it can be sold [orders, n], or [orders, 1] where all draws agree.
+    """
+
+    item: Places
+    units: Floats
+    arrival: Integers
+
+
 class Simulation:
     """Stock and open orders of m items, ready to be run through demand paths.
 
@@ -62,30 +76,39 @@ class Simulation:
     """
 
     def __init__(
-        self, supply: Floats, lead: Integers, review: Integers, lost_sales: Flags, *, cycle_slots: int = 0
+        self,
+        supply: Floats,
+        receipts: Receipts,
+        lead: Integers,
+        review: Integers,
+        lost_sales: Flags,
+        n: int,
+        *,
+        cycle_slots: int = 0,
     ) -> None:
         """Look up what supply allows at the moments that matter.
 
         Args:
-            supply: cumulated units that can be sold up to the end of period t without the order [m, horizon].
-            lead: periods until the order arrives, ≥ 1, per path [m, n]; it can be sold from period lead + 1.
+            supply: cumulated units that can be sold up to the end of period t of what is on hand [m, horizon].
+            receipts: what open orders add to it.
+            lead: periods until the new order arrives, ≥ 1 [m, n], or [m, 1] where all draws agree; it can be sold from
+                period lead + 1.
             review: periods of the cycle [m], at least 1.
             lost_sales: whether unmet demand is lost (else it waits) [m].
+            n: paths.
             cycle_slots: periods of the cycle for which `need` and `demand_to` are kept: the longest review, or 0.
         """
-        (m, n), lost = lead.shape, lost_sales[:, None]
         self.lead = lead[:, :1] if (lead == lead[:, :1]).all() else lead
-        self.end, self.review, self.lost, self.slots = self.lead + review[:, None], review, lost, cycle_slots
-        self.sellable = np.where(lost, np.maximum(supply, 0), supply).astype(np.float32)
-        self.owed = np.where(lost, np.maximum(-supply, 0), 0).astype(np.float32)
-        self.sellable_at_lead, self.sellable_at_end = _at(self.sellable, self.lead), _at(self.sellable, self.end)
-        self.owed_at_end, self.supply_at_end = _at(self.owed, self.end), _at(supply.astype(np.float32), self.end)
-        self.enough = np.ascontiguousarray(self.sellable.T[:, :, None] + np.float32(SMALLEST_UNITS / 2))
-        self.receipt_item, place = np.nonzero(np.diff(self.sellable, axis=1) > 0)
-        self.receipt_after = place.astype(np.int32) + 1  # the last period before supply rises
+        self.end, self.review, self.lost, self.slots = self.lead + review[:, None], review, lost_sales, cycle_slots
+        self.receipts, self.differs = receipts, (receipts.arrival != receipts.arrival[:, :1]).any(axis=1)
+        (m, horizon), first = supply.shape, receipts.arrival[:, 0]
+        # What arrives at one time on all paths is part of the supply that they share.
+        shared, brought = ~self.differs & (first <= horizon), np.zeros(supply.shape[::-1])
+        np.add.at(brought, (first[shared] - 1, receipts.item[shared]), receipts.units[shared])
+        self.supply = (supply.T + np.cumsum(brought, axis=0)).astype(np.float32)[:, :, None]
         interval_demand, start_demand, end_net, worst_need = (np.empty((m, n), np.float32) for _ in range(4))
         need, demand_to = (np.full((m, cycle_slots, n), np.inf, np.float32) for _ in range(2))
-        stockout_by = np.zeros(supply.shape)
+        stockout_by = np.zeros((m, horizon))
         self.found = Pipeline(interval_demand, start_demand, end_net, worst_need, need, demand_to, stockout_by)
 
     def run(self, few: slice, demand: Floats) -> None:
@@ -99,49 +122,104 @@ class Simulation:
         """
         for t in range(1, len(demand)):
             np.add(demand[t - 1], demand[t], out=demand[t])
-        lead, end, lost, found = self.lead[few], self.end[few], self.lost[few], self.found
+        lead, end, lost, found = self.lead[few], self.end[few], self.lost[few, None], self.found
+        supply = _Supply(self, few)
+        at_lead, at_end = supply.at(lead), supply.at(end)
         found.start_demand[few], found.interval_demand[few] = _until(demand, lead), _until(demand, end)
-        before = found.start_demand[few] - self.sellable_at_lead[few]
-        worst = np.subtract(found.interval_demand[few], self.sellable_at_end[few], out=found.worst_need[few])
-        served = demand <= self.enough[:, few]
-        for item, period in self._receipts(few):
-            gap = demand[period - 1, item] - self.sellable[few][item, period - 1]
-            np.maximum(before[item], gap, out=before[item], where=period < lead[item])
-            np.maximum(worst[item], gap, out=worst[item], where=(lead[item] < period) & (period < end[item]))
-            # Who has run short before a receipt has run short for good.
-            served[period:, item] &= served[period - 1, item]
+        before = found.start_demand[few] - _sellable(at_lead, lost)
+        worst = np.subtract(found.interval_demand[few], at_end, out=found.worst_need[few])
+        sellable = _sellable(supply.by_period, lost)
+        served = demand <= sellable + np.float32(SMALLEST_UNITS / 2)
+        for item, arrival in supply.orders:
+            period = arrival - 1  # the last one before supply rises
+            if period.size == 1 and 1 <= period[0] < len(demand):
+                until, at = demand[period[0] - 1, item], supply.by_period[period[0] - 1, item]
+                served[period[0] :, item] &= served[period[0] - 1, item]
+            else:
+                own, last = slice(item, item + 1), np.maximum(period, 1)[None]
+                until, at = _until(demand[:, own], last)[0], supply.at(last, own)[0]
+                _end_service(served[:, item], period)
+            gap = until - _sellable(at, lost[item])
+            np.maximum(before[item], gap, out=before[item], where=(period >= 1) & (period < lead[item]))
+            np.maximum(worst[item], until - at, out=worst[item], where=(lead[item] < period) & (period < end[item]))
         found.stockout_by[few] = _ended_by(served)
         lost_before = np.where(lost, np.maximum(before, 0), np.float32(0))
         worst -= lost_before
-        worst += self.owed_at_end[few]
         if not lost.all():
-            found.end_net[few] = found.interval_demand[few] - self.supply_at_end[few]
+            found.end_net[few] = found.interval_demand[few] - at_end
         if self.slots:
-            self._cycle(few, demand, lost_before)
+            self._cycle(few, demand, supply, lost_before)
 
-    def _receipts(self, few: slice) -> Iterator[tuple[int, int]]:
-        """Yield the place of an item among the few and the last period before a receipt of its own, in their order."""
-        first, last = np.searchsorted(self.receipt_item, (few.start, few.stop))
-        items = (self.receipt_item[first:last] - few.start).tolist()
-        return zip(items, self.receipt_after[first:last].tolist(), strict=True)
-
-    def _cycle(self, few: slice, cumulated: Floats, lost_before: Floats) -> None:
+    def _cycle(self, few: slice, cumulated: Floats, supply: _Supply, lost_before: Floats) -> None:
         highest = np.full(lost_before.shape, -np.inf, np.float32)
+        lost = self.lost[few, None]
         for slot in range(self.slots):
             period = np.minimum(self.lead[few] + slot + 1, self.end[few])
-            until = _until(cumulated, period)
-            short = until - _at(self.sellable[few], period)
+            until, at = _until(cumulated, period), supply.at(period)
+            short = until - at
             np.maximum(highest, short, out=highest)
-            needed = np.where(self.lost[few], highest - lost_before + _at(self.owed[few], period), short)
+            needed = np.where(lost, highest - lost_before, short)
             inside = (slot < self.review[few])[:, None]
             np.copyto(self.found.need[few, slot], needed, where=inside)
             np.copyto(self.found.demand_to[few, slot], until, where=inside)
 
 
-def _at(by_period: Floats, period: Integers) -> Floats:
-    """Return what holds at periods of each item, which go on after the horizon as they end there [m, periods]."""
-    found: Floats = np.take_along_axis(by_period, np.minimum(period, by_period.shape[1]) - 1, axis=1)
-    return found
+def _end_service(served: Flags, period: Integers) -> None:
+    """End service for good on the paths [horizon, n] that run short in the period before a receipt [1 or n]."""
+    horizon, n = served.shape
+    inside = np.flatnonzero(np.broadcast_to((period >= 1) & (period < horizon), n))
+    last = np.broadcast_to(period, n)[inside]
+    short = ~served[last - 1, inside]
+    served[:, inside[short]] &= np.arange(1, horizon + 1)[:, None] <= last[None, short]
+
+
+def _sellable(supply: Floats, lost: Flags) -> Floats:
+    """Return what can be sold: where unmet demand is lost, supply below zero is owed and serves nobody else."""
+    return np.where(lost, np.maximum(supply, np.float32(0)), supply)
+
+
+class _Supply:
+    """Cumulated supply of a few items of a simulation: what is on hand and what open orders bring on each path.
+
+    Attributes:
+        by_period: units up to the end of each period of the horizon [horizon, items, 1 or n].
+        orders: place among the items and arrival [1 or n] of each open order.
+    """
+
+    def __init__(self, simulation: Simulation, few: slice) -> None:
+        """Lay out the supply of some of the simulation's items."""
+        receipts, supply = simulation.receipts, simulation.supply[:, few]
+        first, last = np.searchsorted(receipts.item, (few.start, few.stop))
+        place = (receipts.item[first:last] - few.start).tolist()
+        differs, units = simulation.differs[first:last], receipts.units[first:last]
+        arrivals = [
+            arrival if own else arrival[:1] for arrival, own in zip(receipts.arrival[first:last], differs, strict=True)
+        ]
+        self.orders = list(zip(place, arrivals, strict=True))
+        if differs.any():
+            periods = np.arange(1, len(supply) + 1)[:, None]
+            supply = np.repeat(supply, receipts.arrival.shape[1], axis=2)
+            for row in np.flatnonzero(differs):
+                supply[:, place[row]] += units[row] * (periods >= arrivals[row])
+        self.by_period: Floats = supply
+        late = (receipts.arrival[first:last] > len(supply)).any(axis=1)
+        self._beyond = [(place[row], arrivals[row], units[row]) for row in np.flatnonzero(late)]
+
+    def at(self, period: Integers, items: slice = slice(None)) -> Floats:
+        """Return supply up to periods of each item [items, 1 or n]; after the horizon only open orders change it."""
+        by_period = self.by_period[:, items]
+        horizon = len(by_period)
+        found: Floats = np.take_along_axis(by_period, (np.minimum(period, horizon) - 1)[None], axis=0)[0]
+        if self._beyond and (period > horizon).any():
+            shown = np.arange(self.by_period.shape[1])[items].tolist()
+            for item, arrival, units in self._beyond:
+                if item in shown:
+                    row = shown.index(item)
+                    more = units * ((arrival > horizon) & (arrival <= period[row]))
+                    if more.size > found.shape[1]:
+                        found = np.repeat(found, more.size, axis=1)
+                    found[row] += more
+        return found
 
 
 def _until(cumulated: Floats, period: Integers) -> Floats:

@@ -141,8 +141,8 @@ def _moved(world: World, moves: pd.DataFrame) -> World:
     position = world.position.merge(sent, on=KEYS, how="left")
     position["reserved_units"] += position.pop("sent").fillna(0.0)
     coming = ends[ends["received"] > 0].rename(columns={"arrival_period": "periods_ahead", "received": "units"})
-    columns = [*KEYS, "periods_ahead", "units"]
-    orders = pd.concat([world.open_orders[columns], coming[columns]], ignore_index=True)
+    moved = coming[[*KEYS, "periods_ahead", "units"]].assign(arrives_as_planned=True)
+    orders = pd.concat([world.open_orders, moved], ignore_index=True)
     return replace(world, position=position, open_orders=orders)
 
 

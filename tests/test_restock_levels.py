@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml.restock_levels import Simulation, SortedDraws
+from ml.restock_levels import Receipts, Simulation, SortedDraws
 
 ITEMS, PATHS, HORIZON = 12, 7, 9
 
@@ -14,11 +14,11 @@ def walk(
     path: np.ndarray, supply: np.ndarray, lead: int, review: int, *, lost: bool
 ) -> tuple[float, list[float], list[bool]]:
     """One path: the worst need, the need up to each period of the cycle, whether it has run short by each period."""
-    sellable, owed = (np.maximum(supply, 0), np.maximum(-supply, 0)) if lost else (supply, 0 * supply)
+    sellable = np.maximum(supply, 0) if lost else supply
     demand, worst, lost_before, highest = 0.0, 0.0, 0.0, -np.inf
     needs, short_by = [], []
     for period in range(1, max(HORIZON, lead + review) + 1):
-        at = min(period, HORIZON) - 1
+        at = period - 1
         demand += path[period - 1] if period <= HORIZON else path.mean()
         short = demand - sellable[at]
         worst = max(worst, short)
@@ -27,33 +27,45 @@ def walk(
         if period == lead:
             lost_before = worst if lost else 0.0
         if lead < period <= lead + review:
-            highest = max(highest, short)
-            needs.append(highest - lost_before + owed[at] if lost else short)
-    return highest - lost_before + owed[min(lead + review, HORIZON) - 1], needs, short_by
+            # What the new order brings serves those who wait first.
+            highest = max(highest, demand - supply[at])
+            needs.append(highest - lost_before if lost else demand - supply[at])
+    return highest - lost_before, needs, short_by
 
 
 @pytest.mark.parametrize("uncertain", [False, True], ids=["one lead time an item", "a lead time a path"])
 def test_a_simulation_finds_what_a_walk_through_each_path_finds(uncertain: bool):
     rng = np.random.default_rng(3)
     paths = rng.poisson(2, (ITEMS, PATHS, HORIZON)).astype(np.float32)
-    supply = rng.integers(-15, 12, (ITEMS, 1)) + np.cumsum(rng.choice([0, 0, -1, 5], (ITEMS, HORIZON)), axis=1)
-    lead = rng.integers(1, 6, (ITEMS, PATHS)).astype(np.int32)
+    stock = rng.integers(-15, 12, (ITEMS, 1)) - np.cumsum(rng.choice([0, 0, 1], (ITEMS, HORIZON)), axis=1)
+    lead = rng.integers(1, 9, (ITEMS, PATHS)).astype(np.int32)
+    item = np.sort(rng.integers(0, ITEMS, 3 * ITEMS))
+    arrival = rng.integers(1, HORIZON + 4, (item.size, PATHS)).astype(np.int32)
     if not uncertain:
-        lead = np.repeat(lead[:, :1], PATHS, axis=1)
+        lead, arrival = np.repeat(lead[:, :1], PATHS, axis=1), np.repeat(arrival[:, :1], PATHS, axis=1)
+    receipts = Receipts(item, rng.integers(1, 9, item.size).astype(np.float32), arrival)
     review, lost = rng.integers(1, 6, ITEMS).astype(np.int32), np.arange(ITEMS) % 2 == 0
-    simulation = Simulation(supply.astype(np.float32), lead, review, lost, cycle_slots=5)
+    simulation = Simulation(stock.astype(np.float32), receipts, lead, review, lost, PATHS, cycle_slots=5)
     for few in (slice(0, 5), slice(5, ITEMS)):
         simulation.run(few, np.ascontiguousarray(paths[few].transpose(2, 0, 1)))
-    found = simulation.found
-    for item in range(ITEMS):
+    found, periods = simulation.found, np.arange(1, 2 * HORIZON)
+    for row in range(ITEMS):
+        own = item == row
+        on_hand = stock[row, np.minimum(periods, HORIZON) - 1]
         walks = [
-            walk(paths[item, path], supply[item], lead[item, path], review[item], lost=lost[item])
+            walk(
+                paths[row, path],
+                on_hand + receipts.units[own] @ (periods >= arrival[own, path, None]),
+                lead[row, path],
+                review[row],
+                lost=lost[row],
+            )
             for path in range(PATHS)
         ]
-        assert found.worst_need[item] == pytest.approx([worst for worst, _, _ in walks], abs=1e-4)
+        assert found.worst_need[row] == pytest.approx([worst for worst, _, _ in walks], abs=1e-4)
         by_period = np.array([need for _, need, _ in walks]).T
-        assert found.need[item, : review[item]] == pytest.approx(by_period, abs=1e-4)
-        assert found.stockout_by[item] == pytest.approx(np.mean([by for _, _, by in walks], axis=0))
+        assert found.need[row, : review[row]] == pytest.approx(by_period, abs=1e-4)
+        assert found.stockout_by[row] == pytest.approx(np.mean([by for _, _, by in walks], axis=0))
 
 
 def test_sorted_draws_answer_as_plain_sums_do():
