@@ -18,7 +18,7 @@ from orchestration.warehouse import Build
 
 DECISION_INPUTS = (
     *("marts.fct_stock_position", "marts.fct_open_orders", "marts.fct_replenishment_terms"),
-    *("marts.fct_stock_lots", "marts.dim_transfer_lanes"),
+    *("marts.fct_stock_lots", "marts.dim_transfer_lanes", "marts.dim_product_seasons"),
 )
 # What a decision takes from the settings of its home; the rest of them is in its policy table.
 DECISION_SETTINGS = ("seed", "path_count", "order_budget")

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Numeric covariates that are known ahead for the days to come.
-_KNOWN_AHEAD = """is_open::double as is_open, is_promotion::double as is_promotion,
-            (event_name is not null and is_open)::double as is_event, unit_price::double as unit_price"""
+_KNOWN_AHEAD = """is_promotion::double as is_promotion, (event_name is not null and is_open)::double as is_event,
+            unit_price::double as unit_price"""
 
 
 def demand_history(settings: Settings) -> "pd.DataFrame":
@@ -20,7 +20,7 @@ def demand_history(settings: Settings) -> "pd.DataFrame":
     return _frame(
         f"""
         select sku, location_id, day::timestamp as period_start, demand_units::double as demand_units, is_in_stock,
-            {_KNOWN_AHEAD}
+            is_open::double as is_open, {_KNOWN_AHEAD}
         from read_parquet('{export_path(settings, "marts.fct_daily_demand")}')
         order by sku, location_id, day
         """
@@ -28,11 +28,15 @@ def demand_history(settings: Settings) -> "pd.DataFrame":
 
 
 def planned_days(settings: Settings, horizon: int) -> "pd.DataFrame":
-    """Return sku, location_id, period_start and covariates of the days to come, `horizon` rows per series."""
+    """Return sku, location_id, period_start and covariates of the days to come, `horizon` rows per series.
+
+    A day outside the season of a product is closed for it: every forecaster gives such a day no demand, in forecasts
+    and in paths alike. History tells what was sold outside a season, so there such a day stays open.
+    """
     return _frame(
         f"""
         select sku, location_id, day::timestamp as period_start,
-            {_KNOWN_AHEAD}
+            (is_open and is_on_sale)::double as is_open, {_KNOWN_AHEAD}
         from read_parquet('{export_path(settings, "marts.fct_planned_days")}')
         where days_ahead <= {horizon}
         order by sku, location_id, day
@@ -136,8 +140,8 @@ def supplier_terms(settings: Settings) -> "pd.DataFrame":
             lead_time_days_sd::double as lead_time_sd_periods, review_period_days::integer as review_periods,
             next_order_in_days::integer as next_order_in_periods, moq_units::double as moq_units,
             order_multiple_units::double as order_multiple_units, shelf_life_days::integer as shelf_life_periods,
-            unit_cost::double as unit_cost, unit_price::double as unit_price,
-            minimum_order_value::double as minimum_order_value
+            last_sale_in_days::double as last_sale_period, unit_cost::double as unit_cost,
+            unit_price::double as unit_price, minimum_order_value::double as minimum_order_value
         from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
         order by sku, location_id
         """

@@ -36,7 +36,7 @@ MOVEMENT = {
 }
 
 
-def test_the_contract_holds_the_twelve_raw_tables():
+def test_the_contract_holds_the_thirteen_raw_tables():
     assert [table.name for table in load_contract()] == [
         "products",
         "locations",
@@ -48,6 +48,7 @@ def test_the_contract_holds_the_twelve_raw_tables():
         "transfer_lanes",
         "reservations",
         "prices",
+        "product_seasons",
         "calendar_events",
         "product_photos",
     ]

@@ -18,7 +18,7 @@ from ml.restock_what_if import Scenario, longer_paths
 from ml.tracking import Tracking
 from orchestration.archive import archive_decisions, archive_of_day
 from orchestration.decisions import compare_scenarios, decide, reproduce
-from orchestration.frames import demand_history, standard_policy
+from orchestration.frames import demand_history, planned_days, standard_policy
 from orchestration.rehearsals import score_overrides
 from orchestration.restock_policies import effective_policies
 from orchestration.settings import Settings
@@ -33,7 +33,7 @@ MARTS = {
         select keys.*, 'S' as supplier_id, 3 as lead_time_days, 3.5 as lead_time_days_mean, 1.0 as lead_time_days_sd,
             4 as review_period_days, 0 as next_order_in_days, 6 as moq_units, 3 as order_multiple_units,
             null::integer as shelf_life_days, 1.0::decimal(18, 4) as unit_cost, 2.5::decimal(18, 4) as unit_price,
-            0::decimal(18, 4) as minimum_order_value
+            0::decimal(18, 4) as minimum_order_value, null::integer as last_sale_in_days
         from keys
     """,
     "fct_stock_position": """
@@ -46,6 +46,7 @@ MARTS = {
     "dim_transfer_lanes": """
         select '' as from_location_id, '' as to_location_id, 1 as lead_time_days, 0.0 as unit_cost where false
     """,
+    "dim_product_seasons": "select '' as sku, current_date as from_date, current_date as to_date where false",
     "fct_open_orders": """
         select keys.*, 2 as periods_ahead, 6 as open_units, 'P' as purchase_order_id, 1 as line from keys limit 3
     """,
@@ -143,6 +144,41 @@ def test_an_item_listed_since_the_training_is_decided_upon(home, tmp_path):
     assert len(lines) == 6
     assert lines.loc["p00", "expected_demand_units"] == 0
     assert lines.loc["p01", "expected_demand_units"] > 0
+
+
+@pytest.fixture
+def after_season(home, tmp_path) -> Settings:
+    """The home on a day from which on p00 is on sale for three more days."""
+    settings = replace(home[0], home=tmp_path)
+    shutil.copytree(home[0].home / "warehouse", tmp_path / "warehouse")
+    planned = settings.exports / "marts" / "fct_planned_days.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(f"create table planned as select * from '{planned}'")
+        connection.execute("update planned set is_on_sale = false where sku = 'p00' and days_ahead > 3")
+        connection.execute(f"copy planned to '{planned}' (format parquet)")
+    return settings
+
+
+def test_outside_its_season_an_item_has_no_demand_in_mean_quantiles_and_paths(after_season):
+    made, future = forecaster(after_season), planned_days(after_season, 14)
+    history = demand_history(after_season)
+    forecast = made.predict(history, future).set_index("sku").drop(columns=["location_id", "period_start"])
+    (_, paths), *_ = made.sample_paths(history, 50, future, keys=pd.DataFrame([{"sku": "p00", "location_id": "north"}]))
+    assert (forecast.loc["p00"].to_numpy()[:3] > 0).any() and not forecast.loc["p00"].to_numpy()[3:].any()
+    assert paths[0, :, :3].any() and not paths[0, :, 3:].any()
+    assert forecast.loc["p01"].to_numpy()[3:].any()
+
+
+def test_the_past_outside_a_season_is_no_closed_day(after_season):
+    assert (demand_history(after_season)["is_open"] == 1).all()
+
+
+def test_a_decision_and_a_what_if_expect_nothing_after_the_season(after_season):
+    lines = decide(after_season, forecaster(after_season)).lines.set_index("sku")
+    _, paths = next(iter(forecaster(after_season).sample_paths(demand_history(after_season), 50, None)))
+    assert lines.loc["p00", "expected_demand_units"] == pytest.approx(paths[0, :, :3].sum(axis=1).mean(), abs=0.01)
+    more = compare_scenarios(after_season, forecaster(after_season), [Scenario("more", demand_factor=1.5)])
+    assert more["order_units"].iloc[1] > more["order_units"].iloc[0]
 
 
 def test_an_archived_decision_is_made_again_without_a_difference(home):

@@ -18,12 +18,12 @@ GROUPS = (
 )
 RAW = (
     *("calendar_events", "locations", "prices", "product_photos", "products", "purchase_order_lines", "reservations"),
-    *("stock_lots", "stock_movements", "supplier_terms", "suppliers", "transfer_lanes"),
+    *("product_seasons", "stock_lots", "stock_movements", "supplier_terms", "suppliers", "transfer_lanes"),
 )
 MARTS = (
     *("dim_item_locations", "dim_locations", "dim_products", "dim_suppliers", "fct_daily_demand", "fct_daily_stock"),
     *("fct_open_orders", "fct_planned_days", "fct_quarantined_rows", "fct_replenishment_terms", "fct_stock_movements"),
-    *("fct_stock_position", "fct_supplier_lead_times", "dim_transfer_lanes", "fct_stock_lots"),
+    *("fct_stock_position", "fct_supplier_lead_times", "dim_transfer_lanes", "fct_stock_lots", "dim_product_seasons"),
     "fct_purchase_order_lines",
 )
 REPORTING = (
@@ -36,7 +36,7 @@ REPORTING = (
 DECISION = {
     *("predictions/demand_forecasts", "predictions/restock_policies", "predictions/open_proposals"),
     *("marts/fct_daily_demand", "marts/fct_planned_days", "marts/fct_stock_position", "marts/fct_open_orders"),
-    *("marts/fct_replenishment_terms", "marts/fct_stock_lots", "marts/dim_transfer_lanes"),
+    *("marts/fct_replenishment_terms", "marts/fct_stock_lots", "marts/dim_transfer_lanes", "marts/dim_product_seasons"),
 }
 EDGES = {
     "models/demand_forecast": {

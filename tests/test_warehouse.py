@@ -298,6 +298,11 @@ def price(sku: str, start: str, end: str, unit_price: float, *, at: str | None =
     }
 
 
+def season(start: str | None, end: str, *, sku: str | None = None, category: str | None = None) -> Row:
+    first = None if start is None else date.fromisoformat(start)
+    return {"sku": sku, "category": category, "from_date": first, "to_date": date.fromisoformat(end)}
+
+
 def event(day: str, country: str, kind: str) -> Row:
     return {"date": date.fromisoformat(day), "country": country, "event_name": f"{kind} {day}", "event_type": kind}
 
@@ -371,6 +376,13 @@ SUPPLY: dict[str, list[Row]] = {
         {"sku": "s0", "location_id": "x", "document": "R1", "reserved_units": 2, "backordered_units": 1},
         {"sku": "s0", "location_id": "x", "document": "R2", "reserved_units": 3, "backordered_units": 0},
         {"sku": "nobody", "location_id": "x", "document": "R3", "reserved_units": 3, "backordered_units": 0},
+    ],
+    "product_seasons": [
+        season(None, "2011-05-10", sku="s1"),
+        season(None, "2011-04-20", sku="asleep"),
+        season("2011-05-05", "2011-06-30", sku="asleep"),
+        season("2011-04-01", "2011-05-10", sku="nobody"),
+        season(None, "2011-05-10", category="garden"),
     ],
 }
 
@@ -807,6 +819,40 @@ def test_the_next_order_day_is_a_weekday_of_the_supplier_from_the_day_after_as_o
     assert rows == [("asleep", 0), ("even", 2), ("s0", 2), ("s1", 0)]
 
 
+def test_a_season_of_an_unknown_category_says_how_it_comes_to_count(first: Query):
+    rows = first("select original_text, reason from marts.fct_quarantined_rows where rule = 'unknown_category'")
+    assert rows == [
+        (
+            ",garden,,2011-05-10",
+            "category 'garden' is that of no product; it is tried again at every run: write it as products has it,"
+            " or deliver a product of it",
+        )
+    ]
+
+
+def test_a_day_to_come_is_on_sale_within_the_seasons_of_its_product_alone(first: Query):
+    rows = first(
+        "select sku, min(day), max(day), count(*) from marts.fct_planned_days"
+        " where is_on_sale and location_id = 'x' and sku in ('s0', 's1', 'asleep') group by sku order by sku"
+    )
+    last_day = first("select max(day) from marts.fct_planned_days")[0][0]
+    assert rows == [
+        ("asleep", date(2011, 5, 5), last_day, (last_day - date(2011, 5, 5)).days + 1),
+        ("s0", date(2011, 4, 30), last_day, (last_day - date(2011, 4, 29)).days),
+        ("s1", date(2011, 4, 30), date(2011, 5, 10), 11),
+    ]
+
+
+def test_an_order_is_for_the_season_that_begins_while_it_has_to_last(first: Query):
+    rows = first("select sku, last_sale_date, last_sale_in_days from marts.fct_replenishment_terms order by sku")
+    assert rows == [
+        ("asleep", date(2011, 6, 30), 62),
+        ("even", None, None),
+        ("s0", None, None),
+        ("s1", date(2011, 5, 10), 11),
+    ]
+
+
 def test_the_position_adds_up_from_stock_orders_and_promises(first: Query):
     rows = first(
         "select on_hand_units = (select closing_units from marts.fct_daily_stock"
@@ -820,6 +866,8 @@ def test_the_position_adds_up_from_stock_orders_and_promises(first: Query):
 def test_rows_of_unknown_products_locations_and_suppliers_are_held_with_their_reason(first: Query):
     rows = first("select distinct table_name, rule from marts.fct_quarantined_rows order by all")
     assert rows == [
+        ("product_seasons", "unknown_category"),
+        ("product_seasons", "unknown_sku"),
         ("reservations", "unknown_sku"),
         ("stock_movements", "after_as_of"),
         ("stock_movements", "unknown_location"),

@@ -30,8 +30,16 @@ prices as (
     select * from {{ ref('stg_prices') }}
 ),
 
+product_seasons as (
+    select * from {{ ref('stg_product_seasons') }}
+),
+
 products as (
     select * from {{ ref('stg_products') }}
+),
+
+categories as (
+    select distinct category from products
 ),
 
 locations as (
@@ -45,40 +53,48 @@ suppliers as (
 referring as (
     select
         'supplier_terms' as table_name, batch_id, ingested_at, source_file, source_row, sku, location_id, supplier_id,
+        cast(null as varchar) as category,
         concat_ws(',', sku, location_id, supplier_id, lead_time_days, unit_cost) as row_text
     from supplier_terms
     union all
     select
-        'purchase_order_lines', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar),
+        'purchase_order_lines', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar), cast(null as varchar),
         concat_ws(',', purchase_order_id, line, supplier_id, sku, location_id, ordered_at, expected_date, ordered_units, status)
     from purchase_order_lines
     union all
     select
-        'reservations', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar),
+        'reservations', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar), cast(null as varchar),
         concat_ws(',', sku, location_id, document, reserved_units, backordered_units)
     from reservations
     union all
     select
-        'stock_lots', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar),
+        'stock_lots', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar), cast(null as varchar),
         concat_ws(',', sku, location_id, lot_id, expires_date)
     from stock_lots
     union all
     select
-        'prices', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar),
+        'prices', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar), cast(null as varchar),
         concat_ws(',', sku, location_id, from_date, to_date, unit_price)
     from prices
+    union all
+    select
+        'product_seasons', batch_id, ingested_at, source_file, source_row, sku, cast(null as varchar), cast(null as varchar), category,
+        concat(coalesce(sku, ''), ',', coalesce(category, ''), ',', coalesce(cast(from_date as varchar), ''), ',', to_date)
+    from product_seasons
 ),
 
 checked as (
     select
         referring.*,
         case
-            when products.sku is null then 'unknown_sku'
+            when referring.sku is not null and products.sku is null then 'unknown_sku'
+            when referring.category is not null and categories.category is null then 'unknown_category'
             when referring.location_id is not null and locations.location_id is null then 'unknown_location'
             when referring.supplier_id is not null and suppliers.supplier_id is null then 'unknown_supplier'
         end as rule
     from referring
     left join products on referring.sku = products.sku
+    left join categories on referring.category = categories.category
     left join locations on referring.location_id = locations.location_id
     left join suppliers on referring.supplier_id = suppliers.supplier_id
 ),
@@ -86,6 +102,7 @@ checked as (
 held_references as (
     select
         table_name, batch_id, ingested_at, source_file, source_row, row_text as original_text, rule, sku, location_id, supplier_id,
+        category,
         cast(null as timestamp with time zone) as occurred_at
     from checked
     where rule is not null
@@ -116,7 +133,8 @@ held_movements as (
             ',', source, document, line, revision, occurred_at, recorded_at, sku, location_id, movement_type, quantity_units,
             unit_price, lot_id, reference, reason
         ) as original_text,
-        rule, sku, location_id, cast(null as varchar) as supplier_id, occurred_at
+        rule, sku, location_id, cast(null as varchar) as supplier_id, cast(null as varchar) as category,
+        occurred_at
     from waiting_movements
 ),
 
@@ -136,6 +154,11 @@ explained as (
                 then concat('location ''', location_id, ''' is not among the locations; it is tried again at every run: deliver the location')
             when 'unknown_supplier'
                 then concat('supplier ''', supplier_id, ''' is not among the suppliers; it is tried again at every run: deliver the supplier')
+            when 'unknown_category'
+                then concat(
+                    'category ''', category, ''' is that of no product; it is tried again at every run: write it as products has it, or ',
+                    'deliver a product of it'
+                )
             else
                 concat('it happened at ', occurred_at, ', after the last day that counts; it counts once that day has come')
         end as reason

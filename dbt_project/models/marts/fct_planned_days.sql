@@ -11,6 +11,17 @@ days_to_come as (
     where days_ahead > 0
 ),
 
+seasons as (
+    select * from {{ ref('dim_product_seasons') }}
+),
+
+days_on_sale as (
+    select distinct seasons.sku, days.day
+    from seasons
+    inner join (select distinct day from days_to_come) as days
+        on days.day between coalesce(seasons.from_date, days.day) and seasons.to_date
+),
+
 plan_bounds as (
     select min(day) as from_day, max(day) as until_day
     from days_to_come
@@ -27,7 +38,8 @@ planned_days as (
         coalesce(location_prices.unit_price, general_prices.unit_price, item_locations.unit_price) as unit_price,
         coalesce(location_prices.is_promotion, general_prices.is_promotion, false) as is_promotion,
         days_to_come.event_name,
-        days_to_come.is_open
+        days_to_come.is_open,
+        days_on_sale.sku is not null or item_locations.sku not in (select sku from seasons) as is_on_sale
     from item_locations
     inner join days_to_come on item_locations.location_id = days_to_come.location_id
     left join price_days as location_prices
@@ -40,6 +52,8 @@ planned_days as (
             item_locations.sku = general_prices.sku
             and general_prices.location_id is null
             and days_to_come.day = general_prices.day
+    left join days_on_sale
+        on item_locations.sku = days_on_sale.sku and days_to_come.day = days_on_sale.day
 )
 
 select * from planned_days

@@ -14,6 +14,10 @@ lead_times as (
     select * from {{ ref('fct_supplier_lead_times') }}
 ),
 
+seasons as (
+    select * from {{ ref('dim_product_seasons') }}
+),
+
 as_of as (
     select * from {{ ref('int_as_of') }}
 ),
@@ -88,6 +92,50 @@ terms as (
         unit_price,
         shelf_life_days
     from chosen
+),
+
+protected as (
+    select
+        terms.sku,
+        terms.location_id,
+        as_of.as_of_date,
+        {{ add_days('as_of.as_of_date', 'terms.next_order_in_days + terms.lead_time_days + terms.review_period_days') }} as protected_until
+    from terms
+    cross join as_of
+),
+
+coming_seasons as (
+    select
+        protected.sku,
+        protected.location_id,
+        protected.as_of_date,
+        seasons.to_date,
+        seasons.to_date > protected.as_of_date as is_to_come,
+        coalesce(seasons.from_date <= protected.protected_until, true) as is_reached
+    from protected
+    inner join seasons on protected.sku = seasons.sku
+),
+
+-- An order is for the last season that begins while it has to last; where none does, for the next one.
+season_ends as (
+    select
+        sku,
+        location_id,
+        as_of_date,
+        coalesce(
+            max(case when is_to_come and is_reached then to_date end), min(case when is_to_come then to_date end), max(to_date)
+        ) as last_sale_date
+    from coming_seasons
+    group by sku, location_id, as_of_date
+),
+
+described as (
+    select
+        terms.*,
+        season_ends.last_sale_date,
+        cast({{ days_between('season_ends.as_of_date', 'season_ends.last_sale_date') }} as integer) as last_sale_in_days
+    from terms
+    left join season_ends on terms.sku = season_ends.sku and terms.location_id = season_ends.location_id
 )
 
-select * from terms
+select * from described
