@@ -3,7 +3,9 @@
 Here belongs the test of a whole decision over time. The decision of one moment is in `ml.restock`.
 
 Periods: at the end of period t the policy sees the state and orders; an order with lead time l can be sold from the
-start of period t + l + 1. In each period: receive, serve, then charge what is left and what was short.
+start of period t + l + 1, or with an order placed before it where that comes later: orders of an item do not overtake
+one another. The policy knows when orders are due, not when they will come. In each period: receive, serve, then charge
+what is left and what was short.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.restock_lead_times import draw_lead_times
+from ml.restock_lead_times import draw_arrivals, draw_lead_times
 
 Doubles = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 
 KEYS = ["sku", "location_id"]
 INFORMATION = ("full", "own_sales")
+_DRAWS = 200  # lead times of which each order that is on its way at the start meets one
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class State:
         keys: sku, location_id.
         period_start: the period that has just ended.
         on_hand: units on the shelf [items].
-        due: open orders, units [items, periods]; column j − 1 can be sold from j periods ahead.
+        due: open orders by their plan, units [items, periods]; column j − 1 is to be sold from j periods ahead.
+        overdue: open orders that should have come, units [items, periods]; column j − 1 was due j periods ago.
         backordered: units owed to customers who wait [items].
     """
 
@@ -39,13 +44,25 @@ class State:
     period_start: pd.Timestamp
     on_hand: Doubles
     due: Doubles
+    overdue: Doubles
     backordered: Doubles
 
     @property
     def position(self) -> Doubles:
         """Return on hand plus on order less backorders, units [items]."""
-        position: Doubles = self.on_hand + self.due.sum(axis=1) - self.backordered
+        position: Doubles = self.on_hand + self.due.sum(axis=1) + self.overdue.sum(axis=1) - self.backordered
         return position
+
+    def open_orders(self) -> pd.DataFrame:
+        """Return what is on its way: sku, location_id, periods_ahead, units, overdue_periods."""
+        item, ahead = np.nonzero(self.due)
+        late_item, late = np.nonzero(self.overdue)
+        rows = np.concatenate([item, late_item])
+        return self.keys.iloc[rows].assign(
+            periods_ahead=np.concatenate([ahead + 1, np.ones(late.size, int)]),
+            units=np.concatenate([self.due[item, ahead], self.overdue[late_item, late]]),
+            overdue_periods=np.concatenate([np.zeros(ahead.size, int), late + 1]),
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +103,8 @@ def replay(
     Args:
         actual_demand: sku, location_id, period_start, demand_units. NaN, or a missing row, is masked: receipts still
             come in, nothing is sold or charged, stock is carried. Periods before the start are history to `decide`.
-        initial_state: sku, location_id, periods_ahead, units: 0 = on hand, j = can be sold from j periods ahead.
+        initial_state: sku, location_id, periods_ahead, units: 0 = on hand, j = is to be sold from j periods ahead, and
+            comes as early or late as its item's lead time is drawn.
             Optional period_start (one value): the period at whose end this was the state; by default the one before
             the first period of demand.
         terms: sku, location_id, lead_time_periods, holding_cost (money per unit left at the end of a period),
@@ -94,8 +112,8 @@ def replay(
             lead_time_sd_periods, lead_time_samples and fixed_order_cost (money per order).
         decide: decide(t, state, seen) -> units to order [items], t = index of the ended period in the demand's periods.
         lead_times: sku, location_id, period_start, lead_time_periods of an order placed at that period's end; pass the
-            same frame to every policy that is compared. By default drawn from the terms, keyed by (seed, item), so
-            that all policies meet the same draws.
+            same frame to every policy that is compared; orders of the initial state then keep to their plan. By default
+            drawn from the terms, keyed by (seed, item), so that all policies meet the same draws.
         order_days: periods at whose end orders may be placed, for all items or as a frame sku, location_id,
             period_start; default every one.
         score_from: first period whose costs count (`is_scored`); default the first after the start.
@@ -122,9 +140,8 @@ def replay(
     start = _start(initial_state, periods)
     leads = _lead_times(keys, terms, lead_times, periods, seed)
     may_order = _order_days(keys, order_days, periods)
-    longest = int(leads[:, max(start, 0) :].max()) + 1
-    ahead = pd.to_numeric(initial_state["periods_ahead"])
-    on_hand, due = _initial(keys, initial_state, max(longest, int(ahead.max())))
+    on_hand, orders = _initial(keys, initial_state, terms, start, seed, is_drawn=lead_times is None)
+    planned = terms["lead_time_periods"].to_numpy(dtype=np.int64)
     backordered = np.zeros(len(keys))
     known = demand.copy()
     lower_bound = np.zeros(demand.shape, dtype=bool)
@@ -136,7 +153,8 @@ def replay(
     def order_at(t: int) -> Doubles:
         if not may_order[:, t].any():
             return np.zeros(len(keys))
-        state = State(keys, periods[t], on_hand.copy(), due.copy(), backordered.copy())
+        due, overdue = orders.by_plan(t, len(keys))
+        state = State(keys, periods[t], on_hand.copy(), due, overdue, backordered.copy())
         seen = Seen(periods[: t + 1], known[:, : t + 1], lower_bound[:, : t + 1], information == "own_sales")
         order = np.asarray(decide(t, state, seen), dtype=np.float64)
         if order.shape != (len(keys),) or not np.isfinite(order).all() or (order < 0).any():
@@ -144,15 +162,14 @@ def replay(
                 f"the policy ordered {order!r} at the end of {periods[t]:%Y-%m-%d}: give units ≥ 0 per item"
             )
         order = np.where(may_order[:, t], order, 0.0)
-        due[np.arange(len(keys)), leads[:, t]] += order
+        placed = np.flatnonzero(order > 0)
+        orders.add(placed, order[placed], t + planned[placed] + 1, t + leads[placed, t] + 1)
         return order
 
     if start >= 0:
         order_at(start)
     for t in range(start + 1, len(periods)):
-        received = due[:, 0].copy()
-        due[:, :-1] = due[:, 1:]
-        due[:, -1] = 0
+        received = orders.take(t, len(keys))
         on_hand = on_hand + received
         waiting_served = np.minimum(on_hand, backordered)
         on_hand, backordered = on_hand - waiting_served, backordered - waiting_served
@@ -205,15 +222,60 @@ def _start(initial_state: pd.DataFrame, periods: pd.DatetimeIndex) -> int:
     return int(periods.get_indexer(moments)[0])
 
 
-def _initial(keys: pd.DataFrame, initial_state: pd.DataFrame, longest: int) -> tuple[Doubles, Doubles]:
+class _Orders:
+    """Orders on their way: item, units, the period they are due and the one from whose start they can be sold."""
+
+    def __init__(self, item: Places, units: Doubles, due: Places, arrival: Places) -> None:
+        self.item, self.units, self.due, self.arrival = item, units, due, arrival
+
+    def add(self, item: Places, units: Doubles, due: Places, arrival: Places) -> None:
+        """Take in one order of each item; it waits for those that were due no later."""
+        new_due, latest = np.zeros(item.max(initial=0) + 1, np.int64), np.zeros(item.max(initial=0) + 1, np.int64)
+        new_due[item], latest[item] = due, arrival
+        before = self.item < new_due.size
+        before[before] = self.due[before] <= new_due[self.item[before]]
+        np.maximum.at(latest, self.item[before], self.arrival[before])
+        arrival = latest[item]
+        self.item, self.units = np.concatenate([self.item, item]), np.concatenate([self.units, units])
+        self.due, self.arrival = np.concatenate([self.due, due]), np.concatenate([self.arrival, arrival])
+
+    def take(self, t: int, items: int) -> Doubles:
+        """Return what period t receives [items], and forget it."""
+        come = self.arrival <= t
+        received = np.bincount(self.item[come], self.units[come], minlength=items)
+        self.item, self.units = self.item[~come], self.units[~come]
+        self.due, self.arrival = self.due[~come], self.arrival[~come]
+        return received.astype(np.float64)
+
+    def by_plan(self, t: int, items: int) -> tuple[Doubles, Doubles]:
+        """Return what is due j + 1 periods after period t, and what was due j periods before its end."""
+        ahead = self.due - t
+        found = []
+        for place, chosen in ((ahead - 1, ahead >= 1), (-ahead, ahead < 1)):
+            units = np.zeros((items, int(place[chosen].max(initial=0)) + 1))
+            np.add.at(units, (self.item[chosen], place[chosen]), self.units[chosen])
+            found.append(units)
+        return found[0], found[1]
+
+
+def _initial(
+    keys: pd.DataFrame, initial_state: pd.DataFrame, terms: pd.DataFrame, start: int, seed: int, *, is_drawn: bool
+) -> tuple[Doubles, _Orders]:
     row = pd.MultiIndex.from_frame(keys).get_indexer(pd.MultiIndex.from_frame(initial_state[KEYS]))
     inside = row >= 0
-    ahead = initial_state["periods_ahead"].to_numpy(dtype=np.int64)[inside]
+    item, ahead = row[inside].astype(np.int64), initial_state["periods_ahead"].to_numpy(dtype=np.int64)[inside]
     if (ahead < 0).any():
         raise ValueError(f"initial_state has periods_ahead {int(ahead.min())}: 0 is on hand, 1 the next period")
-    stock = np.zeros((len(keys), longest + 1))
-    np.add.at(stock, (row[inside], ahead), initial_state["units"].to_numpy(dtype=np.float64)[inside])
-    return stock[:, 0].copy(), stock[:, 1:].copy()
+    units = initial_state["units"].to_numpy(dtype=np.float64)[inside]
+    on_hand, coming = np.bincount(item[ahead == 0], units[ahead == 0], minlength=len(keys)), ahead > 0
+    item, ahead, units = item[coming], ahead[coming].astype(np.int32), units[coming]
+    planned = terms["lead_time_periods"].to_numpy(dtype=np.int32)
+    leads = _drawn(keys, terms, _DRAWS, seed + 1) if is_drawn else planned[:, None]
+    now, keeps = np.zeros(len(keys), np.int32), np.zeros(item.size, dtype=bool)
+    _, arrivals = draw_arrivals(leads, planned, now, item, ahead, ahead, keeps)
+    return on_hand.astype(np.float64), _Orders(
+        item, units, start + ahead.astype(np.int64), start + arrivals[:, 0].astype(np.int64)
+    )
 
 
 def _lead_times(
@@ -227,6 +289,18 @@ def _lead_times(
             "give whole periods, 0 = the next period"
         )
 
+    drawn = _drawn(keys, terms, len(periods), seed).astype(np.int64)
+    if lead_times is not None:
+        row = pd.MultiIndex.from_frame(keys).get_indexer(pd.MultiIndex.from_frame(lead_times[KEYS]))
+        at = periods.get_indexer(pd.DatetimeIndex(lead_times["period_start"]))
+        inside = (row >= 0) & (at >= 0)
+        drawn[row[inside], at[inside]] = lead_times["lead_time_periods"].to_numpy(dtype=np.int64)[inside]
+    return drawn
+
+
+def _drawn(keys: pd.DataFrame, terms: pd.DataFrame, n: int, seed: int) -> npt.NDArray[np.int32]:
+    """Return n drawn lead times of each item [items, n]."""
+
     def column(name: str) -> Doubles:
         return terms[name].to_numpy(dtype=np.float64) if name in terms else np.full(len(terms), np.nan)
 
@@ -236,21 +310,15 @@ def _lead_times(
             np.asarray(v, dtype=np.float64) if isinstance(v, list | np.ndarray) else None
             for v in terms["lead_time_samples"]
         ]
-    drawn = draw_lead_times(
+    return draw_lead_times(
         keys,
-        planned,
+        column("lead_time_periods"),
         column("lead_time_mean_periods"),
         column("lead_time_sd_periods"),
-        len(periods),
+        n,
         samples=samples,
         seed=seed,
-    ).astype(np.int64)
-    if lead_times is not None:
-        row = pd.MultiIndex.from_frame(keys).get_indexer(pd.MultiIndex.from_frame(lead_times[KEYS]))
-        at = periods.get_indexer(pd.DatetimeIndex(lead_times["period_start"]))
-        inside = (row >= 0) & (at >= 0)
-        drawn[row[inside], at[inside]] = lead_times["lead_time_periods"].to_numpy(dtype=np.int64)[inside]
-    return drawn
+    )
 
 
 def _order_days(

@@ -120,10 +120,8 @@ def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
 
     def decide(t: int, state: State, seen: Seen) -> npt.NDArray[np.float64]:
         keys, paths = drawn[seen.periods[-1]]
-        item, ahead = np.nonzero(state.due)
-        coming = state.keys.iloc[item].assign(periods_ahead=ahead + 1, units=state.due[item, ahead])
         position = state.keys.assign(on_hand_units=state.on_hand)
-        lines, _, _ = recommend(keys, paths, position, coming, terms, stage.policy, seed=stage.seed)
+        lines, _, _ = recommend(keys, paths, position, state.open_orders(), terms, stage.policy, seed=stage.seed)
         promises.append(
             lines[KEYS].assign(period_start=seen.periods[-1], promised=1 - lines["stockout_probability_with_order"])
         )

@@ -281,3 +281,28 @@ def test_a_higher_price_makes_a_lost_unit_dearer_and_stock_worth_more():
     table = compared(Scenario("price +50 %", price_factor=1.5), target="cost")
     assert table["order_units"].is_monotonic_increasing
     assert table["order_units"].iloc[1] > table["order_units"].iloc[0]
+
+
+def test_a_policy_sees_when_orders_are_due_and_not_when_they_come():
+    seen = []
+
+    def watch(t: int, state: State, known: Seen) -> np.ndarray:
+        seen.append(state.open_orders()[["periods_ahead", "units", "overdue_periods"]].to_numpy().tolist())
+        return np.zeros(1)
+
+    state = pd.concat([shelf(1, 5.0), shelf(1, 7.0).assign(periods_ahead=2)])
+    late = terms(1, lead=2).assign(lead_time_samples=[[5.0, 5.0]])
+    rows = replay(demand_frame(np.zeros((1, 7))), state, late, watch)
+    assert (seen[0], seen[3]) == ([[1, 7.0, 0]], [[1, 7.0, 3]])
+    assert rows["received_units"].tolist() == [0, 0, 0, 0, 7, 0, 0]
+
+
+def test_an_order_waits_for_the_one_that_was_placed_before_it():
+    early = pd.DataFrame({"sku": "s0", "location_id": "L1", "period_start": DAYS[[0, 1]], "lead_time_periods": [5, 1]})
+    ordered = iter([1.0, 2.0])
+
+    def two(t: int, state: State, seen: Seen) -> np.ndarray:
+        return np.array([next(ordered) if t in (0, 1) else 0.0])
+
+    rows = replay(demand_frame(np.zeros((1, 9))), shelf(1), terms(1, lead=1), two, lead_times=early)
+    assert rows["received_units"].tolist() == [0, 0, 0, 0, 0, 0, 3, 0, 0]
