@@ -200,7 +200,9 @@ class Window:
         )
         due = self.data.purchases
         due = due[(due["ordered"] <= self.start) & (due["received"] > self.start)]
-        due = due.assign(periods_ahead=(due["received"] - self.start).dt.days)
+        due = due.merge(self.data.items[[*KEYS, "lead_time_days"]], on=KEYS)
+        planned = due["ordered"] + pd.to_timedelta(due["lead_time_days"], unit="D")
+        due = due.assign(periods_ahead=(planned - self.start).dt.days.clip(lower=1))
         columns = [*KEYS, "periods_ahead", "units"]
         state = pd.concat([stock.assign(periods_ahead=0)[columns], due[columns]], ignore_index=True)
         return state.assign(period_start=self.start)
@@ -291,7 +293,7 @@ def ours(window: Window, target_type: str, target_value: float | None) -> Decide
     champions = {}
 
     def decide(t: int, state: State, seen: Seen) -> np.ndarray:
-        order = np.zeros(len(data.keys))
+        order, coming = np.zeros(len(data.keys)), state.open_orders()
         due = np.flatnonzero(window.can_order[:, t])
         demand, bound = window.seen(t, seen)
         age = (t - window.start_at) // REFIT_DAYS
@@ -307,8 +309,6 @@ def ours(window: Window, target_type: str, target_value: float | None) -> Decide
         for chunk, paths in champions[age].sample_paths(history, PATHS, future, keys=keys):
             at = due[pd.MultiIndex.from_frame(keys).get_indexer(pd.MultiIndex.from_frame(chunk))]
             position = chunk.assign(on_hand_units=state.on_hand[at], reserved_units=0.0, backordered_units=0.0)
-            row, ahead = np.nonzero(state.due[at])
-            coming = chunk.iloc[row].assign(periods_ahead=ahead + 1, units=state.due[at][row, ahead])
             lines, _, _ = recommend(chunk, paths, position, coming, terms.iloc[at], rules.iloc[at])
             order[at] = lines["order_units"].to_numpy()
         return order
