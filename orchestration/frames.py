@@ -220,14 +220,21 @@ def stock_position(settings: Settings) -> "pd.DataFrame":
 
 
 def open_orders(settings: Settings) -> "pd.DataFrame":
-    """Return periods_ahead and units of each open purchase order line, and of each proposal that has none yet."""
+    """Return what is on order, by purchase order line, and by proposal that has none yet.
+
+    Returns:
+        sku, location_id, periods_ahead, units, overdue_periods, is_doubtful, document, line.
+    """
     return _frame(
         f"""
         select sku, location_id, periods_ahead::integer as periods_ahead, open_units::double as units,
+            case when is_late then days_late + 1 else 0 end as overdue_periods, is_doubtful,
             purchase_order_id as document, line
         from read_parquet('{export_path(settings, "marts.fct_open_orders")}')
         union all
-        select sku, location_id, periods_ahead, open_units::double as units, proposal_id as document, 0 as line
+        select sku, location_id, periods_ahead, open_units::double as units,
+            greatest(1 - date_diff('day', as_of_date, expected_date::date), 0)::integer as overdue_periods,
+            false as is_doubtful, proposal_id as document, 0 as line
         from read_parquet('{settings.predictions}/open_proposals.parquet')
         order by sku, location_id, periods_ahead, document, line
         """

@@ -48,7 +48,9 @@ MARTS = {
     """,
     "dim_product_seasons": "select '' as sku, current_date as from_date, current_date as to_date where false",
     "fct_open_orders": """
-        select keys.*, 2 as periods_ahead, 6 as open_units, 'P' as purchase_order_id, 1 as line from keys limit 3
+        select keys.*, 2 as periods_ahead, 6 as open_units, 'P' as purchase_order_id, 1 as line, false as is_late,
+            0 as days_late, false as is_doubtful
+        from keys limit 3
     """,
 }
 
@@ -65,7 +67,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Tracking, 
             connection.execute(f"copy ({query}) to '{marts / table}.parquet' (format parquet)")
         settings.predictions.mkdir(parents=True)
         nothing = (
-            "select '' as sku, '' as location_id, 1 as periods_ahead, 0 as open_units, '' as proposal_id where false"
+            "select '' as sku, '' as location_id, 1 as periods_ahead, 0 as open_units, '' as proposal_id,"
+            " current_date as expected_date, current_date as as_of_date where false"
         )
         connection.execute(f"copy ({nothing}) to '{settings.predictions}/open_proposals.parquet' (format parquet)")
     standard = standard_policy(settings)

@@ -367,6 +367,7 @@ SUPPLY: dict[str, list[Row]] = {
         order_line("PARTLY", "s0", "S1", "2011-04-20", "2011-05-04", 24, came=10, on="2011-04-27"),
         order_line("LATE", "s0", "S1", "2011-04-25", "2011-04-28", 12),
         order_line("LATE2", "s1", "S2", "2011-04-25", "2011-04-28", 12),
+        order_line("LOST", "s1", "S2", "2010-01-01", "2010-01-10", 500),
         order_line("CAME LATER", "s0", "S1", "2011-04-20", "2011-04-30", 8, came=8, on="2011-04-30"),
         order_line("NOT YET", "s0", "S1", "2011-04-30", "2011-05-10", 8),
         order_line("BOOKED", "s0", "S1", "2011-04-20", "2011-05-01", 6),
@@ -511,7 +512,8 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             "on_hand_units": -3,
         }
         | {"status": "exception", "exception": "on hand is -3 units: count the shelf and book the count"}
-        | {"on_order_units": 0, "on_order_not_counted_units": 0, "reserved_units": 0, "backordered_units": 0}
+        | {"on_order_units": 0, "on_order_not_counted_units": 0, "on_order_doubtful_units": 0}
+        | {"reserved_units": 0, "backordered_units": 0}
         | {"inventory_position_units": -3, "as_of_date": FIRST_STATE["as_of"], "forecast_model_version": "3"},
     ]
     as_of = date.fromisoformat(FIRST_STATE["as_of"])
@@ -714,13 +716,24 @@ def test_a_day_that_is_not_over_adds_its_movements_and_no_row_to_the_daily_facts
 
 
 def test_open_orders_are_what_had_not_come_by_the_end_of_the_day(first: Query):
-    rows = first("select purchase_order_id, open_units, periods_ahead, is_late from marts.fct_open_orders order by 1")
+    rows = first(
+        "select purchase_order_id, open_units, periods_ahead, is_late from marts.fct_open_orders"
+        " where not is_doubtful order by 1"
+    )
     assert rows == [
         ("BOOKED", 2, 2, False),  # four of six are booked as received, which the order does not tell yet
         ("CAME LATER", 8, 1, False),
         ("LATE", 12, 3, True),  # waited four days; the receipts that took longer took three more on average
         ("LATE2", 12, 1, True),  # too few receipts to know better
         ("PARTLY", 14, 5, False),
+    ]
+
+
+def test_an_order_later_than_its_supplier_ever_was_is_doubtful_and_no_supply(first: Query):
+    doubtful = first("select purchase_order_id, open_units, days_late from marts.fct_open_orders where is_doubtful")
+    assert doubtful == [("LOST", 500, 474)]
+    assert first("select on_order_units from marts.fct_stock_position where sku = 's1' and location_id = 'x'") == [
+        (12,)
     ]
 
 
@@ -732,7 +745,7 @@ def test_an_order_line_has_come_as_far_as_the_end_of_the_day_tells(first: Query)
     assert rows == [
         *[(name, "open") for name in ("BOOKED", "CAME LATER")],
         ("CANCELLED", "cancelled"),
-        *[(name, "open") for name in ("LATE", "LATE2")],
+        *[(name, "open") for name in ("LATE", "LATE2", "LOST")],
         ("NOT YET", "later"),
         ("PARTLY", "open"),
     ]
@@ -1128,8 +1141,10 @@ def test_cover_beyond_the_limit_is_excess(first: Query):
 
 
 def test_a_purchase_order_that_should_have_come_is_late(first: Query):
-    rows = first("select purchase_order_id, days_late, open_units from reporting.risk_late_purchase_orders order by 1")
-    assert rows == [("LATE", 1, 12), ("LATE2", 1, 12)]
+    rows = first(
+        "select purchase_order_id, days_late, likely_arrival_date from reporting.risk_late_purchase_orders order by 1"
+    )
+    assert rows == [("LATE", 1, date(2011, 5, 2)), ("LATE2", 1, date(2011, 4, 30)), ("LOST", 474, None)]
 
 
 def test_a_stockout_before_the_next_delivery_is_a_risk_and_one_after_it_is_none(first: Query):
@@ -1189,6 +1204,7 @@ def test_untouched_recommendations_can_be_made_again(recheck: Recheck):
         "expected_demand_units",
         "on_order_units",
         "on_order_not_counted_units",
+        "on_order_doubtful_units",
         "reserved_units",
         "backordered_units",
         "inventory_position_units",
@@ -1220,6 +1236,7 @@ def test_a_stated_term_that_is_off_is_found(recheck: Recheck, term: str):
         ("marts.fct_stock_position set as_of_date = as_of_date + 1", "as_of_date"),
         ("marts.fct_open_orders set open_units = open_units + 1", "on_order_units"),
         ("marts.fct_open_orders set periods_ahead = 17", "on_order_not_counted_units"),
+        ("marts.fct_open_orders set is_doubtful = true", "on_order_doubtful_units"),
         ("reporting.restock_terms set term_units = term_units + 0.002 where sku = 'even'", "recorded order_units"),
         ("reporting.restock_terms set term = 'packs' where term = 'moq'", "recorded moq_added_units"),
         ("reporting.restock_terms set term = 'surplus' where term = 'lost_before_arrival'", "recorded reduced_units"),

@@ -15,14 +15,14 @@ positions as (
 
 -- A proposal that people committed to counts until its purchase order line is seen.
 open_orders as (
-    select sku, location_id, periods_ahead, open_units from {{ ref('fct_open_orders') }}
+    select sku, location_id, periods_ahead, open_units, is_doubtful from {{ ref('fct_open_orders') }}
     union all
-    select sku, location_id, periods_ahead, {{ units('open_units') }} as open_units
+    select sku, location_id, periods_ahead, {{ units('open_units') }} as open_units, false as is_doubtful
     from {{ source('predictions', 'open_proposals') }}
     union all
     select
         sku, to_location_id as location_id, {{ days_between('as_of_date', 'expected_arrival_date') }} as periods_ahead,
-        transfer_units as open_units
+        transfer_units as open_units, false as is_doubtful
     from {{ ref('stock_transfers') }}
 ),
 
@@ -109,8 +109,14 @@ on_order as (
     select
         open_orders.sku,
         open_orders.location_id,
-        sum(case when open_orders.periods_ahead <= intervals.protection_days then open_orders.open_units else 0 end) as in_time_units,
-        sum(case when open_orders.periods_ahead > intervals.protection_days then open_orders.open_units else 0 end) as too_late_units
+        {% for name, condition in [
+            ('in_time_units', 'not open_orders.is_doubtful and open_orders.periods_ahead <= intervals.protection_days'),
+            ('too_late_units', 'not open_orders.is_doubtful and open_orders.periods_ahead > intervals.protection_days'),
+            ('doubtful_units', 'open_orders.is_doubtful')
+        ] %}
+        sum(case when {{ condition }} then open_orders.open_units else 0 end) as {{ name }},
+        {% endfor %}
+        count(*) as orders
     from open_orders
     inner join intervals on open_orders.sku = intervals.sku and open_orders.location_id = intervals.location_id
     group by open_orders.sku, open_orders.location_id
@@ -143,6 +149,7 @@ sources as (
         positions.backordered_units as source_backordered_units,
         coalesce(on_order.in_time_units, 0) as source_on_order_units,
         coalesce(on_order.too_late_units, 0) as source_on_order_not_counted_units,
+        coalesce(on_order.doubtful_units, 0) as source_on_order_doubtful_units,
         intervals.protection_days as source_protection_days,
         intervals.unit_cost as source_unit_cost,
         intervals.multiple_units,
@@ -224,7 +231,8 @@ comparisons as (
         expected_demand_units, source_expected_demand_units
     from orders_made_again
     {% for term in [
-        'on_hand_units', 'on_order_units', 'on_order_not_counted_units', 'reserved_units', 'backordered_units',
+        'on_hand_units', 'on_order_units', 'on_order_not_counted_units', 'on_order_doubtful_units',
+        'reserved_units', 'backordered_units',
         'transfer_in_units', 'transfer_out_units', 'last_4_weeks_units', 'moq_added_units'
     ] %}
     union all

@@ -38,6 +38,32 @@ remaining_waits as (
     having count(*) >= {{ least_receipts() }}
 ),
 
+-- The longest this supplier was ever late, wherever it delivered.
+latest_receipts as (
+    select supplier_id, max({{ days_between('expected_date', 'received_date') }}) as days_late, count(*) as receipts_count
+    from progress
+    where is_ordered and not is_cancelled and received_date is not null and (is_closed or received_units >= ordered_units)
+    group by supplier_id
+),
+
+-- An order later than its supplier ever was is doubtful. Few receipts have not seen everything: half of the time agreed for
+-- the order is granted besides, and all of it where the supplier is hardly known.
+trusted as (
+    select
+        open_lines.*,
+        greatest(-days_until_expected, 0) as days_late,
+        greatest(
+            coalesce(latest_receipts.days_late, 0),
+            ceil(
+                {{ days_between('open_lines.ordered_date', 'open_lines.expected_date') }}
+                * case when coalesce(latest_receipts.receipts_count, 0) >= {{ least_receipts() }} then 0.5 else 1 end
+            ),
+            {{ least_grace_days() }}
+        ) as most_days_late
+    from open_lines
+    left join latest_receipts on open_lines.supplier_id = latest_receipts.supplier_id
+),
+
 open_orders as (
     select
         open_lines.purchase_order_id,
@@ -51,12 +77,14 @@ open_orders as (
         cast(
             case
                 when open_lines.days_until_expected > 0 then open_lines.days_until_expected
-                else coalesce(remaining_waits.days_remaining, 1)
+                else coalesce(remaining_waits.days_remaining, greatest(open_lines.days_late, 1))
             end as integer
         ) as periods_ahead,
         open_lines.days_until_expected <= 0 as is_late,
+        cast(open_lines.days_late as integer) as days_late,
+        open_lines.days_late > open_lines.most_days_late as is_doubtful,
         open_lines.proposal_id
-    from open_lines
+    from trusted as open_lines
     left join remaining_waits
         on
             open_lines.supplier_id = remaining_waits.supplier_id

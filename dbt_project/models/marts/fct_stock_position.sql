@@ -40,6 +40,7 @@ on_hand as (
 on_order as (
     select sku, location_id, sum(open_units) as on_order_units
     from open_orders
+    where not is_doubtful
     group by sku, location_id
 ),
 

@@ -1,6 +1,6 @@
 {% set terms = [
     'expected_demand_units', 'safety_stock_units', 'expiring_units', 'order_up_to_units', 'on_hand_units', 'on_order_units',
-    'on_order_not_counted_units', 'reserved_units', 'backordered_units', 'inventory_position_units', 'shortfall_units',
+    'on_order_not_counted_units', 'on_order_doubtful_units', 'reserved_units', 'backordered_units', 'inventory_position_units', 'shortfall_units',
     'moq_added_units', 'multiple_added_units', 'supplier_minimum_added_units', 'reduced_units', 'order_units', 'order_packs',
     'transfer_in_units', 'transfer_out_units', 'lost_units_without_order', 'lost_units_with_order'
 ] %}
@@ -123,10 +123,17 @@ supplier_orders as (
 next_deliveries as (
     select sku, location_id, min(expected_date) as next_delivery_date
     from (
-        select sku, location_id, expected_date from open_orders
+        select sku, location_id, expected_date from open_orders where not is_doubtful
         union all
         select sku, location_id, expected_date from open_proposals
     ) as deliveries
+    group by sku, location_id
+),
+
+doubtful_orders as (
+    select sku, location_id, min(expected_date) as doubtful_since_date
+    from open_orders
+    where is_doubtful
     group by sku, location_id
 ),
 
@@ -198,6 +205,7 @@ dated as (
         reductions.{{ term }}_units,
         {% endfor %}
         next_deliveries.next_delivery_date,
+        doubtful_orders.doubtful_since_date,
         coalesce(trim(suppliers.order_weekdays), '') <> '' as has_order_days,
         {{ add_days('lines.as_of_date', 'replenishment_terms.next_order_in_days + 1') }} as next_order_date,
         {{ add_days('lines.as_of_date', 'lines.arrival_period') }} as arrival_date,
@@ -213,6 +221,8 @@ dated as (
     left join positions on lines.sku = positions.sku and lines.location_id = positions.location_id
     left join next_deliveries
         on lines.sku = next_deliveries.sku and lines.location_id = next_deliveries.location_id
+    left join doubtful_orders
+        on lines.sku = doubtful_orders.sku and lines.location_id = doubtful_orders.location_id
     left join reductions on lines.sku = reductions.sku and lines.location_id = reductions.location_id
     left join recent_sales on lines.sku = recent_sales.sku and lines.location_id = recent_sales.location_id
     left join coming_demand on lines.sku = coming_demand.sku and lines.location_id = coming_demand.location_id
@@ -357,11 +367,29 @@ worded as (
                 else concat('counted ', {{ days_between('last_counted_date', 'as_of_date') }}, ' days ago')
             end
         ) as record_trust,
-        case
-            when on_order_not_counted_units > 0
-                then concat(' ', {{ number_text('on_order_not_counted_units') }}, ' more on order come too late to count.')
-            else ''
-        end as late_text
+        concat(
+            case
+                when on_order_not_counted_units > 0
+                    then concat(' ', {{ number_text('on_order_not_counted_units') }}, ' more on order come too late to count.')
+                else ''
+            end,
+            case
+                when on_order_doubtful_units > 0
+                    then concat(
+                        ' ', {{ number_text('on_order_doubtful_units') }}, ' on order were due on ', doubtful_since_date,
+                        case
+                            when order_units > 0
+                            then concat(
+                                ' and are not counted; this order replaces ',
+                                {{ number_text('least(on_order_doubtful_units, order_units)') }}, ' of them.'
+                            )
+                            else ' and are not counted.'
+                        end,
+                        ' Ask the supplier, or close the order line.'
+                    )
+                else ''
+            end
+        ) as late_text
     from shown
 ),
 
@@ -428,6 +456,7 @@ recommendations as (
         on_order_units,
         transfer_in_units,
         on_order_not_counted_units,
+        on_order_doubtful_units,
         reserved_units,
         transfer_out_units,
         backordered_units,

@@ -31,7 +31,10 @@ risks as (
         open_orders.ordered_date,
         open_orders.expected_date,
         cast({{ days_between('open_orders.expected_date', 'positions.as_of_date') }} as integer) as days_late,
-        {{ add_days('positions.as_of_date', 'open_orders.periods_ahead') }} as likely_arrival_date,
+        open_orders.is_doubtful,
+        case
+            when not open_orders.is_doubtful then {{ add_days('positions.as_of_date', 'open_orders.periods_ahead') }}
+        end as likely_arrival_date,
         open_orders.open_units,
         recommendations.stockout_date_50
     from open_orders
