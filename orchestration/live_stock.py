@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from serving.store import Store
 
 
-def rebase_live_stock(raw: Path, ingested_until: datetime, store: "Store") -> int:
+def rebase_live_stock(
+    raw: Path,
+    ingested_until: datetime,
+    store: "Store",
+    *,
+    counts_from: datetime | None = None,
+    counts_until: datetime | None = None,
+) -> int:
     """Let live stock stand on every movement that has arrived by now, whatever door it came by.
 
     Safe to repeat. Does nothing while the ledger is empty: where all movements come by files, stock is what the
@@ -29,13 +36,15 @@ def rebase_live_stock(raw: Path, ingested_until: datetime, store: "Store") -> in
         raw: folder of arrival batches.
         ingested_until: instant up to which arrivals count; that of the build that was published.
         store: online store.
+        counts_from: movements before it have a date that cannot be right, and wait; None = there are none.
+        counts_until: so have movements from it on; None = there are none.
 
     Returns:
         Items whose published contribution changed.
     """
     if store.head()[0] == 0:
         return 0
-    with _outside(raw, ingested_until, store) as outside:
+    with _outside(raw, ingested_until, store, counts_from, counts_until) as outside:
         return store.rebase_stock(outside.states(), units_after=outside.units_after)
 
 
@@ -76,8 +85,19 @@ class _Outside:
 
 
 @contextmanager
-def _outside(raw: Path, ingested_until: datetime, store: "Store") -> Iterator[_Outside]:
+def _outside(
+    raw: Path,
+    ingested_until: datetime,
+    store: "Store",
+    counts_from: datetime | None,
+    counts_until: datetime | None,
+) -> Iterator[_Outside]:
     until = ingested_until.strftime(BATCH_ID)
+    dated = "".join(
+        f" and occurred_at {side} timestamptz '{instant.isoformat()}'"
+        for side, instant in ((">=", counts_from), ("<", counts_until))
+        if instant
+    )
     # Only an item that the ledger holds, and that was counted, may ask what came after its count.
     counted = {
         (item.sku, item.location_id) for item in store.live_stocks() if item.counted_at and item.last_occurred_at
@@ -100,7 +120,7 @@ def _outside(raw: Path, ingested_until: datetime, store: "Store") -> Iterator[_O
             where arrived.source_file <> '{ONLINE_STORE}'
                 and (corrected.revision is null or arrived.revision = corrected.revision)
                 and sku in (select sku from read_parquet('{raw}/products/*/accepted.parquet'))
-                and location_id in (select location_id from read_parquet('{raw}/locations/*/accepted.parquet'));
+                and location_id in (select location_id from read_parquet('{raw}/locations/*/accepted.parquet')){dated};
         """)
         _leave_out_what_the_ledger_holds(connection, store)
         # One pass over the batches serves all such items.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.exports import Relation, export_relations
 from orchestration.fingerprints import code_fingerprint
+from orchestration.ingest.asof import BusinessClock
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class Build:
         code: fingerprint of the dbt project.
         running_day: whether stock and orders count what is known of the day after the business day.
         rebuild_from: first day of a backfill, ISO; None = only what changed is made anew.
+        data_as_of: business day that the movements tell, ISO, whatever day was given; None where nobody asked.
+        counts_from: instant before which movements have a date that cannot be right, ISO, UTC; None = there are none.
+        counts_until: instant from which on movements have a date that cannot be right, ISO, UTC; None = there are none.
     """
 
     run_id: str
@@ -41,6 +45,9 @@ class Build:
     code: str
     running_day: bool = False
     rebuild_from: str | None = None
+    data_as_of: str | None = None
+    counts_from: str | None = None
+    counts_until: str | None = None
 
     @property
     def as_of_date(self) -> date:
@@ -57,15 +64,26 @@ class Build:
     def dbt_vars(self) -> str:
         """The variables of dbt, as its command line takes them."""
         told = {"as_of": self.as_of, "ingested_until": self.ingested_until, "running_day": self.running_day}
-        return json.dumps(told | ({"rebuild_from": self.rebuild_from} if self.rebuild_from else {}))
+        optional = {name: getattr(self, name) for name in ("rebuild_from", "counts_from", "counts_until")}
+        return json.dumps(told | {name: value for name, value in optional.items() if value})
 
 
-def begin_build(*, run_id: str, as_of: date, fence: int, running_day: bool, rebuild_from: date | None = None) -> Build:
+def begin_build(
+    *, run_id: str, clock: BusinessClock, fence: int, given: date | None = None, rebuild_from: date | None = None
+) -> Build:
     """Return a build that counts everything that has arrived by now.
+
+    Args:
+        run_id: run that builds it.
+        clock: what the movements say about time.
+        fence: token under which this run may publish.
+        given: business day to look back at as it ended; None = the latest one, and what is known of the day after.
+        rebuild_from: first day of a backfill.
 
     Raises:
         ValueError: a backfill from a day that has not been.
     """
+    as_of, running_day = given or clock.as_of, given is None
     if rebuild_from is not None and rebuild_from > as_of + timedelta(days=running_day):
         raise ValueError(
             f"backfill from {rebuild_from}: no facts of that day or later exist, the last complete day is {as_of}; "
@@ -73,7 +91,18 @@ def begin_build(*, run_id: str, as_of: date, fence: int, running_day: bool, rebu
         )
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     rebuilt = rebuild_from.isoformat() if rebuild_from else None
-    return Build(run_id, as_of.isoformat(), now, fence, code_fingerprint("dbt_project"), running_day, rebuilt)
+    return Build(
+        run_id,
+        as_of.isoformat(),
+        now,
+        fence,
+        code_fingerprint("dbt_project"),
+        running_day,
+        rebuilt,
+        data_as_of=clock.as_of.isoformat(),
+        counts_from=clock.counts_from.isoformat() if clock.counts_from else None,
+        counts_until=clock.counts_until.isoformat() if clock.counts_until else None,
+    )
 
 
 def needs_full_refresh(settings: Settings, build: Build) -> bool:

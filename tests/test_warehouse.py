@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from orchestration.exports import export_relations, parquet_of, relations_of
 from orchestration.home import prepare_project
 from orchestration.ingest.arrivals import ingest_table
+from orchestration.ingest.asof import BusinessClock, read_clock
 from orchestration.ingest.online import events_behind
 from orchestration.ingest.quarantine import discard, list_quarantined
 from orchestration.live_stock import rebase_live_stock
@@ -973,11 +974,12 @@ def test_a_backfill_makes_the_days_anew_and_leaves_the_content_as_it_was(history
 
 
 def test_a_backfill_of_a_day_that_has_not_been_is_refused():
-    begin = partial(begin_build, run_id="r", as_of=date(2011, 12, 8), fence=1)
-    assert begin(running_day=True, rebuild_from=date(2011, 12, 9)).rebuild_from == "2011-12-09"
-    for running_day, day in ((True, 10), (False, 9)):
+    latest = date(2011, 12, 8)
+    begin = partial(begin_build, run_id="r", clock=BusinessClock(latest), fence=1)
+    assert begin(rebuild_from=date(2011, 12, 9)).rebuild_from == "2011-12-09"
+    for given_day, day in ((None, 10), (latest, 9)):
         with pytest.raises(ValueError, match="of that day or later exist, the last complete day is 2011-12-08"):
-            begin(running_day=running_day, rebuild_from=date(2011, 12, day))
+            begin(given=given_day, rebuild_from=date(2011, 12, day))
 
 
 def test_a_late_arrival_folds_movements_anew_so_that_their_places_tell(history: History):
@@ -1282,6 +1284,44 @@ def test_settled_rows_no_longer_wait_from_the_day_they_were_settled(panel: Wareh
     assert waiting(ingested_until=str(FIRST_ARRIVAL)) == rows_before
 
 
+def test_movements_whose_date_cannot_be_right_are_held_until_they_are_corrected(panel: Warehouse, tmp_path: Path):
+    home = Warehouse(tmp_path / "dates", panel.manifest)
+    sales = [movement(f"D{n}", "sale", -1, FIRST_NOON + timedelta(days=n)) for n in range(30)]
+    right = [movement("OPEN", "adjustment", 90, "2011-03-20 08:00"), movement("TYPO", "sale", -2, "2011-04-18 12:00")]
+    wrong = [dict(right[0], occurred_at=utc("1900-01-01 08:00")), dict(right[1], occurred_at=utc("2012-04-18 12:00"))]
+    master = {"products": [product("a")], "locations": [location("x")]}
+    arrive(home.raw, FIRST_ARRIVAL, master | {"stock_movements": [*sales, *wrong]})
+    select = ("run", "--select", *(f"+{fact}" for fact in FACTS), "+fct_quarantined_rows")
+
+    def build(warehouse: Warehouse, *options: str) -> None:
+        build_of_now = begin_build(run_id="r", clock=read_clock(warehouse.raw), fence=1)
+        warehouse.build(*select, *options, **json.loads(build_of_now.dbt_vars))
+
+    build(home)
+    held = home.rows("select original_text, rule, reason from marts.fct_quarantined_rows order by 1")
+    assert [(text.split(",")[1], rule) for text, rule, _ in held] == [
+        ("OPEN", "improbable_date"),
+        ("TYPO", "improbable_date"),
+    ]
+    assert all(reason.startswith("check the year: it is dated ") for _, _, reason in held)
+    days = "select count(*), min(day)::varchar, max(day)::varchar, sum(demand_units)::int from marts.fct_daily_demand"
+    assert home.rows(days) == [(29, "2011-03-20", "2011-04-17", 29)]
+
+    never = Warehouse(tmp_path / "never", panel.manifest)
+    arrive(never.raw, FIRST_ARRIVAL, master | {"stock_movements": [*sales, *(corrected(row) for row in right)]})
+    build(never)
+    arrive(home.raw, SECOND_ARRIVAL, {"stock_movements": [corrected(row) for row in right]})
+    build(home)
+    assert home.rows("select count(*) from marts.fct_quarantined_rows") == [(0,)]
+    for fact in ("fct_daily_stock", "fct_daily_demand"):
+        assert home.content()[fact] == never.content()[fact]
+
+
+def test_a_build_without_a_business_day_says_how_to_give_one(panel: Warehouse, tmp_path: Path):
+    *_, (_, status, message) = Warehouse(tmp_path / "no day", panel.manifest).dbt("run", "--select", "int_as_of")
+    assert status == "error" and "no business day is given: add --vars" in message
+
+
 def landed(folder: Path, table: str, rows: list[Row]) -> None:
     """Write a CSV file that no earlier arrival has brought."""
     (folder / table).mkdir(parents=True, exist_ok=True)
@@ -1344,5 +1384,5 @@ def test_live_stock_is_the_published_fold_after_every_run_whatever_the_door(pane
 
 def test_a_home_without_any_row_builds(panel: Warehouse, tmp_path: Path):
     empty = Warehouse(tmp_path / "empty", panel.manifest)
-    empty.build("run")
+    empty.build("run", as_of="2011-12-08")
     assert empty.rows("select count(*) from marts.fct_daily_demand") == [(0,)]

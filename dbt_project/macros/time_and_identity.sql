@@ -22,6 +22,16 @@
 {%- endmacro %}
 
 
+{# Whether an instant can be right: within what vars counts_from and counts_until let through, each of which may be absent. #}
+{% macro can_be_right(instant) -%}
+    (
+        true
+        {%- if var('counts_from', none) is not none %} and {{ instant }} >= cast('{{ var("counts_from") }}' as timestamp with time zone){% endif %}
+        {%- if var('counts_until', none) is not none %} and {{ instant }} < cast('{{ var("counts_until") }}' as timestamp with time zone){% endif %}
+    )
+{%- endmacro %}
+
+
 {# Number of the quarter of an hour an instant falls in, counted from 1970 in UTC. #}
 {% macro quarter_hour(instant) -%}
     {{ return(adapter.dispatch('quarter_hour')(instant)) }}

@@ -53,7 +53,13 @@ def generation(
         outbox=outbox_of(settings, build, ledger),
         archive=archived,
     )
-    rebased = rebase_live_stock(settings.raw, datetime.fromisoformat(build.ingested_until), ledger)
+    rebased = rebase_live_stock(
+        settings.raw,
+        datetime.fromisoformat(build.ingested_until),
+        ledger,
+        counts_from=datetime.fromisoformat(build.counts_from) if build.counts_from else None,
+        counts_until=datetime.fromisoformat(build.counts_until) if build.counts_until else None,
+    )
     rows = "\n".join(f"| {table.relation} | {table.rows:,} | `{table.hash}` |" for table in publication.tables)
     proposals = publication.proposals
     note = "published" if publication.is_new else "unchanged, nothing published"

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from orchestration import plots
 from orchestration.exports import export_path, read_relations
-from orchestration.ingest.asof import last_complete_day
+from orchestration.ingest.asof import read_clock
 from orchestration.parsed_project import MANIFEST
 from orchestration.publication import EPOCH
 from orchestration.resources import HomeResource, StoreResource
@@ -51,12 +51,10 @@ def warehouse_marts(
     """Staging, intermediate and marts."""
     settings = home.settings()
     given = date.fromisoformat(config.as_of) if config.as_of else settings.as_of
-    as_of = given or last_complete_day(settings.raw)
     fence = store.open().claim(EPOCH, context.run_id, {"job": context.job_name})
-    # A day that is given is looked back at as it ended; the latest one is lived in.
     rebuild_from = date.fromisoformat(config.rebuild_from) if config.rebuild_from else None
     build = begin_build(
-        run_id=context.run_id, as_of=as_of, fence=fence, running_day=given is None, rebuild_from=rebuild_from
+        run_id=context.run_id, clock=read_clock(settings.raw), fence=fence, given=given, rebuild_from=rebuild_from
     )
     yield from _build(context, settings, dbt, build, full_refresh=needs_full_refresh(settings, build))
 

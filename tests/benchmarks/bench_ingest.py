@@ -34,7 +34,7 @@ from dbt.cli.main import dbtRunner
 
 from orchestration.exports import export_relations, relations_of
 from orchestration.ingest.arrivals import ingest_table
-from orchestration.ingest.asof import last_complete_day
+from orchestration.ingest.asof import read_clock
 from orchestration.ingest.contracts import load_contract, table_named
 from orchestration.ingest.rules import load_suite
 from orchestration.publication import EPOCH, publish
@@ -190,7 +190,7 @@ class Home:
     def build(self) -> None:
         """Build and test the marts; after the first time as the fast path does, which leaves nightly tests out."""
         is_first = not (self.folder / "build.duckdb").exists()
-        told: dict[str, Any] = {"as_of": last_complete_day(self.raw).isoformat(), "running_day": True}
+        told: dict[str, Any] = {"as_of": read_clock(self.raw).as_of.isoformat(), "running_day": True}
         select = ["--select", "staging", "intermediate", "marts", "--exclude-resource-type", "unit_test"]
         select += [] if is_first else ["--exclude", "tag:nightly"]
         with quiet():
@@ -213,7 +213,7 @@ class Home:
                 store=store,
                 fence=store.claim(EPOCH, "bench", {}),
                 run_id="bench",
-                as_of=last_complete_day(self.raw),
+                as_of=read_clock(self.raw).as_of,
                 models={},
                 code_version="bench",
                 descriptions={},

@@ -1,64 +1,17 @@
 {{ config(materialized='table') }}
 
-with stock_movements as (
-    select * from {{ ref('stg_stock_movements') }}
-),
+{#
+    The business day is read off the movements in one place, before dbt begins (orchestration/ingest/asof.py), because what dbt is
+    to build depends on it.
+#}
+{% if var('as_of', none) is none and flags.WHICH in ('run', 'build') %}
+    {{ exceptions.raise_compiler_error(
+        "no business day is given: add --vars '{as_of: 2011-12-08}', or let `inventorybot run` read it off the movements"
+    ) }}
+{% endif %}
 
-locations as (
-    select * from {{ ref('stg_locations') }}
-),
-
-movement_days as (
-    select
-        {{ quarter_hour('occurred_at') }} // 96 as utc_day,
-        count(*) as movement_count,
-        max(occurred_at) as latest_at
-    from stock_movements
-    group by {{ quarter_hour('occurred_at') }} // 96
-),
-
-tails as (
-    select
-        utc_day,
-        latest_at,
-        utc_day - lag(utc_day) over (order by utc_day) as days_since_previous,
-        sum(movement_count) over (order by utc_day desc) as movements_from_here_on,
-        sum(movement_count) over () as movements_in_all
-    from movement_days
-),
-
--- A mistyped year would end the business day in the far future and fill the years between with days without demand. What
--- lies beyond a gap of four weeks and is less than a thousandth of all movements does not set the clock; it is held.
-stray as (
-    select min(utc_day) as from_day
-    from tails
-    where days_since_previous > 28 and 1000 * movements_from_here_on < movements_in_all
-),
-
-latest as (
-    select max(tails.latest_at) as latest_at
-    from tails
-    cross join stray
-    where stray.from_day is null or tails.utc_day < stray.from_day
-),
-
-derived as (
-    select
-        min({{ local_day('latest.latest_at', 'locations.time_zone') }}) as latest_day,
-        max(latest.latest_at) as latest_movement_at
-    from latest
-    cross join locations
-),
-
-as_of as (
-    select
-        {% if var('as_of', none) is not none %}
-        cast('{{ var("as_of") }}' as date) as as_of_date,
-        {% else %}
-        {{ add_days('latest_day', -1) }} as as_of_date,
-        {% endif %}
-        latest_movement_at
-    from derived
+with as_of as (
+    select cast({{ "'" ~ var('as_of') ~ "'" if var('as_of', none) is not none else 'null' }} as date) as as_of_date
 )
 
 select * from as_of

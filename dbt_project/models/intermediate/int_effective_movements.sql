@@ -27,7 +27,10 @@ effective as (
             stock_movements.batch_id = superseded.batch_id
             and stock_movements.source_file = superseded.source_file
             and stock_movements.source_row = superseded.source_row
-    where superseded.batch_id is null and stock_movements.occurred_at < clocks.known_until
+    where
+        superseded.batch_id is null
+        and stock_movements.occurred_at < clocks.known_until
+        and {{ can_be_right('stock_movements.occurred_at') }}
 )
 
 select * from effective

@@ -109,7 +109,13 @@ held_references as (
 ),
 
 waiting_movements as (
-    select stock_movements.*, waiting_arrivals.rule
+    select
+        stock_movements.*,
+        case
+            when waiting_arrivals.unknown_rule is not null then waiting_arrivals.unknown_rule
+            when not {{ can_be_right('stock_movements.occurred_at') }} then 'improbable_date'
+            when stock_movements.occurred_at >= waiting_arrivals.known_until then 'after_as_of'
+        end as rule
     from stock_movements
     inner join waiting_arrivals
         on
@@ -121,9 +127,7 @@ waiting_movements as (
             stock_movements.batch_id = superseded.batch_id
             and stock_movements.source_file = superseded.source_file
             and stock_movements.source_row = superseded.source_row
-    where
-        superseded.batch_id is null
-        and (waiting_arrivals.rule <> 'after_as_of' or stock_movements.occurred_at >= waiting_arrivals.known_until)
+    where superseded.batch_id is null
 ),
 
 held_movements as (
@@ -136,6 +140,7 @@ held_movements as (
         rule, sku, location_id, cast(null as varchar) as supplier_id, cast(null as varchar) as category,
         occurred_at
     from waiting_movements
+    where rule is not null
 ),
 
 held as (
@@ -158,6 +163,11 @@ explained as (
                 then concat(
                     'category ''', category, ''' is that of no product; it is tried again at every run: write it as products has it, or ',
                     'deliver a product of it'
+                )
+            when 'improbable_date'
+                then concat(
+                    'check the year: it is dated ', occurred_at, ', far from all other movements; send the line again with its right date under ',
+                    'a higher revision, and it counts then; if the date is right, it counts once further days around it have movements'
                 )
             else
                 concat('it happened at ', occurred_at, ', after the last day that counts; it counts once that day has come')

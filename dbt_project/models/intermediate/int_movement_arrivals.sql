@@ -11,6 +11,7 @@ arrivals as (
         location_id,
         batch_id,
         count(*) as movement_count,
+        min(occurred_at) as earliest_at,
         max(occurred_at) as latest_at,
         sum(row_fingerprint) as rows_fingerprint
     from stock_movements

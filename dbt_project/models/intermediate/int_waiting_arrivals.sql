@@ -21,13 +21,17 @@ waiting as (
         case
             when products.sku is null then 'unknown_sku'
             when clocks.location_id is null then 'unknown_location'
-            else 'after_as_of'
-        end as rule,
+        end as unknown_rule,
         clocks.known_until
     from arrivals
     left join products on arrivals.sku = products.sku
     left join clocks on arrivals.location_id = clocks.location_id
-    where products.sku is null or clocks.location_id is null or arrivals.latest_at >= clocks.known_until
+    where
+        products.sku is null
+        or clocks.location_id is null
+        or arrivals.latest_at >= clocks.known_until
+        or not {{ can_be_right('arrivals.earliest_at') }}
+        or not {{ can_be_right('arrivals.latest_at') }}
 )
 
 select * from waiting

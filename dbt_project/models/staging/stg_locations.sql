@@ -16,6 +16,7 @@ latest_version as (
         location_type,
         country,
         time_zone,
+        day_ends_at,
         batch_id,
         ingested_at,
         source_file,
