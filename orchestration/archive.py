@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orchestration.exports import ALL_MONTHS, content_hash, export_path, files_of, share
 from orchestration.fingerprints import code_version
+from orchestration.publication import current_manifest
 from orchestration.settings import Settings
 from orchestration.warehouse import Build
 
@@ -22,6 +23,8 @@ DECISION_INPUTS = (
 )
 # What a decision takes from the settings of its home; the rest of them is in its policy table.
 DECISION_SETTINGS = ("seed", "path_count", "order_budget")
+# What was published before is kept beside a decision and is no part of it.
+COMPARISONS = ("previous_restock_lines", "previous_restock_terms")
 ARCHIVED_INPUTS = (*DECISION_INPUTS, "marts.fct_daily_demand", "marts.fct_planned_days")
 
 
@@ -36,7 +39,7 @@ def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Map
     predictions = sorted(settings.predictions.glob("*.parquet"))
     inputs = {relation.split(".")[1]: export_path(settings, relation) for relation in ARCHIVED_INPUTS}
     contents = {path.stem: path for path in predictions} | inputs
-    hashes = {name: content_hash(path)[1] for name, path in contents.items()}
+    hashes = {name: content_hash(path)[1] for name, path in contents.items() if name not in COMPARISONS}
     known = {"as_of": build.as_of, "models": models, "content": hashes, "code_version": code_version()}
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
     folder = settings.archive / f"{build.as_of}_{digest}"
@@ -76,11 +79,14 @@ def archive_of_day(settings: Settings, as_of: str) -> str:
     return max(made)[1]
 
 
-def archive_before(settings: Settings, as_of: str) -> str | None:
-    """Return the name of the latest archive of the latest business day before a day, ISO; None = there is none."""
-    days = {path.parent.name.split("_")[0] for path in settings.archive.glob("[!.]*/archive.json")}
-    earlier = [day for day in days if day < as_of]
-    return archive_of_day(settings, max(earlier)) if earlier else None
+def published_archive(settings: Settings) -> str | None:
+    """Return the name of the archive of the current generation; None = nothing is published, or it is not kept.
+
+    One without the steps of its orders, which an earlier version of this software made, is none to compare with.
+    """
+    manifest = current_manifest(settings.published)
+    name = manifest.get("archive") if manifest else None
+    return name if name and (settings.archive / name / "restock_terms.parquet").is_file() else None
 
 
 def archived(settings: Settings, name: str) -> Path:

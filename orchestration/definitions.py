@@ -26,7 +26,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             restock.restock_policies,
             restock.open_proposals,
             restock.restock_decision,
-            restock.previous_restock_lines,
+            restock.previous_decision,
             restock.order_proposals,
             restock.policy_proofs,
             warehouse.warehouse_reporting,

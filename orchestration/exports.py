@@ -40,6 +40,8 @@ class Relation:
         description: what a row is.
         columns: description of each column.
         derived: columns that follow from others of the row, so that a hash need not look at them.
+        compares: columns that tell what has changed since the generation before; they are no part of the content, which
+            does not depend on what was published when. All columns = the whole relation is such a comparison.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Relation:
     description: str
     columns: Mapping[str, str]
     derived: tuple[str, ...] = ()
+    compares: tuple[str, ...] = ()
 
 
 def read_relations(manifest: Path) -> list[Relation]:
@@ -64,8 +67,10 @@ def relations_of(nodes: Iterable[Mapping[str, Any]]) -> list[Relation]:
         meta = node["config"]["meta"]
         columns = {column["name"]: column["description"] for column in node["columns"].values()}
         name = f"{node['schema']}.{node['name']}"
-        grain, derived = tuple(meta["grain"]), tuple(meta.get("derived", ()))
-        found.append(Relation(name, grain, meta.get("in_months", False), node["description"], columns, derived))
+        grain, derived, compares = tuple(meta["grain"]), tuple(meta.get("derived", ())), meta.get("compares", ())
+        compares = tuple(columns) if compares == "all" else tuple(compares)
+        in_months = meta.get("in_months", False)
+        found.append(Relation(name, grain, in_months, node["description"], columns, derived, compares))
     return sorted(found, key=lambda relation: relation.name)
 
 
@@ -189,8 +194,10 @@ def parquet_rows(parquet: Path) -> int:
     return int(duckdb.execute("select count(*) from read_parquet(?)", [str(parquet)]).fetchall()[0][0])
 
 
-def content_hash(parquet: Path) -> tuple[int, str]:
-    """Return rows and content hash of exported Parquet; the order of rows does not matter, every column counts.
+def content_hash(parquet: Path, left_out: Iterable[str] = ()) -> tuple[int, str]:
+    """Return rows and content hash of exported Parquet; the order of rows does not matter.
+
+    Every column counts but those of `left_out`, which a folder of months cannot leave out.
 
     The hash is the sum of 64-bit row hashes behind a hash of the column names and types. That of a folder of months is
     the sum of what the names of its files say.
@@ -198,7 +205,7 @@ def content_hash(parquet: Path) -> tuple[int, str]:
     with duckdb.connect() as connection:
         source = f"read_parquet('{quoted(parquet)}')"
         if parquet.name != ALL_MONTHS:
-            names, shape = _columns(connection, source)
+            names, shape = _columns(connection, source, left_out)
             rows, total = connection.sql(
                 f"select count(*), coalesce(sum(hash({names})::hugeint), 0) from {source}"
             ).fetchall()[0]
@@ -211,7 +218,8 @@ def content_hash(parquet: Path) -> tuple[int, str]:
 def _columns(connection: "DuckDBPyConnection", source: str, left_out: Iterable[str] = ()) -> tuple[str, str]:
     columns = connection.sql(f"describe select * from {source}").fetchall()
     shape = connection.execute("select md5(?)", [repr([column[:2] for column in columns])]).fetchall()[0][0]
-    return ", ".join(f'"{name}"' for name, *_ in columns if name not in left_out), shape[:8]
+    skipped = set(left_out)
+    return ", ".join(f'"{name}"' for name, *_ in columns if name not in skipped), shape[:8]
 
 
 def _digest(shape: str, total: int) -> str:

@@ -242,25 +242,49 @@ def open_orders(settings: Settings) -> "pd.DataFrame":
 
 
 def previous_lines(settings: Settings, archive: str | None) -> "pd.DataFrame":
-    """Return what an archived decision ordered and from which terms; nothing where there is no archive.
+    """Return what an archived decision ordered; nothing where there is no archive.
 
     Returns:
-        sku, location_id, decided_date, order_units, expected_demand_units, safety_stock_units, on_hand_units,
-        on_order_units, promised_units.
+        sku, location_id, decided_date, status, order_units, protection_periods, forecast_model_version.
     """
-    nothing = """
-        (select '' as sku, '' as location_id, current_date as as_of_date, 0.0 as order_units,
-            0.0 as expected_demand_units, 0.0 as safety_stock_units, 0.0 as on_hand_units, 0.0 as on_order_units,
-            0.0 as reserved_units, 0.0 as backordered_units where false)
-    """
-    lines = f"read_parquet('{settings.archive / archive}/restock_lines.parquet')" if archive else nothing
     return _frame(
         f"""
-        select sku, location_id, as_of_date as decided_date, order_units, expected_demand_units, safety_stock_units,
-            on_hand_units, on_order_units, reserved_units + backordered_units as promised_units
-        from {lines}
+        select sku, location_id, as_of_date as decided_date, status, order_units, protection_periods,
+            forecast_model_version
+        from (
+            select '' as sku, '' as location_id, current_date as as_of_date, '' as status, 0.0::double as order_units,
+                0::integer as protection_periods, '' as forecast_model_version
+            where false
+            {_archived_rows(settings, archive, "restock_lines")}
+        )
         order by sku, location_id
         """
+    )
+
+
+def previous_terms(settings: Settings, archive: str | None) -> "pd.DataFrame":
+    """Return the steps of an archived decision; nothing where there is no archive.
+
+    Returns:
+        sku, location_id, step, term, units.
+    """
+    return _frame(
+        f"""
+        select sku, location_id, step, term, units
+        from (
+            select '' as sku, '' as location_id, 0::bigint as step, '' as term, 0.0::double as units where false
+            {_archived_rows(settings, archive, "restock_terms")}
+        )
+        order by sku, location_id, step
+        """
+    )
+
+
+def _archived_rows(settings: Settings, archive: str | None, table: str) -> str:
+    return (
+        f"union all by name select * from read_parquet('{settings.archive / archive}/{table}.parquet')"
+        if archive
+        else ""
     )
 
 

@@ -10,7 +10,7 @@ link. The row in the online store decides which generation is current; the link 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -44,7 +44,7 @@ class Publication:
 
     Attributes:
         generation: name of the generation that is current now.
-        content_hash: hash over every table, the as-of day and the model versions.
+        content_hash: hash over every table but for its comparisons, the as-of day and the model versions.
         is_new: False when the content equals that of the generation that was already current.
         tables: tables of the generation.
         proposals: what became of the lines that this run proposes.
@@ -72,6 +72,7 @@ def publish(
     keep: int,
     outbox: "Outbox",
     archive: str,
+    comparisons: Mapping[str, Sequence[str]] | None = None,
 ) -> Publication:
     """Publish the exported relations as the current generation, unless their content is current already.
 
@@ -92,6 +93,8 @@ def publish(
         keep: generations left on disk, the current one included.
         outbox: the lines the run proposes and the order lines it has seen.
         archive: name of the archive folder with its decisions and their inputs.
+        comparisons: per relation the columns that compare with the generation before. They are published and are no
+            part of the content: what changed against what was published before is no news of the day itself.
 
     Returns:
         The publication; a failure before the switch leaves the previous generation current.
@@ -102,7 +105,9 @@ def publish(
     """
     published.mkdir(parents=True, exist_ok=True)
     hashed = {relation: content_hash(parquet_of(exports, relation)) for relation in relations}
-    total = _hash_of({"tables": hashed, "as_of": as_of.isoformat(), "models": models})
+    told = {**hashed, **_without_comparisons(exports, comparisons or {}, descriptions)}
+    content = {relation: known for relation, known in told.items() if known is not None}
+    total = _hash_of({"tables": content, "as_of": as_of.isoformat(), "models": models})
     current = repair_link(published, store)
     if current is not None and current["content_hash"] == total:
         proposals = store.publish(EPOCH, fence, None, {}, outbox)
@@ -138,6 +143,20 @@ def publish(
     _switch_link(published, database.name)
     _forget_old(published, keep)
     return Publication(generation, total, True, tables, proposals)
+
+
+def _without_comparisons(
+    exports: Path,
+    comparisons: Mapping[str, Sequence[str]],
+    descriptions: Mapping[str, tuple[str, Mapping[str, str]]],
+) -> dict[str, tuple[int, str] | None]:
+    """Return rows and hash of each relation that compares, without those columns; None where it does nothing else."""
+    return {
+        relation: None
+        if set(columns) == set(descriptions[relation][1])
+        else content_hash(parquet_of(exports, relation), columns)
+        for relation, columns in comparisons.items()
+    }
 
 
 def repair_link(published: Path, store: "Store") -> dict[str, Any] | None:

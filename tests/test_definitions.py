@@ -28,7 +28,7 @@ MARTS = (
 )
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
-    *("restock_policies", "restock_recommendations", "restock_terms"),
+    *("restock_changes", "restock_policies", "restock_recommendations", "restock_terms"),
     *("risk_dead_stock", "risk_excess_stock", "risk_expiring_lots", "risk_late_purchase_orders"),
     *("risk_orders_too_late", "risk_stockouts_before_receipt", "stock_transfers", "risk_rule_costs"),
     "restock_service_promises",
@@ -60,6 +60,7 @@ EDGES = {
     "predictions/restock_rule_costs": {"models/demand_forecast"},
     "predictions/service_promises": {"models/demand_forecast"},
     "predictions/previous_restock_lines": {"marts/fct_stock_position"},
+    "predictions/previous_restock_terms": {"marts/fct_stock_position"},
     "predictions/restock_lines": DECISION,
     "predictions/restock_terms": DECISION,
     "predictions/stock_transfers": DECISION,

@@ -29,6 +29,7 @@ def publish_one(
     keep: int = 5,
     lines: list[dict[str, object]] | None = None,
     seen: int | None = None,
+    comparisons: dict[str, list[str]] | None = None,
 ) -> Publication:
     export(tmp_path / "exports", "marts.dim_products", query)
     return publish(
@@ -42,6 +43,7 @@ def publish_one(
         models={},
         code_version="1",
         descriptions={"marts.dim_products": ("What is sold. One row per sku.", {"sku": "Stock keeping unit"})},
+        comparisons=comparisons,
         keep=keep,
         outbox=Outbox(date(2011, 12, 8), lines or [], store.open_orders().version if seen is None else seen, {}),
         archive="2011-12-08_0",
@@ -64,6 +66,22 @@ def test_unchanged_content_is_not_published_again(tmp_path: Path, store: Store) 
     second = publish_one(tmp_path, store, "select 'b' as sku union all select 'a'")
     assert (second.is_new, second.generation) == (False, first.generation)
     assert len(list((tmp_path / "published").glob("wh_*.duckdb"))) == 1
+
+
+def test_what_compares_with_the_generation_before_is_published_and_no_reason_to_publish(
+    tmp_path: Path, store: Store
+) -> None:
+    comparing = {"marts.dim_products": ["change"]}
+    publish_one(tmp_path, store, "select 'a' as sku, 'none' as change", comparisons=comparing)
+    assert not publish_one(tmp_path, store, "select 'a' as sku, '+3' as change", comparisons=comparing).is_new
+    assert publish_one(tmp_path, store, "select 'b' as sku, '+3' as change", comparisons=comparing).is_new
+    assert read(tmp_path, "select change from marts.dim_products") == [("+3",)]
+
+
+def test_a_relation_that_only_compares_is_no_reason_to_publish(tmp_path: Path, store: Store) -> None:
+    comparing = {"marts.dim_products": ["sku"]}
+    publish_one(tmp_path, store, "select 'a' as sku", comparisons=comparing)
+    assert not publish_one(tmp_path, store, "select 'b' as sku", comparisons=comparing).is_new
 
 
 def test_changed_content_becomes_the_current_generation(tmp_path: Path, store: Store) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from small_landing import DAYS, MOVEMENT_COLUMNS, add_file, movements, write_landing
+from small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, movements, write_landing
 
 from ml.tracking import Tracking
 from serving.store import Proposal, Store
@@ -147,6 +147,41 @@ def test_a_second_run_publishes_nothing(home: Path, second_run: tuple[Path, str,
     copy, _, told = second_run
     assert "unchanged, nothing published" in told
     assert generation(copy) == generation(home)
+
+
+@pytest.fixture(scope="module")
+def second_generation(second_run: tuple[Path, str, str]) -> Path:
+    """The home after sales of the business day came late: another generation of the same day."""
+    copy, _, _ = second_run
+    late = [
+        ["pos", "late", str(line), "2024-05-01T15:00:00Z", sku, "L1", "sale", "-30", "2.75"]
+        for line, sku in enumerate(SKUS)
+    ]
+    add_file(copy / "landing/stock_movements/late.csv", MOVEMENT_COLUMNS, late)
+    result = inventorybot(copy, "refresh")
+    assert result.returncode == 0, result.stderr
+    return copy
+
+
+_ORDERS = "select sku, order_units from reporting.restock_recommendations order by sku"
+
+
+def test_changes_are_told_against_what_was_published_last_also_on_the_same_day(
+    home: Path, second_generation: Path
+) -> None:
+    assert generation(second_generation) != generation(home)
+    then = _ORDERS.replace("order_units", "previous_order_units")
+    assert read(second_generation, then) == read(home, _ORDERS)
+    days = "select distinct previous_decided_date::varchar from reporting.restock_recommendations"
+    assert read(second_generation, days) == [("2024-05-01",)]
+
+
+def test_a_changed_order_names_its_cause_with_its_sign(second_generation: Path) -> None:
+    reasons = read(
+        second_generation, "select change_reason from reporting.restock_recommendations where change_units > 0"
+    )
+    assert reasons
+    assert all("stock on hand 30 fewer (+30 to the order)" in str(reason) for (reason,) in reasons)
 
 
 def proposals_of(home: Path) -> list[Proposal]:

@@ -538,11 +538,13 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             | {"policy_source": "standard"}
             for line in lines
         ]
+        before = {"even": 36, "s0": 12, "asleep": 0, "s1": 6}
         previous = [
-            {"sku": "even", "location_id": "x", "decided_date": as_of - timedelta(days=1), "order_units": 36}
-            | {"expected_demand_units": 155, "safety_stock_units": 476.4, "on_hand_units": 600, "on_order_units": 0}
-            | {"promised_units": 0, "as_of_date": as_of}
+            {"sku": sku, "location_id": "x", "decided_date": as_of, "status": "order", "order_units": units}
+            | {"protection_periods": 15 if sku == "even" else 16, "forecast_model_version": "3", "as_of_date": as_of}
+            for sku, units in before.items()
         ]
+        steps_before = {"expected_demand": 155, "uncertainty": 476.4, "on_hand": -600, "packs": 4.6}
         written = {"restock_lines": lines, "demand_forecasts": forecasts, "restock_policies": policies}
         written["previous_restock_lines"] = previous
         written["restock_terms"] = [
@@ -551,6 +553,10 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             if line["status"] != "exception"
             for step, (term, units) in enumerate(terms_of(line))
             if units
+        ]
+        written["previous_restock_terms"] = [
+            row | ({"units": steps_before[row["term"]]} if row["sku"] == "even" else {})
+            for row in written["restock_terms"]
         ]
         for name, rows in written.items():
             kinds = types[name]
@@ -1080,13 +1086,30 @@ def test_an_order_is_explained_from_its_terms(first: Query):
     ]
 
 
-def test_a_recommendation_says_what_has_changed_since_the_last_one_and_why(first: Query):
+def test_a_recommendation_says_what_has_changed_since_the_last_one_published_and_why(first: Query):
     rows = first(
-        "select change_units, change_reason, record_trust from reporting.restock_recommendations"
-        " where change_units is not null"
+        "select sku, change_units, change_reason from reporting.restock_recommendations"
+        " where change_units is not null order by sku"
     )
-    change = "12 more than on 2011-04-28: expected demand +5, stock on hand +10, losses, packs and limits −3."
-    assert rows == [(12, change, "never counted")]
+    assert rows == [
+        ("asleep", 0, "As last published, for 2011-04-29."),
+        (
+            *("even", 12),
+            "12 more than last published, for 2011-04-29: expected demand 5 higher (+5 to the order),"
+            " stock on hand 10 fewer (+10 to the order), units added to fill packs 3 fewer (−3 to the order);"
+            " the order covers 16 days, then 15.",
+        ),
+        ("s0", 0, "As last published, for 2011-04-29."),
+        (
+            *("s1", -6),
+            "6 less than last published, for 2011-04-29: no order can be worked out any more (−6 to the order).",
+        ),
+    ]
+
+
+def test_the_parts_of_a_change_add_up_to_it(first: Query):
+    rows = first("select sku, sum(change_units) from reporting.restock_changes group by sku order by sku")
+    assert rows == [("even", 12), ("s1", -6)]
 
 
 def test_an_order_with_promises_names_them_and_the_minimum(first: Query):
@@ -1256,6 +1279,10 @@ def test_a_source_that_differs_from_the_stated_term_is_found(recheck: Recheck, s
 
 def test_recommendations_that_cannot_be_made_again_fail_the_build(decided: Decided):
     assert "every_recommendation_recomputes" in decided.failed_when_wrong
+
+
+def test_a_change_whose_parts_do_not_add_up_fails_the_build(decided: Decided):
+    assert "every_change_names_its_causes" in decided.failed_when_wrong
 
 
 def test_settled_rows_no_longer_wait_from_the_day_they_were_settled(panel: Warehouse, tmp_path: Path):

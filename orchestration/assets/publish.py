@@ -52,6 +52,7 @@ def generation(
         keep=settings.generations_kept,
         outbox=outbox_of(settings, build, ledger),
         archive=archived,
+        comparisons={name: relation.compares for name, relation in RELATIONS.items() if relation.compares},
     )
     rebased = rebase_live_stock(
         settings.raw,

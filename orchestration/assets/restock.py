@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResult, asset, multi_asset
 
 from orchestration import outbox, plots
-from orchestration.archive import DECISION_INPUTS, archive_before
+from orchestration.archive import COMPARISONS, DECISION_INPUTS, published_archive
 from orchestration.decisions import decide
-from orchestration.frames import previous_lines, segmented_items, standard_policy
+from orchestration.frames import previous_lines, previous_terms, segmented_items, standard_policy
 from orchestration.rehearsals import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import champion_of
@@ -18,6 +18,7 @@ _RULE_COSTS, _KEPT_PROMISES = (AssetKey(["predictions", name]) for name in ("res
 _LINES, _TERMS, _TRANSFERS = (
     AssetKey(["predictions", name]) for name in ("restock_lines", "restock_terms", "stock_transfers")
 )
+_PREVIOUS_LINES, _PREVIOUS_TERMS = (AssetKey(["predictions", name]) for name in COMPARISONS)
 
 
 @multi_asset(
@@ -135,24 +136,31 @@ def restock_decision(
     yield MaterializeResult(asset_key=_TRANSFERS, metadata={"dagster/row_count": len(plan.transfers)})
 
 
-@asset(
-    key=["predictions", "previous_restock_lines"],
-    group_name="restock",
-    deps=[AssetKey(["marts", "fct_stock_position"])],
-    kinds={"parquet"},
-    description=(
-        "What the business day before this one decided, from the archive: recommendations say what has changed and why."
-        " One row per sku and location."
-    ),
+@multi_asset(
+    name="previous_decision",
+    specs=[
+        AssetSpec(
+            key,
+            deps=[AssetKey(["marts", "fct_stock_position"])],
+            group_name="restock",
+            kinds={"parquet"},
+            description=f"{description} From the archive: recommendations say what has changed since, and why.",
+        )
+        for key, description in (
+            (_PREVIOUS_LINES, "The orders that were published last, of whatever day. One row per sku and location."),
+            (_PREVIOUS_TERMS, "The steps of the orders that were published last. One row per sku, location and term."),
+        )
+    ],
 )
-def previous_restock_lines(context: AssetExecutionContext, home: HomeResource) -> MaterializeResult[None]:
-    """Read the latest archive of an earlier business day."""
+def previous_decision(context: AssetExecutionContext, home: HomeResource) -> Iterator[MaterializeResult[None]]:
+    """Read the archive of the generation that is current while this run works."""
     settings = home.settings()
-    build = read_build(settings)
-    archive = archive_before(settings, build.as_of)
-    before = previous_lines(settings, archive)
-    write_predictions(settings, "previous_restock_lines", before, build, None)
-    return MaterializeResult(metadata={"dagster/row_count": len(before), "note": archive or "nothing is archived"})
+    build, archive = read_build(settings), published_archive(settings)
+    for key, read in ((_PREVIOUS_LINES, previous_lines), (_PREVIOUS_TERMS, previous_terms)):
+        before = read(settings, archive)
+        write_predictions(settings, key.path[-1], before, build, None)
+        note = archive or "nothing is published yet"
+        yield MaterializeResult(asset_key=key, metadata={"dagster/row_count": len(before), "note": note})
 
 
 @asset(

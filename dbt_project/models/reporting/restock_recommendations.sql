@@ -72,6 +72,12 @@ previous_lines as (
     select * from {{ source('predictions', 'previous_restock_lines') }}
 ),
 
+causes as (
+    select sku, location_id, string_agg(cause, ', ' order by step, term) as causes_text
+    from {{ ref('restock_changes') }}
+    group by sku, location_id
+),
+
 as_of as (
     select max(as_of_date) as as_of_date from restock_lines
 ),
@@ -198,9 +204,10 @@ dated as (
         doubts.suspected_date,
         doubts.suspected_kind,
         previous_lines.decided_date as previous_decided_date,
-        {% for name in ['order', 'expected_demand', 'safety_stock', 'on_hand', 'on_order', 'promised'] %}
-        {{ units('previous_lines.' ~ name ~ '_units') }} as previous_{{ name }}_units,
-        {% endfor %}
+        previous_lines.protection_periods as previous_protection_periods,
+        previous_lines.forecast_model_version as previous_forecast_model_version,
+        {{ units('previous_lines.order_units') }} as previous_order_units,
+        causes.causes_text,
         {% for term, _ in before_packs + after_packs + in_the_end %}
         reductions.{{ term }}_units,
         {% endfor %}
@@ -229,25 +236,11 @@ dated as (
     left join doubts on lines.sku = doubts.sku and lines.location_id = doubts.location_id
     left join supplier_orders on lines.supplier_id = supplier_orders.supplier_id
     left join previous_lines on lines.sku = previous_lines.sku and lines.location_id = previous_lines.location_id
+    left join causes on lines.sku = causes.sku and lines.location_id = causes.location_id
 ),
 
--- Why the order differs from the one before: what each term adds to it, and what packs and limits add in the end.
 changes as (
-    select
-        *,
-        order_units - previous_order_units as change_units,
-        expected_demand_units - previous_expected_demand_units as by_demand,
-        safety_stock_units - previous_safety_stock_units as by_uncertainty,
-        previous_on_hand_units - on_hand_units as by_stock,
-        previous_on_order_units - on_order_units as by_orders,
-        reserved_units + backordered_units - previous_promised_units as by_promises,
-        order_units - previous_order_units
-        - (expected_demand_units - previous_expected_demand_units)
-        - (safety_stock_units - previous_safety_stock_units)
-        + (on_hand_units - previous_on_hand_units)
-        + (on_order_units - previous_on_order_units)
-        - (reserved_units + backordered_units - previous_promised_units) as by_steps
-    from dated
+    select *, order_units - previous_order_units as change_units from dated
 ),
 
 scheduled as (
@@ -333,26 +326,23 @@ worded as (
             {% endfor %}
         ) as steps_text,
         case
-            when previous_decided_date is null or status = 'exception' then null
-            when change_units = 0 then concat('As on ', previous_decided_date, '.')
+            when change_units is null then null
+            when change_units = 0 then concat('As last published, for ', previous_decided_date, '.')
             else concat(
-                {{ number_text('abs(change_units)') }}, case when change_units > 0 then ' more' else ' less' end, ' than on ',
-                previous_decided_date, ': ',
+                {{ number_text('abs(change_units)') }}, case when change_units > 0 then ' more' else ' less' end,
+                ' than last published, for ', previous_decided_date, ': ',
                 concat_ws(
-                    ', '
-                    {% for term, text in [
-                        ('by_demand', 'expected demand'), ('by_uncertainty', 'uncertainty'), ('by_stock', 'stock on hand'),
-                        ('by_orders', 'units on order'), ('by_promises', 'promises to customers'),
-                        ('by_steps', 'losses, packs and limits')
-                    ] %}
-                    , case
-                        when abs({{ term }}) >= 0.05
+                    '; ', causes_text,
+                    case
+                        when protection_periods <> previous_protection_periods
+                            then concat('the order covers ', protection_periods, ' days, then ', previous_protection_periods)
+                    end,
+                    case
+                        when forecast_model_version <> previous_forecast_model_version
                             then concat(
-                                '{{ text }} ', case when {{ term }} > 0 then '+' else '−' end,
-                                {{ number_text('round(abs(' ~ term ~ '), 1)') }}
+                                'the forecast is of version ', forecast_model_version, ', then ', previous_forecast_model_version
                             )
                     end
-                    {% endfor %}
                 ),
                 '.'
             )

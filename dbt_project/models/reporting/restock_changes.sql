@@ -1,0 +1,144 @@
+{#
+    What each step is called where it has changed: a quantity that is more or fewer, and whether the order grows with it.
+    A step that is not listed goes by its own name.
+#}
+{% set quantities = {
+    'expected_demand': ('expected demand', 'higher', 'lower', 1), 'large_orders': ('demand bought to order', 'more', 'less', -1),
+    'uncertainty': ('units for uncertainty', 'more', 'fewer', 1), 'expiring_lots': ('units that expire', 'more', 'fewer', 1),
+    'on_hand': ('stock on hand', 'more', 'fewer', -1), 'on_order': ('units on order', 'more', 'fewer', -1),
+    'reserved': ('reserved units', 'more', 'fewer', 1), 'backordered': ('backordered units', 'more', 'fewer', 1),
+    'not_stocked': ('units not kept in stock', 'more', 'fewer', -1),
+    'above_reorder_point': ('units that wait for the reorder point', 'more', 'fewer', -1),
+    'lost_before_arrival': ('units that an order comes too late to serve', 'more', 'fewer', -1),
+    'order_up_to_max': ('units above the largest level allowed', 'more', 'fewer', -1),
+    'shelf_life': ('units that would expire on the shelf', 'more', 'fewer', -1),
+    'dampened': ('units too few to order yet', 'more', 'fewer', -1),
+    'moq': ('units added for the minimum order', 'more', 'fewer', 1), 'packs': ('units added to fill packs', 'more', 'fewer', 1),
+    'not_worth_it': ('units not worth their cost', 'more', 'fewer', -1),
+    'max_order': ('units above the maximum order', 'more', 'fewer', -1),
+    'max_stock': ('units above the maximum stock', 'more', 'fewer', -1),
+    'below_moq': ('units that limits leave below the minimum order', 'more', 'fewer', -1),
+    'supplier_minimum': ('units added for the supplier\'\'s minimum', 'more', 'fewer', 1),
+    'held_back': ('units held back by the budget or the supplier\'\'s minimum', 'more', 'fewer', -1)
+} %}
+
+with restock_lines as (
+    select sku, location_id, status, exception, {{ units('order_units') }} as order_units, as_of_date
+    from {{ source('predictions', 'restock_lines') }}
+),
+
+previous_lines as (
+    select sku, location_id, status, {{ units('order_units') }} as order_units
+    from {{ source('predictions', 'previous_restock_lines') }}
+),
+
+restock_terms as (
+    select * from {{ ref('restock_terms') }}
+),
+
+previous_terms as (
+    select sku, location_id, cast(step as integer) as step, term, {{ units('units') }} as term_units
+    from {{ source('predictions', 'previous_restock_terms') }}
+),
+
+compared as (
+    select
+        restock_lines.sku,
+        restock_lines.location_id,
+        restock_lines.as_of_date,
+        restock_lines.order_units - previous_lines.order_units as order_change_units,
+        previous_lines.order_units as previous_order_units,
+        restock_lines.order_units,
+        restock_lines.status = 'exception' as is_exception,
+        restock_lines.status = 'exception' or previous_lines.status = 'exception' as has_no_terms
+    from restock_lines
+    inner join previous_lines
+        on restock_lines.sku = previous_lines.sku and restock_lines.location_id = previous_lines.location_id
+),
+
+steps as (
+    select
+        sku, location_id, term, max(step) as step,
+        sum(case when is_now then 0 else term_units end) as previous_units, sum(case when is_now then term_units else 0 end) as term_units
+    from (
+        select sku, location_id, step, term, term_units, true as is_now from restock_terms
+        union all
+        select sku, location_id, step, term, term_units, false from previous_terms
+    ) as both_decisions
+    group by sku, location_id, term
+),
+
+-- Where one of the two could not be worked out, there are no steps to compare: that is the cause.
+parts as (
+    select compared.*, steps.step, steps.term, steps.previous_units, steps.term_units
+    from compared
+    inner join steps on compared.sku = steps.sku and compared.location_id = steps.location_id
+    where not compared.has_no_terms and steps.term_units <> steps.previous_units
+    union all
+    select *, 0 as step, 'exception' as term, previous_order_units as previous_units, order_units as term_units
+    from compared
+    where has_no_terms and order_change_units <> 0
+),
+
+changed as (
+    select
+        *,
+        term_units - previous_units as change_units,
+        sum(term_units - previous_units) over (
+            partition by sku, location_id order by step, term rows between unbounded preceding and current row
+        ) as changed_so_far_units
+    from parts
+),
+
+-- One decimal is shown, so that what is shown adds up too; all three where the order itself is finer.
+shown as (
+    select
+        *,
+        case
+            when order_change_units = round(order_change_units, 1)
+                then (floor(changed_so_far_units * 10 + 0.5) - floor((changed_so_far_units - change_units) * 10 + 0.5)) / 10
+            else change_units
+        end as shown_units
+    from changed
+),
+
+worded as (
+    select
+        *,
+        concat(
+            '(', case when shown_units > 0 then '+' else '−' end, {{ number_text('abs(shown_units)') }}, ' to the order)'
+        ) as effect
+    from shown
+),
+
+explained as (
+    select
+        sku,
+        location_id,
+        step,
+        term,
+        cast(previous_units as decimal(18, 3)) as previous_term_units,
+        cast(term_units as decimal(18, 3)) as term_units,
+        cast(change_units as decimal(18, 3)) as change_units,
+        case
+            when shown_units = 0 then null
+            {% for term, (text, more, fewer, sign) in quantities.items() %}
+            when term = '{{ term }}'
+                then concat(
+                    '{{ text }} ', {{ number_text('abs(shown_units)') }},
+                    case when shown_units > 0 then ' {{ more if sign > 0 else fewer }} ' else ' {{ fewer if sign > 0 else more }} ' end,
+                    effect
+                )
+            {% endfor %}
+            when term = 'surplus' and shown_units > 0
+                then concat({{ number_text('shown_units') }}, ' more than is needed, which no order takes back ', effect)
+            when term = 'surplus' then concat({{ number_text('-shown_units') }}, ' of it was more than was needed ', effect)
+            when term = 'exception' and is_exception then concat('no order can be worked out any more ', effect)
+            when term = 'exception' then concat('no order could be worked out then ', effect)
+            else concat(replace(term, '_', ' '), ' ', effect)
+        end as cause,
+        as_of_date
+    from worded
+)
+
+select * from explained
