@@ -42,12 +42,18 @@ PHOTOS = AssetKey(["raw", "product_photos"])
 daily_restock = define_asset_job(
     "daily_restock",
     selection=AssetSelection.all(),
-    description="Ingest, marts, predictions with the champions, restock, publish. Trains only where no champion is.",
+    description=(
+        "Ingest, marts, predictions with the champions, restock, publish; forgets what the home need not keep. Trains"
+        " only where no champion is."
+    ),
 )
 
 refresh_stock = define_asset_job(
     FAST_PATH,
-    selection=AssetSelection.all() - MODELS - AssetSelection.groups("monitoring") - AssetSelection.assets(PHOTOS),
+    selection=AssetSelection.all()
+    - MODELS
+    - AssetSelection.groups("monitoring", "maintenance")
+    - AssetSelection.assets(PHOTOS),
     description=(
         "The fast path of a movement: position, anomalies, recommendations, publication. Trains nothing, and of the"
         " facts it writes only the months that changed. Tests of every key there ever was are left to daily_restock."

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
@@ -124,11 +124,32 @@ def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> 
 
 @cli.command()
 def status() -> None:
-    """Show what is published, champion and quarantined."""
+    """Show how the last run ended, and what is published, champion and quarantined."""
     settings = _settings()
+    from orchestration.run_history import last_run, told
     from orchestration.summary import summarise
 
+    click.echo(told(last_run(settings), settings))
     click.echo(summarise(settings))
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def retention(dry_run: bool) -> None:
+    """Forget old runs and archived decisions, as the settings say. The daily job does so too."""
+    settings = _settings()
+    from dagster import DagsterInstance
+
+    from orchestration.home import HomeError, claimed, configure_instance
+    from orchestration.retention import apply
+
+    configure_instance(settings.dagster_home)
+    try:
+        with claimed(settings), DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+            kept = apply(settings, instance, now=datetime.now(UTC), is_trial=dry_run)
+    except HomeError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("\n".join(kept.told(settings)))
 
 
 @cli.command()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dagster import Definitions
 
 from orchestration import automation, checks
-from orchestration.assets import models, monitoring, predictions, publish, raw, restock, warehouse
+from orchestration.assets import maintenance, models, monitoring, predictions, publish, raw, restock, warehouse
 from orchestration.executor import holding_home
 from orchestration.progress import progress_logger
 from orchestration.resources import default_resources
@@ -32,6 +32,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             warehouse.warehouse_reporting,
             publish.generation,
             monitoring.demand_forecasts,
+            maintenance.retention,
         ],
         asset_checks=[checks.fresh, checks.order_lines_name_their_proposals],
         jobs=[automation.daily_restock, automation.refresh_stock, automation.train_models],

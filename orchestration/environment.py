@@ -35,6 +35,9 @@ def read_settings() -> Settings:
         holding_cost_rate=_read_number("INVENTORYBOT_HOLDING_COST_RATE", 0.25, above=0.0, below=10.0),
         order_budget=_read_budget("INVENTORYBOT_ORDER_BUDGET"),
         generations_kept=int(_read_number("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000)),
+        runs_kept_days=int(_read_number("INVENTORYBOT_RUNS_KEPT_DAYS", 90, above=0, below=100_000)),
+        runs_kept=int(_read_number("INVENTORYBOT_RUNS_KEPT", 300, above=0, below=1_000_000)),
+        archive_kept_days=int(_read_number("INVENTORYBOT_ARCHIVE_KEPT_DAYS", 400, above=-1, below=100_000)),
     )
 
 

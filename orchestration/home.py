@@ -27,11 +27,25 @@ concurrency:
 run_monitoring:
   enabled: true
   free_slots_after_run_end_seconds: 30
+retention:
+  schedule:
+    purge_after_days: 90
+  sensor:
+    purge_after_days:
+      skipped: 2
+      failure: 30
+      success: 90
+      started: 90
 run_retries:
   enabled: true
   max_retries: 2
   retry_on_asset_or_op_failure: false
 """
+
+
+_UNKNOWN = "unknown process"
+_LOOK_SECONDS = 0.2
+"""How long a look at the lock may hold it, at the very most."""
 
 
 class HomeError(Exception):
@@ -91,14 +105,23 @@ def prepare_home(settings: Settings) -> None:
 
 
 def is_claimed(settings: Settings) -> bool:
-    """Tell whether the process that claimed the home last is still there; it only looks, and holds up nobody."""
+    """Tell whether a process holds the home; the look itself holds up nobody (`claimed` tries again)."""
     try:
-        os.kill(int((settings.home / "run.lock").read_text().removeprefix("process ")), 0)
-    except PermissionError:
-        return True
-    except (OSError, ValueError):
+        with (settings.home / "run.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
         return False
-    return True
+    except (BlockingIOError, PermissionError):
+        return True
+    return False
+
+
+def holder(settings: Settings) -> str:
+    """Return the process that claimed the home last, as in `process 17`."""
+    try:
+        return (settings.home / "run.lock").read_text().strip() or _UNKNOWN
+    except OSError:
+        return _UNKNOWN
 
 
 @contextmanager
@@ -112,7 +135,7 @@ def claimed(settings: Settings, *, wait_seconds: float = 0.0) -> Iterator[None]:
     Raises:
         HomeError: another process still holds it; the message names that process.
     """
-    path, give_up = settings.home / "run.lock", time.monotonic() + wait_seconds
+    path, give_up = settings.home / "run.lock", time.monotonic() + max(wait_seconds, _LOOK_SECONDS)
     with path.open("a+") as file:
         while True:
             try:
@@ -120,11 +143,10 @@ def claimed(settings: Settings, *, wait_seconds: float = 0.0) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() < give_up:
-                    time.sleep(0.5)
+                    time.sleep(_LOOK_SECONDS / 4)
                     continue
-                file.seek(0)
                 raise HomeError(
-                    f"another run is working on {settings.home} ({file.read().strip() or 'unknown process'}): "
+                    f"another run is working on {settings.home} ({holder(settings)}): "
                     "wait for it to end, or stop it, and run again"
                 ) from None
         file.truncate(0)

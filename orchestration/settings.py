@@ -34,6 +34,10 @@ class Settings:
         order_budget: money for all orders of a day together (INVENTORYBOT_ORDER_BUDGET, default None = no limit).
         path_count: demand paths per item and location (default 500).
         generations_kept: published generations that stay on disk (INVENTORYBOT_GENERATIONS_KEPT, default 5).
+        runs_kept_days: days for which Dagster's history keeps a run (INVENTORYBOT_RUNS_KEPT_DAYS, default 90).
+        runs_kept: runs that Dagster's history keeps at most, some 4 MB each (INVENTORYBOT_RUNS_KEPT, default 300).
+        archive_kept_days: days for which a decision can be made again, from when it was made; 0 = for ever
+            (INVENTORYBOT_ARCHIVE_KEPT_DAYS, default 400).
         seed: seed of every random draw (default 0).
     """
 
@@ -49,6 +53,9 @@ class Settings:
     order_budget: float | None = None
     path_count: int = 500
     generations_kept: int = 5
+    runs_kept_days: int = 90
+    runs_kept: int = 300
+    archive_kept_days: int = 400
     seed: int = 0
 
     @property
@@ -78,7 +85,7 @@ class Settings:
 
     @property
     def archive(self) -> Path:
-        """Every published forecast and decision with its inputs; only ever added to."""
+        """Every published forecast and decision with its inputs, as long as the home keeps them."""
         return self.home / "archive"
 
     @property

@@ -14,7 +14,7 @@ from orchestration.settings import PROJECT_FOLDER
 
 GROUPS = (
     *("raw", "staging", "intermediate", "marts", "models", "predictions", "restock", "reporting", "publish"),
-    "monitoring",
+    *("monitoring", "maintenance"),
 )
 RAW = (
     *("calendar_events", "locations", "prices", "product_photos", "products", "purchase_order_lines", "reservations"),
@@ -65,6 +65,7 @@ EDGES = {
     "predictions/restock_terms": DECISION,
     "predictions/stock_transfers": DECISION,
     "monitoring/demand_forecasts": {"marts/fct_daily_demand", "marts/dim_item_locations"},
+    "maintenance/retention": set(),
     "publish/generation": {f"marts/{name}" for name in MARTS} | {f"reporting/{name}" for name in REPORTING},
 }
 

@@ -131,8 +131,9 @@ explained as (
                 )
             {% endfor %}
             when term = 'surplus' and shown_units > 0
-                then concat({{ number_text('shown_units') }}, ' more than is needed, which no order takes back ', effect)
-            when term = 'surplus' then concat({{ number_text('-shown_units') }}, ' of it was more than was needed ', effect)
+                then concat('of this ', {{ number_text('shown_units') }}, ' more than is needed, which no order takes back ', effect)
+            when term = 'surplus'
+                then concat('of this ', {{ number_text('-shown_units') }}, ' that were more than was needed before ', effect)
             when term = 'exception' and is_exception then concat('no order can be worked out any more ', effect)
             when term = 'exception' then concat('no order could be worked out then ', effect)
             else concat(replace(term, '_', ' '), ' ', effect)

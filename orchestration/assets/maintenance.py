@@ -1,0 +1,28 @@
+"""Housekeeping of the home: what the daily job forgets by rule."""
+
+from datetime import UTC, datetime
+
+from dagster import AssetExecutionContext, MaterializeResult, asset
+
+from orchestration.resources import HomeResource
+from orchestration.retention import apply
+
+
+@asset(
+    key=["maintenance", "retention"],
+    group_name="maintenance",
+    description=(
+        "Old runs of Dagster's history and old archived decisions, which the settings of the home let go; never what a"
+        " generation on disk was decided from. Raw arrivals and the ledger stay for ever."
+    ),
+)
+def retention(context: AssetExecutionContext, home: HomeResource) -> MaterializeResult[None]:
+    """Follow the rules of the home."""
+    settings = home.settings()
+    kept = apply(settings, context.instance, now=datetime.now(UTC))
+    return MaterializeResult(
+        metadata={
+            "note": f"{kept.runs[1]:,} runs and {kept.archives[1]:,} archived decisions forgotten",
+            "rules": "; ".join(kept.told(settings)),
+        }
+    )
