@@ -124,7 +124,7 @@ def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> 
 
 @cli.command()
 def status() -> None:
-    """Show how the last run ended, and what is published, champion and quarantined."""
+    """Show how the last run ended. And what is published, champion and quarantined."""
     settings = _settings()
     from orchestration.run_history import last_run, told
     from orchestration.summary import summarise

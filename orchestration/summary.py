@@ -7,7 +7,7 @@ import duckdb
 
 from orchestration.publication import current_manifest
 from orchestration.settings import PROJECT_FOLDER, Settings
-from orchestration.training import headlines
+from orchestration.training import failed_gates, headlines
 
 _TOP = """
     select
@@ -68,6 +68,7 @@ def summarise(settings: Settings) -> str:
             "",
             "Champions:" if champions else "Champions: none",
             *_section(["model", "version", "metric", "champion", "baseline", "baseline is"], champions, right={3, 4}),
+            *_lines("Gates not passed:", failed_gates(settings)),
             "",
             "Quarantined rows:" if quarantined else "Quarantined rows: none",
             *_section(
@@ -86,6 +87,11 @@ def summarise(settings: Settings) -> str:
             "  commands      .venv/bin/inventorybot --help",
         ]
     )
+
+
+def _lines(title: str, lines: Sequence[str]) -> list[str]:
+    """Return lines below a title, none for no lines."""
+    return ["", title, *(f"  {line}" for line in lines)] if lines else []
 
 
 def _section(header: Sequence[str], rows: Sequence[Sequence[object]], *, right: Set[int] = frozenset()) -> list[str]:

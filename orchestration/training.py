@@ -6,7 +6,7 @@ Belongs here: fingerprints, registration, epochs. Does not: what a model learns 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.tracking import Tracking, Version
-    from serving.store import Store
+    from serving.store import Epoch, Store
 
 MODELS = ("demand_forecast", "stock_anomalies", "product_photos")
+
+RETRY_DAYS = 7
+"""What failed its gate is tried again after so many days: tried every day, it would pass by chance some day."""
+
+RETRY_GROWTH = 0.1
+"""Share of rows more or less that makes the data others than those it failed on."""
 
 
 class When(StrEnum):
@@ -115,6 +121,11 @@ def epoch_name(model: str) -> str:
     return f"champion/{model}"
 
 
+def verdict_name(model: str) -> str:
+    """Return the name of the epoch row that remembers how the latest training of a model was judged."""
+    return f"verdict/{model}"
+
+
 def bring_up_to_date(
     model: str,
     *,
@@ -134,7 +145,8 @@ def bring_up_to_date(
     Args:
         model: experiment, registered model and asset name.
         when: `missing` trains only a model without champion, `changed` also one whose data, code, libraries or
-            parameters have changed; neither trains twice on the same. `always` does.
+            parameters have changed; neither trains twice on the same, nor again what failed its gate before there is
+            reason to (`RETRY_DAYS`, `RETRY_GROWTH`). `always` does.
         data: Parquet files it learns from; their content is the data fingerprint.
         code: folders or files of the project that make it.
         libraries: packages whose version changes what it learns.
@@ -151,9 +163,16 @@ def bring_up_to_date(
     champion = repair_champion(model, tracking, store)
     if when is When.MISSING and champion is not None:
         return Outcome(champion, None, None, {}, f"champion is version {champion.version}, nothing trained")
-    data_fingerprint = text_fingerprint(*(content_hash(path) for path in data))
+    contents = [content_hash(path) for path in data]
+    data_fingerprint = text_fingerprint(*contents)
     code_print = text_fingerprint(code_fingerprint(*code), library_fingerprint(libraries))
     fingerprint = training_fingerprint(data_fingerprint, code_print, parameters)
+    attempt = _Attempt(
+        recipe=text_fingerprint(code_print, sorted(parameters.items())),
+        rows=sum(rows for rows, _ in contents),
+        business_day=(tags or {}).get("as_of"),
+        day=datetime.now(UTC).date().isoformat(),
+    )
     seen = tracking.training_fingerprint_seen(model, fingerprint)
     if when is not When.ALWAYS and seen is not None:
         judged = "passed" if seen.passed else "failed"
@@ -161,6 +180,9 @@ def bring_up_to_date(
             f"data, code and parameters are those of version {seen.version}, which {judged} its gate; nothing trained"
         )
         return Outcome(champion, None, None, {}, note)
+    failed = _failure_that_holds(model, attempt, store)
+    if when is not When.ALWAYS and failed is not None:
+        return Outcome(champion, None, None, {}, f"{failed}; nothing trained")
 
     fence, began = store.claim(epoch_name(model), run_id, {}), datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="inventorybot_") as scratch:
@@ -189,12 +211,69 @@ def bring_up_to_date(
             tags={**(tags or {}), "dagster_run_id": run_id},
             started_at=began,
         )
+    _remember(model, version, trained.verdict, attempt, run_id, store)
     if not version.passed:
         note = f"version {version.version} failed its gate; champion stays {champion.version if champion else 'none'}"
         return Outcome(champion, version, trained.verdict, trained.figures, note)
     store.advance(epoch_name(model), fence, version.version, asdict(trained.headline))
     promoted = tracking.promote(model, version.version)
     return Outcome(promoted, version, trained.verdict, trained.figures, f"version {version.version} is champion")
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What a training was tried with, as far as it decides whether to try again.
+
+    Attributes:
+        recipe: fingerprint of code, libraries and parameters.
+        rows: rows of the data it learnt from.
+        business_day: business day of its data, ISO; None = not known.
+        day: day on which it was tried, ISO, UTC.
+    """
+
+    recipe: str
+    rows: int
+    business_day: str | None
+    day: str
+
+    def is_new_beside(self, before: "_Attempt") -> bool:
+        """Tell whether there is reason to try again after an attempt that failed."""
+        if self.recipe != before.recipe or abs(self.rows - before.rows) > RETRY_GROWTH * before.rows:
+            return True
+        return date.fromisoformat(self.clock_beside(before)) >= before.next_day(self)
+
+    def clock_beside(self, other: "_Attempt") -> str:
+        """Return the day of the clock that both attempts know: the business day, or else the calendar's."""
+        return self.business_day if self.business_day and other.business_day else self.day
+
+    def next_day(self, other: "_Attempt") -> date:
+        """Return the day on which it may be tried again, by the clock that another attempt knows too."""
+        return date.fromisoformat(self.clock_beside(other)) + timedelta(days=RETRY_DAYS)
+
+
+def _remember(
+    model: str, version: "Version", verdict: "pd.DataFrame", attempt: _Attempt, run_id: str, store: "Store"
+) -> None:
+    failed = [str(name) for name in verdict.loc[~verdict["passed"].astype(bool), "criterion"]]
+    detail = {"passed": version.passed, "failed": failed, "attempt": asdict(attempt)}
+    name = verdict_name(model)
+    store.advance(name, store.claim(name, run_id, {}), version.version, detail)
+
+
+def _failure_that_holds(model: str, attempt: _Attempt, store: "Store") -> str | None:
+    """Say why a model is not tried again; None where it passed, was never tried, or there is reason to."""
+    judged = store.epoch(verdict_name(model))
+    if judged is None or judged.detail["passed"] or attempt.is_new_beside(_Attempt(**judged.detail["attempt"])):
+        return None
+    return _failure(judged)
+
+
+def _failure(judged: "Epoch") -> str:
+    before, failed = _Attempt(**judged.detail["attempt"]), ", ".join(judged.detail["failed"])
+    return (
+        f"version {judged.value} failed its gate on {before.clock_beside(before)} ({failed}); it is tried again from"
+        f" {before.next_day(before)} on, or when code, settings or a tenth of the rows are others"
+    )
 
 
 def _folder_of(champion: "Version | None", tracking: "Tracking") -> Path | None:
@@ -281,3 +360,12 @@ def headlines(settings: Settings) -> list[list[str]]:
             figures = [f"{value:.3f}" if value is not None else "-" for value in (headline.champion, headline.baseline)]
             rows.append([model, epoch.value, headline.metric, *figures, headline.baseline_name])
     return rows
+
+
+def failed_gates(settings: Settings) -> list[str]:
+    """Return a line for each model whose latest training failed its gate: what failed, and when it is tried again."""
+    from serving.store import Store
+
+    with Store.open(settings.store_url) as store:
+        judged = {model: store.epoch(verdict_name(model)) for model in MODELS}
+    return [f"{model}: {_failure(epoch)}" for model, epoch in judged.items() if epoch and not epoch.detail["passed"]]

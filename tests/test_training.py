@@ -19,6 +19,7 @@ from ml.tracking import Tracking
 from orchestration.cli import cli
 from orchestration.fingerprints import code_version
 from orchestration.provenance import LOCK
+from orchestration.settings import Settings
 from orchestration.training import (
     Headline,
     NoChampion,
@@ -28,6 +29,7 @@ from orchestration.training import (
     When,
     bring_up_to_date,
     champion_of,
+    failed_gates,
     pinned_models,
     repair_champion,
     roll_back,
@@ -42,23 +44,26 @@ class Home:
     folder: Path
     tracking: Tracking
     store: Store
+    seed: int = 0
 
-    def learn_from(self, value: int) -> None:
-        duckdb.sql(f"copy (select {value} as value) to '{self.folder / 'data.parquet'}' (format parquet)")
+    def learn_from(self, value: int, rows: int = 1) -> None:
+        duckdb.sql(
+            f"copy (select {value} as value from range({rows})) to '{self.folder / 'data.parquet'}' (format parquet)"
+        )
 
-    def train(self, when: When, fit: Callable[[Path, Path | None], Trained]) -> Outcome:
+    def train(self, when: When, fit: Callable[[Path, Path | None], Trained], day: str = "2024-01-30") -> Outcome:
         return bring_up_to_date(
             MODEL,
             when=when,
             data=[self.folder / "data.parquet"],
             code=["ml/forecast_baselines.py"],
             libraries=["numpy"],
-            parameters={"seed": 0},
+            parameters={"seed": self.seed},
             fit=fit,
             tracking=self.tracking,
             store=self.store,
             run_id="run",
-            tags={"as_of": "2024-01-30"},
+            tags={"as_of": day},
         )
 
 
@@ -150,6 +155,47 @@ def test_what_failed_its_gate_is_not_trained_again_on_the_same(home: Home) -> No
     outcome = home.train(When.MISSING, bad)
     assert outcome.trained is None
     assert "failed its gate" in outcome.note
+
+
+@pytest.mark.parametrize("when", [When.MISSING, When.CHANGED])
+def test_what_failed_its_gate_is_not_trained_again_on_the_data_of_the_next_days(home: Home, when: When) -> None:
+    home.train(when, bad, "2024-01-30")
+    home.learn_from(2)
+    outcome = home.train(when, good, "2024-02-05")
+    assert outcome.trained is None
+    assert outcome.note == (
+        "version 1 failed its gate on 2024-01-30 (wrmsse); it is tried again from 2024-02-06 on, or when code, settings"
+        " or a tenth of the rows are others; nothing trained"
+    )
+
+
+def test_what_failed_its_gate_is_tried_again_a_week_later(home: Home) -> None:
+    home.train(When.MISSING, bad, "2024-01-30")
+    home.learn_from(2)
+    assert home.train(When.MISSING, good, "2024-02-06").champion is not None
+
+
+def test_what_failed_its_gate_is_tried_again_on_much_more_data(home: Home) -> None:
+    home.train(When.MISSING, bad)
+    home.learn_from(2, rows=2)
+    assert home.train(When.MISSING, good).champion is not None
+
+
+def test_what_failed_its_gate_is_tried_again_with_other_settings(home: Home) -> None:
+    home.train(When.MISSING, bad)
+    home.seed = 1
+    assert home.train(When.MISSING, good).champion is not None
+
+
+def test_a_failed_gate_is_told_until_a_training_passes(home: Home, url: str) -> None:
+    settings = Settings(home.folder, home.folder, url, "", "")
+    home.train(When.MISSING, bad)
+    assert failed_gates(settings) == [
+        "demand_forecast: version 1 failed its gate on 2024-01-30 (wrmsse); it is tried again from 2024-02-06 on, or"
+        " when code, settings or a tenth of the rows are others"
+    ]
+    home.train(When.ALWAYS, good)
+    assert failed_gates(settings) == []
 
 
 def test_a_criterion_that_does_not_block_is_told_and_promotes(home: Home) -> None:
