@@ -378,7 +378,7 @@ def build_panel(
         if future is not None and len(future):
             _lay_out_future(values, future, keys, frequency, first, length, ahead)
         for name in names:
-            _fill_ahead(values[name], length, frequency.season)
+            fill_ahead(values[name], length, frequency.season)
     closed = np.zeros(wide, dtype=bool)
     if "is_open" in values:
         closed = values.pop("is_open") == 0
@@ -434,7 +434,7 @@ def _lay_out_future(
             matrix[rows[use], columns[use]] = _covariate(future[name], f"future.{name}")[use]
 
 
-def _fill_ahead(matrix: Floats, length: int, season: int) -> None:
+def fill_ahead(matrix: Floats, length: int, season: int) -> None:
     """Fill what is unknown ahead: a flag repeats the last season it was known for, a number carries its last value."""
     ahead = matrix.shape[1] - length
     unknown = np.isnan(matrix[:, length:])
@@ -556,6 +556,8 @@ class FeaturePlan:
         yearly: whether at least two years were seen, so that yearly features mean something.
         statics: names of the static columns, in order.
         codes: static text column -> {value: code}.
+        year_floor: share of its yearly mean that is added to both sides of a series' yearly ratios, so that a season
+            that starts from nothing has one; 0 = such ratios are unknown.
     """
 
     frequency: Frequency
@@ -566,6 +568,7 @@ class FeaturePlan:
     yearly: bool
     statics: list[str]
     codes: dict[str, dict[str, int]]
+    year_floor: float = 0.0
 
     def sold_share(self) -> str:
         """Return the feature that says in what share of periods there was demand."""
@@ -747,17 +750,18 @@ class FeatureBuilder:
         half = 7 if f.name == "D" else 1
         back = f.year * (-(-ahead // f.year))
         columns: list[npt.NDArray[np.floating]] = []
+        floor = self.plan.year_floor * np.nan_to_num(history.mean(rows, origins, f.year))
         for years in (1, 2):
             shift = back + (years - 1) * f.year
-            before = history.mean(rows, origins - shift, f.level_window)
+            before = history.mean(rows, origins - shift, f.level_window) + floor
+
+            def ratio(units: Doubles, below: Doubles = before) -> Doubles:
+                return np.where(below > 0, (units + floor) / np.maximum(below, 1e-9), np.nan)
+
             end = np.minimum(target - shift + half, origins)
-            around = history.mean(rows, end, 2 * half + 1)
-            level = np.where(before > 0, around / np.maximum(before, 1e-9), np.nan)
-            columns.append(level)
+            columns.append(ratio(history.mean(rows, end, 2 * half + 1)))
             if years == 1:
-                columns.append(
-                    np.where(before > 0, history.at(rows, target - shift) / np.maximum(before, 1e-9), np.nan)
-                )
+                columns.append(ratio(history.at(rows, target - shift)))
                 if f.name == "D":
                     # The same calendar date: fixed holidays move through the week.
                     dates = (target + history.panel.first).astype("datetime64[D]")
@@ -765,7 +769,7 @@ class FeatureBuilder:
                     past = (months - 12).astype("datetime64[D]") + (dates - months.astype("datetime64[D]"))
                     position = past.astype(np.int64) - history.panel.first
                     position = np.where(position <= origins, position, -1)
-                    columns.append(np.where(before > 0, history.at(rows, position) / np.maximum(before, 1e-9), np.nan))
+                    columns.append(ratio(history.at(rows, position)))
                 else:
                     columns.append(history.at(rows, target - shift) / scale)
         stamps = target + history.panel.first

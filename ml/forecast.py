@@ -6,8 +6,9 @@ its dependence over time (`ml.forecast_distribution`), baselines (`ml.forecast_b
 How it works. A row is (series, origin, periods ahead). Its target is divided by the recent level of the series, so one
 model serves a slow mover and a fast one. Tweedie boosters start from the seasonal level and learn the mean; periods
 unseen by a first one say how much of the recent level is mixed in. Two more learn on those periods: how likely any
-demand is, and the quantiles of its size. Together they become one quantile function whose mean is the forecast; a
-Gaussian copula over the horizon joins the periods.
+demand is, and the quantiles of its size. Last year's same periods have a say in the total and wake what sleeps until
+its season (`ml.forecast_season`). Together they become one quantile function whose mean is the forecast; a Gaussian
+copula over the horizon joins the periods.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ml.features import (
     History,
     Integers,
     Panel,
+    Rows,
     build_panel,
     check_items,
     covariate_names,
@@ -50,12 +52,13 @@ from ml.forecast_distribution import (
     quantile_grid,
     shuffle_grid,
 )
+from ml.forecast_season import Season, coming, season_from, second_opinion, spans_of, waking
 from ml.metrics import randomised_pit
 
 if TYPE_CHECKING:
     from ml.forecast_combination import CombinedForecaster
 
-FORMAT, READABLE = 2, (1, 2)
+FORMAT, READABLE = 3, (1, 2, 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Settings:
         cold_share: share of rows built as if the series were brand new.
         anonymous_share: share of rows without attributes, so that a series the training never met is forecast well.
         holdout_share: last share of the periods that teaches the spread and the number of rounds.
+        season_trust: how far last year is believed about the total where only one year was seen, 0 ... 1; 1 = the
+            trade is known to be seasonal. Two years tell it themselves.
     """
 
     mean_boosters: int = 2
@@ -100,6 +105,7 @@ class Settings:
     cold_share: float = 0.04
     anonymous_share: float = 0.08
     holdout_share: float = 0.35
+    season_trust: float = 0.7
 
 
 # Copulas are learnt apart for series that sell seldom, often, almost always: share of periods with demand.
@@ -109,7 +115,15 @@ SOLD_SHARES = (0.0, 0.15, 0.4, 0.8)
 # Points of the quantile functions that unseen demand is held against: the rarest demand told from none is 1 in 200.
 JUDGED_POINTS = 200
 FEWEST_SALES = 200
+# Share of its yearly mean that a series without any demand before its season is taken to have had.
+YEAR_FLOOR = 0.1
 BALANCE_ROUNDS = 4
+# A Newton step under a logarithm overshoots by far where a leaf's actual is many times its forecast: largest step.
+BALANCE_STEP = 0.3
+# One series a million times as large as the others must not decide what is learnt of them: a row weighs at most so
+# many times the mean of the lower nine tenths, and where the scale is a guess, for a series that is new or has shown
+# few periods, its target is at most so many scales. Elsewhere a season may be hundreds of scales.
+MOST_WEIGHT, MOST_SCALES, FEW_PERIODS = 20.0, 30.0, 14
 BINS, BINNED_ROWS = 128, 20_000
 # Best in fewer rounds than these, the booster of the mean is fitted again in steps so many times as small.
 FEW_ROUNDS, FINER = 80, 2
@@ -227,7 +241,9 @@ class Training:
                 if len(finite) and finite.mean() < 0.02:
                     rare.append(name)
         yearly = panel.length >= 2 * panel.frequency.year
-        self.plan = FeaturePlan(panel.frequency, horizon, list(panel.covariates), flags, rare, yearly, names, codes)
+        self.plan = FeaturePlan(
+            panel.frequency, horizon, list(panel.covariates), flags, rare, yearly, names, codes, YEAR_FLOOR
+        )
         observed = panel.demand[np.isfinite(panel.demand)]
         self.counted = bool(len(observed)) and bool((np.abs(observed - np.rint(observed)) < 1e-6).all())
         # The features see the expectation of what a stock-out hid, the distribution is learnt from draws of it.
@@ -269,7 +285,28 @@ class Training:
         if split is not None:
             builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
             mean_models = self.mean_models(builder, chosen)
-        return self._forecaster(mean_models, level_share, sold_model, spread, prior_model, dependences)
+        forecaster = self._forecaster(mean_models, level_share, sold_model, spread, prior_model, dependences)
+        return dataclasses.replace(forecaster, season=self._second_opinion(forecaster, prior))
+
+    def _second_opinion(self, forecaster: DemandForecaster, prior: Doubles) -> Season:
+        """Hold the forecast of everything against last year; see `ml.forecast_season`."""
+        panel = self.panel
+        spans = spans_of(panel.frequency)
+        if spans is None or panel.length < panel.frequency.year + spans.fewest:
+            return Season(first=panel.first + panel.length)
+        reach = self.horizon + spans.spare
+        history = coming(self.history, reach)
+        builder = FeatureBuilder(history, self.plan, self.statics, prior)
+        closed = history.panel.closed[:, panel.length :]
+        means, wakes = np.zeros((panel.series, reach)), np.zeros(panel.series, dtype=np.int64)
+        alive = np.flatnonzero(panel.last_row >= panel.length - panel.frequency.level_window)
+        steps = np.arange(1, reach + 1)
+        for rows in np.array_split(alive, max(1, len(alive) * reach // 20_000)):
+            origins, ahead = np.full(len(rows), panel.length - 1), np.tile(steps, (len(rows), 1))
+            _, mean = forecaster.booster_means(builder, rows, origins, ahead)
+            means[rows] = np.where(closed[rows], 0.0, mean.reshape(ahead.shape))
+            wakes[rows] = waking(history, rows, origins, ahead)[1].reshape(ahead.shape).max(axis=1)
+        return second_opinion(history, means, wakes, self.settings.season_trust)
 
     def _forecaster(
         self,
@@ -356,7 +393,14 @@ class Training:
         anonymous = generator.random(len(cells)) < self.settings.anonymous_share
         self._forget_attributes(built.features, anonymous)
         actual = self.history.values[rows, targets].astype(np.float64)
-        return Block(built.features, actual, built.scale, built.baseline, built.scale**self.settings.volume_power)
+        guessed = cold | (self.history.count[rows, targets - ahead + 1] < FEW_PERIODS)
+        actual[guessed] = np.minimum(actual[guessed], MOST_SCALES * built.scale[guessed])
+        return Block(built.features, actual, built.scale, built.baseline, self._weight(built.scale))
+
+    def _weight(self, scale: Doubles) -> Doubles:
+        weight = scale**self.settings.volume_power
+        lower = np.sort(weight)[: max(9 * len(weight) // 10, 1)]
+        return np.asarray(np.minimum(weight, MOST_WEIGHT * lower.mean()))
 
     def _forget_attributes(self, features: Floats, rows: Flags) -> None:
         statics = self.statics.shape[1]
@@ -403,7 +447,7 @@ class Training:
         known = (inside & self.usable[rows[:, None], place]).reshape(-1)
         actual = self.drawn[rows[:, None], place].reshape(-1)[known].astype(np.float64)
         scale = built.scale[known]
-        block = Block(built.features[known], actual, scale, built.baseline[known], scale**self.settings.volume_power)
+        block = Block(built.features[known], actual, scale, built.baseline[known], self._weight(scale))
         return block, known
 
     def _dependences_from(self, expected: Shape, judge: Block, judged: Flags, pairs: Pairs) -> list[Dependence]:
@@ -584,7 +628,7 @@ def _balanced(booster: Any, matrix: Any, seed: int) -> Any:
     booster.set_param(
         {
             "objective": "count:poisson",
-            "max_delta_step": 0.0,
+            "max_delta_step": BALANCE_STEP,
             "eta": 0.7,
             "max_depth": 3,
             "lambda": 0.0,
@@ -748,6 +792,7 @@ class DemandForecaster:
         sizes: how large sales are, for periods cut short by an empty shelf; None = too few sales to say.
         settings: parameters of the training.
         level_share: share of the recent level in the mean, the rest is the booster's.
+        season: what last year says of the total, and whether series may wake; None = trained without it.
     """
 
     plan: FeaturePlan
@@ -764,6 +809,7 @@ class DemandForecaster:
     sizes: SaleSizes | None = None
     settings: Settings = dataclasses.field(default_factory=Settings)
     level_share: float = 0.0
+    season: Season | None = None
 
     @property
     def horizon(self) -> int:
@@ -779,12 +825,57 @@ class DemandForecaster:
             origins: last column that may be seen [pairs].
             ahead: periods ahead [pairs, horizons].
         """
-        built = builder.build(rows, origins, ahead)
-        booster_mean = predict_mean(self.mean_models, built.features, built.scale, built.baseline)
-        mean = np.maximum(mixed_mean(booster_mean, built.scale, self.level_share), 1e-6)
+        built, booster_mean = self.booster_means(builder, rows, origins, ahead)
+        factor, floor = self.seasonal(builder.history, rows, origins, ahead)
+        mean = np.maximum(booster_mean * factor, floor)
         features = spread_features(self.plan, built.features, mean, built.scale)
         sold = predict_sold(self.sold_model, features)
-        return Shape(mean, sold, predict_spread(self.spread_model, features, mean / sold))
+        woken = floor > booster_mean * factor
+        sold[woken] = np.maximum(sold[woken], -np.expm1(-mean[woken]))
+        usual = mean / sold
+        knots = predict_spread(self.spread_model, features, usual)
+        if woken.any():
+            # No row that taught the spread had just woken: the distribution is as wide as one taught by nothing.
+            knots[woken] = predict_spread(None, features[woken], usual[woken])
+        return Shape(mean, sold, knots)
+
+    def booster_means(
+        self, builder: FeatureBuilder, rows: Integers, origins: Integers, ahead: Integers
+    ) -> tuple[Rows, Doubles]:
+        """Return features and means, units a period, before last year is asked; arguments as `distribution`."""
+        built = builder.build(rows, origins, ahead)
+        mean = predict_mean(self.mean_models, built.features, built.scale, built.baseline)
+        return built, np.maximum(mixed_mean(mean, built.scale, self.level_share), 1e-6)
+
+    def seasonal(self, history: History, rows: Integers, origins: Integers, ahead: Integers) -> tuple[Doubles, Doubles]:
+        """Return what last year does to means: a factor by date, and a floor of series that wake, units a period.
+
+        Args:
+            history: of the series.
+            rows: series numbers [pairs].
+            origins: last column that may be seen [pairs].
+            ahead: periods ahead [pairs, horizons].
+        """
+        size = ahead.size
+        if self.season is None:
+            return np.ones(size), np.zeros(size)
+        f, first = self.plan.frequency, history.panel.first
+        seen = np.repeat(origins, ahead.shape[1]) + first
+        floor, _ = waking(history, rows, origins, ahead)
+        return self.season.at(seen, seen + ahead.reshape(-1), f.level_window), floor
+
+    def season_note(self) -> str:
+        """Return in words what last year says of the forecast total, how far it is believed, and who wakes."""
+        return Season().note(self.plan.frequency) if self.season is None else self.season.note(self.plan.frequency)
+
+    def season_frame(self) -> pd.DataFrame:
+        """Return what last year does to every forecast, a row per period from the end of the training data on.
+
+        Returns:
+            period_start, factor (every mean is multiplied by it), last_year_says (share of the forecast total, -0.38 =
+            38 % less), trust (0 ... 1), text (empty where the factor is 1). No rows = last year says nothing.
+        """
+        return (Season() if self.season is None else self.season).frame(self.plan.frequency)
 
     def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> Scene:
         """Lay out a history; arguments as `predict`."""
@@ -892,6 +983,7 @@ class DemandForecaster:
             "prior": self.prior_model if isinstance(self.prior_model, float) else None,
             "whole_number_keys": [key for key in KEYS if pd.api.types.is_integer_dtype(self.keys[key])],
             "plan": plan,
+            "season": None if self.season is None else dataclasses.asdict(self.season),
         }
         (target / "forecaster.json").write_text(json.dumps(document, indent=1, sort_keys=True))
 
@@ -950,6 +1042,7 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | Combined
         sizes=SaleSizes.load(source / "sizes.npz") if (source / "sizes.npz").is_file() else None,
         settings=Settings(**{"mean_boosters": 1, **document.get("settings", {})}),
         level_share=document.get("level_share", 0.0),
+        season=season_from(document.get("season")),
     )
 
 

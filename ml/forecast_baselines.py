@@ -24,6 +24,7 @@ from ml.forecast_distribution import (
     grid_quantiles,
     shuffle_grid,
 )
+from ml.forecast_season import Season
 
 INDEPENDENT = Dependence(0.0, 0.0, 0.0, 0.0)
 
@@ -78,6 +79,14 @@ class LocalForecaster(abc.ABC):
     def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> LocalScene:
         """Lay out a history."""
         return LocalScene(self, self._panel(history, future))
+
+    def season_note(self) -> str:
+        """Return that last year has no say, in words."""
+        return "Last year has no say in a forecast that each series is read off its own recent demand."
+
+    def season_frame(self) -> pd.DataFrame:
+        """Return no rows, with the columns of `DemandForecaster.season_frame`."""
+        return Season().frame(self.frequency)
 
     def save(self, folder: str | Path) -> None:
         """Write the forecaster into a folder, as JSON."""

@@ -67,6 +67,14 @@ class Member(Forecaster, Protocol):
         """Lay out a history."""
         ...
 
+    def season_note(self) -> str:
+        """Return in words what last year says of the forecast."""
+        ...
+
+    def season_frame(self) -> pd.DataFrame:
+        """Return what last year does to the forecast, period by period."""
+        ...
+
     def save(self, folder: str | Path) -> None:
         """Write the forecaster into a folder."""
         ...
@@ -126,6 +134,14 @@ class CombinedForecaster:
             chunk = scene.panel.keys.iloc[part].reset_index(drop=True)
             pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
             yield chunk, shuffle_grid(scene.grid(part, n), pairs, scene.dependences(part), seed)
+
+    def season_note(self) -> str:
+        """Return in words what last year says, as `DemandForecaster.season_note`; it moves the first member alone."""
+        return self._lead.season_note()
+
+    def season_frame(self) -> pd.DataFrame:
+        """Return what last year does to the first member, as `DemandForecaster.season_frame`."""
+        return self._lead.season_frame()
 
     def save(self, folder: str | Path) -> None:
         """Write shares and members into a folder, each member into one of its own."""

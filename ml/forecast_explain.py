@@ -11,7 +11,7 @@ import pandas as pd
 from ml.features import KEYS, Doubles, FeaturePlan
 from ml.forecast import DemandForecaster, Scene
 
-GROUPS = ("season", "price_and_promotion", "events", "trend", "attributes", "other")
+GROUPS = ("season", "last_year", "price_and_promotion", "events", "trend", "attributes", "other")
 
 
 def group_of(feature: str, plan: FeaturePlan) -> str:
@@ -38,7 +38,8 @@ def contributions(
 
     A booster adds logarithms; they become units by the logarithmic mean of level and forecast, the one split that
     leaves no rest (Ang 2005, Energy Policy 33, p. 869). The mean of the boosters has the mean of their splits. The
-    season starts from the seasonal level of the series.
+    season starts from the seasonal level of the series. What last year says of the total, and the floor of an item that
+    wakes once a year, stand apart as `last_year`.
 
     Args:
         forecaster: fitted.
@@ -47,8 +48,9 @@ def contributions(
         keys: sku and location_id wanted; None = all.
 
     Returns:
-        sku, location_id, period_start, level_units, season_units, price_and_promotion_units, events_units,
-        trend_units, attributes_units, other_units, mean_units: level plus the groups is the mean, exactly.
+        sku, location_id, period_start, level_units, season_units, last_year_units, price_and_promotion_units,
+        events_units, trend_units, attributes_units, other_units, mean_units: level plus the groups is the mean,
+        exactly.
 
     Raises:
         ValueError: for keys that cannot be forecast.
@@ -58,8 +60,8 @@ def contributions(
     scene = Scene(forecaster, history, future)
     rows = np.arange(scene.panel.series) if keys is None else scene.find(keys)
     horizon = forecaster.horizon
-    origins = np.full(len(rows), scene.panel.length - 1)
-    built = scene.builder.build(rows, origins, np.tile(np.arange(1, horizon + 1), (len(rows), 1)))
+    origins, ahead = np.full(len(rows), scene.panel.length - 1), np.tile(np.arange(1, horizon + 1), (len(rows), 1))
+    built = scene.builder.build(rows, origins, ahead)
     season = np.zeros((len(built.scale), len(GROUPS)))
     season[:, GROUPS.index("season")] = np.log(built.baseline / built.scale)
     parts = [_units(season, built.scale)] if not forecaster.mean_models else []
@@ -73,7 +75,10 @@ def contributions(
         parts.append(_units(logs, built.scale))
     # The level has a share in the mean of its own; what the boosters add to it counts for the rest.
     added = (1.0 - forecaster.level_share) * np.mean(parts, axis=0)
-    mean = built.scale + added.sum(axis=1)
+    booster_mean = built.scale + added.sum(axis=1)
+    factor, floor = forecaster.seasonal(scene.history, rows, origins, ahead)
+    mean = np.maximum(booster_mean * factor, floor)
+    added[:, GROUPS.index("last_year")] = mean - booster_mean
     closed = scene.panel.closed[rows, scene.panel.length :].reshape(-1) | np.repeat(scene.ended[rows], horizon)
     frame = scene.panel.keys.iloc[np.repeat(rows, horizon)][KEYS].reset_index(drop=True)
     frame["period_start"] = np.tile(scene.panel.future_periods(horizon), len(rows))

@@ -25,7 +25,8 @@ none had seen, day by day and on sums over lead times alike:
 """
 
 _LIMITS = """
-Less than two years of history tell nothing of a yearly season: Christmas comes as a surprise. Brand-new items borrow
+With less than a year of history Christmas comes as a surprise. With one year, last year's weeks move the total, and no
+item has a season of its own but one that sleeps until it; two years teach the season of items. Brand-new items borrow
 from items like them and are less sure. A promotion or event of a kind that was never seen moves nothing. Totals over
 many items depend on shocks that all share, of which a few windows show few. Contributions explain the booster's share
 of a forecast.
@@ -40,6 +41,8 @@ def forecast_card(
     horizon: int,
     most_series: int,
     weights: Mapping[str, Mapping[str, float]],
+    season_note: str,
+    season: "pd.DataFrame",
     seed: int,
 ) -> str:
     """Return the card of a demand forecaster, Markdown.
@@ -51,12 +54,15 @@ def forecast_card(
         horizon: days ahead.
         most_series: most series that were evaluated.
         weights: demand class -> member -> share.
+        season_note: what last year says of the forecast total, as `DemandForecaster.season_note`.
+        season: the same by day, as `DemandForecaster.season_frame`.
         seed: of the training.
     """
     parts = {
         "Use": _USE,
         "Data": _data(demand, seed),
         "Model": f"{_MODEL}\n{_shares(weights)}",
+        "Season": _season(season_note, season),
         "Evaluation": _evaluated(evaluation, recipe, horizon, most_series),
         "Limits": _LIMITS,
     }
@@ -83,6 +89,14 @@ def _shares(weights: Mapping[str, Mapping[str, float]]) -> str:
     members = list(next(iter(weights.values())))
     rows = [[name, *(f"{shares[member]:.0%}" for member in members)] for name, shares in weights.items()]
     return _table(["demand class", *members], rows)
+
+
+def _season(note: str, season: "pd.DataFrame") -> str:
+    by_week = season.iloc[::7].to_dict("records")
+    rows = [
+        [f"{row['period_start']:%Y-%m-%d}", f"{row['last_year_says']:+.0%}", f"{row['factor']:.2f}"] for row in by_week
+    ]
+    return f"{note}\n\n{_table(['day', 'last year says', 'factor'], rows)}" if rows else note
 
 
 def _evaluated(evaluation: "Evaluation", recipe: str, horizon: int, most_series: int) -> str:

@@ -449,7 +449,7 @@ def test_importing_the_forecaster_loads_no_heavy_library():
 def test_the_forecaster_is_what_the_module_returns(fitted):
     assert isinstance(fitted, DemandForecaster)
     assert fitted.horizon == HORIZON
-    assert forecast.FORMAT == 2
+    assert forecast.FORMAT == 3
 
 
 @pytest.mark.parametrize("rounds", [1, 6])

@@ -30,7 +30,7 @@ DAYS_SCORED = 90
     kinds={"xgboost", "parquet"},
     description=(
         "Demand of each coming day as the champion sees it: mean and eleven quantiles."
-        " One row per sku, location and day."
+        " One row per sku, location and day. Beside it, forecast_season says what last year does to every mean by day."
     ),
 )
 def demand_forecasts(
@@ -46,8 +46,10 @@ def demand_forecasts(
     if path is None:
         forecaster = load(registry.load_folder(champion))
         forecast = forecaster.predict(demand_history(settings), planned_days(settings, forecaster.horizon))
+        season = forecaster.season_frame()
+        write_predictions(settings, "forecast_season", season, build, champion.version, made_from)
         path = write_predictions(settings, "demand_forecasts", forecast, build, champion.version, made_from)
-        note = f"{forecaster.horizon} days"
+        note = f"{forecaster.horizon} days. {forecaster.season_note()}"
     return MaterializeResult(
         metadata={
             "dagster/row_count": parquet_rows(path),
