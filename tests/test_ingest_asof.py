@@ -122,6 +122,12 @@ def test_a_few_wrong_dates_do_not_move_the_clock(tmp_path, wrong):
     assert (clock.as_of, clock.counts_until) == (date(2011, 12, 8), datetime(2011, 12, 10, tzinfo=UTC))
 
 
+def test_two_wrong_dates_do_not_move_the_clock_of_a_home_of_ten_days(tmp_path):
+    moved(tmp_path, days_before(10))
+    moved(tmp_path, [NOON + 300 * DAY, NOON + 400 * DAY], name="b2")
+    assert read_clock(tmp_path).as_of == date(2011, 12, 8)
+
+
 def test_a_document_of_many_lines_is_one_mistake(tmp_path):
     moved(tmp_path, days_before(60))
     moved(tmp_path, [NOON + 365 * DAY] * 500, name="b2", document="B1")

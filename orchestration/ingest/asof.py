@@ -17,7 +17,7 @@ import duckdb
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.rules import literal
 
-PAUSE_DAYS, LONG_PAUSE_DAYS, DAYS_BEFORE_HISTORY = 7, 28, 180
+PAUSE_DAYS, USUAL_PAUSES, LONG_PAUSE_DAYS, DAYS_BEFORE_HISTORY = 7, 5, 28, 180
 FEWEST_DOCUMENTS, BELIEVED_DAYS = 3, 7
 ACTIVE_DAYS, WEEKDAY_DAYS = 28, 56
 _EPOCH = date(1970, 1, 1)
@@ -49,7 +49,7 @@ def read_clock(raw: Path) -> BusinessClock:
     locations that moved in the last four weeks, each in its own time zone (UTC for a location that is not known yet).
 
     A date cannot be right where it lies apart from all others and few documents vouch for it. The days with movements
-    fall into stretches; a pause of more than a week (of three usual pauses, where movements are rare) parts them. The
+    fall into stretches; a pause of more than a week (of five usual ones, where movements are rare) parts them. The
     stretch with the most days is taken for the truth. A later one is believed when it has at least three documents and
     half as many a day as usual, and after more than four weeks at least two days; or when it has seven days. An earlier
     one needs the same where it lies more than half a year before. A document that has lines elsewhere vouches for none.
@@ -123,8 +123,8 @@ def _days(connection: duckdb.DuckDBPyConnection) -> list[int]:
 def _believed(connection: duckdb.DuckDBPyConnection, days: Sequence[int]) -> tuple[int, int]:
     """Return the first and the last day whose date can be right."""
     pauses = [later - earlier for earlier, later in pairwise(days)]
-    usual = sorted(pauses)[int(0.95 * (len(pauses) - 1))] if pauses else 1
-    starts = [0, *(n + 1 for n, pause in enumerate(pauses) if pause > max(PAUSE_DAYS, 3 * usual)), len(days)]
+    usual = USUAL_PAUSES * (sorted(pauses)[int(0.8 * (len(pauses) - 1))] if pauses else 1)
+    starts = [0, *(n + 1 for n, pause in enumerate(pauses) if pause > max(PAUSE_DAYS, usual)), len(days)]
     stretches = [days[start:end] for start, end in pairwise(starts)]
     if len(stretches) == 1:
         return days[0], days[-1]
@@ -145,7 +145,7 @@ def _believed(connection: duckdb.DuckDBPyConnection, days: Sequence[int]) -> tup
             last = stretch[-1]
     for stretch in reversed(stretches[:place]):
         pause = first - stretch[-1]
-        if pause <= max(DAYS_BEFORE_HISTORY, 3 * usual) or is_believed(stretch, pause):
+        if pause <= max(DAYS_BEFORE_HISTORY, usual) or is_believed(stretch, pause):
             first = stretch[0]
     return first, last
 
