@@ -1,4 +1,4 @@
-"""Asset checks that no single layer can make: what the marts say of the feeds behind them."""
+"""Asset checks that no single layer can make: what the marts say of the feeds and the forecasts behind them."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import duckdb
 from dagster import AssetCheckResult, AssetCheckSeverity, asset_check
 
 from orchestration.exports import export_path
+from orchestration.forecast_totals import parting_totals
 from orchestration.outbox import misnamed_proposals
 from orchestration.resources import HomeResource, StoreResource
 
@@ -70,3 +71,19 @@ def silent_locations(movements: Path, position: Path) -> list[str]:
         f"{location} has had no movement since {day}: {pause} days, {longest} at most before; is its feed still coming?"
         for location, day, pause, longest in found
     ]
+
+
+@asset_check(
+    asset=["reporting", "forecast_totals"],
+    name="as_last_year",
+    description=(
+        "No week's forecast, in total or of a category, parts from what the recent weeks and last year's same"
+        " weeks lead to expect."
+    ),
+)
+def as_last_year(home: HomeResource) -> AssetCheckResult:
+    """Say where forecast totals part; the orders of such a category say it too."""
+    notes = parting_totals(export_path(home.settings(), "reporting.forecast_totals"))
+    return AssetCheckResult(
+        passed=not notes, severity=AssetCheckSeverity.WARN, metadata={"failures": " ".join(notes) or "none"}
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 
+from orchestration.forecast_totals import forecast_remarks
 from orchestration.publication import current_manifest
 from orchestration.settings import PROJECT_FOLDER, Settings
 from orchestration.training import failed_gates, headlines
@@ -41,6 +42,7 @@ def summarise(settings: Settings) -> str:
         orders, money, items, exceptions = connection.sql(_TOTALS).fetchall()[0]
         top = connection.sql(_TOP).fetchall()
         quarantined = connection.sql(_QUARANTINED).fetchall()
+        remarks = forecast_remarks(connection)
     champions = headlines(settings)
     return "\n".join(
         [
@@ -65,6 +67,7 @@ def summarise(settings: Settings) -> str:
                 ],
                 right={3, 4, 8},
             ),
+            *(["", *remarks] if remarks else []),
             "",
             "Champions:" if champions else "Champions: none",
             *_section(["model", "version", "metric", "champion", "baseline", "baseline is"], champions, right={3, 4}),

@@ -31,7 +31,7 @@ REPORTING = (
     *("restock_changes", "restock_policies", "restock_recommendations", "restock_terms"),
     *("risk_dead_stock", "risk_excess_stock", "risk_expiring_lots", "risk_late_purchase_orders"),
     *("risk_orders_too_late", "risk_stockouts_before_receipt", "stock_transfers", "risk_rule_costs"),
-    "restock_service_promises",
+    *("restock_service_promises", "forecast_totals"),
 )
 DECISION = {
     *("predictions/demand_forecasts", "predictions/restock_policies", "predictions/open_proposals"),

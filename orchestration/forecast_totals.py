@@ -1,0 +1,48 @@
+"""Where forecast totals part from last year and the recent weeks, in sentences for the check and the summary of a run.
+
+Belongs here: which of the notes are told. Does not: the comparison itself (reporting.forecast_totals).
+"""
+
+from pathlib import Path
+
+import duckdb
+
+_PARTING = """
+    select category, note
+    from {relation}
+    where is_parting
+    qualify row_number() over (
+        partition by category order by abs(ln((forecast_units + 1) / (usual_units + 1))) desc, week_start
+    ) = 1
+    order by category is not null, abs(forecast_units - usual_units) desc, category
+"""
+
+
+def parting_totals(totals: Path) -> list[str]:
+    """Return a sentence for the total and for each category whose forecast parts: of its week furthest apart.
+
+    Args:
+        totals: reporting.forecast_totals as Parquet.
+    """
+    query = _PARTING.format(relation="read_parquet($totals)")
+    return [note for _, note in duckdb.execute(query, {"totals": str(totals)}).fetchall()]
+
+
+def forecast_remarks(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return up to two sentences: one of the total, and one of the category with the widest gap.
+
+    Args:
+        connection: a published generation; one that an earlier version of this software published has no totals.
+    """
+    if not connection.sql("from information_schema.tables where table_name = 'forecast_totals'").fetchall():
+        return []
+    (judged,) = connection.sql("select count(distinct category) from reporting.forecast_totals").fetchall()[0]
+    found = connection.sql(_PARTING.format(relation="reporting.forecast_totals")).fetchall()
+    remarks = [note for category, note in found if category is None]
+    categories = [note for category, note in found if category is not None]
+    if categories:
+        widest = categories[0][0].lower() + categories[0][1:]
+        remarks.append(
+            f"Forecasts of {len(categories)} of {judged} categories part from last year; the widest gap: {widest}"
+        )
+    return remarks
