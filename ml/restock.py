@@ -59,13 +59,13 @@ LINE_COLUMNS = [
     "inventory_position_units", "shortfall_units", "moq_added_units", "multiple_added_units",
     "supplier_minimum_added_units", "reduced_units", "order_units", "order_packs", "arrival_period",
     "stockout_period_50", "stockout_period_10", "stockout_probability_without_order", "stockout_probability_with_order",
-    "lost_units_without_order", "lost_units_with_order", "days_of_cover_before", "days_of_cover_after", "status",
-    "exception",
+    "lost_units_without_order", "lost_units_with_order", "days_of_cover_before", "days_of_cover_after",
+    "remainder_units", "status", "exception",
 ]  # fmt: skip
 TERM_NAMES = (
     "expected_demand", "large_orders", "uncertainty", "expiring_lots", "on_hand", "on_order", "reserved",
-    "backordered", "surplus", "not_stocked", "above_reorder_point", "lost_before_arrival", "order_up_to_max",
-    "shelf_life", "dampened", "moq", "packs", "not_worth_it", "max_order", "max_stock", "below_moq",
+    "backordered", "surplus", "not_stocked", "after_last_sale", "above_reorder_point", "lost_before_arrival",
+    "order_up_to_max", "shelf_life", "dampened", "moq", "packs", "not_worth_it", "max_order", "max_stock", "below_moq",
     "supplier_minimum", "held_back",
 )  # fmt: skip
 
@@ -135,7 +135,9 @@ def recommend(
         terms: sku, location_id, supplier_id, lead_time_periods (planning, whole, ≥ 1), review_periods (≥ 1) and
             optionally lead_time_mean_periods, lead_time_sd_periods, lead_time_samples (a list per row),
             next_order_in_periods (0 = now), moq_units, order_multiple_units, order_up_to_max_units (may be passed by
-            less than one pack), max_order_units and max_stock_units (hard), shelf_life_periods, unit_cost.
+            less than one pack), max_order_units and max_stock_units (hard), shelf_life_periods, unit_cost,
+            last_sale_period (the last period with demand, 0 or less = it is over; NaN = none is known): the paths count
+            until then, no order is placed that would arrive after it, and a cost target charges what it leaves.
         policy: sku, location_id, target_type (cost, cycle_service_level, fill_rate, do_not_stock, make_to_order),
             target_value, unmet_demand (lost_sales or backorders), holding_cost (money per unit left at the end of a
             period), shortage_cost (money per unit lost, or per unit and period that waits) and optionally order_rule
@@ -144,7 +146,8 @@ def recommend(
             largest_order_units (what a day asks beyond it is bought to order: it shapes no level; NaN = no limit),
             allocated_units (what `allocate` gave the line, whole packs; NaN = what it wants),
             held_until_sold (share of the time from the end of the cycle to its sale for which a cost target charges
-            a unit left over; default 1, 0 = the next order is sure to want it, as the newsvendor's salvage at cost).
+            a unit left over; default 1, 0 = the next order is sure to want it, as the newsvendor's salvage at cost),
+            salvage_value (money a unit left after the last period of sale still brings; default 0).
         lots: sku, location_id, units, expires_in_periods (the last period in which they can be sold).
         seed: base of the lead-time draws, keyed by (seed, sku, location_id): one more item changes no other's line.
 
@@ -154,10 +157,11 @@ def recommend(
             safety_stock = order_up_to − expected_demand, inventory_position = on_hand + on_order − backordered −
             reserved, shortfall = max(order_up_to − inventory_position, 0) and
             order = shortfall + moq_added + multiple_added + supplier_minimum_added − reduced, all exact;
-            expiring_units is the part of the level that replaces lots which expire unsold. Stock-out probabilities
-            and lost units (expected; the most that waits at a time where unmet demand waits) are those of the cycle
-            that the order covers; the stock-out periods are the first ones by whose end a stock-out without the order
-            has at least that percentage.
+            remainder_units are expected to be left of all stock and orders after last_sale_period, NaN where none is
+            within the horizon; expiring_units is the part of the level that replaces lots which expire unsold.
+            Stock-out probabilities and lost units (expected; the most that waits at a time where unmet demand waits)
+            are those of the cycle that the order covers; the stock-out periods are the first ones by whose end a
+            stock-out without the order has at least that percentage.
         terms: sku, location_id, term (`TERM_NAMES`), step, units: the signed terms that sum to order_units.
         benefit: sku, location_id, supplier_id, block, units, order_cost, benefit: what each further block of whole
             packs saves in expected holding and shortage cost, never rising from block to block, the order's own blocks
@@ -533,8 +537,11 @@ class _Part:
     expiring: Thousandths
     mean_demand: Doubles
     leftover_cost: Doubles
+    season_cost: Doubles
+    last_sale: Doubles
     pipeline: Pipeline
     worst_need: SortedDraws
+    season_need: SortedDraws
 
     @cached_property
     def need(self) -> SortedDraws:
@@ -564,9 +571,10 @@ class _Demand(NamedTuple):
     negative: Flags
 
 
-def _to_serve(paths: Floats, largest: Doubles, sold: Doubles) -> tuple[Floats, _Demand]:
+def _to_serve(paths: Floats, largest: Doubles, sold: Doubles, last_sale: Doubles) -> tuple[Floats, _Demand]:
     """Return what stock is to serve [horizon, m, n]: without what is bought to order and what is sold already."""
     demand = np.array(paths.transpose(2, 0, 1), dtype=np.float32, order="C")  # a copy: it is worked on in place
+    demand[np.arange(1, len(demand) + 1)[:, None] > last_sale] = 0
     mean = demand.mean(axis=2, dtype=np.float64).T
     broken, negative = ~np.isfinite(mean).all(axis=1), np.zeros(len(paths), dtype=bool)
     if broken.any() or demand.min(initial=0.0) < 0:
@@ -585,14 +593,14 @@ def _to_serve(paths: Floats, largest: Doubles, sold: Doubles) -> tuple[Floats, _
     return demand, _Demand(mean, stocked, broken, negative)
 
 
-def _simulate(paths: Floats, largest: Doubles, sold: Doubles, simulation: Simulation) -> _Demand:
+def _simulate(paths: Floats, largest: Doubles, sold: Doubles, last_sale: Doubles, simulation: Simulation) -> _Demand:
     """Run all items through their paths, a few at a time."""
     m, n, horizon = paths.shape
     step = max(_VALUES_AT_ONCE // (n * horizon), 1)
     parts = []
     for start in range(0, max(m, 1), step):
         few = slice(start, min(start + step, m))
-        demand, expected = _to_serve(paths[few], largest[few], sold[few])
+        demand, expected = _to_serve(paths[few], largest[few], sold[few], last_sale[few])
         simulation.run(few, demand)
         parts.append(expected)
     return _Demand(*map(np.concatenate, zip(*parts, strict=True)))
@@ -608,11 +616,13 @@ def _recommend_part(
     wait, lead, review = schedule.wait[rows], schedule.lead[rows], schedule.review[rows]
     protection = wait + lead + review
     largest, sold = _column(policy, "largest_order_units", np.inf), inputs.sold_since[rows]
+    last_sale = _column(terms, "last_sale_period", np.inf)
+    season_ends = last_sale <= paths.shape[2]
     own_lots = lots[(lots["row"] >= rows.start) & (lots["row"] < rows.stop)]
     with_lots, lot_item = np.unique(own_lots["row"].to_numpy() - rows.start, return_inverse=True)
     expired_by = np.zeros((len(keys), paths.shape[2]), np.int64)
     if with_lots.size:
-        _, until_expiry = _to_serve(paths[rows][with_lots], largest[with_lots], sold[with_lots])
+        _, until_expiry = _to_serve(paths[rows][with_lots], largest[with_lots], sold[with_lots], last_sale[with_lots])
         expired_by[with_lots] = _expired_by(own_lots.assign(item=lot_item), until_expiry.stocked)
     expiring = np.take_along_axis(expired_by, (protection - 1)[:, None], axis=1)[:, 0]
     owed = inputs.reserved[rows] + inputs.backordered[rows]
@@ -632,9 +642,11 @@ def _recommend_part(
     wanted_target = _texts(policy, "target_type", "do_not_stock")
     receipts = Receipts(coming.item, _units(coming.units).astype(np.float32), arrivals)
     simulation = Simulation(
-        _units(supply).astype(np.float32), receipts, new - 1, review, unmet_lost, paths.shape[1], cycle_slots=slots
+        *(_units(supply).astype(np.float32), receipts, new - 1, review, unmet_lost, paths.shape[1]),
+        cycle_slots=slots,
+        season_ends=season_ends,
     )
-    demand, pipeline = _simulate(paths[rows], largest, sold, simulation), simulation.found
+    demand, pipeline = _simulate(paths[rows], largest, sold, last_sale, simulation), simulation.found
     _note(exception, demand.broken, "the demand paths hold NaN or infinite values: forecast this item again")
     _note(exception, demand.negative, "the demand paths hold negative demand: forecast this item again")
     usable = exception == ""
@@ -654,9 +666,17 @@ def _recommend_part(
         position=inputs.on_hand[rows] + schedule.on_order[rows] - owed,
         expiring=expiring,
         mean_demand=demand.stocked,
-        leftover_cost=holding * _column(policy, "held_until_sold", 1.0) / np.maximum(demand.stocked.mean(axis=1), 1e-9),
+        # What is left when the season ends with the cycle has no next buyer to be held for.
+        leftover_cost=np.where(last_sale > protection, holding, 0.0)
+        * _column(policy, "held_until_sold", 1.0)
+        / np.maximum(demand.stocked.mean(axis=1), 1e-9),
+        season_cost=np.where(
+            season_ends, np.maximum(_column(terms, "unit_cost", 0.0) - _column(policy, "salvage_value", 0.0), 0.0), 0.0
+        ),
+        last_sale=last_sale,
         pipeline=pipeline,
         worst_need=SortedDraws(pipeline.worst_need),
+        season_need=SortedDraws(pipeline.season_need),
     )
     level, wanted = _levels(part, policy)
     inside = np.arange(paths.shape[2]) < protection[:, None]
@@ -680,6 +700,7 @@ def _recommend_part(
     bought = np.stack([np.zeros(len(keys)), _units(order)], axis=1)
     stockout = (n - part.worst_need.at_most(every, bought + SMALLEST_UNITS / 2)) / n
     lost = np.round(part.worst_need.short(every, bought) / n, 3)
+    remainder = np.round(part.season_need.left(every, bought[:, 1:])[:, 0] / n, 3)
     lines = pd.DataFrame(
         {
             **{name: keys[name] for name in KEYS},
@@ -714,6 +735,7 @@ def _recommend_part(
             "lost_units_with_order": known(lost[:, 1]),
             "days_of_cover_before": np.round(cover[0], 3),
             "days_of_cover_after": np.round(cover[1], 3),
+            "remainder_units": known(np.where(season_ends, remainder, np.nan)),
             "status": np.where(~usable, "exception", np.where(order > 0, "order", "no_order")),
             "exception": [None if fine else text for fine, text in zip(usable, exception, strict=True)],
         }
@@ -778,9 +800,13 @@ def _levels(part: _Part, policy: pd.DataFrame) -> tuple[Thousandths, Thousandths
     if by_cost.any():
         rows = np.flatnonzero(by_cost)
         unlost = _cost_quantity(
-            part, rows, SortedDraws(pipeline.demand_to.reshape(m, -1)), SortedDraws(pipeline.interval_demand)
+            part,
+            rows,
+            SortedDraws(pipeline.demand_to.reshape(m, -1)),
+            SortedDraws(pipeline.interval_demand),
+            SortedDraws(pipeline.season_demand),
         )
-        dated = _cost_quantity(part, rows, part.need, part.last_need)
+        dated = _cost_quantity(part, rows, part.need, part.last_need, part.season_need)
         # Receipts due inside the cycle may come too late for its first periods: then more than the level is worth it.
         level[rows] = unlost + _units(part.expiring[rows])
         level[rows] = np.where(dated > 0, np.maximum(level[rows], position[rows] + dated), level[rows])
@@ -795,12 +821,12 @@ def _levels(part: _Part, policy: pd.DataFrame) -> tuple[Thousandths, Thousandths
     return _thousandths(level + extra), _thousandths(wanted + extra)
 
 
-def _cost_quantity(part: _Part, rows: Places, values: SortedDraws, last: SortedDraws) -> Doubles:
+def _cost_quantity(part: _Part, rows: Places, values: SortedDraws, last: SortedDraws, season: SortedDraws) -> Doubles:
     """Solve b·P(last > q) = h·Σ P(value ≤ q) + (h/d)·E(q − last)⁺ where demand is lost (d = demand of a period).
 
     Where it waits: Σ [(h + b)·P(value ≤ q) − b] + (h/d)·E(q − last)⁺ = 0. The first sum is the time a further unit
     is held within the cycle, the second the time until it is sold: without it a level that falls later leaves the
-    stock of the highest level on the shelf.
+    stock of the highest level on the shelf. Where a season ends, each further unit that it leaves costs the unit.
     """
     n = last.ordered.shape[1]
     lost = part.lost_sales[rows]
@@ -812,6 +838,8 @@ def _cost_quantity(part: _Part, rows: Places, values: SortedDraws, last: SortedD
         last,
         np.where(lost, shortage, 0.0),
         part.leftover_cost[rows],
+        season,
+        part.season_cost[rows],
         np.where(lost, shortage * n, shortage * values.count[rows]),
     )
 
@@ -853,13 +881,15 @@ def _steps(
     multiple = np.maximum(_thousandths(_column(terms, "order_multiple_units", 1.0)), 1)
     moq = _thousandths(_column(terms, "moq_units", 0.0))
     change("not_stocked", np.where(part.target == "do_not_stock", 0, quantity))
+    in_time = arrival + 1 <= part.last_sale
+    change("after_last_sale", np.where(in_time, quantity, 0))
 
     fixed_quantity = part.rule == "reorder_point_quantity"
     lot = _thousandths(_column(policy, "order_quantity_units", 0.0))
     stocked = _is_one_of(part.target, STOCKED_TARGETS)
     trigger = np.where(part.rule == "min_max", _thousandths(_column(policy, "min_units", 0.0)), level)
     trigger = np.where(part.rule == "reorder_point_order_up_to", level - lot, trigger)
-    triggered = (position <= trigger) | ~stocked | (part.rule == "order_up_to")
+    triggered = in_time & ((position <= trigger) | ~stocked | (part.rule == "order_up_to"))
     change("above_reorder_point", np.where(triggered, quantity, 0))
     change("lost_before_arrival", np.minimum(quantity, np.maximum(wanted, 0)))
     within = _thousandths(_column(terms, "order_up_to_max_units", np.inf))
@@ -1010,4 +1040,6 @@ def _cycle_cost(part: _Part, rows: Places, need: SortedDraws, last: SortedDraws 
         part.shortage[rows],
         part.leftover_cost[rows],
         part.lost_sales[rows],
+        part.season_need,
+        part.season_cost[rows],
     )

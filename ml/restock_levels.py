@@ -40,6 +40,9 @@ class Pipeline(NamedTuple):
         need: need up to each period of the cycle [m, slots, n]; slots that an item's cycle lacks hold +inf.
         demand_to: demand from now to each period of the cycle [m, slots, n]; missing slots hold +inf.
         stockout_by: probability of a stock-out in periods 1 … t without the order [m, horizon].
+        season_demand: demand from now to the last period of sale [m, n]; +inf where the horizon holds none, and of one
+            column where it does for no item.
+        season_need: how many units the order may bring so that none is left after that period, likewise.
     """
 
     interval_demand: Floats
@@ -49,6 +52,8 @@ class Pipeline(NamedTuple):
     need: Floats
     demand_to: Floats
     stockout_by: Doubles
+    season_demand: Floats
+    season_need: Floats
 
 
 class Receipts(NamedTuple):
@@ -85,6 +90,7 @@ class Simulation:
         n: int,
         *,
         cycle_slots: int = 0,
+        season_ends: Flags | None = None,
     ) -> None:
         """Look up what supply allows at the moments that matter.
 
@@ -97,6 +103,7 @@ class Simulation:
             lost_sales: whether unmet demand is lost (else it waits) [m].
             n: paths.
             cycle_slots: periods of the cycle for which `need` and `demand_to` are kept: the longest review, or 0.
+            season_ends: whether the last period of sale is within the horizon: no demand goes on beyond it [m].
         """
         self.lead = lead[:, :1] if (lead == lead[:, :1]).all() else lead
         self.end, self.review, self.lost, self.slots = self.lead + review[:, None], review, lost_sales, cycle_slots
@@ -109,12 +116,20 @@ class Simulation:
         interval_demand, start_demand, end_net, worst_need = (np.empty((m, n), np.float32) for _ in range(4))
         need, demand_to = (np.full((m, cycle_slots, n), np.inf, np.float32) for _ in range(2))
         stockout_by = np.zeros((m, horizon))
-        self.found = Pipeline(interval_demand, start_demand, end_net, worst_need, need, demand_to, stockout_by)
+        self.season_ends = np.zeros(m, dtype=bool) if season_ends is None else season_ends
+        self.supply_in_all = supply[:, -1].astype(np.float64)
+        np.add.at(self.supply_in_all, receipts.item, receipts.units)
+        seen = n if self.season_ends.any() else 1
+        season_demand, season_need = (np.full((m, seen), np.inf, np.float32) for _ in range(2))
+        self.found = Pipeline(
+            *(interval_demand, start_demand, end_net, worst_need, need, demand_to, stockout_by),
+            *(season_demand, season_need),
+        )
 
     def run(self, few: slice, demand: Floats) -> None:
         """Run some of the items through their paths; `found` holds what came of it.
 
-        Beyond the horizon demand goes on at each path's own mean.
+        Beyond the horizon demand goes on at each path's own mean, where no season has ended.
 
         Args:
             few: the items.
@@ -123,9 +138,12 @@ class Simulation:
         for t in range(1, len(demand)):
             np.add(demand[t - 1], demand[t], out=demand[t])
         lead, end, lost, found = self.lead[few], self.end[few], self.lost[few, None], self.found
-        supply = _Supply(self, few)
+        supply, goes_on = _Supply(self, few), ~self.season_ends[few]
         at_lead, at_end = supply.at(lead), supply.at(end)
-        found.start_demand[few], found.interval_demand[few] = _until(demand, lead), _until(demand, end)
+        found.start_demand[few], found.interval_demand[few] = (
+            _until(demand, lead, goes_on),
+            _until(demand, end, goes_on),
+        )
         before = found.start_demand[few] - _sellable(at_lead, lost)
         worst = np.subtract(found.interval_demand[few], at_end, out=found.worst_need[few])
         sellable = _sellable(supply.by_period, lost)
@@ -137,7 +155,7 @@ class Simulation:
                 served[period[0] :, item] &= served[period[0] - 1, item]
             else:
                 own, last = slice(item, item + 1), np.maximum(period, 1)[None]
-                until, at = _until(demand[:, own], last)[0], supply.at(last, own)[0]
+                until, at = _until(demand[:, own], last, goes_on[own])[0], supply.at(last, own)[0]
                 _end_service(served[:, item], period)
             gap = until - _sellable(at, lost[item])
             np.maximum(before[item], gap, out=before[item], where=(period >= 1) & (period < lead[item]))
@@ -149,13 +167,18 @@ class Simulation:
             found.end_net[few] = found.interval_demand[few] - at_end
         if self.slots:
             self._cycle(few, demand, supply, lost_before)
+        if not goes_on.all():
+            ended = np.flatnonzero(~goes_on)
+            at = ended + few.start
+            found.season_demand[at] = demand[-1, ended]
+            found.season_need[at] = demand[-1, ended] - self.supply_in_all[at, None] - lost_before[ended]
 
     def _cycle(self, few: slice, cumulated: Floats, supply: _Supply, lost_before: Floats) -> None:
         highest = np.full(lost_before.shape, -np.inf, np.float32)
         lost = self.lost[few, None]
         for slot in range(self.slots):
             period = np.minimum(self.lead[few] + slot + 1, self.end[few])
-            until, at = _until(cumulated, period), supply.at(period)
+            until, at = _until(cumulated, period, ~self.season_ends[few]), supply.at(period)
             short = until - at
             np.maximum(highest, short, out=highest)
             needed = np.where(lost, highest - lost_before, short)
@@ -222,8 +245,11 @@ class _Supply:
         return found
 
 
-def _until(cumulated: Floats, period: Integers) -> Floats:
-    """Return the demand of each path up to a period of its item, or of the path itself [m, n]."""
+def _until(cumulated: Floats, period: Integers, goes_on: Flags) -> Floats:
+    """Return the demand of each path up to a period of its item, or of the path itself [m, n].
+
+    Beyond the horizon it goes on where the item's flag says so [m].
+    """
     horizon, m, n = cumulated.shape
     place = np.minimum(period, horizon) - 1
     found: Floats
@@ -231,7 +257,7 @@ def _until(cumulated: Floats, period: Integers) -> Floats:
         found = cumulated[place[:, 0], np.arange(m)]
     else:
         found = cumulated.ravel()[place * np.int64(m * n) + np.arange(m * n).reshape(m, n)]
-    beyond = period - place - 1
+    beyond = (period - place - 1) * goes_on[:, None]
     return found + beyond.astype(np.float32) * (cumulated[-1] / np.float32(horizon)) if beyond.any() else found
 
 
@@ -377,11 +403,14 @@ def weighted_quantity(
     last: SortedDraws,
     last_weight: Doubles,
     leftover_cost: Doubles,
+    season: SortedDraws,
+    season_cost: Doubles,
     target: Doubles,
 ) -> Doubles:
-    """Return per item the smallest q with w·#(values ≤ q) + l·#(last ≤ q) + c·Σ(q − last)⁺ ≥ target.
+    """Return per item the smallest q with w·#(values ≤ q) + l·#(last ≤ q) + c·Σ(q − last)⁺ + s·#(season ≤ q) ≥ target.
 
-    w is weight, l last_weight, c leftover_cost: the first-order condition of a cost convex in the quantity ordered.
+    w is weight, l last_weight, c leftover_cost, s season_cost: the first-order condition of a cost convex in the
+    quantity ordered.
 
     Args:
         rows: the items asked for.
@@ -390,6 +419,8 @@ def weighted_quantity(
         last: what must have come by the end of the cycle, units.
         last_weight: [rows].
         leftover_cost: money per unit left at the end of the cycle, for each unit that is to be sold before it [rows].
+        season: what the last period of sale leaves room for, units.
+        season_cost: money per unit left after the last period of sale [rows].
         target: [rows].
 
     Returns:
@@ -399,10 +430,10 @@ def weighted_quantity(
     def enough(quantity: Doubles) -> Flags:
         cut = quantity[:, None]
         reached = weight * values.at_most(rows, cut)[:, 0] + last_weight * last.at_most(rows, cut)[:, 0]
-        reached += leftover_cost * last.left(rows, cut)[:, 0]
+        reached += leftover_cost * last.left(rows, cut)[:, 0] + season_cost * season.at_most(rows, cut)[:, 0]
         return np.asarray(reached >= target - 1e-9)
 
-    low = np.minimum(values.lowest(rows), last.lowest(rows)) - 1.0
+    low = np.minimum(np.minimum(values.lowest(rows), last.lowest(rows)), season.lowest(rows)) - 1.0
     return _least(enough, low, np.maximum(values.highest(rows), last.highest(rows)))
 
 
@@ -456,8 +487,10 @@ def expected_cycle_cost(
     shortage: Doubles,
     leftover_cost: Doubles,
     lost_sales: Flags,
+    season: SortedDraws,
+    season_cost: Doubles,
 ) -> Doubles:
-    """Return the expected holding and shortage cost of some quantities per item.
+    """Return the expected holding and shortage cost of some quantities per item, and what its season leaves unsold.
 
     A unit is held for each period of the cycle that ends with it on the shelf; the units left at the end of the cycle
     are held on until they are sold one after the other: u units at a demand of d a period for u² / 2d unit-periods.
@@ -472,6 +505,8 @@ def expected_cycle_cost(
         shortage: money per unit lost, or per unit and period that waits [rows].
         leftover_cost: holding cost over the demand of a period, money [rows].
         lost_sales: whether unmet demand is lost [rows].
+        season: what the last period of sale leaves room for, units.
+        season_cost: money per unit left after it [rows].
 
     Returns:
         Money [rows, k].
@@ -481,4 +516,6 @@ def expected_cycle_cost(
     cost: Doubles = (holding[:, None] * need.left(rows, quantity) + shortage[:, None] * missed) / n
     if last is not None:
         cost += leftover_cost[:, None] * last.left_squared(rows, quantity) / (2 * n)
+    if season_cost.any():
+        cost += season_cost[:, None] * season.left(rows, quantity) / n
     return cost

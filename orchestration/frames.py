@@ -140,8 +140,8 @@ def supplier_terms(settings: Settings) -> "pd.DataFrame":
             lead_time_days_sd::double as lead_time_sd_periods, review_period_days::integer as review_periods,
             next_order_in_days::integer as next_order_in_periods, moq_units::double as moq_units,
             order_multiple_units::double as order_multiple_units, shelf_life_days::integer as shelf_life_periods,
-            last_sale_in_days::double as last_sale_period, unit_cost::double as unit_cost,
-            unit_price::double as unit_price, minimum_order_value::double as minimum_order_value
+            unit_cost::double as unit_cost, unit_price::double as unit_price,
+            minimum_order_value::double as minimum_order_value
         from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
         order by sku, location_id
         """
@@ -149,14 +149,21 @@ def supplier_terms(settings: Settings) -> "pd.DataFrame":
 
 
 def restock_terms(settings: Settings) -> "pd.DataFrame":
-    """Return `supplier_terms` with the limits that the policy of each item sets."""
+    """Return `supplier_terms` with the limits that the policy of each item sets, and its last day of sale."""
     limits = _frame(
         f"""
         select sku, location_id, order_up_to_max_units, max_order_units, max_stock_units
         from read_parquet('{settings.predictions}/restock_policies.parquet')
         """
     )
-    return supplier_terms(settings).merge(limits, on=["sku", "location_id"], how="left")
+    seasons = _frame(
+        f"""
+        select sku, location_id, last_sale_in_days::double as last_sale_period
+        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+        """
+    )
+    terms = supplier_terms(settings).merge(limits, on=["sku", "location_id"], how="left")
+    return terms.merge(seasons, on=["sku", "location_id"], how="left")
 
 
 def standard_policy(settings: Settings) -> "pd.DataFrame":
