@@ -380,6 +380,7 @@ SUPPLY: dict[str, list[Row]] = {
         {"sku": "nobody", "location_id": "x", "document": "R3", "reserved_units": 3, "backordered_units": 0},
     ],
     "product_seasons": [
+        season(None, "2011-05-05", sku="s0"),
         season(None, "2011-05-10", sku="s1"),
         season(None, "2011-04-20", sku="asleep"),
         season("2011-05-05", "2011-06-30", sku="asleep"),
@@ -496,7 +497,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
         return zeros | terms_of_line | found | more
 
     position = on_hand["s0"] + 36 - 5 - 1
-    promised = {"on_order_units": 36, "reserved_units": 5, "backordered_units": 1}
+    promised = {"remainder_units": 7.4, "on_order_units": 36, "reserved_units": 5, "backordered_units": 1}
     lines = [
         line("even", 16, 636.4, multiple_added_units=1.6, order_units=48, order_packs=4) | false_terms,
         line(
@@ -853,13 +854,13 @@ def test_a_season_of_an_unknown_category_says_how_it_comes_to_count(first: Query
 def test_a_day_to_come_is_on_sale_within_the_seasons_of_its_product_alone(first: Query):
     rows = first(
         "select sku, min(day), max(day), count(*) from marts.fct_planned_days"
-        " where is_on_sale and location_id = 'x' and sku in ('s0', 's1', 'asleep') group by sku order by sku"
+        " where is_on_sale and location_id = 'x' and sku in ('s1', 's2', 'asleep') group by sku order by sku"
     )
     last_day = first("select max(day) from marts.fct_planned_days")[0][0]
     assert rows == [
         ("asleep", date(2011, 5, 5), last_day, (last_day - date(2011, 5, 5)).days + 1),
-        ("s0", date(2011, 4, 30), last_day, (last_day - date(2011, 4, 29)).days),
         ("s1", date(2011, 4, 30), date(2011, 5, 10), 11),
+        ("s2", date(2011, 4, 30), last_day, (last_day - date(2011, 4, 29)).days),
     ]
 
 
@@ -868,7 +869,7 @@ def test_an_order_is_for_the_season_that_begins_while_it_has_to_last(first: Quer
     assert rows == [
         ("asleep", date(2011, 6, 30), 62),
         ("even", None, None),
-        ("s0", None, None),
+        ("s0", date(2011, 5, 5), 6),
         ("s1", date(2011, 5, 10), 11),
     ]
 
@@ -1074,7 +1075,8 @@ def test_an_order_is_explained_from_its_terms(first: Query):
     assert rows == [
         (
             "Order 48 (4 packs of 12): 160 expected over 16 days + 476.4 for uncertainty − 590 on hand − 0 on order"
-            " = 46.4, rounded up to packs.",
+            " = 46.4, rounded up to packs. The forecast of things for the week from 2 May 2011 is 87 units; there is no"
+            " year before, the last four weeks sold 268 a week. This order may be too small.",
             168,
             date(2011, 5, 2),
             date(2011, 5, 2),
@@ -1118,9 +1120,26 @@ def test_an_order_with_promises_names_them_and_the_minimum(first: Query):
         r"Order 12 \(1 pack of 12\): 32 expected over 16 days"
         r" (\+ [\d.]+ for uncertainty|− [\d.]+ that the target leaves uncovered)"
         r" \+ 5 reserved \+ 1 backordered − -?[\d.]+ on hand − 36 on order = 3,"
-        r" raised to the minimum order of 10 and rounded up to packs\.",
+        r" raised to the minimum order of 10 and rounded up to packs\."
+        r" 7 of stock and orders may be left when the season ends on 5 May 2011;"
+        r" 8 on order are due after the last day of sale, 5 May 2011\. The forecast of things .*",
         reason,
     )
+
+
+def test_what_a_season_leaves_has_a_column_and_a_value(first: Query):
+    rows = first(
+        "select sku, last_sale_date, remainder_units, remainder_value from reporting.restock_recommendations"
+        " where remainder_units > 0"
+    )
+    assert rows == [("s0", date(2011, 5, 5), Decimal("7.4"), Decimal("25.9"))]
+
+
+def test_an_order_carries_the_doubt_about_the_forecast_of_its_category_and_no_order_none(first: Query):
+    rows = first("select sku, forecast_note, reason from reporting.restock_recommendations order by sku")
+    notes = {sku: note for sku, note, _ in rows}
+    assert notes["even"] == notes["asleep"] == first("select note from reporting.forecast_totals")[0][0]
+    assert [sku for sku, note, reason in rows if note and note in reason] == ["even", "s0"]
 
 
 def test_nothing_to_order_is_explained_from_the_same_terms(first: Query):

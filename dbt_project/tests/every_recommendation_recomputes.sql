@@ -70,7 +70,8 @@ recorded as (
         -sum(
             case
                 when term in (
-                    'not_stocked', 'above_reorder_point', 'lost_before_arrival', 'order_up_to_max', 'shelf_life', 'dampened',
+                    'not_stocked', 'after_last_sale', 'above_reorder_point', 'lost_before_arrival', 'order_up_to_max',
+                    'shelf_life', 'dampened',
                     'not_worth_it', 'max_order', 'max_stock', 'below_moq', 'held_back'
                 ) then term_units
                 else 0

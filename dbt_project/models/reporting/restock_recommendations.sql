@@ -2,11 +2,12 @@
     'expected_demand_units', 'safety_stock_units', 'expiring_units', 'order_up_to_units', 'on_hand_units', 'on_order_units',
     'on_order_not_counted_units', 'on_order_doubtful_units', 'reserved_units', 'backordered_units', 'inventory_position_units', 'shortfall_units',
     'moq_added_units', 'multiple_added_units', 'supplier_minimum_added_units', 'reduced_units', 'order_units', 'order_packs',
-    'transfer_in_units', 'transfer_out_units', 'lost_units_without_order', 'lost_units_with_order'
+    'transfer_in_units', 'transfer_out_units', 'lost_units_without_order', 'lost_units_with_order', 'remainder_units'
 ] %}
 {# What takes units off an order, in the order of the steps: before minimum and packs, after them, and in the end. #}
 {% set before_packs = [
-    ('not_stocked', 'that are not kept in stock'), ('above_reorder_point', 'until the reorder point is reached'),
+    ('not_stocked', 'that are not kept in stock'), ('after_last_sale', 'that would arrive after the last day of sale'),
+    ('above_reorder_point', 'until the reorder point is reached'),
     ('lost_before_arrival', 'for demand that an order comes too late to serve'), ('order_up_to_max', 'above the largest level allowed'),
     ('shelf_life', 'that would expire on the shelf'), ('dampened', 'too few to order yet')
 ] %}
@@ -62,6 +63,10 @@ open_proposals as (
 
 forecasts as (
     select * from {{ ref('fct_demand_forecasts') }}
+),
+
+forecast_totals as (
+    select * from {{ ref('forecast_totals') }}
 ),
 
 anomalies as (
@@ -179,6 +184,45 @@ lines as (
     from restock_lines
 ),
 
+-- The week that the order has to cover and whose forecast of the category is furthest apart.
+forecast_doubts as (
+    select sku, location_id, note as forecast_note, is_high as is_forecast_high
+    from (
+        select
+            lines.sku,
+            lines.location_id,
+            forecast_totals.note,
+            forecast_totals.forecast_units > forecast_totals.usual_units as is_high,
+            row_number() over (
+                partition by lines.sku, lines.location_id
+                order by
+                    abs(ln((forecast_totals.forecast_units + 1) / (forecast_totals.usual_units + 1))) desc,
+                    forecast_totals.week_start
+            ) as choice
+        from lines
+        inner join products on lines.sku = products.sku
+        inner join forecast_totals
+            on
+                products.category = forecast_totals.category
+                and forecast_totals.is_parting
+                and forecast_totals.week_start <= {{ add_days('lines.as_of_date', 'lines.protection_periods') }}
+    ) as ranked
+    where choice = 1
+),
+
+deliveries_after_sale as (
+    select deliveries.sku, deliveries.location_id, sum(deliveries.open_units) as after_sale_units
+    from (
+        select sku, location_id, expected_date, open_units from open_orders
+        union all
+        select sku, location_id, expected_date, {{ units('open_units') }} as open_units from open_proposals
+    ) as deliveries
+    inner join replenishment_terms
+        on deliveries.sku = replenishment_terms.sku and deliveries.location_id = replenishment_terms.location_id
+    where deliveries.expected_date > replenishment_terms.last_sale_date
+    group by deliveries.sku, deliveries.location_id
+),
+
 dated as (
     select
         lines.*,
@@ -213,6 +257,10 @@ dated as (
         {% endfor %}
         next_deliveries.next_delivery_date,
         doubtful_orders.doubtful_since_date,
+        replenishment_terms.last_sale_date,
+        deliveries_after_sale.after_sale_units,
+        forecast_doubts.forecast_note,
+        forecast_doubts.is_forecast_high,
         coalesce(trim(suppliers.order_weekdays), '') <> '' as has_order_days,
         {{ add_days('lines.as_of_date', 'replenishment_terms.next_order_in_days + 1') }} as next_order_date,
         {{ add_days('lines.as_of_date', 'lines.arrival_period') }} as arrival_date,
@@ -230,6 +278,9 @@ dated as (
         on lines.sku = next_deliveries.sku and lines.location_id = next_deliveries.location_id
     left join doubtful_orders
         on lines.sku = doubtful_orders.sku and lines.location_id = doubtful_orders.location_id
+    left join deliveries_after_sale
+        on lines.sku = deliveries_after_sale.sku and lines.location_id = deliveries_after_sale.location_id
+    left join forecast_doubts on lines.sku = forecast_doubts.sku and lines.location_id = forecast_doubts.location_id
     left join reductions on lines.sku = reductions.sku and lines.location_id = reductions.location_id
     left join recent_sales on lines.sku = recent_sales.sku and lines.location_id = recent_sales.location_id
     left join coming_demand on lines.sku = coming_demand.sku and lines.location_id = coming_demand.location_id
@@ -379,7 +430,47 @@ worded as (
                     )
                 else ''
             end
-        ) as late_text
+        ) as late_text,
+        case
+            when last_sale_date is null then ''
+            when remainder_units >= 0.5 or after_sale_units > 0
+                then concat(
+                    ' ',
+                    concat_ws(
+                        '; ',
+                        case
+                            when remainder_units >= 0.5
+                                then concat(
+                                    {{ whole_number_text('remainder_units') }}, ' of stock and orders ',
+                                    case
+                                        when last_sale_date > as_of_date then 'may be left when the season ends on '
+                                        else 'are left: the season ended on '
+                                    end,
+                                    {{ day_text('last_sale_date') }}
+                                )
+                        end,
+                        case
+                            when after_sale_units > 0
+                                then concat(
+                                    {{ number_text('after_sale_units') }}, ' on order are due after the last day of sale, ',
+                                    {{ day_text('last_sale_date') }}
+                                )
+                        end
+                    ),
+                    '.'
+                )
+            when after_last_sale_units > 0
+                then concat(
+                    ' The season ', case when last_sale_date > as_of_date then 'ends' else 'ended' end, ' on ',
+                    {{ day_text('last_sale_date') }}, '.'
+                )
+            else ''
+        end as season_text,
+        case
+            when forecast_note is not null and status = 'order'
+                then concat(' ', forecast_note, ' This order may be too ', case when is_forecast_high then 'large' else 'small' end, '.')
+            else ''
+        end as doubt_text
     from shown
 ),
 
@@ -458,32 +549,40 @@ recommendations as (
         reduced_units,
         cast(moq_added_units * coalesce(unit_cost, 0) as decimal(18, 4)) as moq_added_value,
         cast(multiple_added_units * coalesce(unit_cost, 0) as decimal(18, 4)) as multiple_added_value,
+        last_sale_date,
+        remainder_units,
+        cast(remainder_units * coalesce(unit_cost, 0) as decimal(18, 4)) as remainder_value,
+        forecast_note,
         previous_decided_date,
         previous_order_units,
         cast(change_units as decimal(18, 3)) as change_units,
         change_reason,
-        case
-            when status = 'exception' then concat('No order can be worked out: ', exception, '.')
-            when status = 'order'
-                then concat(
-                    'Order ', {{ number_text('order_units') }},
-                    case
-                        when pack_units = 1 then ''
-                        when order_packs = 1 then concat(' (1 pack of ', {{ number_text('pack_units') }}, ')')
-                        else concat(' (', {{ number_text('order_packs') }}, ' packs of ', {{ number_text('pack_units') }}, ')')
-                    end,
-                    ': ', sum_text, ' = ', {{ number_text('shown_level - inventory_position_units') }}, steps_text, '.', late_text
+        concat(
+            case
+                when status = 'exception' then concat('No order can be worked out: ', exception, '.')
+                when status = 'order'
+                    then concat(
+                        'Order ', {{ number_text('order_units') }},
+                        case
+                            when pack_units = 1 then ''
+                            when order_packs = 1 then concat(' (1 pack of ', {{ number_text('pack_units') }}, ')')
+                            else concat(' (', {{ number_text('order_packs') }}, ' packs of ', {{ number_text('pack_units') }}, ')')
+                        end,
+                        ': ', sum_text, ' = ', {{ number_text('shown_level - inventory_position_units') }}, steps_text, '.', late_text
+                    )
+                when shortfall_units > 0
+                    then concat(
+                        'Order nothing: ', sum_text, ' = ', {{ number_text('shown_level - inventory_position_units') }},
+                        steps_text, '.', late_text
+                    )
+                else concat(
+                    'Order nothing: ', sum_text, ' leaves ', {{ number_text('inventory_position_units - shown_level') }}, ' to spare.',
+                    late_text
                 )
-            when shortfall_units > 0
-                then concat(
-                    'Order nothing: ', sum_text, ' = ', {{ number_text('shown_level - inventory_position_units') }},
-                    steps_text, '.', late_text
-                )
-            else concat(
-                'Order nothing: ', sum_text, ' leaves ', {{ number_text('inventory_position_units - shown_level') }}, ' to spare.',
-                late_text
-            )
-        end as reason,
+            end,
+            season_text,
+            doubt_text
+        ) as reason,
         exception,
         forecast_model_version
     from worded
