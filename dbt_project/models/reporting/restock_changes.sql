@@ -8,6 +8,7 @@
     'on_hand': ('stock on hand', 'more', 'fewer', -1), 'on_order': ('units on order', 'more', 'fewer', -1),
     'reserved': ('reserved units', 'more', 'fewer', 1), 'backordered': ('backordered units', 'more', 'fewer', 1),
     'not_stocked': ('units not kept in stock', 'more', 'fewer', -1),
+    'after_last_sale': ('units that come after the last day of sale', 'more', 'fewer', -1),
     'above_reorder_point': ('units that wait for the reorder point', 'more', 'fewer', -1),
     'lost_before_arrival': ('units that an order comes too late to serve', 'more', 'fewer', -1),
     'order_up_to_max': ('units above the largest level allowed', 'more', 'fewer', -1),
