@@ -66,6 +66,7 @@ def publish(
     fence: int,
     run_id: str,
     as_of: date,
+    data_as_of: date,
     models: Mapping[str, Mapping[str, str]],
     code_version: str,
     descriptions: Mapping[str, tuple[str, Mapping[str, str]]],
@@ -87,6 +88,7 @@ def publish(
         fence: token the run claimed when it began; a later claim makes this run too old to publish.
         run_id: Dagster run.
         as_of: business day of the run.
+        data_as_of: business day that the movements told, whatever day was given.
         models: per model the pinned version, run and folder hash.
         code_version: version of the code that made the tables.
         descriptions: per relation its description and those of its columns; they become SQL comments.
@@ -122,6 +124,7 @@ def publish(
         manifest = {
             "generation": generation,
             "as_of": as_of.isoformat(),
+            "data_as_of": data_as_of.isoformat(),
             "run_id": run_id,
             "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "ledger": {"sequence": sequence, "hash": head},
@@ -134,7 +137,8 @@ def publish(
             },
         }
         _write_durably(manifest_file, json.dumps(manifest, indent=2).encode())
-        detail = {"content_hash": total, "as_of": as_of.isoformat(), "run_id": run_id}
+        days = {"as_of": as_of.isoformat(), "data_as_of": data_as_of.isoformat()}
+        detail = {"content_hash": total, "run_id": run_id, **days}
         proposals = store.publish(EPOCH, fence, generation, detail, outbox)
     except BaseException:
         database.unlink(missing_ok=True)

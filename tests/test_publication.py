@@ -40,6 +40,7 @@ def publish_one(
         fence=store.claim(publication.EPOCH, "run", {}) if fence is None else fence,
         run_id="run",
         as_of=date(2011, 12, 8),
+        data_as_of=date(2011, 12, 9),
         models={},
         code_version="1",
         descriptions={"marts.dim_products": ("What is sold. One row per sku.", {"sku": "Stock keeping unit"})},
@@ -161,6 +162,14 @@ def test_descriptions_become_comments(tmp_path: Path, store: Store) -> None:
     assert read(
         tmp_path, "select comment from duckdb_columns() where column_name = 'sku' and schema_name = 'marts'"
     ) == [("Stock keeping unit",)]
+
+
+def test_a_day_that_was_given_is_told_beside_the_day_that_the_movements_tell(tmp_path: Path, store: Store) -> None:
+    publish_one(tmp_path, store, "select 'a' as sku")
+    epoch, manifest = store.epoch(publication.EPOCH), publication.current_manifest(tmp_path / "published")
+    assert epoch is not None and manifest is not None
+    for told in (epoch.detail, manifest):
+        assert (told["as_of"], told["data_as_of"]) == ("2011-12-08", "2011-12-09")
 
 
 def test_the_manifest_pins_counts_and_hashes(tmp_path: Path, store: Store) -> None:

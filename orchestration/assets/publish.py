@@ -1,6 +1,6 @@
 """The published generation: what analysts, ERPs and the endpoint read."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, asset
 
@@ -46,6 +46,7 @@ def generation(
         fence=build.fence,
         run_id=context.run_id,
         as_of=build.as_of_date,
+        data_as_of=date.fromisoformat(build.data_as_of or build.as_of),
         models=models,
         code_version=code_version(),
         descriptions={name: (relation.description, relation.columns) for name, relation in RELATIONS.items()},

@@ -214,6 +214,7 @@ class Home:
                 fence=store.claim(EPOCH, "bench", {}),
                 run_id="bench",
                 as_of=read_clock(self.raw).as_of,
+                data_as_of=read_clock(self.raw).as_of,
                 models={},
                 code_version="bench",
                 descriptions={},
