@@ -91,10 +91,17 @@ def test_the_latest_version_of_a_location_counts(tmp_path):
     assert read_clock(tmp_path).as_of == date(2011, 12, 8)
 
 
-def test_an_unknown_location_counts_in_utc(tmp_path):
+def test_where_no_location_is_known_days_are_those_of_utc(tmp_path):
     located(tmp_path, "Pacific/Auckland")
     moved(tmp_path, [NOON], location_id="MARS")
     assert read_clock(tmp_path).as_of == date(2011, 12, 8)
+
+
+def test_an_unknown_location_holds_up_no_known_one(tmp_path):
+    located(tmp_path, "Pacific/Auckland")
+    moved(tmp_path, [NOON])
+    moved(tmp_path, [NOON], "MARS", "b2")
+    assert read_clock(tmp_path).as_of == date(2011, 12, 9)
 
 
 def test_locations_from_before_their_day_could_end_are_read(tmp_path):

@@ -46,7 +46,7 @@ def read_clock(raw: Path) -> BusinessClock:
     when their day ends (`day_ends_at`), that day is complete as soon as anything has arrived after its end; then
     closed days that follow it are complete too once something has arrived after them. Closed are the days that the
     calendar says so and the weekdays without any movement in eight weeks. The business day is the first of those of all
-    locations that moved in the last four weeks, each in its own time zone (UTC for a location that is not known yet).
+    locations that moved in the last four weeks, each in its own time zone (UTC where no location is known yet).
 
     A date cannot be right where it lies apart from all others and few documents vouch for it. The days with movements
     fall into stretches; a pause of more than a week (of five usual ones, where movements are rare) parts them. The
@@ -221,8 +221,10 @@ def _locations(connection: duckdb.DuckDBPyConnection, raw: Path, latest_at: date
         """,
         {"latest": latest_at, "weekday_days": WEEKDAY_DAYS, "active_days": ACTIVE_DAYS},
     ).fetchall()
+    # What is booked for a location that nobody knows waits, and holds no day up.
+    in_use = [location for location in moved if location[0] in known] or moved
     found = []
-    for name, moved_at, quarter_hours, is_young in moved:
+    for name, moved_at, quarter_hours, is_young in in_use:
         zone_name, country, day_ends_at = known.get(name, ("UTC", None, None))
         zone = ZoneInfo(zone_name)
         instants = (datetime.fromtimestamp(quarter_hour * _QUARTER_HOUR / 1e6, UTC) for quarter_hour in quarter_hours)
