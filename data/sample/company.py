@@ -178,6 +178,8 @@ PLANNED_CLOSURES = [
     *(date(2012, 6, day) for day in (4, 5)),
 ]
 # Invented offers of the month after the data end.
+# Nine tenths of a year's units of these names are bought between the two days.
+SEASON_WORD, SEASON_FROM, SEASON_TO = "CHRISTMAS", date(2011, 9, 1), date(2011, 12, 24)
 OFFER_NAME, OFFER_FROM, OFFER_TO = "January offers 2012", date(2012, 1, 5), date(2012, 1, 25)
 OFFER_SHARE, OFFER_FACTOR = 0.02, 0.8
 # A price period is an offer if it undercuts both neighbours by this factor.
@@ -357,6 +359,12 @@ def _price_periods(sku: str, changes: list[tuple[date, float]], is_offered: bool
         }
         for start, end, price, name in zip(starts, ends, prices, names, strict=True)
     ]
+
+
+def make_seasons(products: pd.DataFrame) -> pd.DataFrame:
+    """Return product_seasons: the one season to come of the products that are named after it."""
+    named = products["product_name"].str.upper().str.contains(SEASON_WORD, regex=False)
+    return products.loc[named, ["sku"]].assign(from_date=SEASON_FROM, to_date=SEASON_TO)
 
 
 def make_calendar(clock: Clock) -> pd.DataFrame:

@@ -37,6 +37,7 @@ from company import (
     make_calendar,
     make_prices,
     make_products,
+    make_seasons,
     make_supplier_terms,
     opening_second,
     terms_of,
@@ -744,6 +745,7 @@ def make(sources: Path, output: Path) -> None:
         "transfer_lanes": TRANSFER_LANES,
         "reservations": make_reservations(series, outcomes, orders, truth, world.end_day),
         "prices": make_prices(orders, products),
+        "product_seasons": make_seasons(products),
         "calendar_events": make_calendar(world.clock),
         "product_photos": write_photos(sources / "grocery", output),
     }
