@@ -1097,6 +1097,14 @@ class Scene:
         sold = self.history.window(self.history.sold, rows, last, f.windows[4])
         return [self.forecaster.dependences[kind] for kind in sold_kind(sold / np.maximum(count, 1))]
 
+    def season_factors(self) -> Doubles:
+        """Return what last year multiplies every mean by [horizon]."""
+        horizon, season = self.forecaster.horizon, self.forecaster.season
+        if season is None:
+            return np.ones(horizon)
+        seen = np.full(horizon, self.panel.first + self.panel.length - 1)
+        return season.at(seen, seen + np.arange(1, horizon + 1), self.forecaster.plan.frequency.level_window)
+
     def _statics(self) -> Floats:
         """Return the static features of the series: those of the training, else what the key itself says."""
         forecaster, plan = self.forecaster, self.forecaster.plan

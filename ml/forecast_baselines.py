@@ -142,6 +142,10 @@ class LocalScene:
         """Return independence for each of some series."""
         return [INDEPENDENT] * len(rows)
 
+    def season_factors(self) -> Doubles:
+        """Return ones: last year has no say [horizon]."""
+        return np.ones(self.forecaster.horizon)
+
 
 @dataclasses.dataclass(frozen=True)
 class BaselineForecaster(LocalForecaster):

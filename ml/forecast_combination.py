@@ -54,6 +54,10 @@ class Scene(Protocol):
         """Return how the periods of each of some series hang together."""
         ...
 
+    def season_factors(self) -> Doubles:
+        """Return what last year multiplies every mean by [horizon]."""
+        ...
+
 
 class Member(Forecaster, Protocol):
     """A forecaster that can be mixed: it says whole distributions."""
@@ -85,7 +89,8 @@ class CombinedForecaster:
     """Members and their shares per demand class; the distribution of a series is the mixture of theirs.
 
     A mixture of whole units stays in whole units and keeps calibrated members calibrated; averages of quantiles
-    (Vincent 1912) do neither. The first member decides how periods hang together, and which series there are.
+    (Vincent 1912) do neither. The first member decides how periods hang together, which series there are, and what last
+    year does to every forecast: the share of another member is moved by the same factors.
 
     Attributes:
         members: name -> fitted forecaster.
@@ -136,11 +141,11 @@ class CombinedForecaster:
             yield chunk, shuffle_grid(scene.grid(part, n), pairs, scene.dependences(part), seed)
 
     def season_note(self) -> str:
-        """Return in words what last year says, as `DemandForecaster.season_note`; it moves the first member alone."""
+        """Return in words what last year says, as `DemandForecaster.season_note`."""
         return self._lead.season_note()
 
     def season_frame(self) -> pd.DataFrame:
-        """Return what last year does to the first member, as `DemandForecaster.season_frame`."""
+        """Return what last year does to every forecast, as `DemandForecaster.season_frame`."""
         return self._lead.season_frame()
 
     def save(self, folder: str | Path) -> None:
@@ -200,17 +205,23 @@ class CombinedScene:
         """Return how the periods of each of some series hang together."""
         return self.lead.dependences(rows)
 
+    def season_factors(self) -> Doubles:
+        """Return what last year multiplies every mean by [horizon]."""
+        return self.lead.season_factors()
+
     def grid(self, rows: Integers, n: int) -> Floats:
         """Return the quantile functions of some series [series, horizon, n]: each member fills its share of the n."""
         result = np.empty((len(rows), self.horizon, n), dtype=np.float32)
         upto = np.rint(n * np.cumsum([share[rows] for share in self.shares.values()], axis=0)).astype(np.int64)
         since = np.vstack([np.zeros((1, len(rows)), dtype=np.int64), upto[:-1]])
+        factors = self.lead.season_factors()
         for name, firsts, lasts in zip(self.shares, since, upto, strict=True):
             for first, last in sorted(set(zip(firsts.tolist(), lasts.tolist(), strict=True))):
                 inside = np.flatnonzero((firsts == first) & (lasts == last))
                 if last > first:
                     scene, places = self.scenes[name], self.places[name]
-                    result[inside, :, first:last] = scene.grid(places[rows[inside]], last - first)
+                    grid = scene.grid(places[rows[inside]], last - first)
+                    result[inside, :, first:last] = grid if scene is self.lead else multiplied(grid, factors)
         mixed = np.flatnonzero((upto > since).sum(axis=0) > 1)
         result[mixed] = np.sort(result[mixed], axis=2)
         return result
@@ -340,6 +351,15 @@ def mixed_quantiles(parts: Sequence[Doubles]) -> Doubles:
     ordered = np.take_along_axis(values, order, axis=1)
     places = [np.argmax(upto >= level - 1e-9, axis=1) for level in QUANTILE_LEVELS]
     return np.take_along_axis(ordered, np.stack(places, axis=1), axis=1)
+
+
+def multiplied(grid: Floats, factors: Doubles) -> Floats:
+    """Return quantile functions [series, horizon, n] times a factor per period; whole units stay whole on average."""
+    result = grid * factors[None, :, None].astype(np.float32)
+    if (factors == 1.0).all() or (grid != np.rint(grid)).any():
+        return result
+    upto = np.floor(np.cumsum(result, axis=2, dtype=np.float64) + 0.5)
+    return np.sort(np.diff(upto, axis=2, prepend=0.0), axis=2).astype(np.float32)
 
 
 def _blocks(rows: Integers, size: int) -> Iterator[Integers]:

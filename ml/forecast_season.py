@@ -140,10 +140,11 @@ class Season:
     def _total_note(self, frequency: Frequency) -> str:
         if not self.years:
             return "Last year says nothing of the total: the history holds less than a year and a week."
+        unit = {"D": "days", "W": "weeks", "M": "months"}[frequency.name[0]]
         source = (
             f"trust {self.trust:.2f}, as last year repeated the year before"
             if self.years > 1
-            else f"trust {self.trust:.2f}, a prior: one year was seen, {self.level_periods} periods of its level"
+            else f"trust {self.trust:.2f}, a prior: one year was seen, {self.level_periods} {unit} of its level"
         )
         factors = np.asarray(self.factors)
         if (factors == 1.0).all():

@@ -216,7 +216,7 @@ def test_contributions_name_last_year_and_add_up(before_the_peak, fitted):
 def test_the_note_says_factor_trust_and_what_last_year_says(fitted):
     note = fitted.season_note()
     assert f"{max(fitted.season.contradictions):+.0%} to the total around" in note
-    assert "trust 0.70, a prior: one year was seen, 8 periods of its level" in note
+    assert "trust 0.70, a prior: one year was seen, 8 weeks of its level" in note
     frame = fitted.season_frame()
     assert frame["factor"].tolist() == list(fitted.season.factors)
     assert frame["text"].iloc[0].startswith("last year says +")
@@ -227,6 +227,19 @@ def test_a_combination_says_what_its_forecaster_says(before_the_peak, fitted):
     combined = CombinedForecaster(members, {one: {"booster": 0.5, "recent": 0.5} for one in CLASSES})
     assert combined.season_note() == fitted.season_note()
     pd.testing.assert_frame_equal(combined.season_frame(), fitted.season_frame())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_last_year_moves_every_share_of_a_combination_in_whole_units(before_the_peak, fitted, share):
+    weights = {one: {"booster": share, "recent": 1.0 - share} for one in CLASSES}
+    recent = train_recent(before_the_peak, freq="W-MON", horizon=8)
+    raised, usual = (
+        CombinedForecaster({"booster": model, "recent": recent}, weights).predict(before_the_peak)
+        for model in (fitted, dataclasses.replace(fitted, season=None))
+    )
+    ratio = (raised["mean_units"] / usual["mean_units"]).to_numpy().reshape(12, 8)
+    assert np.allclose(ratio, np.array(fitted.season.factors[:8]), rtol=0.01)
+    assert (raised["q80_units"] % 1.0 == 0.0).all()
 
 
 def test_a_short_history_says_that_last_year_is_silent(before_the_peak):
