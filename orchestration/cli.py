@@ -104,6 +104,11 @@ def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> 
     except (ContractError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     _prepared(settings)
+    from orchestration.publication import require_known
+    from serving.store import Store
+
+    with Store.open(settings.store_url) as opened:
+        require_known(settings.published, opened)
     try:
         with claimed(settings):
             from orchestration.runs import execute
@@ -289,13 +294,21 @@ def store() -> None:
 
 
 @store.command()
-def migrate() -> None:
-    """Create the store or bring it to the current schema."""
+@click.option("--begin-anew", is_flag=True, help="Make an empty store although the home holds data; default: refuse.")
+def migrate(begin_anew: bool) -> None:
+    """Create the store or bring it to the current schema. Where one is lost, restore its backup instead."""
+    from orchestration.home import HomeError, make_store
     from serving.store import Store
 
     settings = _settings()
     settings.home.mkdir(parents=True, exist_ok=True)
-    click.echo(f"schema version {Store.migrate(settings.store_url)}")
+    is_new = not Store.exists(settings.store_url)
+    try:
+        click.echo(f"schema version {make_store(settings, begin_anew=begin_anew)}")
+    except HomeError as error:
+        raise click.ClickException(str(error)) from error
+    if is_new and begin_anew:
+        _reconcile(settings)
 
 
 @store.command()
@@ -328,11 +341,45 @@ def backup(file: Path) -> None:
 @store.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(file: Path) -> None:
-    """Fill an empty or absent store from the snapshot FILE."""
+    """Fill an empty or absent store from the snapshot FILE. Say what the ERP may hold that is not in it."""
     from serving.store import Store
 
-    report = Store.restore(file, _settings().store_url)
+    settings = _settings()
+    report = Store.restore(file, settings.store_url)
     click.echo(f"restored {report.events:,} events, head {report.sequence}")
+    _reconcile(settings)
+
+
+@store.command()
+def reconcile() -> None:
+    """Take back what is published and the store does not know. For a store older than what is published."""
+    _reconcile(_settings())
+
+
+def _reconcile(settings: Settings) -> None:
+    """Take back what is published, and tell what the ERP may hold."""
+    from orchestration import reconciliation
+    from serving.store import Store
+
+    with Store.open(settings.store_url) as opened:
+        found = reconciliation.reconcile(settings, opened)
+        waits = opened.restored_at() is not None
+    if found.was_behind:
+        click.echo("the store was older than what is published; it follows the published generation now")
+    click.echo(f"new proposals get ids of epoch {found.epoch}, which were never given out before")
+    for told, proposals in (
+        ("put back, as they are published and were not in the store", found.put_back),
+        ("moved on to the state they are published in", found.advanced),
+        ("the ERP may hold, if they were approved or exported after that", found.doubtful),
+    ):
+        if proposals:
+            click.echo(f"\n{len(proposals):,} proposals {told}:\n{cli_restock.proposal_table(proposals)}")
+    if waits:
+        click.echo(
+            "\nNothing is exported until somebody has looked: compare these with the ERP, then run\n"
+            "  inventorybot proposals confirm [--held PROPOSAL]...\n"
+            "with --held for each proposal that the ERP holds and that is proposed or approved here."
+        )
 
 
 def _become(command: list[str]) -> None:

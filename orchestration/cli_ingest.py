@@ -32,12 +32,13 @@ _SCHEMA_FILE = "movement_schema.json"
 @contextmanager
 def _told() -> Iterator[Settings]:
     """Give the settings, and tell what goes wrong without a traceback."""
+    from orchestration.home import HomeError
     from orchestration.ingest.errors import IngestError
     from serving.store import StoreError
 
     try:
         yield read_settings()
-    except (IngestError, StoreError, ValueError) as error:
+    except (HomeError, IngestError, StoreError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -308,12 +309,12 @@ def stream(
     report_seconds: float,
 ) -> None:
     """Read stock movements from Kafka into the online store. Each exactly once, until stopped (Ctrl-C or SIGTERM)."""
+    from orchestration.home import make_store
     from orchestration.ingest.contracts import load_contract, movement_json_schema
-    from serving.store import Store
 
     with _told() as settings:
         settings.home.mkdir(parents=True, exist_ok=True)
-        Store.migrate(settings.store_url)
+        make_store(settings)
         _go_on_at(settings, door, positions)
         schema = settings.home / _SCHEMA_FILE
         beside = schema.with_suffix(f".{os.getpid()}")
@@ -475,13 +476,13 @@ def _release_rows(
     settings: Settings, rows: "Sequence[QuarantinedRow]", corrections: Mapping[str, str | None], reason: str
 ) -> int:
     """Judge rows of tables again; returns how many were refused again."""
+    from orchestration.home import make_store
     from orchestration.ingest import quarantine as batch
     from orchestration.ingest.online import claims_of
-    from serving.store import Store
 
     if not rows:
         return 0
-    Store.migrate(settings.store_url)
+    make_store(settings)
     refused = 0
     with _store(settings) as store:
         for group in _grouped(rows, lambda row: (row.table, row.door)):

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from orchestration.decisions import Saved
     from serving.store import PolicyOverride, Proposal, Store
 
-_OPEN = ("proposed", "approved", "exported")
+_OPEN = ("proposed", "approved", "exported", "acknowledged")
+_STATES = (*_OPEN, "received", "rejected", "superseded", "expired", "cancelled")
 _EVERY = 1_000_000
 
 
@@ -46,6 +48,20 @@ def opened_store() -> Iterator["Store"]:
             yield opened
     except StoreError as error:
         raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def proposal_store() -> Iterator["Store"]:
+    """Open the online store to decide on proposals; one that is older than what is published is refused."""
+    from orchestration.publication import require_known
+    from serving.store import StoreBehind
+
+    with opened_store() as store:
+        try:
+            require_known(home_settings().published, store)
+        except StoreBehind as error:
+            raise click.ClickException(str(error)) from error
+        yield store
 
 
 def business_day() -> date:
@@ -263,37 +279,69 @@ def proposals() -> None:
 
     \b
       inventorybot proposals list
-      inventorybot proposals approve 20111208-1f0c...-1
+      inventorybot proposals approve 20111208-1f0c...-1-1
+      inventorybot proposals reject 20111208-1f0c...-1-1 --until 2012-01-15 --reason "too dear"
       inventorybot proposals export --csv orders.csv
-      inventorybot proposals acknowledge 20111208-1f0c...-1 PO-4711
+      inventorybot proposals acknowledge 20111208-1f0c...-1-1 PO-4711
+      inventorybot proposals cancel 20111208-1f0c...-1-1 --reason "supplier is out of stock"
 
     A proposal is proposed, then approved or rejected; approved ones are exported, and acknowledged with the ERP's
-    order number. It counts as on order until a purchase order line with its proposal_id appears.
+    order number. It counts as on order until a purchase order line with its proposal_id appears, and ends when that
+    line is received or cancelled, or 14 days after its expected day where no line ever appeared.
     """  # noqa: D301
 
 
 @proposals.command("list")
 @click.option(
     "--state",
-    type=click.Choice(["proposed", "approved", "exported", "acknowledged", "rejected", "superseded", "expired"]),
-    help="Only those; default: proposed, approved and exported.",
+    type=click.Choice(_STATES),
+    help="Only those; default: what is proposed, approved, exported, or acknowledged without an order line.",
 )
 def list_proposals(state: str | None) -> None:
     """Show proposals with their state."""
-    with opened_store() as store:
+    with proposal_store() as store:
         found = [found for wanted in ([state] if state else _OPEN) for found in _every_proposal(store, wanted)]
+    if not state:
+        found = [made for made in found if not made.has_order_line]
     if not found:
-        click.echo(f"No proposal is {state or 'proposed, approved or exported'}.")
+        click.echo(f"No proposal is {state or 'proposed, approved, exported or acknowledged'}.")
         return
-    header = ["proposal", "state", "supplier", "sku", "at", "units", "order by", "ERP order"]
+    click.echo(proposal_table(found))
+
+
+@proposals.command("show")
+@click.argument("proposal_id", metavar="PROPOSAL")
+def show_proposal(proposal_id: str) -> None:
+    """Show a proposal with its history. Who decided what, when and why."""
+    with proposal_store() as store:
+        found, steps = store.proposal(proposal_id)
+    click.echo(proposal_table([found]))
+    if found.held_reason:
+        click.echo(f"not handed out: {found.held_reason}")
+    rows = [[f"{step['recorded_at']:%Y-%m-%d %H:%M}", step["state"], step["author"], step["reason"]] for step in steps]
+    click.echo("\n" + listing(["at (UTC)", "state", "author", "reason"], rows))
+
+
+def proposal_table(found: Sequence["Proposal"]) -> str:
+    """Return proposals as text in columns."""
+    from serving.store import units_text
+
+    def why(made: "Proposal") -> str:
+        reason = made.rejection if made.state == "rejected" else made.change_reason
+        return "; ".join(filter(None, [reason, made.held_reason and f"not handed out: {made.held_reason}"])) or "-"
+
+    header = ["proposal", "state", "supplier", "sku", "at", "units", "order by", "ERP order", "by", "reason"]
     rows = [
         [
-            *(made.proposal_id, made.state, made.supplier_id, made.sku, made.location_id),
-            *(f"{made.order_units:f}".rstrip("0").rstrip("."), made.order_by_date, made.erp_order),
+            *(made.proposal_id, made.state, made.supplier_id, made.sku, made.location_id, units_text(made.order_units)),
+            *(made.order_by_date, made.erp_order, made.changed_by, why(made)),
         ]
         for made in found
     ]
-    click.echo(listing(header, rows))
+    return listing(header, rows)
+
+
+_author_option = click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
 
 
 @proposals.command("approve")
@@ -301,30 +349,92 @@ def list_proposals(state: str | None) -> None:
 @click.option("--all", "every", is_flag=True, help="Every undecided proposal.")
 @click.option("--supplier", help="Every undecided proposal to this supplier.")
 @click.option("--reason", default="", help="Why.")
-@click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
+@_author_option
 def approve(proposal_ids: tuple[str, ...], every: bool, supplier: str | None, reason: str, author: str) -> None:
-    """Approve proposals. From here on they count as on order, and the next export hands them out."""
+    """Approve proposals, all that are named or none. From here on they count as on order.
+
+    The next export hands them out. A rejected proposal may be approved after all, unless another one stands in its
+    place.
+    """
     if sum([bool(proposal_ids), every, supplier is not None]) != 1:
         raise click.ClickException("name the proposals to approve, or give --all, or --supplier; one of the three")
-    with opened_store() as store:
+    with proposal_store() as store:
         if not proposal_ids:
             undecided = _every_proposal(store, "proposed")
             suppliers = sorted({made.supplier_id for made in undecided})
             if supplier is not None and supplier not in suppliers:
                 waiting = ", ".join(suppliers) or "nobody"
                 raise click.ClickException(f"no proposal for supplier {supplier!r} waits; there are some for {waiting}")
-            proposal_ids = tuple(made.proposal_id for made in undecided if supplier in (None, made.supplier_id))
+            proposal_ids = tuple(
+                made.proposal_id
+                for made in undecided
+                if supplier in (None, made.supplier_id) and made.held_reason is None
+            )
         _decide(store, proposal_ids, "approved", author, reason)
 
 
 @proposals.command("reject")
 @click.argument("proposal_ids", nargs=-1, required=True, metavar="PROPOSAL...")
+@click.option(
+    "--until",
+    type=Day(),
+    metavar="DAY",
+    help="Business day from which the need may be proposed again; default: 28 days after that of the proposal, where"
+    " neither option is given.",
+)
+@click.option(
+    "--until-grows",
+    type=click.FloatRange(0, 10_000, min_open=True),
+    metavar="PERCENT",
+    help="Propose it again when the need is larger by more than that, and by more than a unit or pack; default: 50,"
+    " where neither option is given.",
+)
+@click.option("--reason", required=True, help="Why; shown with the need as long as the rejection holds.")
+@_author_option
+def reject(
+    proposal_ids: tuple[str, ...], until: date | None, until_grows: float | None, reason: str, author: str
+) -> None:
+    """Reject proposals, all that are named or none. While it holds, nothing is proposed.
+
+    With both options whichever comes first ends it; so it is with neither, for 28 days and 50 percent. Reject again to
+    change until when, or approve the proposal after all. What was exported is cancelled, not rejected.
+    """
+    if until is not None and until <= business_day():
+        raise click.ClickException(
+            f"--until {until} is no later than the business day, {business_day()}: the next run would propose it again"
+        )
+    with proposal_store() as store:
+        _decide(store, proposal_ids, "rejected", author, reason, until, until_grows)
+
+
+@proposals.command("cancel")
+@click.argument("proposal_ids", nargs=-1, required=True, metavar="PROPOSAL...")
 @click.option("--reason", required=True, help="Why.")
-@click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
-def reject(proposal_ids: tuple[str, ...], reason: str, author: str) -> None:
-    """Reject proposals. They are not proposed again for the same business day."""
-    with opened_store() as store:
-        _decide(store, proposal_ids, "rejected", author, reason)
+@_author_option
+def cancel(proposal_ids: tuple[str, ...], reason: str, author: str) -> None:
+    """Take back what the ERP will not order. Of what is approved or handed out, all that are named or none.
+
+    It counts as on order no longer, and the next run proposes what is still needed. Once its purchase order line is
+    there, cancel the line in the ERP instead.
+    """
+    with proposal_store() as store:
+        _decide(store, proposal_ids, "cancelled", author, reason)
+
+
+@proposals.command("confirm")
+@click.option("--held", multiple=True, metavar="PROPOSAL", help="One that the ERP holds; may be given again.")
+@click.option("--reason", default="", help="Why.")
+@_author_option
+def confirm(held: tuple[str, ...], reason: str, author: str) -> None:
+    """Confirm after a restore what the ERP holds. It counts as exported, and exports go on."""
+    with proposal_store() as store:
+        if store.restored_at() is None:
+            click.echo("nothing waits to be confirmed: no restore since the last confirmation")
+            return
+        confirmed = store.confirm_restored(held, author=author, reason=reason)
+    if confirmed:
+        click.echo(proposal_table(confirmed))
+    click.echo(f"{len(confirmed):,} are held by the ERP; exports go on")
 
 
 @proposals.command("export")
@@ -336,14 +446,18 @@ def export(file: Path | None, postgresql: bool, url: str | None, author: str) ->
     """Hand out what is approved. As CSV to the terminal or a file, or into a PostgreSQL schema.
 
     What was exported is handed out again until its order line appears, under the same proposal_id: repeat an export
-    that was interrupted. The receiver makes one order line per proposal_id.
+    that was interrupted. The receiver makes one order line per proposal_id. Not handed out is what a discontinued
+    product would order, and nothing after a restore until it is confirmed (`inventorybot proposals confirm`).
     """
+    from serving.store import units_text
+
     if postgresql and not url:
         raise click.ClickException(
             "INVENTORYBOT_EXPORT_URL is not set; set it to the database, as in postgresql://user@host/database"
         )
-    with opened_store() as store:
+    with proposal_store() as store:
         handed_out = store.pull_proposals(author=author, limit=_EVERY)
+        held = [made for made in store.open_orders().proposals if made.held_reason and made.state != "acknowledged"]
     if file is not None:
         try:
             write_csv(file, handed_out)
@@ -363,6 +477,12 @@ def export(file: Path | None, postgresql: bool, url: str | None, author: str) ->
             ) from error
     if file is None and not postgresql:
         click.echo(csv_text(handed_out), nl=False)
+    for made in held:
+        click.echo(
+            f"not handed out: {made.proposal_id}, {units_text(made.order_units)} of {made.sku}: {made.held_reason}; "
+            "cancel it",
+            err=True,
+        )
     click.echo(f"{len(handed_out):,} proposals handed out", err=True)
 
 
@@ -372,15 +492,44 @@ def export(file: Path | None, postgresql: bool, url: str | None, author: str) ->
 @click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
 def acknowledge(proposal_id: str, erp_order: str, author: str) -> None:
     """Note that the ERP made order ERP_ORDER of PROPOSAL."""
-    with opened_store() as store:
+    with proposal_store() as store:
         store.acknowledge_proposal(proposal_id, erp_order, author=author)
     click.echo(f"{proposal_id} is ERP order {erp_order}")
 
 
-def _decide(store: "Store", proposal_ids: Sequence[str], decision: str, author: str, reason: str) -> None:
-    for proposal_id in proposal_ids:
-        store.decide_proposal(proposal_id, decision, event_id=f"{decision} {proposal_id}", author=author, reason=reason)
-    click.echo(f"{len(proposal_ids):,} {decision}")
+def _decide(
+    store: "Store",
+    proposal_ids: Sequence[str],
+    decision: str,
+    author: str,
+    reason: str,
+    until: date | None = None,
+    until_grows: float | None = None,
+) -> None:
+    """Decide on all proposals or none, with a line for each; ends with code 1 where one is refused."""
+    named = list(dict.fromkeys(proposal_ids))
+    outcomes = store.decide_proposals(
+        named,
+        decision,
+        event_ids=[f"proposal-{uuid.uuid4()}" for _ in named],
+        author=author,
+        reason=reason,
+        until_date=until,
+        until_grows_percent=None if until_grows is None else Decimal(str(until_grows)),
+    )
+    refused = sum(outcome.is_refused for outcome in outcomes)
+    for outcome in outcomes:
+        kept = "" if outcome.is_refused or outcome.is_known or not refused else "would be "
+        told = "REFUSED, " if outcome.is_refused else kept
+        click.echo(f"{outcome.proposal_id}: {told}{outcome.message}", err=outcome.is_refused)
+    if refused:
+        raise click.ClickException(
+            f"{refused:,} of {len(outcomes):,} cannot be {decision}: nothing was changed. Leave those out, or decide "
+            "on what stands in their place"
+        )
+    changed = sum(not outcome.is_known for outcome in outcomes)
+    known = len(outcomes) - changed
+    click.echo(f"{changed:,} {decision}{f', {known:,} were so before' if known else ''}")
 
 
 def _every_proposal(store: "Store", state: str) -> list["Proposal"]:

@@ -83,10 +83,9 @@ def prepare_home(settings: Settings) -> None:
     """Create the folders and databases of a home.
 
     Raises:
-        HomeError: the home is not writable.
+        HomeError: the home is not writable, or holds data and no online store.
     """
     from ml.tracking import Tracking
-    from serving.store import Store
 
     try:
         for folder in (settings.raw, settings.exports, settings.predictions, settings.archive, settings.published):
@@ -100,8 +99,37 @@ def prepare_home(settings: Settings) -> None:
             f"the home {settings.home} cannot be written ({error.strerror}: {error.filename}): "
             "give it to your user or set INVENTORYBOT_HOME to a folder that you may write"
         ) from error
-    Store.migrate(settings.store_url)
+    make_store(settings)
     Tracking(settings.tracking_uri, settings.artifact_root)
+
+
+def make_store(settings: Settings, *, begin_anew: bool = False) -> int:
+    """Create the online store of a home or bring it to the current schema; return the schema version.
+
+    Args:
+        settings: settings of the home.
+        begin_anew: make an empty store beside data that another one was kept with.
+
+    Raises:
+        HomeError: the home holds data and no store: an empty one would have forgotten every decision.
+    """
+    from serving.store import Store
+
+    if not begin_anew and not Store.exists(settings.store_url) and _holds_data(settings):
+        from sqlalchemy import make_url
+
+        address = make_url(settings.store_url).render_as_string(hide_password=True)
+        raise HomeError(
+            f"there is no online store at {address}, and {settings.home} holds data that one was kept with: restore "
+            "its latest backup with `inventorybot store restore FILE`. If there is none, begin with an empty one by "
+            "`inventorybot store migrate --begin-anew`: events that no run had taken in, policies and the decisions "
+            "that are not published are lost then"
+        )
+    return Store.migrate(settings.store_url)
+
+
+def _holds_data(settings: Settings) -> bool:
+    return any(settings.published.glob("wh_*.json")) or any(settings.raw.glob("*/*/manifest.json"))
 
 
 def is_claimed(settings: Settings) -> bool:

@@ -1,4 +1,4 @@
-"""The outbox and a run: what is committed already, under which ids the run proposes, what publication settles.
+"""The outbox and a run: what is committed already, what the run lists as proposals, what publication settles.
 
 Belongs here: what a run reads for the outbox. Does not: states and transactions (serving/store/proposals.py).
 """
@@ -6,7 +6,6 @@ Belongs here: what a run reads for the outbox. Does not: states and transactions
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -27,8 +26,8 @@ def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Data
     """Return the proposals that count as on order in this run, and note how far the outbox was seen.
 
     A proposal counts from its approval until this run knows its purchase order line, and then the line alone counts.
-    One that was approved and not exported in time counts no longer: publication ends it. Proposals of later days did
-    not exist on the business day.
+    One that was approved and not exported in time, or exported and never delivered, counts no longer: publication ends
+    it. Proposals of later days did not exist on the business day.
 
     Returns:
         proposal_id, sku, location_id, supplier_id, state, open_units, unit_cost, periods_ahead (≥ 1), order_by_date,
@@ -36,23 +35,15 @@ def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Data
     """
     import pandas as pd
 
-    found, as_of = store.open_orders(), build.as_of_date
-    (settings.predictions / _SEEN).write_text(json.dumps({"version": found.version}))
-    lines = _lines_naming_proposals(settings)
-    named = store.proposals_named({line.proposal_id for line in lines})
-    stood_for = _stood_for(lines, named)
-    # On a day looked back at, a line that came later is not there yet, although the outbox has seen it.
-    before_their_line = [
-        named[line.proposal_id]
-        for line in lines
-        if line.is_later and line.proposal_id in named and named[line.proposal_id].state == "acknowledged"
-    ]
+    from serving.store import why_ended
+
+    version, as_of = store.open_orders().version, build.as_of_date
+    counted = [made for made in _without_line(settings, build, store) if why_ended(made, as_of) is None]
+    seen = {"version": version, "counted": [made.proposal_id for made in counted]}
+    (settings.predictions / _SEEN).write_text(json.dumps(seen))
     rows = []
-    for proposal in {proposal.proposal_id: proposal for proposal in [*found.proposals, *before_their_line]}.values():
-        is_too_late = proposal.state == "approved" and (proposal.expires_date or as_of) < as_of
-        if proposal.proposal_id in stood_for or proposal.as_of_date > as_of or is_too_late:
-            continue
-        expected = date.fromisoformat(proposal.detail.get("expected_arrival_date", as_of.isoformat()))
+    for proposal in counted:
+        expected = proposal.expected_date or as_of
         cost = None if proposal.unit_cost is None else float(proposal.unit_cost)
         rows.append(
             (
@@ -141,15 +132,139 @@ def _stood_for(lines: Iterable[_Line], named: "Mapping[str, Proposal]") -> dict[
     return known
 
 
-def announced_proposals(settings: Settings, build: Build, store: "Store") -> "pd.DataFrame":
-    """Return the id under which each order of this run will be proposed; nothing for a past day that is made again.
+def listed_proposals(settings: Settings, build: Build, store: "Store") -> "pd.DataFrame":
+    """Return the proposals of this run as the outbox stands now, so that what was decided while it worked is in it.
+
+    The orders of this run under the ids they will be proposed under; what is committed and has no purchase order line;
+    needs that a rejection holds back; and what this run finds ended. A past day that is made again proposes nothing.
 
     Returns:
-        proposal_id, sku, location_id.
+        proposal_id, state, sku, location_id, supplier_id, order_units, unit_cost, proposed_for_date, order_by_date,
+        expected_date, rejected_until_date, rejected_until_units, cause, decided_until (the last decision of a person
+        or the ERP that is in it). Units, cost and dates are empty where the recommendation has them.
     """
     import pandas as pd
 
+    from serving.store import units_text, why_ended
+
+    as_of = build.as_of_date
+    lines = _wanted_lines(settings)
+    decided_until = store.decided_until()
+    announced = store.announce_proposals(as_of, lines, **_seen(settings))
+    rows: list[dict[str, Any]] = []
+    if announced is not None:
+        rows += [
+            {"proposal_id": proposal_id, "state": "proposed", "sku": sku, "location_id": location_id}
+            for (sku, location_id), proposal_id in announced.ids.items()
+        ]
+        wanted = {(line["sku"], line["location_id"]): line["order_units"] for line in lines}
+        rows += [
+            _listed(proposal, proposal.state, f"{proposal.rejection}; this run would order {units_text(wanted[item])}")
+            for item, proposal in announced.rejected.items()
+        ]
+        rows += [
+            _listed(proposal, proposal.state, proposal.change_reason) for proposal in store.proposals_ended_on(as_of)
+        ]
+    held = _discontinued(settings)
+    for proposal in _without_line(settings, build, store):
+        ended = why_ended(proposal, as_of)
+        cause = ended or (held.get(proposal.sku) and f"{held[proposal.sku]}: not handed out")
+        rows.append(_listed(proposal, "expired" if ended else proposal.state, cause))
+    kinds = dict.fromkeys(("proposal_id", "state", "sku", "location_id", "supplier_id", "cause"), "string")
+    kinds |= dict.fromkeys(("order_units", "unit_cost", "rejected_until_units"), "float64")
+    days = ("proposed_for_date", "order_by_date", "expected_date", "rejected_until_date")
+    kinds |= dict.fromkeys(days, "datetime64[s]")
+    listed = pd.DataFrame(rows, columns=list(kinds)).astype(kinds).sort_values("proposal_id", ignore_index=True)
+    return listed.assign(decided_until=pd.Series(decided_until, index=listed.index, dtype="datetime64[us, UTC]"))
+
+
+def outbox_of(settings: Settings, build: Build, store: "Store") -> Any:
+    """Return what the publication of this run settles, a `serving.store.Outbox`."""
+    from serving.store import Outbox
+
     lines = _lines(
+        f"""
+        select proposals.proposal_id, proposals.sku, proposals.location_id, proposals.supplier_id,
+            proposals.order_units, proposals.unit_cost, proposals.order_by_date,
+            proposals.order_by_date as expires_date, proposals.expected_arrival_date as expected_date,
+            proposals.recommendation_id, terms.order_multiple_units as pack_units
+        from read_parquet('{export_path(settings, "reporting.purchase_order_proposals")}') as proposals
+        left join read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}') as terms
+            using (sku, location_id)
+        where proposals.state = 'proposed'
+        order by proposals.sku, proposals.location_id
+        """
+    )
+    proposed = [
+        {name: value for name, value in line.items() if name not in ("recommendation_id", "pack_units")}
+        | {
+            "detail": {
+                "recommendation_id": line["recommendation_id"],
+                "pack_units": None if line["pack_units"] is None else str(line["pack_units"]),
+            }
+        }
+        for line in lines
+    ]
+    seen = _seen(settings)
+    is_past = store.announce_proposals(build.as_of_date, [], **seen) is None
+    discontinued = _discontinued(settings)
+    held = {
+        proposal.proposal_id: discontinued[proposal.sku]
+        for proposal in store.open_orders().proposals
+        if proposal.sku in discontinued
+    }
+    return Outbox(
+        build.as_of_date,
+        None if is_past else proposed,
+        order_lines=order_lines(settings, store),
+        ended_lines=_ended_lines(settings, store),
+        held=held,
+        **seen,
+    )
+
+
+def _without_line(settings: Settings, build: Build, store: "Store") -> "list[Proposal]":
+    """Return what is committed on the business day and has no purchase order line that this run knows, by id."""
+    lines = _lines_naming_proposals(settings)
+    named = store.proposals_named({line.proposal_id for line in lines})
+    stood_for = _stood_for(lines, named)
+    found = {proposal.proposal_id: proposal for proposal in store.open_orders().proposals}
+    # On a day looked back at, a line that came later is not there yet, although the outbox has seen it.
+    found |= {
+        line.proposal_id: named[line.proposal_id]
+        for line in lines
+        if line.is_later and line.proposal_id in named and named[line.proposal_id].has_order_line
+    }
+    return [
+        found[proposal_id]
+        for proposal_id in sorted(found.keys() - stood_for.keys())
+        if found[proposal_id].as_of_date <= build.as_of_date
+    ]
+
+
+def _ended_lines(settings: Settings, store: "Store") -> dict[str, str]:
+    """Return `received` or `cancelled` of each proposal all of whose purchase order lines have ended."""
+    lines = _lines_naming_proposals(settings)
+    stood_for = _stood_for(lines, store.proposals_named({line.proposal_id for line in lines}))
+    progress: dict[str, set[str]] = {}
+    for line in lines:
+        progress.setdefault(line.proposal_id, set()).add(line.progress)
+    return {
+        proposal_id: "received" if "received" in progress[proposal_id] else "cancelled"
+        for proposal_id in stood_for
+        if progress[proposal_id] <= {"received", "cancelled"}
+    }
+
+
+def _seen(settings: Settings) -> dict[str, Any]:
+    """Return how far this run had seen the outbox when it counted what is on order."""
+    seen = json.loads((settings.predictions / _SEEN).read_text())
+    return {"seen_version": seen["version"], "counted": seen["counted"]}
+
+
+def _wanted_lines(settings: Settings) -> list[Mapping[str, Any]]:
+    """Return what this run orders, as the outbox takes it."""
+    return _lines(
         f"""
         select lines.sku, lines.location_id, lines.supplier_id, lines.order_units::decimal(18, 3) as order_units,
             terms.unit_cost
@@ -159,37 +274,31 @@ def announced_proposals(settings: Settings, build: Build, store: "Store") -> "pd
         where lines.status = 'order'
         """
     )
-    announced = store.announce_proposals(build.as_of_date, lines) or {}
-    rows = [(proposal_id, *item) for item, proposal_id in sorted(announced.items())]
-    return pd.DataFrame(rows, columns=["proposal_id", "sku", "location_id"]).astype("string")
 
 
-def outbox_of(settings: Settings, build: Build, store: "Store") -> Any:
-    """Return what the publication of this run settles, a `serving.store.Outbox`."""
-    from serving.store import Outbox
+def _discontinued(settings: Settings) -> dict[str, str]:
+    """Return the skus that are not sold any more, with a word of it."""
+    found = _lines(f"select sku from read_parquet('{export_path(settings, 'marts.dim_products')}') where not is_active")
+    return {line["sku"]: f"product {line['sku']} is discontinued" for line in found}
 
-    lines = _lines(
-        f"""
-        select proposal_id, sku, location_id, supplier_id, order_units, unit_cost, order_by_date,
-            order_by_date as expires_date, expected_arrival_date, recommendation_id
-        from read_parquet('{export_path(settings, "reporting.purchase_order_proposals")}')
-        where state = 'proposed'
-        order by sku, location_id
-        """
-    )
-    proposed = [
-        {name: value for name, value in line.items() if name not in ("expected_arrival_date", "recommendation_id")}
-        | {
-            "detail": {
-                "expected_arrival_date": line["expected_arrival_date"].isoformat(),
-                "recommendation_id": line["recommendation_id"],
-            }
-        }
-        for line in lines
-    ]
-    is_past = store.announce_proposals(build.as_of_date, []) is None
-    seen = json.loads((settings.predictions / _SEEN).read_text())["version"]
-    return Outbox(build.as_of_date, None if is_past else proposed, seen, order_lines(settings, store))
+
+def _listed(proposal: "Proposal", state: str, cause: str | None) -> dict[str, Any]:
+    limit = proposal.rejected_until_units
+    return {
+        "proposal_id": proposal.proposal_id,
+        "state": state,
+        "sku": proposal.sku,
+        "location_id": proposal.location_id,
+        "supplier_id": proposal.supplier_id,
+        "order_units": float(proposal.order_units),
+        "unit_cost": None if proposal.unit_cost is None else float(proposal.unit_cost),
+        "proposed_for_date": proposal.as_of_date,
+        "order_by_date": proposal.order_by_date,
+        "expected_date": proposal.expected_date,
+        "rejected_until_date": proposal.rejected_until_date,
+        "rejected_until_units": None if limit is None else float(limit),
+        "cause": cause or None,
+    }
 
 
 def _lines(query: str) -> list[Mapping[str, Any]]:

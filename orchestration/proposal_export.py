@@ -90,8 +90,8 @@ def upsert_postgresql(url: str, proposals: Sequence["Proposal"]) -> None:
 
 
 def _values(proposal: "Proposal") -> list[object]:
-    arrival = proposal.detail.get("expected_arrival_date")
     return [
         *(proposal.proposal_id, proposal.state, proposal.as_of_date, proposal.supplier_id, proposal.sku),
-        *(proposal.location_id, proposal.order_units, proposal.unit_cost, proposal.order_by_date, arrival),
+        *(proposal.location_id, proposal.order_units, proposal.unit_cost, proposal.order_by_date),
+        proposal.expected_date,
     ]

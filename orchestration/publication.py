@@ -103,6 +103,7 @@ def publish(
 
     Raises:
         serving.store.Fenced: a later run has begun.
+        serving.store.StoreBehind: the store is older than what is published.
         OSError: the disk is full or not writable; nothing half-written stays.
     """
     published.mkdir(parents=True, exist_ok=True)
@@ -163,8 +164,33 @@ def _without_comparisons(
     }
 
 
+def require_known(published: Path, store: "Store") -> None:
+    """Refuse a store that does not know the generation that readers see: it is older than that, or another one.
+
+    Raises:
+        serving.store.StoreBehind: following such a store would turn readers back, and order what was ordered since.
+    """
+    from serving.store import StoreBehind
+
+    manifest = current_manifest(published)
+    if manifest is None or any(epoch.value == manifest["generation"] for epoch in store.epochs(EPOCH)):
+        return
+    raise StoreBehind(
+        f"the online store does not know generation {manifest['generation']} of {manifest['as_of']}, which "
+        f"{published / _LINK} names: it is older than what is published, or another store. Put the right one in its "
+        "place, or move this one away and run `inventorybot store restore` with the latest backup. If there is none "
+        "later than this store, run `inventorybot store reconcile`: it takes back what is published and lists what "
+        "the ERP may hold"
+    )
+
+
 def repair_link(published: Path, store: "Store") -> dict[str, Any] | None:
-    """Make the link agree with the epoch row and return the current manifest; None when nothing was ever published."""
+    """Make the link agree with the epoch row and return the current manifest; None when nothing was ever published.
+
+    Raises:
+        serving.store.StoreBehind: the store is older than what is published; the link stays.
+    """
+    require_known(published, store)
     epoch = store.epoch(EPOCH)
     if epoch is None:
         return None

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from small_marts import build_of, small_home
 
 from orchestration.cli import cli
-from serving.store import Store
+from serving.store import Outbox, Store
 
 Run = Callable[..., Result]
 
@@ -97,10 +97,11 @@ def test_ending_a_policy_that_is_not_there_says_how_to_find_it(run: Run) -> None
     )
 
 
-def test_a_home_without_a_store_is_told_without_a_traceback(run: Run, home_folder: Path) -> None:
+def test_a_home_without_a_store_is_told_to_restore_its_backup(run: Run, home_folder: Path) -> None:
     (home_folder / "online_store.sqlite").unlink()
     refused = run("policy", "list")
     assert (refused.exit_code, refused.output.startswith("Error: ")) == (1, True)
+    assert "restore its latest backup with `inventorybot store restore FILE`" in refused.output
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def proposed(home_folder: Path) -> list[str]:
             "unit_cost": Decimal("1.25"),
             "order_by_date": date(2011, 12, 12),
             "expires_date": date(2011, 12, 12),
-            "detail": {"expected_arrival_date": "2011-12-20"},
+            "expected_date": date(2011, 12, 20),
         }
         for sku, units in (("CUP", 12), ("MUG", 48))
     ]
@@ -178,10 +179,74 @@ def test_what_is_acknowledged_is_exported_no_longer(run: Run, proposed: list[str
     assert set(exported(run)) == {proposed[1]}
 
 
-def test_a_rejected_proposal_cannot_be_approved(run: Run, proposed: list[str]) -> None:
-    run("proposals", "reject", proposed[0], "--reason", "too dear")
-    refused = run("proposals", "approve", proposed[0])
-    assert (refused.exit_code, "it can no longer be approved" in refused.output) == (1, True)
+def test_a_rejection_is_listed_with_its_terms_and_reason(run: Run, proposed: list[str]) -> None:
+    rejected = run("proposals", "reject", proposed[0], "--reason", "too dear", "--author", "ann")
+    assert rejected.output == f"{proposed[0]}: rejected\n1 rejected\n"
+    listed = run("proposals", "list", "--state", "rejected").output
+    assert "rejected by ann until 2012-01-05 or until more than 18 are needed: too dear" in listed
+
+
+def test_a_rejection_until_a_day_that_has_been_is_refused(
+    run: Run, proposed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = run("proposals", "reject", proposed[0], "--until", "2011-12-08", "--reason", "too dear")
+    assert (refused.exit_code, "is no later than the business day" in refused.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--until", "9999-01-01"], "rejected by ann until 9999-01-01: too dear"),
+        (["--until-grows", "10"], "rejected by ann until more than 13.2 are needed: too dear"),
+    ],
+)
+def test_a_rejection_takes_the_terms_it_is_given(run: Run, proposed: list[str], options: list[str], told: str) -> None:
+    run("proposals", "reject", proposed[0], *options, "--reason", "too dear", "--author", "ann")
+    assert told in run("proposals", "show", proposed[0]).output
+
+
+def test_a_rejected_proposal_is_approved_after_all_and_exported(run: Run, proposed: list[str]) -> None:
+    for arguments in (["approve"], ["reject", "--reason", "too dear"], ["approve"]):
+        assert run("proposals", *arguments, proposed[0]).exit_code == 0
+    assert set(exported(run)) == {proposed[0]}
+
+
+def test_approving_one_that_is_not_there_approves_none_and_says_so_of_each(run: Run, proposed: list[str]) -> None:
+    refused = run("proposals", "approve", proposed[0], "none", proposed[1])
+    assert refused.exit_code == 1
+    assert f"{proposed[0]}: would be approved\n" in refused.stdout
+    assert "none: REFUSED, there is no such proposal" in refused.stderr
+    assert "1 of 3 cannot be approved: nothing was changed" in refused.stderr
+    assert exported(run) == {}
+
+
+def test_approving_again_changes_nothing_and_says_who_did(run: Run, proposed: list[str]) -> None:
+    run("proposals", "approve", *proposed, "--author", "ann")
+    again = run("proposals", "approve", proposed[0], "--author", "bob")
+    assert (again.exit_code, "approved already: approved by ann at" in again.output) == (0, True)
+    assert again.output.endswith("0 approved, 1 were so before\n")
+
+
+def test_what_the_erp_will_not_order_is_cancelled_with_its_reason(run: Run, proposed: list[str]) -> None:
+    run("proposals", "approve", "--all")
+    exported(run)
+    assert run("proposals", "cancel", proposed[0], "--reason", "out of stock there").exit_code == 0
+    assert set(exported(run)) == {proposed[1]}
+    assert "out of stock there" in run("proposals", "show", proposed[0]).output
+
+
+def stored(home_folder: Path) -> Store:
+    return Store.open(f"sqlite:///{home_folder / 'online_store.sqlite'}")
+
+
+def test_what_is_held_back_is_named_at_an_export(run: Run, proposed: list[str], home_folder: Path) -> None:
+    run("proposals", "approve", *proposed)
+    with stored(home_folder) as store:
+        fence, held = store.claim("generation", "run"), {proposed[0]: "product CUP is discontinued"}
+        store.publish("generation", fence, None, {}, Outbox(date(2011, 12, 8), [], 99, {}, held=held))
+    answer = run("proposals", "export")
+    assert f"not handed out: {proposed[0]}, 12 of CUP: product CUP is discontinued; cancel it" in answer.stderr
+    assert "MUG" in answer.stdout and "CUP" not in answer.stdout
 
 
 def test_an_export_to_a_database_that_is_not_named_says_how(

@@ -56,7 +56,10 @@ EDGES = {
     },
     "predictions/restock_policies": {"marts/dim_item_locations", "marts/fct_replenishment_terms"},
     "predictions/open_proposals": {"marts/fct_purchase_order_lines"},
-    "predictions/order_proposals": {"predictions/restock_lines", "marts/fct_replenishment_terms"},
+    "predictions/order_proposals": {
+        *("predictions/restock_lines", "predictions/open_proposals"),
+        *("marts/fct_replenishment_terms", "marts/dim_products"),
+    },
     "predictions/restock_rule_costs": {"models/demand_forecast"},
     "predictions/service_promises": {"models/demand_forecast"},
     "predictions/previous_restock_lines": {"marts/fct_stock_position"},

@@ -1,13 +1,15 @@
 """The outbox beside a run: what counts as on order, and until when."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
-from orchestration.outbox import announced_proposals, misnamed_proposals, open_proposals, order_lines, outbox_of
+from orchestration.outbox import listed_proposals, misnamed_proposals, open_proposals, order_lines, outbox_of
 from orchestration.settings import Settings
 from orchestration.warehouse import Build
 from serving.store import Store
@@ -21,6 +23,8 @@ def settings(tmp_path: Path) -> Settings:
     settings = Settings(tmp_path, tmp_path / "landing", "", "", "")
     settings.predictions.mkdir(parents=True)
     lines(settings, ("PO-1", None))
+    write(settings.exports / "marts" / "dim_products.parquet", "select 'MUG' as sku, true as is_active")
+    wants(settings, None)
     return settings
 
 
@@ -44,8 +48,8 @@ def lines(settings: Settings, *orders: tuple[str, str | None], sku: str = "MUG",
 def approved(store: Store, day: date = AS_OF, **more: object) -> str:
     """Propose 48 mugs, approve them, and return the id."""
     order = {"sku": "MUG", "location_id": "N", "supplier_id": "S", "order_units": 48, **more}
-    detail = {"detail": {"expected_arrival_date": "2011-12-15"}}
-    (proposal_id,) = store.propose(day, [order | detail], seen_version=0, author="run").proposed
+    expected = {"expected_date": "2011-12-15"}
+    (proposal_id,) = store.propose(day, [order | expected], seen_version=0, author="run").proposed
     store.decide_proposal(proposal_id, "approved", event_id="a", author="ann")
     return proposal_id
 
@@ -126,30 +130,137 @@ def test_a_proposal_of_a_later_day_did_not_exist_on_the_business_day(settings: S
     assert open_proposals(settings, BUILD, store).empty
 
 
-def test_what_is_announced_is_what_publication_proposes(settings: Settings, store: Store) -> None:
+def test_what_was_exported_and_never_delivered_counts_until_two_weeks_after_its_day(
+    settings: Settings, store: Store
+) -> None:
+    approved(store, date(2011, 11, 1))
+    store.pull_proposals(author="erp")
+    for as_of, count in (("2011-12-29", 1), ("2011-12-30", 0)):
+        assert len(open_proposals(settings, replace(BUILD, as_of=as_of), store)) == count
+
+
+def wants(settings: Settings, units: float | None) -> None:
+    """Let the run order so many mugs, or nothing."""
     write(
         settings.predictions / "restock_lines.parquet",
-        "select 'MUG' as sku, 'N' as location_id, 'S' as supplier_id, 48.0 as order_units, 'order' as status",
+        f"select 'MUG' as sku, 'N' as location_id, 'S' as supplier_id, {units or 0}::double as order_units, "
+        f"'{'order' if units else 'no_order'}' as status",
     )
     write(
         settings.exports / "marts" / "fct_replenishment_terms.parquet",
-        "select 'MUG' as sku, 'N' as location_id, 1.25::decimal(18, 4) as unit_cost",
+        "select 'MUG' as sku, 'N' as location_id, 1.25::decimal(18, 4) as unit_cost, "
+        "6::decimal(18, 3) as order_multiple_units",
     )
-    open_proposals(settings, BUILD, store)
-    (announced,) = announced_proposals(settings, BUILD, store)["proposal_id"]
+
+
+def listed(settings: Settings, store: Store, build: Build = BUILD) -> list[dict[str, Any]]:
+    return listed_proposals(settings, build, store).to_dict("records")
+
+
+def publish(settings: Settings, store: Store, build: Build = BUILD) -> Any:
+    """Publish what is listed, as the reporting pass would have it; return what became of its lines."""
     write(
         settings.exports / "reporting" / "purchase_order_proposals.parquet",
         f"""
-        select '{announced}' as proposal_id, 'proposed' as state, 'MUG' as sku, 'N' as location_id, 'S' as supplier_id,
-            48::decimal(18, 3) as order_units, 1.25::decimal(18, 4) as unit_cost, date '2011-12-12' as order_by_date,
-            date '2011-12-15' as expected_arrival_date, 'r' as recommendation_id
+        select listed.proposal_id, listed.state, 'MUG' as sku, 'N' as location_id, 'S' as supplier_id,
+            lines.order_units::decimal(18, 3) as order_units, 1.25::decimal(18, 4) as unit_cost,
+            date '2011-12-12' as order_by_date, date '2011-12-15' as expected_arrival_date, 'r' as recommendation_id
+        from (values {
+            ", ".join(f"('{row['proposal_id']}', '{row['state']}')" for row in listed(settings, store, build))
+            or "('', '')"
+        }) as listed (proposal_id, state)
+        cross join read_parquet('{settings.predictions}/restock_lines.parquet') as lines
         """,
     )
     fence = store.claim("generation", "run")
-    report = store.publish("generation", fence, "g1", {}, outbox_of(settings, BUILD, store))
-    assert report.proposed == [announced]
+    return store.publish("generation", fence, f"g{fence}", {}, outbox_of(settings, build, store))
+
+
+def test_what_is_announced_is_what_publication_proposes(settings: Settings, store: Store) -> None:
+    wants(settings, 48)
+    open_proposals(settings, BUILD, store)
+    (announced,) = listed(settings, store)
+    report = publish(settings, store)
+    assert (announced["state"], report.proposed) == ("proposed", [announced["proposal_id"]])
     (made,) = store.proposals()
     assert (made.order_units, made.expires_date) == (Decimal("48.000"), date(2011, 12, 12))
+    assert (made.expected_date, made.detail["pack_units"]) == (date(2011, 12, 15), "6.000")
+
+
+def test_what_is_approved_while_a_run_works_is_in_its_list_and_not_proposed_again(
+    settings: Settings, store: Store
+) -> None:
+    wants(settings, 48)
+    open_proposals(settings, BUILD, store)
+    assert listed(settings, store)[0]["state"] == "proposed"
+    proposal_id = approved(store)
+    (row,) = listed(settings, store)
+    assert (row["proposal_id"], row["state"], row["order_units"]) == (proposal_id, "approved", 48.0)
+    assert row["decided_until"] == store.proposal(proposal_id)[0].changed_at
+    assert publish(settings, store).proposed == []
+
+
+def test_a_rejected_need_is_listed_with_the_rejection_and_what_the_run_would_order(
+    settings: Settings, store: Store
+) -> None:
+    proposal_id = approved(store)
+    store.decide_proposal(proposal_id, "rejected", event_id="r", author="ann", reason="too dear")
+    wants(settings, 49)
+    open_proposals(settings, BUILD, store)
+    (row,) = listed(settings, store)
+    assert (row["proposal_id"], row["state"], row["order_units"]) == (proposal_id, "rejected", 48.0)
+    assert row["cause"] == (
+        "rejected by ann until 2012-01-05 or until more than 72 are needed: too dear; this run would order 49"
+    )
+    assert publish(settings, store).proposed == []
+
+
+def test_what_expires_is_named_by_the_run_that_ends_it_and_by_its_repetition(settings: Settings, store: Store) -> None:
+    proposal_id = approved(store, date(2011, 12, 1), expires_date=date(2011, 12, 7))
+    for ended in ([(proposal_id, "approved, and not exported by 2011-12-07")], []):
+        open_proposals(settings, BUILD, store)
+        (row,) = listed(settings, store)
+        assert (row["state"], row["cause"]) == ("expired", "approved, and not exported by 2011-12-07")
+        assert publish(settings, store).ended == ended
+    later = replace(BUILD, as_of="2011-12-09")
+    open_proposals(settings, later, store)
+    assert listed(settings, store, later) == []
+
+
+@pytest.mark.parametrize("progress", ["open", "received", "cancelled"])
+def test_a_proposal_ends_when_its_order_line_has_ended(settings: Settings, store: Store, progress: str) -> None:
+    proposal_id = approved(store)
+    lines(settings, ("PO-2", proposal_id), progress=progress)
+    for _ in range(2):
+        open_proposals(settings, BUILD, store)
+        publish(settings, store)
+    assert store.proposal(proposal_id)[0].state == {"open": "acknowledged"}.get(progress, progress)
+    told = [(row["state"], row["cause"]) for row in listed(settings, store)]
+    assert told == ([] if progress == "open" else [(progress, f"its purchase order line was {progress}")])
+
+
+def test_a_proposal_split_over_two_lines_ends_with_the_last(settings: Settings, store: Store) -> None:
+    proposal_id = approved(store)
+    rows = "('PO-2', 1, 'MUG', 'N', '{}', '{}'), ('PO-3', 1, 'MUG', 'N', 'received', '{}')"
+    for progress, state in (("open", "acknowledged"), ("cancelled", "received")):
+        write(
+            settings.exports / "marts" / "fct_purchase_order_lines.parquet",
+            f"select * from (values {rows.format(progress, proposal_id, proposal_id)}) "
+            "as t(purchase_order_id, line, sku, location_id, progress, proposal_id)",
+        )
+        open_proposals(settings, BUILD, store)
+        publish(settings, store)
+        assert store.proposal(proposal_id)[0].state == state
+
+
+def test_what_a_discontinued_product_would_order_is_listed_and_not_handed_out(settings: Settings, store: Store) -> None:
+    approved(store)
+    write(settings.exports / "marts" / "dim_products.parquet", "select 'MUG' as sku, false as is_active")
+    open_proposals(settings, BUILD, store)
+    (row,) = listed(settings, store)
+    assert (row["state"], row["cause"]) == ("approved", "product MUG is discontinued: not handed out")
+    publish(settings, store)
+    assert store.pull_proposals(author="erp") == []
 
 
 def test_a_past_day_that_is_made_again_proposes_nothing(settings: Settings, store: Store) -> None:

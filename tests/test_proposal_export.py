@@ -25,12 +25,19 @@ PROPOSAL = Proposal(
     unit_cost=None,
     order_by_date=date(2011, 12, 12),
     expires_date=None,
-    detail={"expected_arrival_date": "2011-12-15"},
+    expected_date=date(2011, 12, 15),
+    detail={},
     state="exported",
     erp_order=None,
     has_order_line=False,
     proposed_at=NOW,
     changed_at=NOW,
+    changed_by="erp",
+    change_reason="pulled",
+    rejected_until_date=None,
+    rejected_until_units=None,
+    held_reason=None,
+    ended_date=None,
 )
 
 
@@ -46,9 +53,8 @@ def test_a_csv_file_has_a_row_per_proposal(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_the_file_before_it(tmp_path: Path) -> None:
     write_csv(tmp_path / "orders.csv", [PROPOSAL])
     before = (tmp_path / "orders.csv").read_bytes()
-    broken = replace(PROPOSAL, detail=None)
     with pytest.raises(AttributeError):
-        write_csv(tmp_path / "orders.csv", [broken])
+        write_csv(tmp_path / "orders.csv", [PROPOSAL, None])
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
@@ -97,7 +103,7 @@ def test_exports_at_once_leave_one_row_per_proposal_also_where_the_schema_is_new
 def test_an_export_that_fails_half_way_leaves_nothing(url: str) -> None:
     import psycopg
 
-    broken = replace(PROPOSAL, proposal_id="20111208-3-1", detail={"expected_arrival_date": "no day"})
+    broken = replace(PROPOSAL, proposal_id="20111208-3-1", expected_date="no day")
     with pytest.raises(psycopg.Error):
         upsert_postgresql(url, [PROPOSAL, broken])
     with psycopg.connect(url) as connection:

@@ -1,14 +1,16 @@
 """The store as a whole: migration, append, chain, epochs. Everything else has its own file."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
@@ -65,13 +67,43 @@ def test_the_last_migration_is_the_version_the_software_expects():
     assert ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head() == VERSION
 
 
+def test_a_store_of_the_first_version_keeps_its_proposals_and_their_history(tmp_path):
+    url = f"sqlite:///{tmp_path}/store.sqlite"
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", "serving.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for state, detail in (("rejected", "{}"), ("exported", '{"expected_arrival_date": "2011-03-09"}')):
+            connection.execute(
+                text(
+                    "INSERT INTO proposals (proposal_id, as_of_date, supplier_id, sku, location_id, order_thousandths, "
+                    "detail, state, has_order_line, version, proposed_at, changed_at) VALUES "
+                    "(:state, '2011-02-28', 'ACME', :state, 'NORTH', 48000, :detail, :state, FALSE, 1, 1, 1)"
+                ),
+                {"state": state, "detail": detail},
+            )
+            connection.execute(
+                text("INSERT INTO proposal_steps VALUES (:state, 1, :state, 'ann', 'too dear', 1)"), {"state": state}
+            )
+    engine.dispose()
+    assert Store.migrate(url) == int(VERSION)
+    with Store.open(url) as store:
+        exported, rejected = store.proposals()
+        assert exported.expected_date == date(2011, 3, 9)
+        assert rejected.rejection == "rejected by ann until 2011-03-01: too dear"
+        assert store.verify().is_whole
+
+
 def test_migration_works_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Store.migrate(f"sqlite:///{tmp_path}/store.sqlite") == int(VERSION)
 
 
-def test_an_absent_store_is_outdated_and_names_the_command(tmp_path):
-    with pytest.raises(StoreOutdated, match="inventorybot store migrate"):
+def test_an_absent_store_is_to_be_restored_before_one_is_made(tmp_path):
+    assert not Store.exists(f"sqlite:///{tmp_path}/none.sqlite")
+    with pytest.raises(StoreOutdated, match=r"store restore FILE.*for a home that never had one.*store migrate"):
         Store.open(f"sqlite:///{tmp_path}/none.sqlite")
     assert not (tmp_path / "none.sqlite").exists()
 

@@ -1,7 +1,7 @@
 """Policies and the outbox: which value holds, and that an order is proposed, pulled and made once."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -103,6 +103,10 @@ def line(sku: str = "MUG", units: Any = 48, **fields: Any) -> dict[str, Any]:
 
 def propose(store: Store, lines: list[dict[str, Any]], day: date = DAY) -> Any:
     return store.propose(day, lines, seen_version=store.open_orders().version, author="run-1")
+
+
+def announce(store: Store, lines: list[dict[str, Any]], day: date = DAY) -> Any:
+    return store.announce_proposals(day, lines, seen_version=store.open_orders().version)
 
 
 def approve(store: Store, proposal_id: str) -> None:
@@ -254,24 +258,240 @@ def test_a_proposal_that_was_not_ordered_in_time_expires(store):
 
 
 def test_an_announced_id_is_the_one_that_is_proposed(store):
-    announced = store.announce_proposals(DAY, [line()])
-    assert announced == {("MUG", "NORTH"): propose(store, [line()]).proposed[0]}
-    assert store.announce_proposals(DAY, [line()]) == announced
+    announced = announce(store, [line()])
+    assert announced.ids == {("MUG", "NORTH"): propose(store, [line()]).proposed[0]}
+    assert announce(store, [line()]) == announced
 
 
 def test_a_line_whose_announced_id_was_taken_in_between_is_skipped(store):
-    announced = store.announce_proposals(DAY, [line()])["MUG", "NORTH"]
+    announced = announce(store, [line()]).ids["MUG", "NORTH"]
+    propose(store, [line()])
     propose(store, [line(units=60)])
     report = propose(store, [line(proposal_id=announced)])
     assert (report.proposed, report.skipped[0][:2]) == ([], ("MUG", "NORTH"))
 
 
-def test_what_was_rejected_is_not_proposed_again_for_the_same_day(store):
+def reject(store: Store, proposal_id: str, reason: str = "too dear", **until: Any) -> None:
+    ids = {"event_ids": [f"reject {proposal_id} {until}"], "author": "ann", "reason": reason}
+    (outcome,) = store.decide_proposals([proposal_id], "rejected", **ids, **until)
+    assert not outcome.is_refused, outcome
+
+
+def days(later: int) -> date:
+    return DAY + timedelta(days=later)
+
+
+@pytest.mark.parametrize(
+    ("until", "later", "units", "is_held"),
+    [
+        ({}, 0, 48, True),
+        ({}, 27, 72, True),
+        ({}, 27, 73, False),
+        ({}, 28, 48, False),
+        ({"until_date": DAY + timedelta(days=90)}, 89, 4_000, True),
+        ({"until_date": DAY + timedelta(days=90)}, 90, 1, False),
+        ({"until_grows_percent": Decimal(10)}, 400, 52, True),
+        ({"until_grows_percent": Decimal(10)}, 1, 53, False),
+    ],
+)
+def test_a_rejection_holds_until_its_day_or_until_the_need_has_grown(store, until, later, units, is_held):
     (proposal_id,) = propose(store, [line()]).proposed
-    store.decide_proposal(proposal_id, "rejected", event_id="r", author="ann", reason="too dear")
-    assert store.announce_proposals(DAY, [line()]) == {}
-    assert propose(store, [line()]).proposed == []
+    reject(store, proposal_id, **until)
+    announced = announce(store, [line(units=units)], days(later))
+    assert (len(announced.ids), len(announced.rejected)) == ((0, 1) if is_held else (1, 0))
+    assert len(propose(store, [line(units=units)], days(later)).proposed) == (not is_held)
+
+
+@pytest.mark.parametrize(("pack", "same", "larger"), [(None, 2, 3), ("6", 7, 8)])
+def test_a_need_that_moves_by_a_unit_or_a_pack_is_the_rejected_need(store, pack, same, larger):
+    (proposal_id,) = propose(store, [line(units=1, detail={"pack_units": pack})]).proposed
+    reject(store, proposal_id)
+    assert propose(store, [line(units=same)], NEXT_DAY).proposed == []
+    assert len(propose(store, [line(units=larger)], NEXT_DAY).proposed) == 1
+
+
+def test_a_rejection_is_told_with_author_terms_and_reason(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    reject(store, proposal_id)
+    (held,) = announce(store, [line(units=49)], NEXT_DAY).rejected.values()
+    assert held.rejection == "rejected by ann until 2011-03-29 or until more than 72 are needed: too dear"
+
+
+def test_a_rejection_that_was_outgrown_holds_no_longer(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    reject(store, proposal_id)
+    propose(store, [line(units=100)], NEXT_DAY)
+    assert len(propose(store, [line(units=50)], days(2)).proposed) == 1
+
+
+def test_a_rejected_proposal_can_be_approved_after_all_and_is_told_who_had_rejected_it(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    approve(store, proposal_id)
+    reject(store, proposal_id)
+    (outcome,) = store.decide_proposals([proposal_id], "approved", event_ids=["again"], author="bob")
+    assert "approved; before: rejected by ann at" in outcome.message
+    assert "(too dear)" in outcome.message
+    assert [step["state"] for step in store.proposal(proposal_id)[1]] == [
+        "proposed",
+        "approved",
+        "rejected",
+        "approved",
+    ]
+
+
+def test_a_rejected_proposal_cannot_be_approved_beside_the_one_in_its_place(store):
+    (old,) = propose(store, [line()]).proposed
+    reject(store, old)
+    (new,) = propose(store, [line(units=100)], NEXT_DAY).proposed
+    with pytest.raises(WrongState, match=f"{new} .100 units, proposed. stands in its place"):
+        approve(store, old)
+
+
+def test_of_two_rejected_proposals_of_an_item_only_the_later_one_can_be_approved(store):
+    (old,) = propose(store, [line()]).proposed
+    reject(store, old)
+    (new,) = propose(store, [line(units=100)], NEXT_DAY).proposed
+    reject(store, new)
+    outcomes = store.decide_proposals([old, new], "approved", event_ids=["a", "b"], author="bob")
+    assert [outcome.is_refused for outcome in outcomes] == [True, False]
+    assert store.open_orders().proposals == []
+
+
+def test_decisions_on_many_are_all_or_nothing(store):
+    first, second = propose(store, [line("CUP"), line("MUG")]).proposed
+    outcomes = store.decide_proposals([first, "none", second], "approved", event_ids=["a", "b", "c"], author="ann")
+    assert [outcome.is_refused for outcome in outcomes] == [False, True, False]
+    assert {made.state for made in store.proposals()} == {"proposed"}
+    assert store.decisions_since(0) == []
+
+
+def test_two_planners_who_approve_at_once_are_both_right(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    approve(store, proposal_id)
+    (outcome,) = store.decide_proposals([proposal_id], "approved", event_ids=["bob"], author="bob")
+    assert (outcome.is_refused, outcome.is_known) == (False, True)
+    assert outcome.message.startswith("approved already: approved by ann at")
+    assert len(store.decisions_since(0)) == 1
+
+
+def test_many_are_approved_in_one_step_of_the_log(store):
+    lines = [line(f"S{number}") for number in range(1_200)]
+    ids = propose(store, lines).proposed
+    store.decide_proposals(ids, "approved", event_ids=ids, author="ann")
+    assert {made.state for made in store.proposals(limit=1_200)} == {"approved"}
+    assert store.verify().batches == 1
+
+
+def exported(store: Store, **fields: Any) -> str:
+    (proposal_id,) = propose(store, [line(**fields)]).proposed
+    approve(store, proposal_id)
+    store.pull_proposals(author="erp")
+    return str(proposal_id)
+
+
+@pytest.mark.parametrize("is_acknowledged", [False, True])
+def test_what_the_erp_will_not_order_is_cancelled_and_needed_again(store, is_acknowledged):
+    proposal_id = exported(store)
+    if is_acknowledged:
+        store.acknowledge_proposal(proposal_id, "PO-7", author="erp")
+    store.decide_proposal(proposal_id, "cancelled", event_id="c", author="ann", reason="out of stock there")
+    assert (store.open_orders().proposals, store.pull_proposals(author="erp")) == ([], [])
     assert len(propose(store, [line()], NEXT_DAY).proposed) == 1
+
+
+def test_what_was_handed_out_is_cancelled_and_not_rejected(store):
+    proposal_id = exported(store)
+    with pytest.raises(WrongState, match="inventorybot proposals cancel"):
+        store.decide_proposal(proposal_id, "rejected", event_id="r", author="ann")
+
+
+def test_what_has_its_order_line_is_cancelled_in_the_erp(store):
+    proposal_id = exported(store)
+    store.order_lines_appeared({proposal_id: "PO-7:1"}, author="run")
+    with pytest.raises(WrongState, match="PO-7:1 exists: cancel the line in the ERP"):
+        store.decide_proposal(proposal_id, "cancelled", event_id="c", author="ann")
+
+
+def publish(store: Store, day: date, lines: list[dict[str, Any]], **found: Any) -> Any:
+    fence, seen = store.claim("generation", "run"), store.open_orders().version
+    outbox = Outbox(day, lines, seen, found.pop("order_lines", {}), **found)
+    return store.publish("generation", fence, f"g{fence}", {}, outbox)
+
+
+@pytest.mark.parametrize("end", ["received", "cancelled"])
+def test_a_proposal_ends_with_its_purchase_order_line(store, end):
+    proposal_id = exported(store)
+    seen = {"order_lines": {proposal_id: "PO-7:1"}, "ended_lines": {proposal_id: end}}
+    assert publish(store, NEXT_DAY, [], **seen).ended == [(proposal_id, f"its purchase order line was {end}")]
+    assert publish(store, NEXT_DAY, [], **seen).ended == []
+    found = store.proposal(proposal_id)[0]
+    assert (found.state, found.ended_date) == (end, NEXT_DAY)
+    assert store.proposals_ended_on(NEXT_DAY) == [found]
+
+
+@pytest.mark.parametrize("is_acknowledged", [False, True])
+def test_what_was_never_delivered_ends_two_weeks_after_its_day_and_says_so(store, is_acknowledged):
+    proposal_id = exported(store, expected_date="2011-03-10")
+    if is_acknowledged:
+        store.acknowledge_proposal(proposal_id, "PO-7", author="erp")
+    assert publish(store, date(2011, 3, 24), []).ended == []
+    reason = "expected on 2011-03-10, and no purchase order line by 2011-03-24"
+    assert publish(store, date(2011, 3, 25), []).ended == [(proposal_id, reason)]
+    assert store.proposal(proposal_id)[0].state == "expired"
+
+
+def test_a_line_that_appears_after_the_end_is_known_again(store):
+    proposal_id = exported(store, expected_date="2011-03-10")
+    publish(store, date(2011, 3, 25), [])
+    publish(store, date(2011, 3, 26), [], order_lines={proposal_id: "PO-7:1"})
+    assert store.proposal(proposal_id)[0].state == "acknowledged"
+    assert "although it was expired" in store.proposal(proposal_id)[1][-1]["reason"]
+
+
+def test_what_is_held_is_not_handed_out_until_it_is_held_no_longer(store):
+    proposal_id = exported(store)
+    publish(store, NEXT_DAY, [], held={proposal_id: "product MUG is discontinued"})
+    assert store.pull_proposals(author="erp") == []
+    assert store.open_orders().proposals[0].held_reason == "product MUG is discontinued"
+    publish(store, NEXT_DAY, [])
+    assert len(store.pull_proposals(author="erp")) == 1
+
+
+def test_an_order_that_was_counted_and_exported_meanwhile_is_no_reason_to_leave_its_item_out(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    approve(store, proposal_id)
+    seen = store.open_orders().version
+    store.pull_proposals(author="erp")
+    more = {"seen_version": seen, "author": "run-2"}
+    assert store.propose(NEXT_DAY, [line(units=12)], **more).proposed == []
+    assert len(store.propose(NEXT_DAY, [line(units=12)], **more, counted=[proposal_id]).proposed) == 1
+
+
+def test_an_id_is_made_from_what_it_orders(store):
+    first = propose(store, [line()]).proposed + propose(store, [line(units=60)]).proposed
+    again = propose(store, [line()]).proposed + propose(store, [line(unit_cost="1.30")]).proposed
+    assert len({proposal_id.rsplit("-", 1)[0] for proposal_id in first + again}) == 3
+    assert first[0].endswith("-1") and again[0] == f"{first[0][:-1]}2"
+
+
+def _change(store: Store, statement: str) -> None:
+    with store._database.write() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def test_a_quantity_that_was_changed_from_outside_is_not_handed_out(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    approve(store, proposal_id)
+    _change(store, "UPDATE proposals SET order_thousandths = 9400000000")
+    with pytest.raises(StoreError, match="9400000 of 'MUG', which is not what its id was made for"):
+        store.pull_proposals(author="erp")
+    assert store.verify().problems == [f"Proposal {proposal_id} orders something else than its id was made for."]
+
+
+def test_verify_notices_an_approval_that_nobody_made(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    _change(store, "UPDATE proposals SET state = 'approved'")
+    assert store.verify().problems == [f"Proposal {proposal_id} is approved, its history says proposed."]
 
 
 def test_an_undecided_proposal_that_is_wanted_again_takes_the_dates_of_the_later_run(store):
@@ -284,7 +504,7 @@ def test_an_undecided_proposal_that_is_wanted_again_takes_the_dates_of_the_later
 def test_a_past_day_that_is_made_again_is_told_that_it_proposes_nothing(store):
     (proposal_id,) = propose(store, [line()], NEXT_DAY).proposed
     approve(store, proposal_id)
-    assert store.announce_proposals(DAY, [line()]) is None
+    assert announce(store, [line()]) is None
 
 
 def test_a_publication_expires_what_was_approved_and_not_exported_in_time(store):

@@ -74,8 +74,10 @@ def generation(
             "live_stock": f"{rebased:,} items stand on other published movements than before",
             "proposals": (
                 f"{len(proposals.proposed):,} new, {len(proposals.unchanged):,} unchanged, "
-                f"{len(proposals.superseded):,} superseded, {len(proposals.skipped):,} skipped"
+                f"{len(proposals.superseded):,} superseded, {len(proposals.skipped):,} skipped, "
+                f"{len(proposals.ended):,} ended"
             ),
+            "ended_proposals": "; ".join(f"{proposal_id}: {reason}" for proposal_id, reason in proposals.ended),
             "tables": MetadataValue.md(f"| table | rows | content |\n|---|---|---|\n{rows}"),
         }
     )

@@ -166,22 +166,27 @@ def previous_decision(context: AssetExecutionContext, home: HomeResource) -> Ite
 @asset(
     key=["predictions", "order_proposals"],
     group_name="restock",
-    deps=[AssetKey(["predictions", "restock_lines"]), AssetKey(["marts", "fct_replenishment_terms"])],
+    deps=[
+        AssetKey(["predictions", "restock_lines"]),
+        AssetKey(["predictions", "open_proposals"]),
+        AssetKey(["marts", "fct_replenishment_terms"]),
+        AssetKey(["marts", "dim_products"]),
+    ],
     kinds={"parquet"},
     description=(
-        "The id under which each order of the run is proposed to the ERP: the same order wanted again keeps its id."
-        " One row per proposal."
+        "The orders of the run under the ids they are proposed under, what is committed, what a rejection holds back"
+        " and what has ended. One row per proposal."
     ),
 )
 def order_proposals(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource
 ) -> MaterializeResult[None]:
-    """Ask the outbox for ids; nothing is proposed before the run is published."""
+    """Ask the outbox how it stands now; nothing is proposed before the run is published."""
     settings = home.settings()
     build = read_build(settings)
-    announced = outbox.announced_proposals(settings, build, store.open())
-    write_predictions(settings, "order_proposals", announced, build, None)
-    return MaterializeResult(metadata={"dagster/row_count": len(announced)})
+    listed = outbox.listed_proposals(settings, build, store.open())
+    write_predictions(settings, "order_proposals", listed, build, None)
+    return MaterializeResult(metadata={"dagster/row_count": len(listed)})
 
 
 @multi_asset(

@@ -3,27 +3,34 @@
 Belongs here: everything that must be true in one transaction. Knows a URL, and no file, app, stream or run beside it.
 """
 
+from serving.store.decisions import Outcome
 from serving.store.epochs import Epoch
 from serving.store.errors import (
     Fenced,
     OffsetsLost,
     SourceTaken,
     StillRefused,
+    StoreBehind,
     StoreError,
     StoreNotEmpty,
     StoreOutdated,
     StoreUnavailable,
+    Unconfirmed,
     UnknownRow,
     WrongState,
 )
+from serving.store.events import units_text
 from serving.store.ledger import AppendReport, MovementBatch, Place, Refusal, VerifyReport
 from serving.store.policies import EffectivePolicy, PolicyOverride
-from serving.store.proposals import OpenOrders, Outbox, Proposal, ProposeReport
+from serving.store.proposals import Proposal
+from serving.store.proposing import Announcement, OpenOrders, Outbox, ProposeReport, why_ended
 from serving.store.quarantine import QuarantinedRow
+from serving.store.recovery import Published, Recovered
 from serving.store.stock import LiveStock, fold
 from serving.store.store import Store
 
 __all__ = [
+    "Announcement",
     "AppendReport",
     "EffectivePolicy",
     "Epoch",
@@ -33,21 +40,28 @@ __all__ = [
     "OffsetsLost",
     "OpenOrders",
     "Outbox",
+    "Outcome",
     "Place",
     "PolicyOverride",
     "Proposal",
     "ProposeReport",
+    "Published",
     "QuarantinedRow",
+    "Recovered",
     "Refusal",
     "SourceTaken",
     "StillRefused",
     "Store",
+    "StoreBehind",
     "StoreError",
     "StoreNotEmpty",
     "StoreOutdated",
     "StoreUnavailable",
+    "Unconfirmed",
     "UnknownRow",
     "VerifyReport",
     "WrongState",
     "fold",
+    "units_text",
+    "why_ended",
 ]

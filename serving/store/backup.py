@@ -5,16 +5,17 @@ A backup is a SQLite file with the same tables, whichever database the store liv
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, select
 
-from serving.store import ledger
+from serving.store import ledger, recovery
 from serving.store.database import Database
 from serving.store.errors import StoreError, StoreNotEmpty
-from serving.store.migrate import migrate, require_current
-from serving.store.schema import ledger_head, metadata
+from serving.store.migrate import migrate, require_current, version
+from serving.store.schema import VERSION, ledger_head, metadata
 
 _ROWS = 5_000
 
@@ -43,22 +44,47 @@ def backup(database: Database, path: Path) -> ledger.VerifyReport:
     return report
 
 
-def restore(path: Path, url: str) -> ledger.VerifyReport:
-    """Fill an empty store at `url` from a backup."""
+def restore(path: Path, url: str, now: int) -> ledger.VerifyReport:
+    """Fill an empty store at `url` from a backup, of this schema version or an earlier one."""
     if not path.is_file():
         raise StoreError(f"There is no backup at {path}.")
-    source = Database(f"sqlite:///{path.resolve()}")
+    with tempfile.TemporaryDirectory(prefix="inventorybot_") as folder:
+        source = Database(f"sqlite:///{_current_version(path.resolve(), Path(folder))}")
+        try:
+            require_current(source)
+            with source.read() as connection:
+                report = ledger.verify(connection, ())
+            if not report.is_whole:
+                raise StoreError(f"The backup at {path} is damaged: {report.problems[0]} Take another one.")
+            migrate(url)
+            _copy_into(source, url)
+        finally:
+            source.close()
+    target = Database(url)
     try:
-        require_current(source)
+        with target.write() as connection:
+            recovery.advance_epoch(connection, now)
+    finally:
+        target.close()
+    return _verified(url)
+
+
+def _current_version(path: Path, folder: Path) -> Path:
+    """Return a backup, or a copy of it in the folder that is brought up where it has an earlier schema version."""
+    source = Database(f"sqlite:///{path}")
+    try:
         with source.read() as connection:
-            report = ledger.verify(connection, ())
-        if not report.is_whole:
-            raise StoreError(f"The backup at {path} is damaged: {report.problems[0]} Take another one.")
-        migrate(url)
-        _copy_into(source, url)
+            found = version(connection)
     finally:
         source.close()
-    return _verified(url)
+    if found is None:
+        raise StoreError(f"The file {path} is no backup of an online store: name one that `store backup` wrote.")
+    if found >= VERSION:
+        return path
+    copy = folder / path.name
+    _copy_sqlite(path, copy)
+    migrate(f"sqlite:///{copy}")
+    return copy
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:

@@ -29,6 +29,14 @@ class WrongState(StoreError):
     """The row exists, and its state does not allow this step."""
 
 
+class Unconfirmed(StoreError):
+    """The store was restored, and nobody has confirmed yet what the ERP holds."""
+
+
+class StoreBehind(StoreError):
+    """The store is older than, or another one than, what is published."""
+
+
 class StillRefused(StoreError):
     """A quarantined row was to be released and fails its checks again."""
 

@@ -533,6 +533,12 @@ def quantity(thousandths: int) -> Decimal:
     return Decimal(thousandths).scaleb(-3)
 
 
+def units_text(units: Decimal) -> str:
+    """Return units without the decimals they do not need."""
+    text = f"{units:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def money(ten_thousandths: int) -> Decimal:
     """Return money of stored ten-thousandths, always with four decimals."""
     return Decimal(ten_thousandths).scaleb(-4)
@@ -552,7 +558,7 @@ def date_of(name: str, value: Any) -> str:
     return value.isoformat()
 
 
-def _units_text(name: str, value: Any) -> str:
+def _above_zero_text(name: str, value: Any) -> str:
     thousandths = quantity_of(name, value)
     if thousandths <= 0:
         raise Refused(f"{name}_type", f"{name} {value} is not above zero")
@@ -579,7 +585,7 @@ _DECISIONS: Mapping[str, Mapping[str, Field]] = {
     "restock_request": {
         "sku": Field(identifier_of),
         "location_id": Field(identifier_of),
-        "requested_units": Field(_units_text),
+        "requested_units": Field(_above_zero_text),
         "needed_by_date": Field(date_of, is_required=False),
         "author": Field(text_of),
         "reason": Field(text_of, is_required=False),
@@ -598,8 +604,10 @@ _DECISIONS: Mapping[str, Mapping[str, Field]] = {
     },
     "approval": {
         "proposal_id": Field(text_of),
-        "decision": Field(_one_of("approved", "rejected")),
+        "decision": Field(_one_of("approved", "rejected", "cancelled")),
         "author": Field(text_of),
+        "until_date": Field(date_of, is_required=False),
+        "until_grows_percent": Field(_above_zero_text, is_required=False),
         "reason": Field(text_of, is_required=False),
     },
 }

@@ -7,16 +7,16 @@ updates or deletes an event; what was wrong is reversed by a later event or a hi
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, and_, exc, func, insert, select, text, tuple_, update
 
-from serving.store import authorities, policies, proposals, quarantine, stock
+from serving.store import authorities, decisions, policies, proposals, quarantine, stock
 from serving.store.database import Database
-from serving.store.errors import StillRefused, StoreError, WrongState
+from serving.store.errors import StillRefused, StoreError
 from serving.store.events import COLUMNS, CONTENT, Refused, Row, instant, money, quantity, typed_movements, typed_row
 from serving.store.schema import batches, events, ledger_head, stream_offsets
 
@@ -308,24 +308,33 @@ def release(
     return append(database, connection, delivered, units_after)
 
 
-def decide(database: Database, connection: Connection, event: Mapping[str, Any], now: int) -> None:
-    """Append an approval whose proposal can still be decided so; see `Store.decide_proposal`."""
+def decide(
+    database: Database, connection: Connection, decided: Sequence[Mapping[str, Any]], now: int
+) -> list[decisions.Outcome]:
+    """Append the approvals that change something, all or none; see `Store.decide_proposals`."""
     try:
-        row = typed_row(event, "decision")
+        given = [typed_row(event, "decision") for event in decided]
     except Refused as refused:
         raise StoreError(f"The decision cannot be recorded: {refused.reason}.") from refused
-    known = connection.execute(select(events).where(events.c.event_id == row[_EVENT_ID])).one_or_none()
-    if known is not None:
-        if known.payload != row[COLUMNS.index("payload")]:
-            raise StoreError(f"event_id {row[_EVENT_ID]!r} names another decision already; make a new one.")
-        return
-    found = proposals.proposal(connection, event["proposal_id"])
-    if not proposals.may_become(found.state, event["decision"]):
-        raise WrongState(
-            f"Proposal {found.proposal_id} is {found.state}; it can no longer be {event['decision']}. "
-            "Look at the current proposals."
-        )
-    append(database, connection, delivery([event], door="decision", now=now, latest_instant=now), None)
+    payload_at = COLUMNS.index("payload")
+    repeated = set()
+    for start in range(0, len(given), _LOOK_UP_ROWS):
+        part = {row[_EVENT_ID]: row for row in given[start : start + _LOOK_UP_ROWS]}
+        for known in connection.execute(select(events).where(events.c.event_id.in_(sorted(part)))):
+            if known.payload != part[known.event_id][payload_at]:
+                raise StoreError(f"event_id {known.event_id!r} names another decision already; make a new one.")
+            repeated.add(known.event_id)
+    outcomes = decisions.judge(connection, [(event["proposal_id"], event["decision"]) for event in decided])
+    outcomes = [
+        replace(outcome, is_refused=False, is_known=True) if row[_EVENT_ID] in repeated else outcome
+        for row, outcome in zip(given, outcomes, strict=True)
+    ]
+    if any(outcome.is_refused for outcome in outcomes):
+        return outcomes
+    fresh = [event for event, outcome in zip(decided, outcomes, strict=True) if not outcome.is_known]
+    if fresh:
+        append(database, connection, delivery(fresh, door="decision", now=now, latest_instant=now), None)
+    return outcomes
 
 
 def _objection(connection: Connection, event: Mapping[str, Any], door: str, latest_instant: int) -> str | None:
@@ -504,10 +513,10 @@ def _derive(
 ) -> None:
     """Bring every table that follows from the log up to the last event."""
     stock.follow(connection, fresh, first, last, units_after)
-    decisions = [(first + number, row) for number, row in enumerate(fresh) if row[_TYPE] not in _MOVEMENTS]
-    if decisions:
-        policies.follow(connection, decisions)
-        proposals.follow(connection, decisions, now)
+    decided = [(first + number, row) for number, row in enumerate(fresh) if row[_TYPE] not in _MOVEMENTS]
+    if decided:
+        policies.follow(connection, decided)
+        decisions.follow(connection, decided, now)
 
 
 def _keep_offsets(connection: Connection, door: str, offsets: Mapping[tuple[str, int], int], now: int) -> None:
@@ -632,7 +641,7 @@ def decisions_since(connection: Connection, sequence: int, limit: int) -> list[d
 
 
 def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> VerifyReport:
-    """Recompute the chain from the first event and compare it with what is stored.
+    """Recompute the chain from the first event and compare it with what is stored; likewise the ids of proposals.
 
     Args:
         connection: a read snapshot.
@@ -675,6 +684,7 @@ def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> Verify
             )
         elif ends.get(anchor_sequence) != anchor_hash:
             problems.append(f"The chain at event {anchor_sequence} differs from an anchor: history was rewritten.")
+    problems += proposals.changed_outside(connection)
     return VerifyReport(count, links, stored_head.sequence, stored_head.chain_hash, problems)
 
 

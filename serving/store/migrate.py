@@ -7,6 +7,11 @@ from serving.store.errors import StoreOutdated
 from serving.store.schema import VERSION
 
 REMEDY = "run `inventorybot store migrate`"
+# Making an empty store where there was one loses its ledger, so a backup comes first.
+REMEDY_OF_NONE = (
+    "restore its latest backup with `inventorybot store restore FILE`; for a home that never had one, make an empty "
+    "store with `inventorybot store migrate`"
+)
 
 # Any number that no other program locks in the same database; spells "inve".
 _ADVISORY_LOCK = 0x696E7665
@@ -62,6 +67,23 @@ def version(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
 
+def exists(url: str) -> bool:
+    """Tell whether there is an online store, of whichever schema version; a look does not make one.
+
+    Raises:
+        StoreUnavailable: the database cannot be opened.
+    """
+    database = Database(url)
+    try:
+        path = sqlite_path(database.url)
+        if path is not None and not path.exists():
+            return False
+        with database.read() as connection:
+            return version(connection) is not None
+    finally:
+        database.close()
+
+
 def require_current(database: Database) -> None:
     """Raise unless the database holds exactly the schema version this software expects.
 
@@ -72,11 +94,11 @@ def require_current(database: Database) -> None:
     path = sqlite_path(database.url)
     # Connecting to a SQLite file that is not there would create an empty one.
     if path is not None and not path.exists():
-        raise StoreOutdated(f"There is no online store at {database.shown_url}: {REMEDY}.")
+        raise StoreOutdated(f"There is no online store at {database.shown_url}: {REMEDY_OF_NONE}.")
     with database.read() as connection:
         found = version(connection)
     if found is None:
-        raise StoreOutdated(f"The database at {database.shown_url} holds no online store: {REMEDY}.")
+        raise StoreOutdated(f"The database at {database.shown_url} holds no online store: {REMEDY_OF_NONE}.")
     if found > VERSION:
         raise StoreOutdated(_too_new(database.shown_url, found))
     if found < VERSION:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0001"
+VERSION = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -46,6 +46,10 @@ ledger_head = Table(
     Column("ingested_at", Number, nullable=False),
     Column("quarantine_id", Number, nullable=False),
     Column("outbox_version", Number, nullable=False),
+    # Part of every proposal_id; a restore advances it, so that what the lost part gave out is given out no more.
+    Column("outbox_epoch", Integer, nullable=False),
+    # When the store was filled from a backup, until a person has confirmed what the ERP holds.
+    Column("restored_at", Number),
     CheckConstraint("head_id = 1", name="single_row"),
 )
 
@@ -215,6 +219,13 @@ proposals = Table(
     Column("version", Number, nullable=False),
     Column("proposed_at", Number, nullable=False),
     Column("changed_at", Number, nullable=False),
+    Column("expected_date", String),
+    Column("changed_by", String, nullable=False),
+    Column("change_reason", String, nullable=False),
+    Column("rejected_until_date", String),
+    Column("rejected_until_thousandths", Number),
+    Column("held_reason", String),
+    Column("ended_date", String),
 )
 Index("ix_proposals_state", proposals.c.state, proposals.c.proposal_id)
 Index("ix_proposals_item", proposals.c.sku, proposals.c.location_id)

@@ -3,21 +3,37 @@
 What the rows mean and how they are kept is in the modules beside it; here is only which transaction they run in.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
-from serving.store import authorities, backup, epochs, ledger, policies, proposals, quarantine, stock
+from serving.store import (
+    authorities,
+    backup,
+    decisions,
+    epochs,
+    ledger,
+    policies,
+    proposals,
+    proposing,
+    quarantine,
+    recovery,
+    stock,
+)
 from serving.store.database import Database
+from serving.store.decisions import Outcome
 from serving.store.epochs import Epoch
-from serving.store.errors import StoreError
+from serving.store.errors import StoreError, UnknownRow, WrongState
 from serving.store.events import instant, microseconds
 from serving.store.ledger import AppendReport, MovementBatch, Place, Refusal, VerifyReport
-from serving.store.migrate import migrate, require_current
+from serving.store.migrate import exists, migrate, require_current
 from serving.store.policies import EffectivePolicy, PolicyOverride
-from serving.store.proposals import OpenOrders, Outbox, Proposal, ProposeReport
+from serving.store.proposals import Proposal
+from serving.store.proposing import Announcement, OpenOrders, Outbox, ProposeReport
 from serving.store.quarantine import QuarantinedRow
+from serving.store.recovery import Published, Recovered
 from serving.store.stock import LiveStock, PublishedUnitsAfter
 
 _BATCH_ROWS = 10_000
@@ -62,6 +78,16 @@ class Store:
             StoreOutdated: a later version of this software made the database.
         """
         return migrate(url)
+
+    @staticmethod
+    def exists(url: str) -> bool:
+        """Tell whether there is an online store, of whichever schema version; a look does not make one.
+
+        Raises:
+            StoreError: the URL is not usable.
+            StoreUnavailable: the database cannot be opened.
+        """
+        return exists(url)
 
     @classmethod
     def open(
@@ -231,11 +257,14 @@ class Store:
     def restore(path: str | Path, url: str) -> VerifyReport:
         """Fill an empty or absent store from a backup, into either kind of database.
 
+        The epoch of proposal ids advances, and nothing is exported until somebody confirms what the ERP holds
+        (`confirm_restored`); `reconcile` puts back what is published outside the store.
+
         Raises:
             StoreError: there is no such backup, or it is damaged.
             StoreNotEmpty: the store at `url` holds something.
         """
-        return backup.restore(Path(path), url)
+        return backup.restore(Path(path), url, microseconds(_now()))
 
     def claim(self, name: str, run_id: str, detail: Mapping[str, Any] | None = None) -> int:
         """Return a fence number for a name; every earlier holder of the name is fenced from here on.
@@ -281,7 +310,7 @@ class Store:
             author = str(epochs.require_fence(connection, name, fence).run_id)
             if value is not None:
                 epochs.advance(connection, name, fence, value, detail, now)
-            return proposals.settle(connection, outbox, author=author, now=now)
+            return proposing.settle(connection, outbox, author=author, now=now)
 
     def epoch(self, name: str) -> Epoch | None:
         """Return the value the name has, None before the first."""
@@ -435,24 +464,31 @@ class Store:
     def open_orders(self) -> OpenOrders:
         """Return committed proposals without a purchase order line: what counts as on order besides the lines."""
         with self._database.read() as connection:
-            return proposals.open_orders(connection)
+            return proposing.open_orders(connection)
 
     def propose(
-        self, as_of_date: date, lines: Iterable[Mapping[str, Any]], *, seen_version: int, author: str
+        self,
+        as_of_date: date,
+        lines: Iterable[Mapping[str, Any]],
+        *,
+        seen_version: int,
+        counted: Collection[str] = (),
+        author: str,
     ) -> ProposeReport:
         """Make the lines of a run the undecided proposals.
 
         A line that already stands proposed with the same supplier, units and cost keeps its id; what this run no
         longer wants, or wants otherwise, is superseded; an item that was approved or exported after the run had
-        read `open_orders` is skipped, so two runs at once never order twice; so is an order that a person has
-        rejected for the same day.
+        read `open_orders` is skipped, so two runs at once never order twice; so is a need that a person has
+        rejected, for as long as the rejection holds.
 
         Args:
             as_of_date: the day whose state was decided on.
             lines: all lines of the run, one per item: `sku`, `location_id`, `supplier_id`, `order_units`, and
-                optionally `unit_cost`, `order_by_date`, `expires_date`, `detail` (JSON values), `proposal_id` (as
-                announced).
+                optionally `unit_cost`, `order_by_date`, `expires_date`, `expected_date`, `detail` (JSON values;
+                `pack_units` is what a need grows by at least), `proposal_id` (as announced).
             seen_version: `open_orders().version`, read before the run computed its lines.
+            counted: ids of the committed proposals that the run counted as on order; they may have moved on since.
             author: run id.
 
         Raises:
@@ -460,12 +496,19 @@ class Store:
         """
         with self._database.write() as connection:
             now = microseconds(self._clock())
-            return proposals.propose(connection, as_of_date, lines, seen_version=seen_version, author=author, now=now)
+            return proposing.propose(
+                connection, as_of_date, lines, seen_version=seen_version, counted=counted, author=author, now=now
+            )
 
     def announce_proposals(
-        self, as_of_date: date, lines: Iterable[Mapping[str, Any]]
-    ) -> dict[tuple[str, str], str] | None:
-        """Return by sku and location the id that `propose` will give each line, before it is proposed.
+        self,
+        as_of_date: date,
+        lines: Iterable[Mapping[str, Any]],
+        *,
+        seen_version: int,
+        counted: Collection[str] = (),
+    ) -> Announcement | None:
+        """Return what `propose` will make of each line: the id it will give, or the rejection that holds it back.
 
         A line that hands the announced id to `propose` as `proposal_id` is proposed under that id or, where somebody
         proposed or decided in between, skipped.
@@ -473,52 +516,97 @@ class Store:
         Args:
             as_of_date: as of `propose`.
             lines: as of `propose`.
+            seen_version: as of `propose`.
+            counted: as of `propose`.
 
         Returns:
-            Ids without the lines that were rejected for this day; None where a later day has proposed before.
+            Ids and rejections, without the items that were decided upon since; None where a later day has proposed
+            before.
 
         Raises:
             StoreError: a line is malformed, or an item occurs twice.
         """
         with self._database.read() as connection:
-            return proposals.announce(connection, as_of_date, lines)
+            return proposing.announce(connection, as_of_date, lines, seen_version=seen_version, counted=counted)
 
-    def decide_proposal(self, proposal_id: str, decision: str, *, event_id: str, author: str, reason: str = "") -> None:
-        """Approve or reject a proposal; an approval event in the log. Repeating it with the same event_id is harmless.
+    def decide_proposals(
+        self,
+        proposal_ids: Sequence[str],
+        decision: str,
+        *,
+        event_ids: Sequence[str],
+        author: str,
+        reason: str = "",
+        until_date: date | None = None,
+        until_grows_percent: Decimal | None = None,
+    ) -> list[Outcome]:
+        """Approve, reject or cancel proposals, all or none, in one transaction; approval events in the log.
+
+        A decision that stands already changes nothing and is no refusal. Repeating the call with the same event ids
+        is harmless.
 
         Args:
-            proposal_id: which.
-            decision: `approved` or `rejected`.
-            event_id: id the caller made for this decision.
+            proposal_ids: which, each once.
+            decision: `approved`; `rejected`, of what is not handed out yet; `cancelled`, of what is approved or handed
+                out and the ERP will not order.
+            event_ids: an id that the caller made for each decision.
             author: who decides.
             reason: why.
+            until_date: business day from which the rejected need may be proposed again.
+            until_grows_percent: the rejected need is proposed again when it has grown by more than that, and by more
+                than a unit or pack. A rejection without either holds for 28 days or until the need has grown by 50 %.
+
+        Returns:
+            An outcome for each; where any is refused, nothing was changed.
 
         Raises:
-            UnknownRow: there is no such proposal.
-            WrongState: it was superseded, expired or decided otherwise before.
             StoreError: the decision breaks a rule.
         """
         now = self._clock()
-        event = {
-            "event_type": "approval",
-            "event_id": event_id,
-            "occurred_at": now,
-            "proposal_id": proposal_id,
-            "decision": decision,
-            "author": author,
-            "reason": reason,
-        }
+        decided = [
+            {
+                "event_type": "approval",
+                "event_id": event_id,
+                "occurred_at": now,
+                "proposal_id": proposal_id,
+                "decision": decision,
+                "author": author,
+                "reason": reason,
+                "until_date": until_date,
+                "until_grows_percent": until_grows_percent,
+            }
+            for proposal_id, event_id in zip(proposal_ids, event_ids, strict=True)
+        ]
         with self._database.write() as connection:
-            ledger.decide(self._database, connection, event, microseconds(now))
+            return ledger.decide(self._database, connection, decided, microseconds(now))
+
+    def decide_proposal(self, proposal_id: str, decision: str, *, event_id: str, author: str, reason: str = "") -> None:
+        """Decide on one proposal; see `decide_proposals`.
+
+        Raises:
+            UnknownRow: there is no such proposal.
+            WrongState: its state does not allow the decision.
+            StoreError: the decision breaks a rule.
+        """
+        (outcome,) = self.decide_proposals([proposal_id], decision, event_ids=[event_id], author=author, reason=reason)
+        if outcome.is_refused:
+            with self._database.read() as connection:
+                known = proposals.rows_by_id(connection, [proposal_id])
+            told = f"Proposal {proposal_id!r}: {outcome.message}."
+            raise WrongState(told) if known else UnknownRow(told)
 
     def pull_proposals(self, *, author: str, limit: int = 1_000) -> list[Proposal]:
-        """Hand out what is to be ordered, under stable ids, until each is acknowledged.
+        """Hand out what is to be ordered, under stable ids, until each is acknowledged, has its line or is cancelled.
 
         Approved proposals become exported; exported ones are handed out again, so a crash between this call and the
         acknowledgement loses nothing. The receiver creates one order line per proposal_id, however often it comes.
+
+        Raises:
+            Unconfirmed: the store was restored, and nobody has confirmed what the ERP holds.
+            StoreError: a proposal was changed outside the store.
         """
         with self._database.write() as connection:
-            return proposals.pull(connection, author=author, limit=limit, now=microseconds(self._clock()))
+            return decisions.pull(connection, author=author, limit=limit, now=microseconds(self._clock()))
 
     def acknowledge_proposal(self, proposal_id: str, erp_order: str, *, author: str) -> Proposal:
         """Note that the ERP made an order of it; repeating it with the same order number changes nothing.
@@ -529,7 +617,7 @@ class Store:
         """
         with self._database.write() as connection:
             now = microseconds(self._clock())
-            return proposals.acknowledge(connection, proposal_id, erp_order, author=author, now=now)
+            return decisions.acknowledge(connection, proposal_id, erp_order, author=author, now=now)
 
     def order_lines_appeared(self, orders: Mapping[str, str], *, author: str) -> list[str]:
         """Let purchase order lines stand for their proposals, which then count as on order no longer.
@@ -542,12 +630,58 @@ class Store:
             Ids of the proposals whose line was not known before.
         """
         with self._database.write() as connection:
-            return proposals.line_appeared(connection, orders, author=author, now=microseconds(self._clock()))
+            return proposing.line_appeared(connection, orders, author=author, now=microseconds(self._clock()))
 
     def expire_proposals(self, day: date, *, author: str) -> list[str]:
-        """End proposals that are neither decided nor exported and whose expires_date lies before `day`."""
+        """End what was not decided or exported by its expires_date, and what was never delivered; returns the ids.
+
+        Never delivered is what was exported and has no purchase order line 14 days after its expected day.
+        """
         with self._database.write() as connection:
-            return proposals.expire(connection, day, author=author, now=microseconds(self._clock()))
+            ended = proposing.expire(connection, day, author=author, now=microseconds(self._clock()))
+        return [proposal_id for proposal_id, _ in ended]
+
+    def proposals_ended_on(self, day: date) -> list[Proposal]:
+        """Return the proposals that a run of this business day has ended, by id."""
+        with self._database.read() as connection:
+            return proposing.ended_on(connection, day)
+
+    def decided_until(self) -> datetime | None:
+        """Return when a person or the ERP last decided on a proposal or pulled one; None = never."""
+        with self._database.read() as connection:
+            moment = decisions.decided_until(connection)
+        return None if moment is None else instant(moment)
+
+    def reconcile(self, published: Published) -> Recovered:
+        """Take back what is published and the store does not know, after a restore or where an older store was put in.
+
+        The generation that readers see becomes the current one of the store; proposals that generations and the
+        archive name are put back under their ids; the epoch of ids advances; and exports wait until somebody confirms
+        what the ERP holds (`confirm_restored`).
+        """
+        with self._database.write() as connection:
+            return recovery.reconcile(connection, published, microseconds(self._clock()))
+
+    def restored_at(self) -> datetime | None:
+        """Return when the store was restored; None where nobody has to confirm anything."""
+        with self._database.read() as connection:
+            moment = decisions.restored_at(connection)
+        return None if moment is None else instant(moment)
+
+    def confirm_restored(self, held: Iterable[str] = (), *, author: str, reason: str = "") -> list[Proposal]:
+        """Confirm after a restore what the ERP holds, and let exports go on.
+
+        Args:
+            held: ids that the ERP holds; they count as exported.
+            author: who has looked.
+            reason: why.
+
+        Raises:
+            UnknownRow: an id is known nowhere; nothing is changed.
+        """
+        with self._database.write() as connection:
+            now = microseconds(self._clock())
+            return decisions.confirm(connection, held, author=author, reason=reason, now=now)
 
     def proposal(self, proposal_id: str) -> tuple[Proposal, list[dict[str, Any]]]:
         """Return a proposal and its history.

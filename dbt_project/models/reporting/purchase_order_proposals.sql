@@ -6,10 +6,6 @@ order_proposals as (
     select * from {{ source('predictions', 'order_proposals') }}
 ),
 
-open_proposals as (
-    select * from {{ source('predictions', 'open_proposals') }}
-),
-
 products as (
     select * from {{ ref('dim_products') }}
 ),
@@ -18,69 +14,69 @@ suppliers as (
     select * from {{ ref('dim_suppliers') }}
 ),
 
-proposed as (
+-- What this run proposes stands in its recommendation; the terms of the others are those they were proposed with.
+terms as (
     select
         order_proposals.proposal_id,
-        'proposed' as state,
-        recommendations.as_of_date,
-        recommendations.supplier_id,
-        recommendations.sku,
-        recommendations.location_id,
-        recommendations.order_units,
-        recommendations.unit_cost,
-        recommendations.order_by_date,
-        recommendations.expected_arrival_date,
-        recommendations.recommendation_id,
-        recommendations.reason
+        order_proposals.state,
+        order_proposals.sku,
+        order_proposals.location_id,
+        order_proposals.rejected_until_date,
+        {{ units('order_proposals.rejected_until_units') }} as rejected_until_units,
+        order_proposals.cause,
+        order_proposals.decided_until,
+        case
+            when order_proposals.state = 'proposed' then recommendations.as_of_date else order_proposals.proposed_for_date
+        end as as_of_date,
+        case
+            when order_proposals.state = 'proposed' then recommendations.supplier_id else order_proposals.supplier_id
+        end as supplier_id,
+        case
+            when order_proposals.state = 'proposed' then recommendations.order_units
+            else {{ units('order_proposals.order_units') }}
+        end as order_units,
+        case
+            when order_proposals.state = 'proposed' then recommendations.unit_cost
+            else cast(nullif(order_proposals.unit_cost, cast('nan' as double)) as decimal(18, 4))
+        end as unit_cost,
+        case
+            when order_proposals.state = 'proposed' then recommendations.order_by_date else order_proposals.order_by_date
+        end as order_by_date,
+        case
+            when order_proposals.state = 'proposed' then recommendations.expected_arrival_date
+            else order_proposals.expected_date
+        end as expected_arrival_date,
+        case when order_proposals.state in ('proposed', 'rejected') then recommendations.recommendation_id end as recommendation_id,
+        case when order_proposals.state in ('proposed', 'rejected') then recommendations.reason end as reason
     from order_proposals
-    inner join recommendations
+    left join recommendations
         on order_proposals.sku = recommendations.sku and order_proposals.location_id = recommendations.location_id
-    where recommendations.status = 'order'
-),
-
-committed as (
-    select
-        proposal_id,
-        state,
-        proposed_for_date as as_of_date,
-        supplier_id,
-        sku,
-        location_id,
-        {{ units('open_units') }} as order_units,
-        cast(nullif(unit_cost, cast('nan' as double)) as decimal(18, 4)) as unit_cost,
-        order_by_date,
-        expected_date as expected_arrival_date,
-        cast(null as varchar) as recommendation_id,
-        cast(null as varchar) as reason
-    from open_proposals
-),
-
-proposals as (
-    select * from proposed
-    union all
-    select * from committed
 ),
 
 described as (
     select
-        proposals.proposal_id,
-        proposals.state,
-        proposals.as_of_date,
-        proposals.supplier_id,
+        terms.proposal_id,
+        terms.state,
+        terms.as_of_date,
+        terms.supplier_id,
         suppliers.supplier_name,
-        proposals.sku,
+        terms.sku,
         products.product_name,
-        proposals.location_id,
-        proposals.order_units,
-        proposals.unit_cost,
-        cast(proposals.order_units * coalesce(proposals.unit_cost, 0) as decimal(18, 4)) as order_value,
-        proposals.order_by_date,
-        proposals.expected_arrival_date,
-        proposals.recommendation_id,
-        proposals.reason
-    from proposals
-    left join suppliers on proposals.supplier_id = suppliers.supplier_id
-    left join products on proposals.sku = products.sku
+        terms.location_id,
+        terms.order_units,
+        terms.unit_cost,
+        cast(terms.order_units * coalesce(terms.unit_cost, 0) as decimal(18, 4)) as order_value,
+        terms.order_by_date,
+        terms.expected_arrival_date,
+        terms.recommendation_id,
+        terms.reason,
+        terms.cause,
+        terms.rejected_until_date,
+        terms.rejected_until_units,
+        terms.decided_until
+    from terms
+    left join suppliers on terms.supplier_id = suppliers.supplier_id
+    left join products on terms.sku = products.sku
 )
 
 select * from described

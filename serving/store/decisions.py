@@ -1,0 +1,291 @@
+"""Decisions on proposals: of people, who approve, reject and cancel, and of the ERP, which pulls and acknowledges.
+
+Belongs here: which decision a state allows, and what it answers. Does not: what a run settles (proposing.py).
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import ROUND_CEILING, Decimal
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, or_, select, update
+
+from serving.store.errors import StoreError, Unconfirmed, UnknownRow, WrongState
+from serving.store.events import COLUMNS, Row, instant, quantity, units_text
+from serving.store.proposals import (
+    COMMITTED,
+    MOVES,
+    Moved,
+    Proposal,
+    differs_from_its_id,
+    latest_day,
+    move,
+    next_version,
+    note,
+    proposal,
+    read,
+    rows_by_id,
+)
+from serving.store.schema import batches, events, ledger_head, proposal_steps, proposals
+
+REJECTED_DAYS = 28
+REJECTED_GROWTH_PERCENT = 50
+"""A rejection without terms of its own holds for so many days, or until the need has grown by so much."""
+
+DECISIONS = ("approved", "rejected", "cancelled")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one decision.
+
+    Attributes:
+        proposal_id: which proposal.
+        decision: approved, rejected or cancelled.
+        is_refused: the state does not allow it, or there is no such proposal.
+        is_known: it stood so before; nothing changes.
+        message: the outcome in words, with who decided before and what stands in its place.
+    """
+
+    proposal_id: str
+    decision: str
+    is_refused: bool
+    is_known: bool
+    message: str
+
+
+def judge(connection: Connection, decided: Sequence[tuple[str, str]]) -> list[Outcome]:
+    """Return what would become of each decision, a pair of proposal_id and decision; nothing is changed."""
+    found = rows_by_id(connection, [proposal_id for proposal_id, _ in decided])
+    latest = latest_day(connection)
+    return [_judged(connection, found.get(named), named, decision, latest) for named, decision in decided]
+
+
+def follow(connection: Connection, decisions: Sequence[tuple[int, Row]], now: int) -> None:
+    """Apply the approvals among events, in the transaction that appended them.
+
+    An approval that comes too late is kept in the log and noted on the proposal without moving it.
+    """
+    type_at, reason_at, payload_at = (COLUMNS.index(name) for name in ("event_type", "reason", "payload"))
+    fields = [
+        {"reason": "", **json.loads(row[payload_at]), **({"reason": row[reason_at]} if row[reason_at] else {})}
+        for _, row in decisions
+        if row[type_at] == "approval"
+    ]
+    for group in _groups(fields):
+        _apply(connection, group, now)
+
+
+def pull(connection: Connection, *, author: str, limit: int, now: int) -> list[Proposal]:
+    """Hand out what is to be ordered; see `Store.pull_proposals`."""
+    restored = restored_at(connection)
+    if restored is not None:
+        raise Unconfirmed(
+            f"This store was restored from a backup at {instant(restored):%Y-%m-%d %H:%M} UTC: what was approved or "
+            "exported after the backup may be in the ERP and not here. Compare `inventorybot proposals list` with the "
+            "ERP, then run `inventorybot proposals confirm`, with --held for each proposal that the ERP holds."
+        )
+    found = connection.execute(
+        select(proposals)
+        .where(
+            proposals.c.state.in_(("approved", "exported")),
+            proposals.c.has_order_line.is_(False),
+            proposals.c.held_reason.is_(None),
+        )
+        .order_by(proposals.c.proposal_id)
+        .limit(limit)
+    ).all()
+    changed = next((row for row in found if differs_from_its_id(row)), None)
+    if changed is not None:
+        units = units_text(quantity(changed.order_thousandths))
+        raise StoreError(
+            f"Proposal {changed.proposal_id} orders {units} of {changed.sku!r}, which is not what its id was made for: "
+            "the store was changed from outside. Cancel it, and run again."
+        )
+    fresh: list[Moved] = [(row, "pulled", {}) for row in found if row.state == "approved"]
+    if fresh:
+        move(connection, fresh, "exported", author=author, version=next_version(connection), now=now)
+    moved = rows_by_id(connection, [row.proposal_id for row in found])
+    return [read(moved[row.proposal_id]) for row in found]
+
+
+def acknowledge(connection: Connection, proposal_id: str, erp_order: str, *, author: str, now: int) -> Proposal:
+    """Note the ERP's order number; see `Store.acknowledge_proposal`."""
+    found = proposal(connection, proposal_id)
+    if found.erp_order == erp_order:
+        return found
+    if found.erp_order is not None:
+        raise WrongState(
+            f"Proposal {proposal_id} is ERP order {found.erp_order!r} already; a second order {erp_order!r} for it "
+            "would buy it twice. Cancel one of them in the ERP."
+        )
+    if found.state != "exported":
+        raise WrongState(f"Proposal {proposal_id} is {found.state}; only an exported proposal can be acknowledged.")
+    row = rows_by_id(connection, [proposal_id])[proposal_id]
+    ordered = [(row, f"ERP order {erp_order}", {"erp_order": erp_order})]
+    move(connection, ordered, "acknowledged", author=author, version=next_version(connection), now=now)
+    return proposal(connection, proposal_id)
+
+
+def decided_until(connection: Connection) -> int | None:
+    """Return when a person or the ERP last decided on a proposal or pulled one, in microseconds; None = never."""
+    decided = connection.execute(
+        select(events.c.sequence).where(events.c.event_type == "approval").order_by(events.c.sequence.desc()).limit(1)
+    ).scalar_one_or_none()
+    moments: list[int | None] = [
+        connection.execute(
+            select(func.max(proposal_steps.c.recorded_at)).where(proposal_steps.c.state == "exported")
+        ).scalar_one()
+    ]
+    if decided is not None:
+        moments += connection.execute(
+            select(batches.c.ingested_at).where(batches.c.first_sequence <= decided, batches.c.last_sequence >= decided)
+        ).scalars()
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def restored_at(connection: Connection) -> int | None:
+    """Return when the store was filled from a backup, in microseconds; None where nothing waits to be confirmed."""
+    moment: int | None = connection.execute(select(ledger_head.c.restored_at)).scalar_one()
+    return moment
+
+
+def confirm(connection: Connection, held: Iterable[str], *, author: str, reason: str, now: int) -> list[Proposal]:
+    """Take what the ERP holds as exported, and let exports go on; see `Store.confirm_restored`."""
+    ids = list(dict.fromkeys(held))
+    found = rows_by_id(connection, ids)
+    for proposal_id in ids:
+        if proposal_id not in found:
+            raise UnknownRow(
+                f"There is no proposal {proposal_id!r}: nothing that is published names it, so nobody can tell what it "
+                "orders. Cancel it in the ERP; what is needed is proposed anew."
+            )
+    moved: list[Moved] = [
+        (row, reason or "the ERP holds it, confirmed after a restore", {})
+        for row in found.values()
+        if row.state not in ("exported", "acknowledged", "received")
+    ]
+    if moved:
+        move(connection, moved, "exported", author=author, version=next_version(connection), now=now)
+    connection.execute(update(ledger_head).values(restored_at=None))
+    return [read(row) for row in rows_by_id(connection, ids).values()]
+
+
+def _judged(connection: Connection, row: Any, proposal_id: str, decision: str, latest: str | None) -> Outcome:
+    def outcome(message: str, *, is_refused: bool = False, is_known: bool = False) -> Outcome:
+        return Outcome(proposal_id, decision, is_refused, is_known, message)
+
+    if row is None:
+        return outcome("there is no such proposal; `inventorybot proposals list` shows their ids", is_refused=True)
+    before = f"{row.state} by {row.changed_by} at {instant(row.changed_at):%Y-%m-%d %H:%M} UTC"
+    if row.change_reason:
+        before += f" ({row.change_reason})"
+    if decision == "approved" and row.state in COMMITTED:
+        return outcome(f"approved already: {before}", is_known=True)
+    if decision == "cancelled" and row.state == "cancelled":
+        return outcome(f"cancelled already: {before}", is_known=True)
+    refusal = _refusal(connection, row, decision, latest)
+    if refusal is not None:
+        return outcome(f"{before}; {refusal}", is_refused=True)
+    return outcome(decision if row.state == "proposed" else f"{decision}; before: {before}")
+
+
+def _refusal(connection: Connection, row: Any, decision: str, latest: str | None) -> str | None:
+    """Return why a state does not allow a decision and what to do instead, None where it does."""
+    if decision in MOVES[row.state]:
+        if decision == "cancelled" and row.has_order_line:
+            return f"its purchase order line {row.erp_order} exists: cancel the line in the ERP"
+        if decision != "approved":
+            return None
+        if row.held_reason is not None:
+            return f"it is not handed out: {row.held_reason}"
+        other = _in_its_place(connection, row) if row.state == "rejected" else None
+        if other is not None:
+            return _instead(other)
+        if row.expires_date is not None and latest is not None and row.expires_date < latest:
+            return f"it had to be ordered by {row.expires_date}; the next run proposes what is still needed"
+        return None
+    if decision == "rejected" and row.state in COMMITTED:
+        return "where the ERP will not order it, say so: `inventorybot proposals cancel`"
+    if decision == "cancelled" and row.state == "proposed":
+        return "reject it instead"
+    other = _in_its_place(connection, row) if row.state in ("superseded", "expired") else None
+    told = "" if other is None else f": {_instead(other)}"
+    return f"it can no longer be {decision}{told}"
+
+
+def _in_its_place(connection: Connection, row: Any) -> Any:
+    """Return the latest other proposal of the same item that is undecided, on order or rejected since, if any."""
+    return connection.execute(
+        select(proposals)
+        .where(
+            proposals.c.sku == row.sku,
+            proposals.c.location_id == row.location_id,
+            proposals.c.proposal_id != row.proposal_id,
+            proposals.c.has_order_line.is_(False),
+            or_(
+                and_(proposals.c.state.in_(("proposed", *COMMITTED)), proposals.c.proposed_at >= row.proposed_at),
+                and_(proposals.c.state == "rejected", proposals.c.proposed_at > row.proposed_at),
+            ),
+        )
+        .order_by(proposals.c.proposed_at.desc(), proposals.c.proposal_id)
+        .limit(1)
+    ).one_or_none()
+
+
+def _instead(other: Any) -> str:
+    units = units_text(quantity(other.order_thousandths))
+    return f"{other.proposal_id} ({units} units, {other.state}) stands in its place"
+
+
+def _groups(decided: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield decisions in their order, as many at once as are the same, of one author, on different proposals."""
+    group: list[Mapping[str, Any]] = []
+    named: set[str] = set()
+    for fields in decided:
+        is_same = bool(group) and all(fields[name] == group[0][name] for name in ("decision", "author"))
+        if group and (not is_same or fields["proposal_id"] in named):
+            yield group
+            group, named = [], set()
+        group.append(fields)
+        named.add(fields["proposal_id"])
+    if group:
+        yield group
+
+
+def _apply(connection: Connection, group: Sequence[Mapping[str, Any]], now: int) -> None:
+    """Move what may be moved, note what comes too late; a proposal that nobody knows is left alone."""
+    decision, author = group[0]["decision"], group[0]["author"]
+    found = rows_by_id(connection, [fields["proposal_id"] for fields in group])
+    known = [fields for fields in group if fields["proposal_id"] in found]
+    outcomes = judge(connection, [(fields["proposal_id"], decision) for fields in known])
+    moved: list[Moved] = []
+    late: list[tuple[str, str, str]] = []
+    for fields, outcome in zip(known, outcomes, strict=True):
+        row = found[outcome.proposal_id]
+        if outcome.is_refused or outcome.is_known:
+            late.append((outcome.proposal_id, row.state, f"{decision} too late. {fields['reason']}".strip()))
+        else:
+            moved.append((row, fields["reason"], _rejection_terms(row, fields) if decision == "rejected" else {}))
+    if moved:
+        move(connection, moved, decision, author=author, version=next_version(connection), now=now)
+    note(connection, late, author=author, now=now)
+
+
+def _rejection_terms(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return until which day and which quantity a rejection holds.
+
+    A need that has grown by no more than a unit, or a pack, is the same need, whatever the share says.
+    """
+    until, percent = fields.get("until_date"), fields.get("until_grows_percent")
+    if until is None and percent is None:
+        until = (date.fromisoformat(row.as_of_date) + timedelta(days=REJECTED_DAYS)).isoformat()
+        percent = REJECTED_GROWTH_PERCENT
+    limit = None
+    if percent is not None:
+        pack = Decimal(str(json.loads(row.detail).get("pack_units") or 1))
+        grown = Decimal(row.order_thousandths) * (1 + Decimal(str(percent)) / 100)
+        limit = int(max(grown, row.order_thousandths + pack * 1000).to_integral_value(ROUND_CEILING))
+    return {"rejected_until_date": until, "rejected_until_thousandths": limit}

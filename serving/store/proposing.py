@@ -1,0 +1,426 @@
+"""The run's side of the outbox: what it proposes, what it replaces, what it finds ended.
+
+Belongs here: all that happens in the transaction that makes a generation current. Does not: decisions of people and
+the ERP (decisions.py).
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, or_, select, update
+
+from serving.store.errors import StoreError
+from serving.store.events import Refused, date_of, money_of, quantity_of, text_of
+from serving.store.proposals import (
+    COMMITTED,
+    Moved,
+    Proposal,
+    latest_day,
+    move,
+    new_ids,
+    next_version,
+    note,
+    read,
+    rows_by_id,
+)
+from serving.store.schema import ledger_head, proposals
+
+Item = tuple[str, str]
+
+OVERDUE_DAYS = 14
+"""Days past its expected day after which a committed proposal without a purchase order line ends."""
+
+
+@dataclass(frozen=True)
+class OpenOrders:
+    """What is committed and has no purchase order line yet, and how fresh that knowledge is.
+
+    Attributes:
+        version: hand it to `propose`, which refuses lines for items decided upon since.
+        proposals: committed proposals to count as on order.
+    """
+
+    version: int
+    proposals: list[Proposal]
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """What a run hands to the outbox in the transaction that makes its generation current.
+
+    Attributes:
+        as_of_date: the day whose state was decided on.
+        lines: all lines of the run, as of `Store.propose`; None where a later day has proposed before: a past day that
+            is computed again proposes nothing.
+        seen_version: `OpenOrders.version`, read before the run computed its lines.
+        order_lines: purchase order and line, as `PO-17:1`, of each proposal whose line the run has seen.
+        ended_lines: `received` or `cancelled` of each proposal whose purchase order line has ended so.
+        held: why a proposal is not to be handed out for now, by id; the others are.
+        counted: ids of the committed proposals that the run counted as on order.
+    """
+
+    as_of_date: date
+    lines: Sequence[Mapping[str, Any]] | None
+    seen_version: int
+    order_lines: Mapping[str, str]
+    ended_lines: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, str] = field(default_factory=dict)
+    counted: Collection[str] = ()
+
+
+@dataclass
+class ProposeReport:
+    """What became of the lines of one run.
+
+    Attributes:
+        proposed: ids that are new.
+        unchanged: ids that stood proposed with the same terms.
+        superseded: ids that this run replaced or no longer wants.
+        skipped: items, with the reason, that were decided upon after the run had looked, or are rejected.
+        ended: ids, with the reason, that the run found ended: not ordered in time, never delivered, received or
+            cancelled.
+    """
+
+    proposed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str, str]] = field(default_factory=list)
+    ended: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What `propose` will make of the lines of a run, as the outbox stands.
+
+    Attributes:
+        ids: the id of each line that will be proposed, by sku and location.
+        rejected: the rejection that holds a line back, by sku and location.
+    """
+
+    ids: dict[Item, str]
+    rejected: dict[Item, Proposal]
+
+
+def open_orders(connection: Connection) -> OpenOrders:
+    """Return the committed proposals that no purchase order line stands for yet."""
+    version: int = connection.execute(select(ledger_head.c.outbox_version)).scalar_one()
+    found = connection.execute(
+        select(proposals)
+        .where(proposals.c.state.in_(COMMITTED), proposals.c.has_order_line.is_(False))
+        .order_by(proposals.c.proposal_id)
+    )
+    return OpenOrders(version, [read(row) for row in found])
+
+
+def ended_on(connection: Connection, day: date) -> list[Proposal]:
+    """Return the proposals that a run of this business day ended, by id."""
+    query = select(proposals).where(proposals.c.ended_date == day.isoformat()).order_by(proposals.c.proposal_id)
+    return [read(row) for row in connection.execute(query)]
+
+
+def why_ended(proposal: Proposal, day: date) -> str | None:
+    """Return why a run of this business day ends a committed proposal without a purchase order line; None = it stands.
+
+    A run asks before it counts what is on order, and its publication ends the same ones.
+    """
+    if proposal.state == "approved" and proposal.expires_date is not None and proposal.expires_date < day:
+        return f"approved, and not exported by {proposal.expires_date}"
+    if proposal.state in ("exported", "acknowledged") and proposal.expected_date is not None:
+        last = proposal.expected_date + timedelta(days=OVERDUE_DAYS)
+        if last < day:
+            return f"expected on {proposal.expected_date}, and no purchase order line by {last}"
+    return None
+
+
+def propose(
+    connection: Connection,
+    as_of_date: date,
+    lines: Iterable[Mapping[str, Any]],
+    *,
+    seen_version: int,
+    counted: Collection[str] = (),
+    author: str,
+    now: int,
+) -> ProposeReport:
+    """Make the lines of a run the undecided proposals; see `Store.propose`."""
+    day = date_of("as_of_date", as_of_date)
+    latest = latest_day(connection)
+    if latest is not None and latest > day:
+        raise StoreError(
+            f"Proposals of {latest} were made already; a run as of {day} looks at an earlier day and may not replace "
+            "them. Recompute a past day without proposing."
+        )
+    report = ProposeReport()
+    wanted = _wanted(lines, day)
+    undecided = _undecided(connection)
+    decided_since = _committed_since(connection, seen_version, counted)
+    rejected = _rejections(connection, day)
+    replaced: list[Moved] = []
+    fresh: list[dict[str, Any]] = []
+    for key, standing in sorted(undecided.items()):
+        same = wanted.get(key)
+        if same is not None and key not in decided_since and _has_same_terms(standing, same.row):
+            _refresh(connection, standing, same.row)
+            report.unchanged.append(standing.proposal_id)
+            del wanted[key]
+        else:
+            is_wanted = "replaced" if same is not None else "no longer wanted"
+            replaced.append((standing, f"{is_wanted} by the run as of {day}", {}))
+    left = sorted(wanted.items())
+    for (key, line), proposal_id in zip(left, new_ids(connection, [line.row for _, line in left]), strict=True):
+        if key in decided_since:
+            reason = f"proposal {decided_since[key]} was decided upon after this run had looked"
+            report.skipped.append((*key, reason))
+        elif key in rejected and holds_back(rejected[key], line.row["order_thousandths"]):
+            report.skipped.append((*key, f"rejected as proposal {rejected[key].proposal_id}"))
+        elif line.announced not in (None, proposal_id):
+            report.skipped.append((*key, f"{line.announced} was announced, and a proposal was made since"))
+        else:
+            fresh.append({"proposal_id": proposal_id, **line.row})
+    if replaced or fresh:
+        version = next_version(connection)
+        move(connection, replaced, "superseded", author=author, version=version, now=now)
+        add(connection, fresh, "proposed", f"run as of {day}", author=author, version=version, now=now)
+    report.superseded = [row.proposal_id for row, _, _ in replaced]
+    report.proposed = [row["proposal_id"] for row in fresh]
+    return report
+
+
+def add(
+    connection: Connection,
+    made: Sequence[Mapping[str, Any]],
+    state: str,
+    reason: str,
+    *,
+    author: str,
+    version: int,
+    now: int,
+) -> None:
+    """Insert rows that are new, in a state, with the first step of their history."""
+    if not made:
+        return
+    common = {"state": state, "has_order_line": False, "version": version, "proposed_at": now, "changed_at": now}
+    common |= {"changed_by": author, "change_reason": reason}
+    connection.execute(insert(proposals), [{**row, **common} for row in made])
+    note(connection, [(row["proposal_id"], state, reason) for row in made], author=author, now=now)
+
+
+def announce(
+    connection: Connection,
+    as_of_date: date,
+    lines: Iterable[Mapping[str, Any]],
+    *,
+    seen_version: int,
+    counted: Collection[str],
+) -> Announcement | None:
+    """Return what `propose` would make of each line; see `Store.announce_proposals`."""
+    day = date_of("as_of_date", as_of_date)
+    latest = latest_day(connection)
+    if latest is not None and latest > day:
+        return None
+    undecided = _undecided(connection)
+    decided_since = _committed_since(connection, seen_version, counted)
+    rejected = _rejections(connection, day)
+    wanted = sorted(_wanted(lines, day).items())
+    ids: dict[Item, str] = {}
+    held: dict[Item, Proposal] = {}
+    for (key, line), proposal_id in zip(wanted, new_ids(connection, [line.row for _, line in wanted]), strict=True):
+        standing = undecided.get(key)
+        if key in decided_since:
+            continue
+        if standing is not None and _has_same_terms(standing, line.row):
+            ids[key] = str(standing.proposal_id)
+        elif key in rejected and holds_back(rejected[key], line.row["order_thousandths"]):
+            held[key] = read(rejected[key])
+        else:
+            ids[key] = proposal_id
+    return Announcement(ids, held)
+
+
+def settle(connection: Connection, outbox: Outbox, *, author: str, now: int) -> ProposeReport:
+    """Propose, end what has ended and let order lines stand for their proposals, in one publication's transaction."""
+    report = ProposeReport()
+    if outbox.lines is not None:
+        report = propose(
+            connection,
+            outbox.as_of_date,
+            outbox.lines,
+            seen_version=outbox.seen_version,
+            counted=outbox.counted,
+            author=author,
+            now=now,
+        )
+        hold(connection, outbox.held)
+    # After the lines: what appeared was netted by this run, and is no decision that it had missed.
+    line_appeared(connection, outbox.order_lines, author=author, now=now)
+    report.ended = end_lines(connection, outbox.as_of_date, outbox.ended_lines, author=author, now=now)
+    if outbox.lines is not None:
+        report.ended += expire(connection, outbox.as_of_date, author=author, now=now)
+    return report
+
+
+def hold(connection: Connection, held: Mapping[str, str]) -> None:
+    """Keep these proposals from being handed out, with the reason, and no other."""
+    standing = connection.execute(
+        select(proposals.c.proposal_id, proposals.c.held_reason).where(
+            or_(proposals.c.held_reason.is_not(None), proposals.c.proposal_id.in_(sorted(held)))
+        )
+    ).all()
+    for row in standing:
+        if row.held_reason != held.get(row.proposal_id):
+            change = update(proposals).where(proposals.c.proposal_id == row.proposal_id)
+            connection.execute(change.values(held_reason=held.get(row.proposal_id)))
+
+
+def line_appeared(connection: Connection, orders: Mapping[str, str], *, author: str, now: int) -> list[str]:
+    """Let purchase order lines stand for their proposals; see `Store.order_lines_appeared`."""
+    waiting = [row for row in rows_by_id(connection, orders).values() if not row.has_order_line]
+    moved = [
+        (
+            row,
+            f"purchase order line {orders[row.proposal_id]} appeared"
+            + ("" if row.state in COMMITTED else f" although it was {row.state}"),
+            {"has_order_line": True, "erp_order": row.erp_order or orders[row.proposal_id]},
+        )
+        for row in waiting
+    ]
+    if moved:
+        move(connection, moved, "acknowledged", author=author, version=next_version(connection), now=now)
+    return [row.proposal_id for row in waiting]
+
+
+def end_lines(
+    connection: Connection, day: date, ended: Mapping[str, str], *, author: str, now: int
+) -> list[tuple[str, str]]:
+    """End the proposals whose purchase order line was received or cancelled; returns ids with the reason."""
+    told: list[tuple[str, str]] = []
+    standing = [row for row in rows_by_id(connection, ended).values() if row.has_order_line]
+    for state in ("received", "cancelled"):
+        moved = [
+            (row, f"its purchase order line was {state}", {"ended_date": day.isoformat()})
+            for row in standing
+            if ended[row.proposal_id] == state and row.state == "acknowledged"
+        ]
+        if moved:
+            move(connection, moved, state, author=author, version=next_version(connection), now=now)
+        told += [(row.proposal_id, reason) for row, reason, _ in moved]
+    return told
+
+
+def expire(connection: Connection, day: date, *, author: str, now: int) -> list[tuple[str, str]]:
+    """End proposals nobody took or delivered in time; see `Store.expire_proposals`."""
+    undecided = select(proposals).where(proposals.c.state == "proposed", proposals.c.expires_date < day.isoformat())
+    moved: list[Moved] = [(row, f"not decided by {row.expires_date}", {}) for row in connection.execute(undecided)]
+    committed = select(proposals).where(proposals.c.state.in_(COMMITTED), proposals.c.has_order_line.is_(False))
+    for row in connection.execute(committed):
+        reason = why_ended(read(row), day)
+        if reason is not None:
+            moved.append((row, reason, {"ended_date": day.isoformat()}))
+    moved.sort(key=lambda each: str(each[0].proposal_id))
+    if moved:
+        move(connection, moved, "expired", author=author, version=next_version(connection), now=now)
+    return [(row.proposal_id, reason) for row, reason, _ in moved]
+
+
+def holds_back(rejection: Any, thousandths: int) -> bool:
+    """Tell whether a rejection that has not ended by its day holds back a need of so many thousandths of a unit."""
+    limit = rejection.rejected_until_thousandths
+    return limit is None or thousandths <= limit
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    row: dict[str, Any]
+    announced: str | None
+
+
+def _wanted(lines: Iterable[Mapping[str, Any]], day: str) -> dict[Item, _Wanted]:
+    wanted: dict[Item, _Wanted] = {}
+    for line in lines:
+        row = typed_line(line, day)
+        key = (row["sku"], row["location_id"])
+        if key in wanted:
+            raise StoreError(f"Two lines propose {key[0]!r} for {key[1]!r}; an item has one order line a run.")
+        wanted[key] = _Wanted(row, line.get("proposal_id"))
+    return wanted
+
+
+def typed_line(line: Mapping[str, Any], day: str) -> dict[str, Any]:
+    """Return the columns of a line that is proposed on a day.
+
+    Raises:
+        StoreError: a field is missing, of the wrong type or without sense.
+    """
+
+    def optional(name: str, typed: Any) -> Any:
+        value = line.get(name)
+        return None if value is None else typed(name, value)
+
+    try:
+        row = {
+            "as_of_date": day,
+            "supplier_id": text_of("supplier_id", line.get("supplier_id")),
+            "sku": text_of("sku", line.get("sku")),
+            "location_id": text_of("location_id", line.get("location_id")),
+            "order_thousandths": quantity_of("order_units", line.get("order_units")),
+            "unit_cost_ten_thousandths": optional("unit_cost", money_of),
+            "order_by_date": optional("order_by_date", date_of),
+            "expires_date": optional("expires_date", date_of),
+            "expected_date": optional("expected_date", date_of),
+            "detail": json.dumps(line.get("detail") or {}, sort_keys=True),
+        }
+    except Refused as refused:
+        raise StoreError(f"A line cannot be proposed: {refused.reason} (line {dict(line)!r}).") from refused
+    if row["order_thousandths"] <= 0:
+        raise StoreError(f"A line proposes {line['order_units']} units of {line['sku']!r}; propose more than zero.")
+    return row
+
+
+def _undecided(connection: Connection) -> dict[Item, Any]:
+    found = connection.execute(select(proposals).where(proposals.c.state == "proposed"))
+    return {(row.sku, row.location_id): row for row in found}
+
+
+def _committed_since(connection: Connection, seen_version: int, counted: Collection[str]) -> dict[Item, str]:
+    """Return the proposals that were committed after a run had looked, by item; what it counted may have moved on."""
+    query = select(proposals).where(proposals.c.state.in_(COMMITTED), proposals.c.version > seen_version)
+    known = set(counted)
+    return {
+        (row.sku, row.location_id): row.proposal_id for row in connection.execute(query) if row.proposal_id not in known
+    }
+
+
+def _rejections(connection: Connection, day: str) -> dict[Item, Any]:
+    """Return the rejection that stands for each item on a day; what was proposed after it has ended it."""
+    found = connection.execute(
+        select(proposals)
+        .where(
+            proposals.c.state == "rejected",
+            or_(proposals.c.rejected_until_date.is_(None), proposals.c.rejected_until_date > day),
+        )
+        .order_by(proposals.c.changed_at, proposals.c.version)
+    )
+    rejected = {(row.sku, row.location_id): row for row in found}
+    latest = select(proposals.c.sku, proposals.c.location_id, func.max(proposals.c.proposed_at)).group_by(
+        proposals.c.sku, proposals.c.location_id
+    )
+    proposed = {(row[0], row[1]): row[2] for row in connection.execute(latest)} if rejected else {}
+    return {key: row for key, row in rejected.items() if proposed[key] <= row.changed_at}
+
+
+def _refresh(connection: Connection, standing: Any, row: Mapping[str, Any]) -> None:
+    """Let an undecided proposal that is wanted again say so: day, dates and detail are those of the latest run."""
+    names = ("as_of_date", "order_by_date", "expires_date", "expected_date", "detail")
+    changed = {name: row[name] for name in names if getattr(standing, name) != row[name]}
+    if changed:
+        connection.execute(update(proposals).where(proposals.c.proposal_id == standing.proposal_id).values(**changed))
+
+
+def _has_same_terms(row: Any, line: Mapping[str, Any]) -> bool:
+    # The day of the run is left out: the same order, wanted again a day later, is the same proposal. Detail is left
+    # out too: it explains the order and moves with every forecast.
+    names = ("supplier_id", "order_thousandths", "unit_cost_ten_thousandths")
+    return all(getattr(row, name) == line[name] for name in names)

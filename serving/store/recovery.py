@@ -1,0 +1,150 @@
+"""After a restore: the outbox takes back what the published generations and the archive still know.
+
+Belongs here: the rows that are put back, the epoch that is advanced. Does not: reading files (the caller's), copying a
+store (backup.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from serving.store import epochs
+from serving.store.events import date_of, quantity_of
+from serving.store.proposals import COMMITTED, Moved, Proposal, epoch_of, move, next_version, read, rows_by_id
+from serving.store.proposing import add, typed_line
+from serving.store.schema import ledger_head, proposals
+
+_AUTHOR = "restore"
+# How far a proposal has come: what is published takes it further, never back.
+_RANK = dict(zip(("superseded", "proposed", "approved", "exported", "acknowledged"), range(5), strict=True))
+_RANK |= dict.fromkeys(("rejected", "expired", "cancelled", "received"), 5)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What lies outside the store and outlives it.
+
+    Attributes:
+        name: name of the epochs of generations, as in `generation`.
+        generation: the one that readers see; None = nothing is published.
+        detail: what its epoch remembers.
+        lines: proposals that generations and the archive name: `proposal_id`, `as_of_date`, the terms as of
+            `Store.propose`, and `state`: as the current generation has it, with `rejected_until_date` and
+            `rejected_until_units` of a rejection and its `cause`; `superseded` where only an earlier one has it.
+    """
+
+    name: str
+    generation: str | None
+    detail: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What a reconciliation found.
+
+    Attributes:
+        epoch: epoch of the ids that are given out from now on.
+        was_behind: the store did not know the current generation.
+        put_back: proposals that the store did not know, in the state they were published in.
+        advanced: proposals that had been decided upon after the backup, now in the state they were published in.
+        doubtful: proposals that may have been approved or exported after the last publication, and those that the
+            backup has committed and the generation does not name any more: only the ERP knows.
+    """
+
+    epoch: int
+    was_behind: bool
+    put_back: list[Proposal]
+    advanced: list[Proposal]
+    doubtful: list[Proposal]
+
+
+def advance_epoch(connection: Connection, now: int, least: int = 0) -> int:
+    """Let ids be given out that were never given out before, and exports wait until somebody confirms."""
+    epoch = int(max(connection.execute(select(ledger_head.c.outbox_epoch)).scalar_one(), least)) + 1
+    has_proposals = connection.execute(select(proposals.c.proposal_id).limit(1)).first() is not None
+    connection.execute(update(ledger_head).values(outbox_epoch=epoch, restored_at=now if has_proposals else None))
+    return epoch
+
+
+def reconcile(connection: Connection, published: Published, now: int) -> Recovered:
+    """Take back what is published and not in the store; see `Store.reconcile`."""
+    lines = {str(line["proposal_id"]): line for line in published.lines}
+    known = rows_by_id(connection, lines)
+    version = next_version(connection)
+    generation = published.generation
+    was_behind = generation is not None and _adopt(connection, published.name, generation, published.detail, now)
+    reason = f"put back after a restore, as generation {generation} has it"
+
+    replaced = _undecided_elsewhere(connection, lines) if was_behind else []
+    move(connection, replaced, "superseded", author=_AUTHOR, version=version, now=now)
+    # What an archive names and no generation proposes was never decidable, or is no longer.
+    missing = {
+        named: "superseded" if line["state"] == "proposed" and not was_behind else str(line["state"])
+        for named, line in lines.items()
+        if named not in known
+    }
+    for state in _RANK:
+        rows = [{"proposal_id": named, **_row(lines[named])} for named, wanted in missing.items() if wanted == state]
+        add(connection, rows, state, reason, author=_AUTHOR, version=version, now=now)
+    later = [row for row in known.values() if _RANK[row.state] < _RANK[lines[row.proposal_id]["state"]]]
+    for state in _RANK:
+        moved: list[Moved] = [
+            (row, lines[row.proposal_id].get("cause") or reason, _until(lines[row.proposal_id]))
+            for row in later
+            if lines[row.proposal_id]["state"] == state
+        ]
+        move(connection, moved, state, author=_AUTHOR, version=version, now=now)
+    epoch = advance_epoch(connection, now, max(map(epoch_of, lines), default=0))
+
+    put_back = rows_by_id(connection, [named for named, state in missing.items() if state != "superseded"])
+    advanced = rows_by_id(connection, [row.proposal_id for row in later])
+    standing = select(proposals).where(
+        proposals.c.state.in_(("proposed", *COMMITTED)), proposals.c.has_order_line.is_(False)
+    )
+    doubtful = [
+        row
+        for row in connection.execute(standing.order_by(proposals.c.proposal_id))
+        if row.state in ("proposed", "approved")
+        or (was_behind and lines.get(row.proposal_id, {}).get("state") not in COMMITTED)
+    ]
+    return Recovered(
+        epoch,
+        was_behind,
+        [read(row) for row in put_back.values()],
+        [read(row) for row in advanced.values()],
+        [read(row) for row in doubtful],
+    )
+
+
+def _row(line: Mapping[str, Any]) -> dict[str, Any]:
+    return typed_line(line, date_of("as_of_date", line["as_of_date"])) | _until(line)
+
+
+def _until(line: Mapping[str, Any]) -> dict[str, Any]:
+    day, units = line.get("rejected_until_date"), line.get("rejected_until_units")
+    return {
+        "rejected_until_date": None if day is None else date_of("rejected_until_date", day),
+        "rejected_until_thousandths": None if units is None else quantity_of("rejected_until_units", units),
+    }
+
+
+def _adopt(connection: Connection, name: str, generation: str, detail: Mapping[str, Any], now: int) -> bool:
+    """Make the published generation the current one of the store; tells whether the store did not know it."""
+    if any(epoch.value == generation for epoch in epochs.history(connection, name)):
+        return False
+    fence = epochs.claim(connection, name, _AUTHOR, {}, now)
+    epochs.advance(connection, name, fence, generation, detail, now)
+    return True
+
+
+def _undecided_elsewhere(connection: Connection, lines: Mapping[str, Mapping[str, Any]]) -> list[Moved]:
+    """Return the undecided proposals of the store that the published generation does not propose any more."""
+    found = connection.execute(select(proposals).where(proposals.c.state == "proposed"))
+    return [
+        (row, "not proposed any more by the generation that is published", {})
+        for row in found
+        if lines.get(row.proposal_id, {}).get("state") != "proposed"
+    ]

@@ -1,0 +1,291 @@
+"""A store that was lost, restored or is older than what is published: no id names two orders, nothing turns back."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from click.testing import CliRunner, Result
+
+from orchestration import publication
+from orchestration.cli import cli
+from orchestration.home import HomeError, make_store, prepare_home
+from orchestration.publication import Publication, current_manifest, publish, repair_link
+from orchestration.reconciliation import reconcile
+from orchestration.settings import Settings
+from serving.store import Outbox, Store, StoreBehind
+
+FIRST = date(2011, 12, 1)
+
+
+@dataclass
+class Home:
+    """A home whose runs order what they are told to."""
+
+    settings: Settings
+    run: Callable[..., Result]
+    day: date = FIRST
+
+    @property
+    def file(self) -> Path:
+        return self.settings.home / "online_store.sqlite"
+
+    def store(self) -> Store:
+        return Store.open(self.settings.store_url)
+
+    def publish(self, **units: int) -> Publication:
+        """Let the run of the next day order so many units of each sku, and publish."""
+        self.day += timedelta(days=1)
+        lines = [
+            {
+                "sku": sku,
+                "location_id": "N",
+                "supplier_id": "ACME",
+                "order_units": number,
+                "unit_cost": Decimal("1.25"),
+                "order_by_date": self.day + timedelta(days=9),
+                "expires_date": self.day + timedelta(days=9),
+                "expected_date": self.day + timedelta(days=20),
+            }
+            for sku, number in units.items()
+        ]
+        with self.store() as store:
+            found = store.open_orders()
+            counted = [made.proposal_id for made in found.proposals]
+            announced = store.announce_proposals(self.day, lines, seen_version=found.version, counted=counted)
+            assert announced is not None
+            ids = [announced.ids[line["sku"], "N"] for line in lines]
+            rows = [(proposal_id, "proposed", line) for proposal_id, line in zip(ids, lines, strict=True)]
+            rows += [
+                (made.proposal_id, made.state, {"sku": made.sku, "order_units": made.order_units})
+                for made in found.proposals
+            ]
+            self._export(rows)
+            return publish(
+                exports=self.settings.exports,
+                relations=["reporting.purchase_order_proposals"],
+                published=self.settings.published,
+                store=store,
+                fence=store.claim(publication.EPOCH, "run"),
+                run_id="run",
+                as_of=self.day,
+                models={},
+                code_version="1",
+                descriptions={},
+                keep=5,
+                outbox=Outbox(self.day, lines, found.version, {}, counted=counted),
+                archive="",
+            )
+
+    def _export(self, rows: list[tuple[str, str, dict[str, Any]]]) -> None:
+        values = ", ".join(
+            f"('{named}', '{state}', '{row['sku']}', {row['order_units']})" for named, state, row in rows
+        )
+        path = self.settings.exports / "reporting" / "purchase_order_proposals.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        duckdb.sql(
+            f"""
+            copy (
+                select proposal_id, state, date '{self.day}' as as_of_date, 'ACME' as supplier_id, sku,
+                    'N' as location_id, order_units::decimal(18, 3) as order_units, 1.25::decimal(18, 4) as unit_cost,
+                    date '{self.day}' + 9 as order_by_date, date '{self.day}' + 20 as expected_arrival_date
+                from (values {values or "('', '', '', 0)"}) as listed (proposal_id, state, sku, order_units)
+                where proposal_id <> ''
+            ) to '{path}' (format parquet)
+            """
+        )
+
+    def proposals(self, **states: str) -> dict[str, str]:
+        """Return sku and units of each proposal by id."""
+        with self.store() as store:
+            return {made.proposal_id: f"{made.sku} {made.order_units:f} {made.state}" for made in store.proposals()}
+
+    def generation(self) -> str:
+        manifest = current_manifest(self.settings.published)
+        assert manifest is not None
+        return str(manifest["generation"])
+
+
+@pytest.fixture
+def home(home_folder: Path) -> Home:
+    url = f"sqlite:///{home_folder / 'online_store.sqlite'}"
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, list(arguments))
+
+    return Home(Settings(home_folder, home_folder / "landing", url, "", ""), run)
+
+
+@pytest.fixture
+def restored(home: Home, tmp_path: Path) -> Iterator[tuple[Home, dict[str, str], Result]]:
+    """A home after the loss of its store; what the ids stood for; what the restore said.
+
+    The backup is from the first day. After it MUG was approved and exported, CUP was proposed with other units, and
+    the JUG of the last generation was approved and exported with no run after it.
+    """
+    home.publish(MUG=48, CUP=12)
+    home.run("store", "backup", str(tmp_path / "backup.sqlite"))
+    mug = next(named for named, told in home.proposals().items() if told.startswith("MUG"))
+    home.run("proposals", "approve", mug)
+    home.run("proposals", "export")
+    home.publish(CUP=18, JUG=6)
+    jug = next(named for named, told in home.proposals().items() if told.startswith("JUG"))
+    home.run("proposals", "approve", jug)
+    home.run("proposals", "export")
+    before = home.proposals()
+    home.file.unlink()
+    return home, before, home.run("store", "restore", str(tmp_path / "backup.sqlite"))
+
+
+def test_after_a_restore_no_id_names_another_order(restored: tuple[Home, dict[str, str], Result]) -> None:
+    home, before, _ = restored
+    home.publish(CUP=30, JUG=12)
+    home.publish(CUP=12, JUG=6)
+    after = home.proposals()
+    assert {named: told.rsplit(" ", 1)[0] for named, told in after.items() if named in before} == {
+        named: told.rsplit(" ", 1)[0] for named, told in before.items()
+    }
+    assert len(after) == len(before) + 4
+
+
+def test_a_restore_puts_back_what_is_published(restored: tuple[Home, dict[str, str], Result]) -> None:
+    home, before, _ = restored
+    # What happened after the last publication is known to the ERP alone.
+    assert home.proposals() == {
+        named: "JUG 6.000 proposed" if told.startswith("JUG") else told for named, told in before.items()
+    }
+
+
+def test_a_restore_says_what_the_erp_may_hold(restored: tuple[Home, dict[str, str], Result]) -> None:
+    _, before, result = restored
+    assert result.exit_code == 0, result.output
+    moved, held = result.stdout.split("the ERP may hold")
+    assert "1 proposals moved on to the state they are published in" in moved
+    by_sku = {told.split(" ")[0]: (named, told.split(" ")[1]) for named, told in before.items() if "12.0" not in told}
+    assert by_sku["MUG"][0] in moved
+    assert by_sku["JUG"][0] in held and "JUG  N   6 " in held
+
+
+def test_nothing_is_exported_after_a_restore_until_it_is_confirmed(
+    restored: tuple[Home, dict[str, str], Result],
+) -> None:
+    home, before, _ = restored
+    jug = next(named for named, told in before.items() if told.startswith("JUG"))
+    refused = home.run("proposals", "export")
+    assert (refused.exit_code, "inventorybot proposals confirm" in refused.output) == (1, True)
+    assert home.run("proposals", "confirm", "--held", jug).exit_code == 0
+    assert home.proposals() == before
+    assert home.run("proposals", "export").stdout.count("exported") == 2
+
+
+def test_an_id_that_nobody_knows_is_not_confirmed(restored: tuple[Home, dict[str, str], Result]) -> None:
+    home, _, _ = restored
+    refused = home.run("proposals", "confirm", "--held", "20111203-none-1-1")
+    assert (refused.exit_code, "Cancel it in the ERP" in refused.output) == (1, True)
+    assert home.run("proposals", "export").exit_code == 1
+
+
+def test_a_need_that_the_erp_holds_is_not_ordered_again(restored: tuple[Home, dict[str, str], Result]) -> None:
+    home, before, _ = restored
+    jug = next(named for named, told in before.items() if told.startswith("JUG"))
+    home.run("proposals", "confirm", "--held", jug)
+    with home.store() as store:
+        assert {made.sku for made in store.open_orders().proposals} == {"MUG", "JUG"}
+
+
+def test_an_older_store_put_in_place_by_hand_does_not_turn_readers_back(
+    home: Home, tmp_path: Path, empty_registry: Path
+) -> None:
+    (home.settings.home / "mlflow").mkdir()
+    shutil.copy(empty_registry, home.settings.home / "mlflow" / "mlflow.db")
+    home.publish(MUG=48)
+    shutil.copy(home.file, tmp_path / "old.sqlite")
+    home.publish(MUG=60)
+    shutil.copy(tmp_path / "old.sqlite", home.file)
+    current = home.generation()
+    with home.store() as store, pytest.raises(StoreBehind, match=f"does not know generation {current}"):
+        repair_link(home.settings.published, store)
+    for command in (("run",), ("proposals", "export"), ("proposals", "approve", "--all")):
+        refused = home.run(*command)
+        assert refused.exit_code == 1
+        assert "older than what is published" in f"{refused.output}{refused.exception}"
+    assert home.generation() == current
+
+
+def test_an_older_store_that_is_reconciled_goes_on_from_what_is_published(home: Home, tmp_path: Path) -> None:
+    home.publish(MUG=48)
+    shutil.copy(home.file, tmp_path / "old.sqlite")
+    home.publish(MUG=60)
+    before, current = home.proposals(), home.generation()
+    shutil.copy(tmp_path / "old.sqlite", home.file)
+    assert "older than what is published" in home.run("store", "reconcile").output
+    assert (home.proposals(), home.generation()) == (before, current)
+    assert home.publish(MUG=72).is_new
+
+
+def test_a_home_with_data_and_without_a_store_is_not_given_an_empty_one(home: Home) -> None:
+    home.publish(MUG=48)
+    home.file.unlink()
+    with pytest.raises(HomeError, match="restore its latest backup"):
+        prepare_home(home.settings)
+    refused = home.run("store", "migrate")
+    assert refused.exit_code == 1
+    assert "restore its latest backup with `inventorybot store restore FILE`" in refused.output
+    assert not home.file.exists()
+
+
+def test_a_store_that_is_begun_anew_knows_what_is_published(home: Home) -> None:
+    home.publish(MUG=48)
+    before = home.proposals()
+    home.file.unlink()
+    assert home.run("store", "migrate", "--begin-anew").exit_code == 0
+    assert home.proposals() == before
+    home.publish(MUG=48, CUP=12)
+    assert {named.split("-")[2] for named in home.proposals().keys() - before.keys()} == {"2"}
+
+
+def test_a_new_home_gets_its_store(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, tmp_path / "landing", f"sqlite:///{tmp_path}/store.sqlite", "", "")
+    assert make_store(settings) == make_store(settings)
+
+
+def test_a_committed_proposal_of_the_archive_keeps_its_id(home: Home) -> None:
+    folder = home.settings.archive / "2011-12-02_abc"
+    folder.mkdir(parents=True)
+    duckdb.sql(
+        f"""
+        copy (
+            select '20111201-0123456789abcdef-7-1' as proposal_id, 'MUG' as sku, 'N' as location_id,
+                'ACME' as supplier_id, 'exported' as state, 48.0 as open_units, 'nan'::double as unit_cost,
+                9 as periods_ahead, date '2011-12-09' as order_by_date, date '2011-12-20' as expected_date,
+                date '2011-12-01' as proposed_for_date, date '2011-12-02' as as_of_date
+        ) to '{folder}/open_proposals.parquet' (format parquet)
+        """
+    )
+    with home.store() as store:
+        assert reconcile(home.settings, store).epoch == 8
+    assert home.proposals() == {"20111201-0123456789abcdef-7-1": "MUG 48.000 superseded"}
+
+
+def test_a_backup_of_the_version_before_is_restored_and_stays_as_it_is(home: Home, tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+
+    engine = create_engine(f"sqlite:///{tmp_path}/backup.sqlite")
+    config = Config()
+    config.set_main_option("script_location", "serving.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    home.file.unlink()
+    assert home.run("store", "restore", str(tmp_path / "backup.sqlite")).exit_code == 0
+    assert home.proposals() == {}
+    with create_engine(f"sqlite:///{tmp_path}/backup.sqlite").connect() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == "0001"
