@@ -29,10 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "restock_vn2.txt"
 KEYS = ["sku", "location_id"]
 HOLDING, SHORTAGE, LEAD, WARM_UP = 0.2, 1.0, 2, 11
-# Chosen on weeks 79–104 (and unchanged by 79–130): equal shares of booster and level, negative-binomial counts with
-# variance m + m²/4. The costs are the challenge's own: the engine holds a unit until it is sold.
-BOOSTER_SHARE, SHAPE = 0.5, 4.0
-LEVEL_DECAY, LEVEL_WEEKS, REFIT_WEEKS, DRAWS = 0.92, 26, 8, 1000
+# The costs are the challenge's own: the engine holds a unit until it is sold.
+REFIT_WEEKS, DRAWS = 8, 1000
 
 
 class Vn2:
@@ -129,43 +127,34 @@ def textbook_moving_average(data: Vn2) -> Decide:
 
 
 class Forecasts:
-    """Mean demand of the next three weeks as known at each week's end: booster and level, made once per window."""
+    """The forecaster's own demand paths of the next three weeks as known at each week's end, drawn once per window."""
 
     def __init__(self, data: Vn2, first: int) -> None:
         self.data, self.first = data, first
         self.model: DemandForecaster | None = None
-        self.made: dict[int, np.ndarray] = {}
+        self.made: dict[int, tuple[pd.DataFrame, np.ndarray]] = {}
 
-    def at(self, t: int, seen: Seen) -> np.ndarray:
+    def at(self, t: int) -> tuple[pd.DataFrame, np.ndarray]:
         if t not in self.made:
             if (t - self.first + WARM_UP) % REFIT_WEEKS == 0 or self.model is None:
                 self.model = train(
                     self.data.frame(t), freq="W-MON", horizon=3, items=self.data.items, season_length=52, seed=0
                 )
-            predicted = self.model.predict(self.data.frame(t))
-            booster = predicted.pivot(index=KEYS, columns="period_start", values="mean_units")
-            booster = booster.loc[pd.MultiIndex.from_frame(self.data.keys)].to_numpy()
-            factors = week_factors(self.data, seen.demand, 3)
-            recent = seen.demand[:, -LEVEL_WEEKS:] / factors[t - LEVEL_WEEKS + 1 : t + 1]
-            weight = LEVEL_DECAY ** np.arange(LEVEL_WEEKS - 1, -1, -1) * ~np.isnan(recent)
-            level = np.nansum(recent * weight, axis=1) / np.maximum(weight.sum(axis=1), 1e-9)
-            self.made[t] = BOOSTER_SHARE * booster + (1 - BOOSTER_SHARE) * level[:, None] * factors[t + 1 : t + 4]
+            chunks = list(self.model.sample_paths(self.data.frame(t), DRAWS))
+            self.made[t] = pd.concat([keys for keys, _ in chunks]), np.concatenate([paths for _, paths in chunks])
         return self.made[t]
 
 
 def engine(data: Vn2, forecasts: Forecasts, policy: pd.DataFrame) -> Decide:
-    """Order what `ml.restock.recommend` says under sampled counts around the forecast."""
+    """Order what `ml.restock.recommend` says under the forecaster's own paths."""
     terms = data.keys.assign(supplier_id="supplier", lead_time_periods=LEAD, review_periods=1)
 
     def decide(t: int, state: State, seen: Seen) -> np.ndarray:
-        mean = np.maximum(forecasts.at(t, seen), 1e-6)[:, None, :]
-        generator = np.random.default_rng(t)
-        rate = generator.gamma(SHAPE, mean / SHAPE, (len(mean), DRAWS, 3))
-        paths = generator.poisson(rate).astype(np.float32)
+        keys, paths = forecasts.at(t)
         position = data.keys.assign(on_hand_units=state.on_hand)
-        due = pd.concat(data.keys.assign(periods_ahead=j + 1, units=state.due[:, j]) for j in range(2))
-        lines, _, _ = recommend(data.keys, paths, position, due, terms, policy)
-        return lines["order_units"].to_numpy()
+        lines, _, _ = recommend(keys, paths, position, state.open_orders(), terms, policy)
+        ordered = lines.set_index(KEYS)["order_units"].reindex(pd.MultiIndex.from_frame(data.keys))
+        return ordered.to_numpy()
 
     return decide
 
