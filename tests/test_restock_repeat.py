@@ -19,7 +19,10 @@ World = tuple[pd.DataFrame, np.ndarray, pd.DataFrame, pd.DataFrame, pd.DataFrame
 
 
 def random_world(seed: int) -> World:
-    """Smooth to lumpy items with every target, order rule and kind of lead time, and several orders on the way."""
+    """Smooth to lumpy items with every target, order rule and kind of lead time, and several orders on the way.
+
+    Some have a last period of sale.
+    """
     rng = np.random.default_rng(seed)
     keys = pd.DataFrame({"sku": [f"s{i}" for i in range(ITEMS)], "location_id": "L1"})
     mean = rng.gamma(0.5, 8, (ITEMS, 1, 1))
@@ -51,6 +54,7 @@ def random_world(seed: int) -> World:
         order_multiple_units=rng.choice([1.0, 6.0, 0.5], ITEMS),
         shelf_life_periods=rng.choice([np.nan, 20.0], ITEMS),
         order_up_to_max_units=rng.choice([np.nan, np.nan, 90.0], ITEMS),
+        last_sale_period=rng.choice([np.nan, np.nan, 12.0, 30.0], ITEMS),
         unit_cost=2.0,
     )
     policy = keys.assign(
