@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -20,6 +20,7 @@ from orchestration.environment import open_landing, read_settings, read_sources
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
+    from orchestration.ingest.arrivals import ArrivalReport
     from orchestration.ingest.quarantine import QuarantinedRow, Status
     from serving.store import QuarantinedRow as HeldRow
     from serving.store import Store
@@ -151,7 +152,9 @@ def arrivals(table: str | None, limit: int) -> None:
 
 @click.group()
 def quarantine() -> None:
-    """Rows that were refused: look, correct, judge again, give up. Of files, SQL sources and the online store.
+    """Rows that were refused or wait: look, correct, give up.
+
+    Of files, SQL sources and the online store.
 
     A row is called by its reference, as `list` shows it: table/batch/row/file, or online_store/number.
     """
@@ -166,34 +169,41 @@ _author = click.option("--author", default=getpass.getuser, help="Who decides; d
 @click.option("--rule", help="Only rows that broke this rule.")
 @click.option(
     "--status",
-    type=click.Choice(["open", "released", "discarded", "superseded", "all"]),
-    default="open",
-    show_default=True,
-    help="superseded: of a list, as reservations, that a later one has replaced as a whole.",
+    type=click.Choice(["open", "waiting", "released", "discarded", "superseded", "all"]),
+    help=(
+        "Only rows with this status; default: open, and waiting for something to be delivered. waiting: accepted, and"
+        " tried again at every run. superseded: of a list, as reservations, that a later one has replaced as a whole."
+    ),
 )
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many of each kind.")
 @click.option("--references", is_flag=True, help="Only references, one a line, as input of another command.")
-def list_rows(table: str | None, rule: str | None, status: "Status", limit: int, references: bool) -> None:
-    """List quarantined rows and how the counts balance. The latest comes first."""
-    from orchestration.ingest.quarantine import counts, list_quarantined
+def list_rows(table: str | None, rule: str | None, status: str | None, limit: int, references: bool) -> None:
+    """List quarantined and waiting rows, and how the counts balance. The latest comes first."""
+    from orchestration.ingest.quarantine import DAYS_TO_COME, counts, list_quarantined, list_waiting
 
-    wanted = None if str(status) == "all" else status
+    wanted = cast("Status | None", None if status == "all" else status or "open")
     with _told() as settings:
         lines = []
         if table in (None, "online_store") and _has_store(settings):
             with _store(settings) as store:
                 state = "held" if wanted == "open" else wanted
-                held = [] if state == "superseded" else _held_rows(store, state, rule, limit)
+                held = [] if state in ("superseded", "waiting") else _held_rows(store, state, rule, limit)
                 lines += [(f"{_ONLINE}{row.quarantine_id}", row.rule, row.reason) for row in held]
         if table != "online_store":
             rows = list_quarantined(settings.raw, table=table, rule=rule, status=wanted, limit=limit)
-            lines += [(row.reference, row.rule, row.reason) for row in rows]
+            found = _waiting_rows(settings)
+            if status in (None, "waiting", "all"):
+                rows += list_waiting(settings.raw, found, table=table, rule=rule, limit=limit)
+            if rule is None and status in ("waiting", "all"):
+                rows += list_waiting(settings.raw, found, table=table, rule=DAYS_TO_COME, limit=limit)
+            lines += [(row.reference, f"{'waits, ' * (row.status == 'waiting')}{row.rule}", row.reason) for row in rows]
         for reference, broken, reason in lines:
             click.echo(reference if references else f"{reference}\n    {broken}: {reason}")
         if references:
             return
         batch = counts(settings.raw)
         _balance("files and SQL sources", batch.added, batch.open, batch.released, batch.discarded, batch.superseded)
+        _tell_waiting(settings)
         if _has_store(settings):
             with _store(settings) as store:
                 online = store.quarantine_counts()
@@ -229,7 +239,9 @@ def fix(references: tuple[str, ...], given: tuple[str, ...], text: str | None, r
         numbers, rows = _found(settings, references)
         if rows and text is not None:
             raise click.UsageError(f"{rows[0].reference} is a row of a table: correct it with --set COLUMN=VALUE")
-        held_again = _release_rows(settings, rows, corrections, f"{author}: {reason}")
+        waiting, rows = _parted(rows)
+        held_again = _withdraw_rows(settings, waiting, corrections, f"{author}: {reason}")
+        held_again += _release_rows(settings, rows, corrections, f"{author}: {reason}")
         if numbers:
             with _store(settings) as store:
                 for number in numbers:
@@ -249,6 +261,9 @@ def release(references: tuple[str, ...], reason: str, author: str) -> None:
     """Judge rows again as they stand. After a rule was changed, a source handed over, a missing photo sent."""
     with _told() as settings:
         numbers, rows = _found(settings, references)
+        waiting, rows = _parted(rows)
+        for row in waiting:
+            click.echo(f"{row.reference} needs no release, every run tries it again: {row.reason}")
         held_again = _release_rows(settings, rows, {}, f"{author}: {reason}")
         if numbers:
             with _store(settings) as store:
@@ -267,6 +282,8 @@ def discard(references: tuple[str, ...], reason: str, author: str) -> None:
 
     with _told() as settings:
         numbers, rows = _found(settings, references)
+        waiting, rows = _parted(rows)
+        _withdraw_rows(settings, waiting, {}, f"{author}: {reason}")
         for group in _grouped(rows, lambda row: row.table):
             now = datetime.now(UTC)
             batch.discard(settings.raw, open_landing(settings), group, reason=f"{author}: {reason}", ingested_at=now)
@@ -379,6 +396,24 @@ def _balance(place: str, added: int, held: int, released: int, discarded: int, s
     click.echo(f"{place}: {added:,} quarantined = {told}")
 
 
+def _waiting_rows(settings: Settings) -> Path:
+    """Return the file in which the latest build wrote what waits; it may not be there."""
+    return settings.exports / "marts" / "fct_quarantined_rows.parquet"
+
+
+def _tell_waiting(settings: Settings) -> None:
+    from orchestration.ingest.quarantine import DAYS_TO_COME, list_waiting
+
+    most, held = 2**31, _waiting_rows(settings)
+    known = len(list_waiting(settings.raw, held, limit=most))
+    days = len(list_waiting(settings.raw, held, rule=DAYS_TO_COME, limit=most))
+    if known or days:
+        click.echo(
+            f"waiting as of the latest run: {known:,} rows for something to be delivered, {days:,} for their day"
+            " (--status waiting lists these too)"
+        )
+
+
 def _held_rows(store: "Store", state: str | None, rule: str | None, limit: int) -> "list[HeldRow]":
     found: list[HeldRow] = []
     after = 0
@@ -402,7 +437,7 @@ def _found(settings: Settings, references: Sequence[str]) -> "tuple[list[int], l
             for number in numbers:
                 store.quarantine_show(number)
     tables = [reference for reference in dict.fromkeys(references) if not reference.startswith(_ONLINE)]
-    return numbers, find(settings.raw, tables)
+    return numbers, find(settings.raw, tables, _waiting_rows(settings))
 
 
 def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
@@ -411,7 +446,8 @@ def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
     from orchestration.ingest.quarantine import values_of
 
     click.echo(f"{row.reference}\n  {row.status}, came by {row.door}\n  {row.rule}: {row.reason}")
-    click.echo(f"  as it came: {row.original_text}")
+    if row.original_text:
+        click.echo(f"  as it came: {row.original_text}")
     try:
         for name, value in values_of(settings.raw, row).items():
             click.echo(f"    {name} = {'' if value is None else value}")
@@ -470,6 +506,53 @@ def _grouped(rows: "Sequence[QuarantinedRow]", key: "Callable[[QuarantinedRow], 
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return list(groups.values())
+
+
+def _parted(rows: "Sequence[QuarantinedRow]") -> "tuple[list[QuarantinedRow], list[QuarantinedRow]]":
+    """Part the rows that wait from those that were refused."""
+    return [row for row in rows if row.status == "waiting"], [row for row in rows if row.status != "waiting"]
+
+
+def _withdraw_rows(
+    settings: Settings, rows: "Sequence[QuarantinedRow]", corrections: Mapping[str, str | None], reason: str
+) -> int:
+    """Take rows back that wait, and bring them again corrected; returns how many were refused then."""
+    from orchestration.ingest import quarantine as batch
+    from orchestration.ingest.online import claims_of
+    from serving.store import Store
+
+    if not rows:
+        return 0
+    Store.migrate(settings.store_url)
+    refused = 0
+    with _store(settings) as store:
+        for row in rows:
+            report = batch.withdraw(
+                *(settings.raw, open_landing(settings), row),
+                corrections=corrections,
+                ingested_at=datetime.now(UTC),
+                reason=reason,
+                claim=claims_of(store),
+            )
+            if report.failed is not None:
+                raise click.ClickException(f"{report.failed}; nothing was changed")
+            refused += _tell_corrected(settings, row, report) if corrections else 0
+    return refused
+
+
+def _tell_corrected(settings: Settings, row: "QuarantinedRow", report: "ArrivalReport") -> int:
+    """Say what became of a corrected row that had waited; returns how many were refused."""
+    from orchestration.ingest.quarantine import list_quarantined
+
+    told = report.rows
+    click.echo(
+        f"{row.reference}: {told.accepted} accepted, {told.duplicate} known already, {told.quarantined} refused"
+        f"{'; the next run takes it up' if told.accepted else ''}"
+    )
+    for made in report.batches:
+        for found in list_quarantined(settings.raw, table=row.table, batches={made.batch_id}):
+            click.echo(f"{found.reference}\n    {found.rule}: {found.reason}", err=True)
+    return told.quarantined
 
 
 def _release_rows(

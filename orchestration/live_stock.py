@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from orchestration.ingest.manifests import BATCH_ID, ONLINE_STORE
+from orchestration.ingest.manifests import BATCH_ID, ONLINE_STORE, still_counts
 
 if TYPE_CHECKING:
     from serving.store import Store
@@ -107,7 +107,8 @@ def _outside(
         # References are those of the warehouse: a movement of an unknown item is held there, and counts nowhere.
         connection.execute(f"""
             create view arrived as
-            select * from read_parquet('{raw}/stock_movements/*/accepted.parquet') where batch_id <= '{until}';
+            select * from read_parquet('{raw}/stock_movements/*/accepted.parquet')
+            where batch_id <= '{until}' and {still_counts(raw / "stock_movements")};
             create view corrected as
             select source, document, line, max(revision) as revision
             from arrived where revision > 0 group by source, document, line;

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestration.cli import cli
+from orchestration.ingest.contracts import load_contract
 
 
 def inventorybot(*arguments: str) -> Result:
@@ -67,7 +68,7 @@ def test_status_of_an_empty_home_says_how_to_begin(home_folder: Path) -> None:
 def test_init_writes_a_template_for_every_table(tmp_path: Path) -> None:
     result = inventorybot("init", str(tmp_path / "mine"))
     assert result.exit_code == 0
-    assert len(list((tmp_path / "mine" / "landing").glob("*/*.csv.template"))) == 12
+    assert len(list((tmp_path / "mine" / "landing").glob("*/*.csv.template"))) == len(load_contract())
 
 
 def test_a_folder_where_no_home_can_be_made_is_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Producer
@@ -21,6 +22,7 @@ from mock_broker import mock_broker
 from orchestration.cli import cli
 from orchestration.ingest.arrivals import ArrivalReport, ingest_table
 from orchestration.ingest.contracts import load_contract, movement_json_schema
+from orchestration.ingest.manifests import still_counts
 from orchestration.ingest.quarantine import list_quarantined
 from serving.store import Store
 from serving.stream import StreamState
@@ -394,3 +396,82 @@ def test_what_became_of_each_file_is_told(home: Home) -> None:
     assert "stock_movements/a.csv  partly quarantined: 1 accepted, 1 duplicate, 1 quarantined" in told
     assert "stock_movements/b.csv  rejected: stock_movements/b.csv is empty" in told
     assert home.succeed("arrivals", "--limit", "1").count("stock_movements/") == 1
+
+
+@pytest.fixture
+def waiting(home: Home) -> list[str]:
+    """Two sales that the latest run let wait, one for its location and one for its day; their references."""
+    home.land("pos,1,1,2011-12-01T10:00:00Z,A,MARS,sale,-2\npos,2,1,2011-12-02T10:00:00Z,A,UKN,sale,-3\n")
+    held = home.folder / "warehouse" / "exports" / "marts" / "fct_quarantined_rows.parquet"
+    held.parent.mkdir(parents=True)
+    rules = "case location_id when 'MARS' then 'unknown_location' else 'after_as_of' end"
+    duckdb.sql(
+        f"""
+        select 'stock_movements' as table_name, batch_id, ingested_at, source_file, source_row,
+            'a row' as original_text, {rules} as rule, 'deliver ' || location_id as reason, true as is_waiting
+        from '{home.raw}/stock_movements/*/accepted.parquet'
+        """
+    ).write_parquet(str(held))
+    batch = next((home.raw / "stock_movements").iterdir()).name
+    return [f"stock_movements/{batch}/{row}/a.csv" for row in (2, 3)]
+
+
+def accepted(home: Home) -> list[tuple[object, ...]]:
+    """Return the movements that still count, whatever they wait for."""
+    folder = home.raw / "stock_movements"
+    return duckdb.sql(
+        f"""
+        select document, revision, location_id, quantity_units::integer from '{folder}/*/accepted.parquet'
+        where {still_counts(folder)} order by all
+        """
+    ).fetchall()
+
+
+def test_rows_that_wait_for_a_location_are_listed_with_their_remedy(home: Home, waiting: list[str]) -> None:
+    told = home.succeed("quarantine", "list")
+    assert f"{waiting[0]}\n    waits, unknown_location: deliver MARS\n" in told
+    assert waiting[1] not in told
+    assert "waiting as of the latest run: 1 rows for something to be delivered, 1 for their day" in told
+    assert home.succeed("quarantine", "list", "--status", "waiting", "--references").split() == waiting
+    assert waiting[0] not in home.succeed("quarantine", "list", "--status", "open")
+
+
+def test_a_row_that_waits_is_shown_with_its_values(home: Home, waiting: list[str]) -> None:
+    told = home.succeed("quarantine", "show", waiting[0])
+    assert "  waiting, came by landing\n" in told
+    assert "    location_id = MARS\n" in told
+
+
+def test_a_row_that_waits_is_corrected_by_its_next_revision(home: Home, waiting: list[str]) -> None:
+    told = home.succeed("quarantine", "fix", waiting[0], "--set", "location_id=UKN", "--reason", "a typing error")
+    assert "1 accepted, 0 known already, 0 refused; the next run takes it up" in told
+    assert accepted(home) == [("1", 1, "UKN", -2), ("2", 0, "UKN", -3)]
+    assert waiting[0] not in home.succeed("quarantine", "list")
+    assert ": a typing error: location_id = UKN" in home.succeed("quarantine", "show", waiting[0])
+    assert "is withdrawn" in home.refused("quarantine", "discard", waiting[0], "--reason", "twice")
+
+
+def test_a_row_that_waits_is_given_up_and_counts_no_longer(home: Home, waiting: list[str]) -> None:
+    home.succeed("quarantine", "discard", *waiting, "--reason", "no stock of ours")
+    assert accepted(home) == []
+    assert "0 quarantined = 0 open + 0 released + 0 discarded" in home.succeed("quarantine", "list")
+
+
+def test_a_row_that_waits_needs_no_release(home: Home, waiting: list[str]) -> None:
+    told = home.succeed("quarantine", "release", waiting[0], "--reason", "please")
+    assert "needs no release, every run tries it again: deliver MARS" in told
+    assert len(accepted(home)) == 2
+
+
+def test_a_correction_that_breaks_a_rule_is_refused_and_open(home: Home, waiting: list[str]) -> None:
+    told = home.refused("quarantine", "fix", waiting[0], "--set", "quantity_units=5", "--reason", "why not")
+    assert "outgoing_not_negative" in told
+    assert "1 quarantined = 1 open" in home.succeed("quarantine", "list")
+
+
+def test_an_event_that_waits_is_corrected_where_it_came_from(home: Home, waiting: list[str]) -> None:
+    held = home.folder / "warehouse" / "exports" / "marts" / "fct_quarantined_rows.parquet"
+    duckdb.sql(f"select * replace ('online_store' as source_file) from '{held}'").write_parquet(f"{held}.new")
+    Path(f"{held}.new").replace(held)
+    told = home.refused("quarantine", "discard", waiting[0].replace("a.csv", "online_store"), "--reason", "a test")
+    assert "whose ledger nobody changes: send the event again" in told

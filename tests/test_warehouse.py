@@ -32,7 +32,7 @@ from orchestration.home import prepare_project
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.asof import BusinessClock, read_clock
 from orchestration.ingest.online import events_behind
-from orchestration.ingest.quarantine import discard, list_quarantined
+from orchestration.ingest.quarantine import QuarantinedRow, discard, list_quarantined, withdraw
 from orchestration.live_stock import rebase_live_stock
 from orchestration.parsed_project import read_parsed
 from orchestration.warehouse import begin_build
@@ -1314,6 +1314,9 @@ def test_settled_rows_no_longer_wait_from_the_day_they_were_settled(panel: Wareh
     ingest_table("stock_movements", landing=landing, raw=home.raw, ingested_at=FIRST_ARRIVAL, settle_seconds=0)
     row = list_quarantined(home.raw)[-1]
     discard(home.raw, landing, [row], reason="a test sale", ingested_at=SECOND_ARRIVAL)
+    # The sale that was accepted waits for its product, and is taken back.
+    sold = QuarantinedRow("stock_movements", row.batch_id, "a.csv", 2, "", "unknown_sku", "", "waiting")
+    withdraw(home.raw, landing, sold, corrections={}, reason="not ours", ingested_at=SECOND_ARRIVAL)
     # A later list replaces the one before, with what was wrong in it.
     (landing / "reservations").mkdir()
     for arrived, text in ((FIRST_ARRIVAL, "A,UKN,1,2\nA,UKN,2,many\n"), (SECOND_ARRIVAL, "A,UKN,2,few\nA,UKN,1,2\n")):
@@ -1323,10 +1326,15 @@ def test_settled_rows_no_longer_wait_from_the_day_they_were_settled(panel: Wareh
     def waiting(**variables: str) -> list[tuple[str, int]]:
         home.dbt("run", "--select", "stg_quarantined_rows", **variables)
         with duckdb.connect(home.folder / "build.duckdb") as connection:
-            return connection.sql("select table_name, source_row from raw.quarantined_rows order by all").fetchall()
+            return connection.sql(
+                """
+                select table_name, source_row from raw.quarantined_rows
+                union all select 'accepted', source_row from raw.stock_movements order by all
+                """
+            ).fetchall()
 
     assert waiting() == [("reservations", 2), ("stock_movements", 3)]
-    rows_before = [("reservations", 3), ("stock_movements", 3), ("stock_movements", 4)]
+    rows_before = [("accepted", 2), ("reservations", 3), ("stock_movements", 3), ("stock_movements", 4)]
     assert waiting(ingested_until=str(FIRST_ARRIVAL)) == rows_before
 
 

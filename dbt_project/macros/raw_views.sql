@@ -23,7 +23,8 @@
             {% set lineage = {
                 'batch_id': 'varchar', 'ingested_at': 'timestamp with time zone', 'source_file': 'varchar', 'source_row': 'integer'
             } %}
-            {% do statements.append(file_view('raw', table, files, lineage, until)) %}
+            {% set withdrawn = withdrawn_rows(folder, table.name, until) if files else [] %}
+            {% do statements.append(file_view('raw', table, files, lineage, until, withdrawn)) %}
             {% set refused = arrived_batches(folder, table.name, 'quarantined', until) %}
             {% if refused %}
                 {# A later list replaces the one before, with what was wrong in it. #}
@@ -93,7 +94,30 @@
 {% endmacro %}
 
 
-{% macro file_view(schema, table, files, lineage, until) %}
+{# Accepted rows that somebody took back while they waited, as SQL: told by the manifests of later batches, up to the allowed one. #}
+{% macro withdrawn_rows(folder, table_name, until) %}
+    {% set manifests = folder ~ '/' ~ table_name ~ '/*/manifest.json' %}
+    {% if not folder or not matching_files(manifests) %}
+        {{ return([]) }}
+    {% endif %}
+    {% set query %}
+        select format('(''{}'', ''{}'', {})', settlement.batch_id, replace(settlement.source_file, '''', ''''''), settlement.source_row)
+        from (
+            select unnest(from_json(
+                content -> 'settled',
+                '[{"batch_id": "varchar", "source_file": "varchar", "source_row": "integer", "how": "varchar"}]'
+            )) as settlement
+            from read_text('{{ manifests }}')
+            where contains(content, '"withdrawn"') {% if until %}and (content ->> 'batch_id') <= '{{ until }}'{% endif %}
+        )
+        where settlement.how = 'withdrawn'
+        order by 1
+    {% endset %}
+    {{ return(run_query(query).columns[0].values() | list) }}
+{% endmacro %}
+
+
+{% macro file_view(schema, table, files, lineage, until, withdrawn=[]) %}
     {% set columns = {} %}
     {% for column in table.columns.values() %}
         {% do columns.update({column.name: column.data_type}) %}
@@ -118,7 +142,8 @@
         ) as made
         {% elif files %}
         from read_parquet({{ files }}, union_by_name = true, hive_partitioning = false)
-        {% if until %}where batch_id <= '{{ until }}'{% endif %}
+        where {{ "batch_id <= '" ~ until ~ "'" if until else 'true' }}
+        {% if withdrawn %}and (batch_id, source_file, source_row) not in ({{ withdrawn | join(', ') }}){% endif %}
         {% else %}
         where false
         {% endif %}

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from orchestration.ingest.errors import IngestError
+from orchestration.ingest.manifests import still_counts
 from orchestration.ingest.rules import literal
 
 PAUSE_DAYS, USUAL_PAUSES, LONG_PAUSE_DAYS, DAYS_BEFORE_HISTORY = 7, 5, 28, 180
@@ -88,6 +89,7 @@ def _current_movements(raw: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 select source, document, line, revision, occurred_at, ingested_at, location_id,
                     epoch_us(occurred_at) // 86400000000 as utc_day
                 from read_parquet({files}, union_by_name = true, hive_partitioning = false)
+                where {still_counts(raw / "stock_movements")}
             """)
         except duckdb.IOException:
             connection.execute("""

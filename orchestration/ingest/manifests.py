@@ -19,7 +19,7 @@ LANDING = "landing"
 ONLINE_STORE = "online_store"
 
 Outcome = Literal["processed", "partly_quarantined", "rejected"]
-Settlement = Literal["released", "discarded"]
+Settlement = Literal["released", "discarded", "withdrawn"]
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,14 @@ class FileOutcome:
 
 @dataclass(frozen=True)
 class Settled:
-    """A quarantined row that is no longer open.
+    """A quarantined row that is no longer open, or an accepted one that waited and counts no longer.
 
     Attributes:
-        batch_id: batch that quarantined it.
+        batch_id: batch that brought it.
         source_file: file it came in.
         source_row: its row there.
-        how: released (with or without corrections, judged again in this batch) or discarded.
+        how: released (with or without corrections, judged again in this batch) or discarded; withdrawn = it had been
+            accepted and waited, and was discarded or is corrected in this batch.
         reason: why it was discarded, or what was corrected.
     """
 
@@ -148,6 +149,18 @@ def _read_manifest(path: Path) -> Manifest:
             "settled": tuple(Settled(**settled) for settled in document["settled"]),
         }
     )
+
+
+def still_counts(folder: Path) -> str:
+    """Return the SQL condition on accepted rows of a table that nobody has withdrawn them."""
+    places = sorted(
+        (settled.batch_id, settled.source_file.replace("'", "''"), settled.source_row)
+        for manifest in read_manifests(folder)
+        for settled in manifest.settled
+        if settled.how == "withdrawn"
+    )
+    listed = ", ".join(f"('{batch_id}', '{file}', {row})" for batch_id, file, row in places)
+    return f"(batch_id, source_file, source_row) not in ({listed})" if places else "true"
 
 
 def ledger_watermark(raw: Path) -> int:

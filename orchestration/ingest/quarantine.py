@@ -1,11 +1,12 @@
 """Quarantined rows of the batch side: look at them, correct them, judge them again, or give them up.
 
-Belongs here: which quarantined rows are open, and turning original text back into values. Does not: judging (a
-released row passes the same split as any arrival, in a batch of its own), the quarantine of the online store
-(serving/store).
+Belongs here: which quarantined rows are open, which accepted ones wait, and turning original text back into values.
+Does not: judging (a released row passes the same split as any arrival, in a batch of its own), who waits for what (the
+warehouse finds out at every run), the quarantine of the online store (serving/store).
 
 A row of a batch is never changed. What became of it stands in the manifest of a later batch; of a list that is replaced
-as a whole, a later list supersedes it: quarantined = open + released + discarded + superseded, for ever.
+as a whole, a later list supersedes it: quarantined = open + released + discarded + superseded, for ever. A row that was
+accepted and waits, for its product say, is none of these; corrected or discarded it is withdrawn.
 """
 
 import json
@@ -26,7 +27,10 @@ from orchestration.ingest.landing import LandingPlace
 from orchestration.ingest.manifests import LANDING, ONLINE_STORE, FileOutcome, Manifest, Settled, read_manifests
 from orchestration.ingest.rules import literal, quoted
 
-Status = Literal["open", "released", "discarded", "superseded"]
+Status = Literal["open", "waiting", "released", "discarded", "superseded", "withdrawn"]
+
+DAYS_TO_COME = "after_as_of"
+"""Rule of the rows that wait for nothing but their day."""
 
 _EVERY_ROW = 2**31
 
@@ -43,7 +47,8 @@ class QuarantinedRow:
         original_text: as it stood there.
         rule: rule it broke.
         reason: why, in words.
-        status: open, released (judged again, with whatever result), discarded, or superseded by a later list.
+        status: open, released (judged again, with whatever result), discarded, or superseded by a later list; waiting =
+            accepted and tried again at every run; withdrawn = it waited and was corrected or discarded.
     """
 
     table: str
@@ -129,8 +134,61 @@ def list_quarantined(
     return found
 
 
-def find(raw: Path, references: Sequence[str]) -> list[QuarantinedRow]:
-    """Return the rows that references name, in their order.
+def list_waiting(
+    raw: Path,
+    held: Path,
+    *,
+    table: str | None = None,
+    rule: str | None = None,
+    batches: Set[str] | None = None,
+    limit: int = 1000,
+) -> list[QuarantinedRow]:
+    """Return the accepted rows that the latest build let wait and nobody withdrew since, the latest batch first.
+
+    Args:
+        raw: folder of arrival batches.
+        held: export of marts.fct_quarantined_rows; where there is none, nothing has been built and nothing is known
+            to wait.
+        table: only of this table.
+        rule: only those that wait for this reason; None = of all, but for those that wait for their day alone.
+        batches: only of these batches; None = of every one.
+        limit: at most so many rows.
+    """
+    if not held.exists():
+        return []
+    nothing = ", ".join(f"null::varchar as {name}" for name in ("table_name", "batch_id", "source_file", "rule"))
+    withdrawn = {
+        (name, s.batch_id, s.source_file, s.source_row)
+        for name in (declared.name for declared in load_contract())
+        for manifest in read_manifests(raw / name)
+        for s in manifest.settled
+        if s.how == "withdrawn"
+    }
+    wanted = [
+        "is_waiting",
+        f"table_name = {literal(table_named(table).name)}" if table else "true",
+        f"rule = {literal(rule)}" if rule else f"(rule <> {literal(DAYS_TO_COME)} or {bool(batches)})",
+        f"batch_id in ({', '.join(map(literal, sorted(batches)))})" if batches else "true",
+    ]
+    # An export from before rows said so themselves lacks the column: the next run makes it anew.
+    found = duckdb.sql(f"""
+        select table_name, batch_id, source_file, source_row, original_text, rule, reason
+        from (
+            select {nothing}, false as is_waiting where false
+            union all by name select * from read_parquet({literal(str(held))})
+        ) where {" and ".join(wanted)}
+        order by batch_id desc, table_name, source_file, source_row
+        limit {min(limit + len(withdrawn), _EVERY_ROW)}
+    """).fetchall()
+    rows = [
+        QuarantinedRow(name, batch_id, file, number, text, broken, reason, "waiting")
+        for name, batch_id, file, number, text, broken, reason in found
+    ]
+    return [r for r in rows if (r.table, r.batch_id, r.source_file, r.source_row) not in withdrawn][:limit]
+
+
+def find(raw: Path, references: Sequence[str], held: Path | None = None) -> list[QuarantinedRow]:
+    """Return the rows that references name, in their order; those that wait too, where `held` is given.
 
     Raises:
         IngestError: one names none; the message says what a reference looks like.
@@ -140,11 +198,13 @@ def find(raw: Path, references: Sequence[str]) -> list[QuarantinedRow]:
     for table in sorted({reference.split("/", 1)[0] for reference in references} & tables):
         batches = {reference.split("/")[1] for reference in references if reference.startswith(f"{table}/")}
         rows = list_quarantined(raw, table=table, status=None, batches=batches, limit=_EVERY_ROW)
-        known.update({row.reference: row for row in rows})
+        waiting = list_waiting(raw, held, table=table, batches=batches, limit=_EVERY_ROW) if held else []
+        known.update({row.reference: row for row in [*waiting, *_withdrawn_rows(raw, table, batches), *rows]})
     for reference in references:
         if reference not in known:
             raise IngestError(
-                f"no quarantined row is called {reference!r}: names are table/batch/row/file, as the list shows them"
+                f"no quarantined row is called {reference!r}, and none that waits: names are table/batch/row/file, as "
+                "the list shows them"
             )
     return [known[reference] for reference in references]
 
@@ -188,8 +248,10 @@ def values_of(raw: Path, row: QuarantinedRow) -> dict[str, str | None]:
     Raises:
         IngestError: the original text cannot be told apart into columns (a broken line, say).
     """
-    outcome = _outcome_of(raw, row)
     table = table_named(row.table)
+    if row.status in ("waiting", "withdrawn"):
+        return _accepted_values(raw, table, row)
+    outcome = _outcome_of(raw, row)
     if outcome.delimiter:
         values = read_values(row.original_text, outcome.delimiter) or []
         if len(values) != len(outcome.columns):
@@ -266,6 +328,92 @@ def discard(
         raise IngestError("a row is discarded with a reason: say why it is not wanted")
     settled = tuple(Settled(row.batch_id, row.source_file, row.source_row, "discarded", reason) for row in rows)
     return _settle(raw, landing, _only_table(rows), Release([], settled), ingested_at)
+
+
+def withdraw(
+    raw: Path,
+    landing: Path | LandingPlace,
+    row: QuarantinedRow,
+    *,
+    corrections: Mapping[str, str | None],
+    ingested_at: datetime,
+    reason: str,
+    claim: Claim | None = None,
+) -> ArrivalReport:
+    """Take back a row that waits, and bring it again corrected where there are corrections.
+
+    A corrected movement comes under the next revision; it passes the same checks as any arrival.
+
+    Args:
+        raw: folder of arrival batches.
+        landing: landing folder.
+        row: a row that waits.
+        corrections: column of the contract to the text it is to have; none = the row is given up.
+        ingested_at: instant of the correction.
+        reason: who takes it back and why; kept for ever.
+        claim: as for `ingest_table`.
+
+    Raises:
+        IngestError: the row does not wait, is an event of the online store or of a list that is replaced as a whole, a
+            column does not exist, there is no reason, or a later revision has come.
+    """
+    table = table_named(row.table)
+    if row.status != "waiting":
+        raise IngestError(f"{row.reference} is {row.status} and does not wait: look at it with `quarantine show`")
+    if not reason.strip():
+        raise IngestError("a row is taken back with a reason: say why")
+    if table.arrival == "snapshot":
+        raise IngestError(f"{table.name} is replaced as a whole: correct the list at its source and send it again")
+    if row.door == ONLINE_STORE:
+        raise IngestError(
+            f"{row.reference} is an event of the online store, whose ledger nobody changes: send the event again with "
+            "the right values under the next revision, or deliver what it waits for"
+        )
+    unknown = sorted(set(corrections) - set(table.column_names))
+    if unknown:
+        raise IngestError(f"{table.name} has no column {unknown[0]!r}; it has {', '.join(table.column_names)}")
+    told = ", ".join(f"{name} = {value}" for name, value in corrections.items()) or "discarded"
+    rows = [_next_revision(raw, table, row) | dict(corrections)] if corrections else []
+    settled = Settled(row.batch_id, row.source_file, row.source_row, "withdrawn", f"{reason}: {told}")
+    door = row.door if rows else LANDING
+    return _settle(raw, landing, table.name, Release(rows, (settled,), door), ingested_at, claim)
+
+
+def _next_revision(raw: Path, table: Table, row: QuarantinedRow) -> dict[str, str | None]:
+    values = _accepted_values(raw, table, row)
+    if table.arrival == "versions":
+        _check_not_overtaken(raw, table, row, values)
+    if "revision" not in table.column_names:
+        return values
+    same = " and ".join(
+        f"{quoted(name)}::varchar is not distinct from {literal(values[name])}"
+        for name in table.key
+        if name != "revision"
+    )
+    files = literal(str(raw / table.name / "*" / "accepted.parquet"))
+    latest = duckdb.sql(f"select max(revision) from read_parquet({files}) where {same}").fetchall()[0][0]
+    if latest != int(values["revision"] or 0):
+        raise IngestError(f"{row.reference} is out of date: revision {latest} of it has come; discard this row")
+    return {**values, "revision": str(latest + 1)}
+
+
+def _accepted_values(raw: Path, table: Table, row: QuarantinedRow) -> dict[str, str | None]:
+    columns = ", ".join(f"{quoted(name)}::varchar" for name in table.column_names)
+    file = literal(str(raw / table.name / row.batch_id / "accepted.parquet"))
+    found = duckdb.sql(f"""
+        select {columns} from read_parquet({file})
+        where source_file = {literal(row.source_file)} and source_row = {row.source_row}
+    """).fetchall()
+    return dict(zip(table.column_names, found[0], strict=True))
+
+
+def _withdrawn_rows(raw: Path, table: str, batches: Set[str]) -> list[QuarantinedRow]:
+    return [
+        QuarantinedRow(table, s.batch_id, s.source_file, s.source_row, "", "withdrawn", s.reason, "withdrawn")
+        for manifest in read_manifests(raw / table)
+        for s in manifest.settled
+        if s.how == "withdrawn" and s.batch_id in batches
+    ]
 
 
 def _settle(

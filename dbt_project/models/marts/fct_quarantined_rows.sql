@@ -7,10 +7,10 @@ held_rows as (
 ),
 
 not_counted as (
-    select table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason
+    select table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason, false as is_waiting
     from quarantined_rows
     union all
-    select table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason
+    select table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason, true as is_waiting
     from held_rows
 )
 
