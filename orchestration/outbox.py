@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.exports import export_path
+from orchestration.publication import EPOCH
 from orchestration.settings import Settings
 from orchestration.warehouse import Build
 
@@ -56,6 +57,22 @@ def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Data
     kinds |= {"open_units": "float64", "unit_cost": "float64", "periods_ahead": "int32"}
     kinds |= dict.fromkeys(("order_by_date", "expected_date", "proposed_for_date"), "datetime64[s]")
     return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+
+
+def turn_back(build: Build, store: "Store") -> list[str]:
+    """Undo in the outbox what runs of later days did, where the movements no longer tell of such a day.
+
+    A movement with a wrong date moves the business day ahead, until it is corrected. A day that is looked back at
+    undoes nothing.
+
+    Returns:
+        Ids of the proposals that had ended for a later day alone and stand again.
+    """
+    published = store.epoch(EPOCH)
+    if published is None or build.as_of != build.data_as_of:
+        return []
+    told_before = published.detail.get("data_as_of") or published.detail.get("as_of") or build.as_of
+    return store.turn_back(build.as_of_date, author=build.run_id) if told_before > build.as_of else []
 
 
 def order_lines(settings: Settings, store: "Store") -> dict[str, str]:

@@ -9,10 +9,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.outbox import listed_proposals, misnamed_proposals, open_proposals, order_lines, outbox_of
+from orchestration.outbox import listed_proposals, misnamed_proposals, open_proposals, order_lines, outbox_of, turn_back
 from orchestration.settings import Settings
 from orchestration.warehouse import Build
-from serving.store import Store
+from serving.store import Outbox, Store
 
 AS_OF = date(2011, 12, 8)
 BUILD = Build("run", AS_OF.isoformat(), "2011-12-09T06:00:00+00:00", 1, "code")
@@ -275,3 +275,51 @@ def test_a_past_day_that_is_made_again_proposes_nothing(settings: Settings, stor
     )
     open_proposals(settings, BUILD, store)
     assert outbox_of(settings, BUILD, store).lines is None
+
+
+LATER = date(2011, 12, 15)
+
+
+def published(store: Store, told: date, as_of: date | None = None) -> None:
+    """Publish a generation of a day, with the business day that the movements told then."""
+    detail = {"as_of": (as_of or told).isoformat(), "data_as_of": told.isoformat()}
+    store.publish("generation", store.claim("generation", "run"), f"g{told}{as_of}", detail, Outbox(told, None, 0, {}))
+
+
+def test_where_the_movements_no_longer_tell_of_a_later_day_an_approval_stands_again(
+    settings: Settings, store: Store
+) -> None:
+    proposal_id = approved(store, expires_date=date(2011, 12, 12))
+    store.expire_proposals(LATER, author="run")
+    published(store, LATER)
+    assert turn_back(replace(BUILD, data_as_of=AS_OF.isoformat()), store) == [proposal_id]
+    assert open_proposals(settings, BUILD, store)["proposal_id"].tolist() == [proposal_id]
+
+
+@pytest.mark.parametrize(
+    ("told_before", "told_now"),
+    [(AS_OF, AS_OF), (LATER, LATER), (date(2011, 12, 1), AS_OF)],
+    ids=["the same day", "a day looked back at", "the next day"],
+)
+def test_otherwise_what_has_ended_has_ended(store: Store, told_before: date, told_now: date) -> None:
+    approved(store, expires_date=date(2011, 12, 12))
+    store.expire_proposals(LATER, author="run")
+    published(store, told_before)
+    assert turn_back(replace(BUILD, data_as_of=told_now.isoformat()), store) == []
+
+
+def test_the_day_that_the_movements_told_counts_not_the_one_that_was_published(store: Store) -> None:
+    proposal_id = approved(store, expires_date=date(2011, 12, 12))
+    store.expire_proposals(LATER, author="run")
+    published(store, LATER, as_of=date(2011, 12, 1))
+    assert turn_back(replace(BUILD, data_as_of=AS_OF.isoformat()), store) == [proposal_id]
+
+
+def test_after_the_day_went_back_a_run_proposes_again(store: Store) -> None:
+    order = {"sku": "MUG", "location_id": "N", "supplier_id": "S", "order_units": 48}
+    store.propose(LATER, [order], seen_version=0, author="run")
+    published(store, LATER)
+    turn_back(replace(BUILD, data_as_of=AS_OF.isoformat()), store)
+    (standing,) = store.proposals()
+    assert store.propose(AS_OF, [order], seen_version=0, author="run").unchanged == [standing.proposal_id]
+    assert standing.as_of_date == AS_OF

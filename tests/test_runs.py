@@ -326,6 +326,78 @@ def test_readers_are_never_blocked_nor_torn_while_a_run_works(next_day: NextDay)
     assert next_day.seen == {(6, "2024-05-01"), (6, "2024-05-02")}
 
 
+@dataclass(frozen=True)
+class Corrected:
+    """Two homes in which somebody approved an order: one had a sale of a wrong day until it was corrected."""
+
+    wrong_day: list[tuple[object, ...]]
+    states_on_the_wrong_day: set[str]
+    corrected: Path
+    never_wrong: Path
+    approved: str
+
+
+@pytest.fixture(scope="module")
+def corrected(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Corrected:
+    """A sale of 2 May is first written down as one of 8 May, which orders made by 7 May do not survive."""
+    wrong, never = copied(home, tmp_path_factory), copied(home, tmp_path_factory)
+    approved = proposals_of(home)[0].proposal_id
+    sale = ["pos", "T9", "1", "2024-05-08T10:00:00+00:00", "bread", "L1", "sale", "-1", "2.75"]
+    columns = [*MOVEMENT_COLUMNS, "revision"]
+    for each in (wrong, never):
+        with Store.open(f"sqlite:///{each / 'online_store.sqlite'}") as store:
+            store.decide_proposal(approved, "approved", event_id="a", author="ann")
+    add_file(wrong / "landing/stock_movements/sale.csv", columns, [[*sale, "0"]])
+    assert inventorybot(wrong, "refresh").returncode == 0
+    wrong_day = read(wrong, "select distinct as_of_date::varchar from reporting.restock_recommendations")
+    states = {made.state for made in proposals_of(wrong) if made.proposal_id == approved}
+    for each in (wrong, never):
+        right = [*sale[:3], "2024-05-02T10:00:00+00:00", *sale[4:], "1"]
+        add_file(each / "landing/stock_movements/corrected.csv", columns, [right])
+        result = inventorybot(each, "refresh")
+        assert result.returncode == 0, result.stderr
+    return Corrected(wrong_day, states, wrong, never, approved)
+
+
+@pytest.mark.deep
+def test_a_wrong_date_moves_the_business_day_until_it_is_corrected(corrected: Corrected) -> None:
+    days = "select distinct as_of_date::varchar from reporting.restock_recommendations"
+    assert (corrected.wrong_day, read(corrected.corrected, days)) == ([("2024-05-07",)], [("2024-05-01",)])
+
+
+@pytest.mark.deep
+def test_an_approval_that_ended_for_a_wrong_date_alone_stands_again(corrected: Corrected) -> None:
+    states = {made.proposal_id: made.state for made in proposals_of(corrected.corrected)}
+    assert (corrected.states_on_the_wrong_day, states[corrected.approved]) == ({"expired"}, "approved")
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "select sku, status, order_units, on_order_units, on_hand_units from reporting.restock_recommendations",
+        "select sku, state, order_units, as_of_date, order_by_date from reporting.purchase_order_proposals",
+        "select sku, day, demand_units, is_in_stock from marts.fct_daily_demand",
+        "select sku, day, closing_units from marts.fct_daily_stock",
+    ],
+)
+def test_after_a_correction_everything_is_as_if_the_date_had_never_been_wrong(corrected: Corrected, asked: str) -> None:
+    as_corrected = read(corrected.corrected, f"{asked} order by all")
+    assert as_corrected == read(corrected.never_wrong, f"{asked} order by all") != []
+
+
+@pytest.mark.deep
+def test_after_a_correction_the_orders_are_proposed_as_if_the_date_had_never_been_wrong(corrected: Corrected) -> None:
+    def standing(home: Path) -> list[tuple[object, ...]]:
+        return sorted(
+            (made.sku, made.state, made.order_units, made.as_of_date)
+            for made in proposals_of(home)
+            if made.state in ("proposed", "approved")
+        )
+
+    assert standing(corrected.corrected) == standing(corrected.never_wrong) != []
+
+
 def test_a_missing_column_names_itself_and_stops_publication(
     home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -550,3 +550,46 @@ def test_a_malformed_line_is_refused_and_nothing_is_proposed(store, lines, words
 def test_an_unknown_proposal_is_named(store):
     with pytest.raises(UnknownRow, match="'none'"):
         store.proposal("none")
+
+
+LATER = date(2011, 3, 20)
+
+
+@pytest.mark.parametrize("state", ["approved", "exported", "acknowledged"])
+def test_what_ended_for_a_later_day_alone_stands_again_as_it_was(store, state):
+    (proposal_id,) = propose(store, [line(expected_date="2011-03-04")]).proposed
+    approve(store, proposal_id)
+    if state != "approved":
+        store.pull_proposals(author="erp")
+    if state == "acknowledged":
+        store.acknowledge_proposal(proposal_id, "PO-7", author="erp")
+    assert store.expire_proposals(LATER, author="run") == [proposal_id]
+    assert store.turn_back(DAY, author="run") == [proposal_id]
+    made, steps = store.proposal(proposal_id)
+    assert (made.state, made.ended_date, steps[-1]["state"]) == (state, None, state)
+    assert store.turn_back(DAY, author="run") == []
+
+
+def test_what_has_ended_by_the_right_day_too_stays_so(store):
+    (proposal_id,) = propose(store, [line()]).proposed
+    approve(store, proposal_id)
+    store.expire_proposals(LATER, author="run")
+    assert store.turn_back(date(2011, 3, 9), author="run") == []
+    assert store.proposal(proposal_id)[0].state == "expired"
+
+
+def test_what_somebody_committed_to_in_its_place_stands_alone(store):
+    (first,) = propose(store, [line()]).proposed
+    approve(store, first)
+    store.expire_proposals(LATER, author="run")
+    (second,) = propose(store, [line(units=60, expires_date="2011-03-28")], LATER).proposed
+    approve(store, second)
+    assert store.turn_back(DAY, author="run") == []
+    assert [made.proposal_id for made in store.open_orders().proposals] == [second]
+    assert store.proposal(second)[0].as_of_date == DAY
+
+
+def test_what_nobody_had_decided_upon_does_not_come_back(store):
+    propose(store, [line()])
+    store.expire_proposals(LATER, author="run")
+    assert store.turn_back(DAY, author="run") == []

@@ -74,9 +74,12 @@ def open_proposals(context: AssetExecutionContext, home: HomeResource, store: St
     """Read the outbox and leave out what order lines stand for already."""
     settings = home.settings()
     build = read_build(settings)
-    found = outbox.open_proposals(settings, build, store.open())
+    outbox_of_home = store.open()
+    again = outbox.turn_back(build, outbox_of_home)
+    found = outbox.open_proposals(settings, build, outbox_of_home)
     write_predictions(settings, "open_proposals", found, build, None)
-    return MaterializeResult(metadata={"dagster/row_count": len(found)})
+    note = {"note": f"the business day went back, {len(again):,} stand again: {', '.join(again[:5])}"} if again else {}
+    return MaterializeResult(metadata={"dagster/row_count": len(found), **note})
 
 
 @multi_asset(

@@ -21,6 +21,7 @@ from serving.store import (
     quarantine,
     recovery,
     stock,
+    turning_back,
 )
 from serving.store.database import Database
 from serving.store.decisions import Outcome
@@ -640,6 +641,22 @@ class Store:
         with self._database.write() as connection:
             ended = proposing.expire(connection, day, author=author, now=microseconds(self._clock()))
         return [proposal_id for proposal_id, _ in ended]
+
+    def turn_back(self, as_of_date: date, *, author: str) -> list[str]:
+        """Undo what runs of later days did, where the movements tell now that those days have not been.
+
+        Committed proposals that ended for a later day alone stand again, unless somebody has committed to another one
+        for the item since; what was proposed for a later day counts as of this one. Repeating it changes nothing.
+
+        Args:
+            as_of_date: the business day that the movements tell.
+            author: run id.
+
+        Returns:
+            Ids of the proposals that stand again.
+        """
+        with self._database.write() as connection:
+            return turning_back.turn_back(connection, as_of_date, author=author, now=microseconds(self._clock()))
 
     def proposals_ended_on(self, day: date) -> list[Proposal]:
         """Return the proposals that a run of this business day has ended, by id."""

@@ -1,0 +1,48 @@
+"""A business day that goes back: what runs of a day that has not been did to the outbox is undone.
+
+Belongs here: the outbox alone. Does not: telling that the day goes back (orchestration/outbox.py).
+"""
+
+from dataclasses import replace
+from datetime import date
+
+from sqlalchemy import Connection, select, update
+
+from serving.store.events import date_of
+from serving.store.proposals import COMMITTED, Moved, move, next_version, read
+from serving.store.proposing import why_ended
+from serving.store.schema import proposal_steps, proposals
+
+
+def turn_back(connection: Connection, as_of_date: date, *, author: str, now: int) -> list[str]:
+    """Let committed proposals stand again that ended for a later day alone; see `Store.turn_back`."""
+    day = date_of("as_of_date", as_of_date)
+    committed = select(proposals.c.sku, proposals.c.location_id).where(
+        proposals.c.state.in_(COMMITTED), proposals.c.as_of_date > day
+    )
+    # What a person has committed to since stands for the need: ordering it twice would be worse than once too late.
+    taken = {(row.sku, row.location_id) for row in connection.execute(committed)}
+    ended = select(proposals).where(proposals.c.state == "expired", proposals.c.ended_date > day)
+    moved: dict[str, list[Moved]] = {}
+    for row in connection.execute(ended.order_by(proposals.c.proposal_id)).all():
+        before = _state_before(connection, row.proposal_id)
+        stands = before in COMMITTED and why_ended(replace(read(row), state=before), as_of_date) is None
+        if stands and (row.sku, row.location_id) not in taken:
+            reason = f"the business day went back to {day}: it ended for a later day, which has not been"
+            moved.setdefault(before, []).append((row, reason, {}))
+    for state, rows in moved.items():
+        move(connection, rows, state, author=author, version=next_version(connection), now=now)
+    for column in (proposals.c.as_of_date, proposals.c.ended_date):
+        connection.execute(update(proposals).where(column > day).values({column: day}))
+    return sorted(row.proposal_id for rows in moved.values() for row, _, _ in rows)
+
+
+def _state_before(connection: Connection, proposal_id: str) -> str:
+    """Return the state an expired proposal had before."""
+    state: str | None = connection.execute(
+        select(proposal_steps.c.state)
+        .where(proposal_steps.c.proposal_id == proposal_id, proposal_steps.c.state != "expired")
+        .order_by(proposal_steps.c.step.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return state or "expired"
