@@ -222,6 +222,24 @@ def test_a_changed_row_is_a_new_version_and_an_equal_one_a_duplicate(home):
     assert (rows.accepted, rows.duplicate) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "header", "row"),
+    [
+        ("products", "case_pack_units", PRODUCTS, lambda name: product(name, "2.00")),
+        ("stock_movements", "lot_id", MOVEMENTS, sale),
+    ],
+)
+def test_batches_from_before_a_column_was_in_the_contract_are_compared_too(home, table, column, header, row):
+    home.land(table, "a.csv", header + row("A"))
+    home.ingest(table)
+    (batch,) = home.raw.glob(f"{table}/*/accepted.parquet")
+    duckdb.sql(f"copy (select * exclude ({column}) from read_parquet('{batch}')) to '{batch}.older' (format parquet)")
+    batch.with_name("accepted.parquet.older").replace(batch)
+    home.land(table, "b.csv", header + row("A") + row("B"))
+    rows = home.ingest(table).rows
+    assert (rows.accepted, rows.duplicate) == (1, 1)
+
+
 @pytest.mark.parametrize("names", [["a.csv"] * 3, ["1.csv", "2.csv", "3.csv"]], ids=["same name", "other names"])
 def test_a_file_that_goes_back_to_an_earlier_price_is_a_version_too(home, names):
     for name, price in zip(names, ["2.00", "2.50", "2.00"], strict=True):

@@ -264,16 +264,25 @@ class Splitter:
         if not self._origins:
             self._stage_nothing()
         self.connection.execute("create table settled (row bigint, is_duplicate boolean, reason varchar)")
-        listed = ", ".join(literal(str(path)) for path in earlier)
         if earlier and self._table.arrival == "facts":
-            self._settle_against(f"select * from read_parquet([{listed}])", survivors="true")
+            self._settle_against(self._accepted(earlier), survivors="true")
             self._settle_within("rowid not in (select row from settled)")
         else:
             self._settle_within("true")
             if earlier and self._table.arrival == "versions":
                 key = ", ".join(quoted(name) for name in self._table.key)
-                current = f"select distinct on ({key}) * from read_parquet([{listed}]) order by {key}, batch_id desc"
+                current = f"select distinct on ({key}) * from ({self._accepted(earlier)}) order by {key}, batch_id desc"
                 self._settle_against(current, survivors="rowid not in (select row from settled)", only_same=True)
+
+    def _accepted(self, batches: Sequence[Path]) -> str:
+        """Return a query of what batches accepted; those from before a column was in the contract lack it."""
+        columns = ", ".join(f"null::{column.data_type} as {quoted(column.name)}" for column in self._table.columns)
+        listed = ", ".join(literal(str(path)) for path in batches)
+        return f"""
+            select {columns} where false
+            union all by name
+            select * from read_parquet([{listed}], union_by_name = true)
+        """
 
     def _stage_nothing(self) -> None:
         columns = ", ".join(f"{quoted(column.name)} {column.data_type}" for column in self._table.columns)
