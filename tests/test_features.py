@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -205,3 +207,16 @@ def test_an_infinite_covariate_is_refused():
 def test_an_item_twice_is_refused():
     with pytest.raises(ValueError, match="twice: keep one row"):
         check_items(pd.DataFrame({"sku": ["a", "a"], "location_id": ["x", "x"]}))
+
+
+@pytest.mark.parametrize(("floor", "known"), [(0.1, True), (0.0, False)])
+def test_a_season_that_starts_from_nothing_has_a_yearly_ratio(floor, known):
+    units = np.zeros(800)
+    units[[*range(400, 410), *range(36, 46)]] = 10.0
+    wanted = dataclasses.replace(plan(28, yearly=True), year_floor=floor)
+    columns = builder(frame(units), wanted).build(np.array([0]), np.array([750]), np.array([[18]])).features[0]
+    ratios = columns[[wanted.names().index(name) for name in ("year_level", "year_value", "year_date", "year2_level")]]
+    assert np.isfinite(ratios).all() == known
+    if known:
+        yearly = floor * 10.0 * 10.0 / 364.0
+        assert ratios[1] == pytest.approx((10.0 + yearly) / yearly)

@@ -134,7 +134,7 @@ def test_small_contradictions_are_noise_and_large_ones_stand():
 
 def test_a_location_opened_since_is_no_season():
     old = weekly(october(60), 60, shape=np.ones(52))
-    opened = weekly(october(44), 44, series=30, shape=np.ones(52)).assign(location_id="opened since")
+    opened = weekly(october(50), 50, series=30, shape=np.ones(52)).assign(location_id="opened since")
     history = history_of(pd.concat([old, opened], ignore_index=True))
     assert set(opinion(history, flat(history, 8)).factors) == {1.0}
 
@@ -317,11 +317,15 @@ def woken_floor(units):
     return floor[0], years[0]
 
 
-def seasonal_days(seasons, size=10.0, awake=0.0, usual=0.0):
-    """Days of three years that end 20 days before a day on which the seasons named (years back) sold."""
+def seasonal_days(seasons, size=10.0, awake=0.0, usual=0.0, before=0.0):
+    """Days of three years that end 20 days before a day on which the seasons named (years back) sold.
+
+    `awake` is sold a day in the 56 days before the end, `before` in those before the end of each past year.
+    """
     units = np.full(3 * 364, usual)
     for years in seasons:
         centre = len(units) - 1 + 20 - 364 * years
+        units[centre - 76 : centre - 20] = before
         units[centre - 10 : centre + 11] = size
     units[-56:] += awake
     return units
@@ -332,6 +336,7 @@ def seasonal_days(seasons, size=10.0, awake=0.0, usual=0.0):
     [
         (seasonal_days([1, 2]), (10.0, 2)),
         (seasonal_days([1, 2], awake=2.0), (0.0, 0)),
+        (seasonal_days([1, 2], before=1.5), (0.0, 0)),
         (seasonal_days([1, 2], usual=4.0), (0.0, 0)),
         (seasonal_days([1, 2], size=0.9), (0.0, 0)),
         (seasonal_days([1]), (0.0, 0)),
