@@ -362,10 +362,15 @@ def _reconcile(settings: Settings) -> None:
     from serving.store import Store
 
     with Store.open(settings.store_url) as opened:
-        found = reconciliation.reconcile(settings, opened)
+        found, taken_back = reconciliation.reconcile(settings, opened)
         waits = opened.restored_at() is not None
     if found.was_behind:
         click.echo("the store was older than what is published; it follows the published generation now")
+    if found.lost_events:
+        click.echo(
+            f"{found.lost_events:,} events after the backup are lost but for {taken_back:,} movements, which runs had "
+            "taken in and which are back; policies and decisions after it are to be made again"
+        )
     click.echo(f"new proposals get ids of epoch {found.epoch}, which were never given out before")
     for told, proposals in (
         ("put back, as they are published and were not in the store", found.put_back),

@@ -10,33 +10,67 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.exports import quoted
-from orchestration.publication import EPOCH, current_manifest
+from orchestration.ingest.contracts import table_named
+from orchestration.ingest.manifests import ONLINE_STORE, ledger_watermark
+from orchestration.publication import EPOCH, anchors, current_manifest
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from serving.store import Recovered, Store
 
+_ROWS = 10_000
 _TERMS = "proposal_id, as_of_date, supplier_id, sku, location_id, order_units, unit_cost, order_by_date"
 
 
-def reconcile(settings: Settings, store: "Store") -> "Recovered":
+def reconcile(settings: Settings, store: "Store") -> "tuple[Recovered, int]":
     """Let the store take back what is published and it does not know.
 
     The list of the current generation tells the state of each proposal; earlier generations and the archive tell what
-    the other ids stand for, so that none of them names anything else from here on.
+    the other ids stand for, so that none of them names anything else from here on. Movements that came by the store
+    and were taken in by a run come back from the arrival batches; the next run knows them as duplicates.
+
+    Returns:
+        What the store found, and how many movements came back.
     """
     from serving.store import Published
 
+    head, _ = store.head()
     manifest = current_manifest(settings.published)
+    sequence = max([ledger_watermark(settings.raw), *(seen for seen, _ in anchors(settings.published))])
     lines = {line["proposal_id"]: line for line in _archived(settings)}
     databases = sorted(settings.published.glob("wh_*.duckdb"))
     lines |= {line["proposal_id"]: {**line, "state": "superseded"} for file in databases for line in _listed(file)}
     if manifest is None:
-        return store.reconcile(Published(EPOCH, None, {}, list(lines.values())))
+        found = store.reconcile(Published(EPOCH, None, {}, list(lines.values()), sequence))
+        return found, _take_back_movements(settings, store, head)
     current = _listed(settings.published / f"wh_{manifest['generation']}.duckdb")
     lines |= {line["proposal_id"]: line for line in current}
     detail = {"content_hash": manifest["content_hash"], "as_of": manifest["as_of"], "run_id": manifest["run_id"]}
-    return store.reconcile(Published(EPOCH, manifest["generation"], detail, list(lines.values())))
+    found = store.reconcile(Published(EPOCH, manifest["generation"], detail, list(lines.values()), sequence))
+    return found, _take_back_movements(settings, store, head)
+
+
+def _take_back_movements(settings: Settings, store: "Store", head: int) -> int:
+    """Append the movements that arrival batches hold from the store and the store has no more; return how many."""
+    if not any(settings.raw.glob("stock_movements/*/accepted.parquet")):
+        return 0
+    names = [column.name for column in table_named("stock_movements").columns]
+    taken = 0
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        answer = connection.execute(
+            f"""
+            select {", ".join(names)}
+            from read_parquet('{quoted(settings.raw)}/stock_movements/*/accepted.parquet', union_by_name = true)
+            where source_file = '{ONLINE_STORE}' and source_row > ?
+            order by source_row
+            """,
+            [head],
+        )
+        while rows := answer.fetchmany(_ROWS):
+            events = [dict(zip(names, row, strict=True)) for row in rows]
+            taken += store.append(events, source="restore").accepted
+    return taken
 
 
 def _listed(database: Path) -> list[Mapping[str, Any]]:

@@ -268,7 +268,7 @@ def test_a_committed_proposal_of_the_archive_keeps_its_id(home: Home) -> None:
         """
     )
     with home.store() as store:
-        assert reconcile(home.settings, store).epoch == 8
+        assert reconcile(home.settings, store)[0].epoch == 8
     assert home.proposals() == {"20111201-0123456789abcdef-7-1": "MUG 48.000 superseded"}
 
 

@@ -19,8 +19,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
-from serving.store import Fenced, Store, StoreNotEmpty, StoreOutdated, StoreUnavailable, fold
-from serving.store.schema import metadata
+from serving.store import Fenced, Outbox, Store, StoreNotEmpty, StoreOutdated, StoreUnavailable, fold
+from serving.store.schema import VERSION, metadata
 
 pytestmark = pytest.mark.services
 
@@ -79,7 +79,7 @@ def assert_equals_fold(store: Store, events: list[dict[str, Any]]) -> None:
 
 def test_migrating_twice_at_once_makes_one_store(url):
     with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(Store.migrate, [url] * 4)) == {1}
+        assert set(pool.map(Store.migrate, [url] * 4)) == {int(VERSION)}
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -183,6 +183,49 @@ def test_two_runs_at_once_make_one_proposal(url):
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(run, range(4))) == [0, 0, 0, 1]
+
+
+def test_proposals_of_the_first_version_are_kept(url):
+    Store.migrate(url)
+    with Store.open(url) as store:
+        line = {"sku": "MUG", "location_id": "NORTH", "supplier_id": "ACME", "order_units": 48}
+        (proposal_id,) = store.propose(date(2011, 3, 1), [line], seen_version=0, author="run").proposed
+    with psycopg.connect(url, autocommit=True) as connection:
+        for table, columns in {
+            "ledger_head": ("outbox_epoch", "restored_at"),
+            "proposals": (
+                *("expected_date", "changed_by", "change_reason", "rejected_until_date"),
+                *("rejected_until_thousandths", "held_reason", "ended_date"),
+            ),
+        }.items():
+            for column in columns:
+                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        connection.execute("UPDATE proposals SET state = 'rejected'")
+        connection.execute("UPDATE proposal_steps SET state = 'rejected', author = 'ann', reason = 'too dear'")
+    assert Store.migrate(url) == int(VERSION)
+    with Store.open(url) as store:
+        assert store.proposal(proposal_id)[0].rejection == "rejected by ann until 2011-03-02: too dear"
+
+
+def test_many_are_decided_in_one_step_and_an_order_goes_from_proposal_to_receipt(store):
+    lines = [{"sku": f"S{n}", "location_id": "N", "supplier_id": "ACME", "order_units": 48} for n in range(700)]
+    ids = store.propose(date(2011, 3, 1), lines, seen_version=0, author="run").proposed
+    outcomes = store.decide_proposals([*ids, "none"], "approved", event_ids=[*ids, "of none"], author="ann")
+    assert [outcome.proposal_id for outcome in outcomes if outcome.is_refused] == ["none"]
+    store.decide_proposals(ids, "approved", event_ids=ids, author="ann")
+    first, second, *_ = ids
+    assert len(store.pull_proposals(author="erp")) == 700
+    store.decide_proposal(first, "cancelled", event_id="c", author="ann")
+    found = store.open_orders()
+    fence = store.claim("generation", "run")
+    outbox = Outbox(date(2011, 3, 2), [], found.version, {second: "PO:1"}, {second: "received"}, {ids[2]: "gone"})
+    assert store.publish("generation", fence, "g", {}, outbox).ended == [
+        (second, "its purchase order line was received")
+    ]
+    assert [store.proposal(named)[0].state for named in ids[:3]] == ["cancelled", "received", "exported"]
+    assert len(store.pull_proposals(author="erp")) == 697
+    assert store.verify().is_whole
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -22,6 +22,8 @@ from serving.store.schema import batches, events, ledger_head, stream_offsets
 
 GENESIS = "0" * 64
 """Chain hash of a ledger without events."""
+LOST = "lost"
+"""Door of a link that stands for events which a restore could not bring back."""
 
 _EVENT_ID = COLUMNS.index("event_id")
 _TYPE = COLUMNS.index("event_type")
@@ -497,7 +499,7 @@ def _link(connection: Connection, head: Any, door: str, now: int, first: int, fr
 
 
 def _chain_hash(
-    previous: str, batch: int, first: int, door: str, ingested_at: int, rows: Sequence[Row | list[Any]]
+    previous: str, batch: int, first: int, door: str, ingested_at: int, rows: Sequence[Row | list[Any] | int]
 ) -> str:
     content = _canonical.encode([previous, batch, first, door, ingested_at, rows])
     return hashlib.sha256(content.encode()).hexdigest()
@@ -552,6 +554,26 @@ def reset_offset(connection: Connection, door: str, topic: str, partition: int, 
     key = and_(stream_offsets.c.door == door, stream_offsets.c.topic == topic, stream_offsets.c.partition == partition)
     connection.execute(stream_offsets.delete().where(key))
     _keep_offsets(connection, door, {(topic, partition): next_offset}, now)
+
+
+def leave_gap(connection: Connection, until: int, now: int) -> int:
+    """Give out no sequence up to `until` any more: a part of the log that was lost had them; returns how many.
+
+    The gap is a link of the chain without events, so that it cannot be mistaken for events that somebody removed.
+    """
+    last = connection.execute(select(ledger_head)).one()
+    if until <= last.sequence:
+        return 0
+    first = last.sequence + 1
+    ingested_at = max(now, last.ingested_at)
+    chain_hash = _chain_hash(last.chain_hash, last.batch + 1, first, LOST, ingested_at, [until])
+    new_head = {"batch": last.batch + 1, "ingested_at": ingested_at, "chain_hash": chain_hash}
+    connection.execute(
+        _ADD_BATCH,
+        {"first_sequence": first, "last_sequence": until, "door": LOST, "previous_hash": last.chain_hash, **new_head},
+    )
+    connection.execute(_MOVE_HEAD, {"sequence": until, **new_head})
+    return int(until - last.sequence)
 
 
 def head(connection: Connection) -> tuple[int, str]:
@@ -652,6 +674,7 @@ def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> Verify
     stored_head = connection.execute(select(ledger_head)).one()
     chain_hash, sequence, count, links = GENESIS, 0, 0, 0
     ends = {0: GENESIS}
+    lost: list[range] = []
     for link, rows in _links(connection):
         links += 1
         count += len(rows)
@@ -660,11 +683,15 @@ def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> Verify
             problems.append(f"{where} does not follow the batch that ends at event {sequence}: a batch is missing.")
         if link.previous_hash != chain_hash:
             problems.append(f"{where} names another predecessor than the batch before it.")
-        expected = list(range(link.first_sequence, link.last_sequence + 1))
+        is_gap = link.door == LOST
+        if is_gap:
+            lost.append(range(link.first_sequence, link.last_sequence + 1))
+        expected = [] if is_gap else list(range(link.first_sequence, link.last_sequence + 1))
         if [row[0] for row in rows] != expected:
             problems.append(f"{where} holds {len(rows)} of {len(expected)} events: some were removed or added.")
+        content = [link.last_sequence] if is_gap else [row[1:] for row in rows]
         recomputed = _chain_hash(
-            link.previous_hash, link.batch, link.first_sequence, link.door, link.ingested_at, [row[1:] for row in rows]
+            link.previous_hash, link.batch, link.first_sequence, link.door, link.ingested_at, content
         )
         if recomputed != link.chain_hash:
             problems.append(f"{where} has other content than when it was written: an event was changed.")
@@ -678,6 +705,9 @@ def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> Verify
     if beyond:
         problems.append(f"{len(beyond)} events stand after the last batch, the first is event {min(beyond)}.")
     for anchor_sequence, anchor_hash in anchors:
+        # What was lost cannot be held against what was noted of it.
+        if any(anchor_sequence in part for part in lost):
+            continue
         if anchor_sequence > sequence:
             problems.append(
                 f"The log ends at event {sequence}, an anchor names event {anchor_sequence}: its tail is gone."

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from serving.store import epochs
+from serving.store import epochs, ledger
 from serving.store.events import date_of, quantity_of
 from serving.store.proposals import COMMITTED, Moved, Proposal, epoch_of, move, next_version, read, rows_by_id
 from serving.store.proposing import add, typed_line
@@ -33,12 +33,14 @@ class Published:
         lines: proposals that generations and the archive name: `proposal_id`, `as_of_date`, the terms as of
             `Store.propose`, and `state`: as the current generation has it, with `rejected_until_date` and
             `rejected_until_units` of a rejection and its `cause`; `superseded` where only an earlier one has it.
+        sequence: last sequence of the ledger that a generation or an arrival batch has seen.
     """
 
     name: str
     generation: str | None
     detail: Mapping[str, Any]
     lines: Sequence[Mapping[str, Any]]
+    sequence: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Recovered:
     Attributes:
         epoch: epoch of the ids that are given out from now on.
         was_behind: the store did not know the current generation.
+        lost_events: sequences of the ledger that were given out after the backup and are given out no more.
         put_back: proposals that the store did not know, in the state they were published in.
         advanced: proposals that had been decided upon after the backup, now in the state they were published in.
         doubtful: proposals that may have been approved or exported after the last publication, and those that the
@@ -56,6 +59,7 @@ class Recovered:
 
     epoch: int
     was_behind: bool
+    lost_events: int
     put_back: list[Proposal]
     advanced: list[Proposal]
     doubtful: list[Proposal]
@@ -74,6 +78,7 @@ def reconcile(connection: Connection, published: Published, now: int) -> Recover
     lines = {str(line["proposal_id"]): line for line in published.lines}
     known = rows_by_id(connection, lines)
     version = next_version(connection)
+    lost_events = ledger.leave_gap(connection, published.sequence, now)
     generation = published.generation
     was_behind = generation is not None and _adopt(connection, published.name, generation, published.detail, now)
     reason = f"put back after a restore, as generation {generation} has it"
@@ -113,6 +118,7 @@ def reconcile(connection: Connection, published: Published, now: int) -> Recover
     return Recovered(
         epoch,
         was_behind,
+        lost_events,
         [read(row) for row in put_back.values()],
         [read(row) for row in advanced.values()],
         [read(row) for row in doubtful],

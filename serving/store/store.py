@@ -673,8 +673,9 @@ class Store:
         """Take back what is published and the store does not know, after a restore or where an older store was put in.
 
         The generation that readers see becomes the current one of the store; proposals that generations and the
-        archive name are put back under their ids; the epoch of ids advances; and exports wait until somebody confirms
-        what the ERP holds (`confirm_restored`).
+        archive name are put back under their ids; sequences of the ledger and ids of proposals that the lost part
+        gave out are given out no more; and exports wait until somebody confirms what the ERP holds
+        (`confirm_restored`).
         """
         with self._database.write() as connection:
             return recovery.reconcile(connection, published, microseconds(self._clock()))
