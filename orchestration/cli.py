@@ -381,9 +381,11 @@ def _reconcile(settings: Settings) -> None:
             click.echo(f"\n{len(proposals):,} proposals {told}:\n{cli_restock.proposal_table(proposals)}")
     if waits:
         click.echo(
-            "\nNothing is exported until somebody has looked: compare these with the ERP, then run\n"
+            "\nNothing is exported until somebody has looked: compare `inventorybot proposals list` with the ERP, run\n"
             "  inventorybot proposals confirm [--held PROPOSAL]...\n"
-            "with --held for each proposal that the ERP holds and that is proposed or approved here."
+            "with --held for each proposal that the ERP holds and that is proposed or approved here, and\n"
+            "  inventorybot proposals cancel PROPOSAL... --reason WHY\n"
+            "for each that is exported or acknowledged here and that the ERP does not hold."
         )
 
 

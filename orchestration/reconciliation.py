@@ -45,7 +45,8 @@ def reconcile(settings: Settings, store: "Store") -> "tuple[Recovered, int]":
         return found, _take_back_movements(settings, store, head)
     current = _listed(settings.published / f"wh_{manifest['generation']}.duckdb")
     lines |= {line["proposal_id"]: line for line in current}
-    detail = {"content_hash": manifest["content_hash"], "as_of": manifest["as_of"], "run_id": manifest["run_id"]}
+    noted = ("content_hash", "as_of", "data_as_of", "run_id")
+    detail = {name: manifest[name] for name in noted if name in manifest}
     found = store.reconcile(Published(EPOCH, manifest["generation"], detail, list(lines.values()), sequence))
     return found, _take_back_movements(settings, store, head)
 

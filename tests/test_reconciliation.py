@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from click.testing import CliRunner, Result
 from orchestration import publication
 from orchestration.cli import cli
 from orchestration.home import HomeError, make_store, prepare_home
+from orchestration.ingest.arrivals import ingest_table
+from orchestration.ingest.online import claims_of, events_behind
 from orchestration.publication import Publication, current_manifest, publish, repair_link
 from orchestration.reconciliation import reconcile
 from orchestration.settings import Settings
-from serving.store import Outbox, Store, StoreBehind
+from serving.store import Outbox, Published, Store, StoreBehind
 
 FIRST = date(2011, 12, 1)
 
@@ -74,6 +76,7 @@ class Home:
                 fence=store.claim(publication.EPOCH, "run"),
                 run_id="run",
                 as_of=self.day,
+                data_as_of=self.day,
                 models={},
                 code_version="1",
                 descriptions={},
@@ -289,3 +292,78 @@ def test_a_backup_of_the_version_before_is_restored_and_stays_as_it_is(home: Hom
     assert home.proposals() == {}
     with create_engine(f"sqlite:///{tmp_path}/backup.sqlite").connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one() == "0001"
+
+
+SALE = {
+    "source": "till",
+    "line": 1,
+    "revision": 0,
+    "occurred_at": "2011-12-01T10:00:00Z",
+    "sku": "A",
+    "location_id": "N",
+    "movement_type": "sale",
+    "quantity_units": -1,
+}
+REQUEST = {
+    "event_type": "restock_request",
+    "occurred_at": "2011-12-01T10:00:00Z",
+    "sku": "A",
+    "location_id": "N",
+    "requested_units": 4,
+    "author": "ann",
+}
+
+
+def sold(store: Store, *documents: str) -> None:
+    """Append sales, each with a request beside it, so that not every sequence is a movement."""
+    for document in documents:
+        store.append([SALE | {"document": document}, REQUEST | {"event_id": f"request {document}"}], source="api")
+
+
+def taken_in(settings: Settings, store: Store) -> tuple[int, int]:
+    """Take in what the store has behind the last batch; return how many movements were accepted and known."""
+    raw = settings.raw
+    known = {"landing": settings.landing, "raw": raw, "settle_seconds": 0, "ingested_at": datetime.now(UTC)}
+    rows = ingest_table("stock_movements", events=events_behind(store, raw), claim=claims_of(store), **known).rows
+    return rows.accepted, rows.duplicate
+
+
+def test_after_a_restore_every_movement_is_taken_in_once(home: Home, tmp_path: Path) -> None:
+    settings = home.settings
+    for table in ("products", "locations", "stock_movements"):
+        (settings.landing / table).mkdir(parents=True)
+    known = {"landing": settings.landing, "raw": settings.raw, "settle_seconds": 0, "ingested_at": datetime.now(UTC)}
+    (settings.landing / "products" / "a.csv").write_text("sku,product_name,category,unit_cost,unit_price\nA,A,c,1,2\n")
+    (settings.landing / "locations" / "a.csv").write_text(
+        "location_id,location_name,location_type,country,time_zone\nN,N,store,GB,Europe/London\n"
+    )
+    for table in ("products", "locations"):
+        ingest_table(table, **known)
+    with home.store() as store:
+        sold(store, "kept")
+        store.backup(tmp_path / "backup.sqlite")
+        sold(store, "lost 1", "lost 2")
+        assert taken_in(settings, store) == (3, 0)
+        noted = store.head()
+    home.file.unlink()
+    result = home.run("store", "restore", str(tmp_path / "backup.sqlite"))
+    assert "4 events after the backup are lost but for 2 movements" in result.output
+    with home.store() as store:
+        sold(store, "after")
+        assert taken_in(settings, store) == (1, 2)
+        (item,) = store.live_stocks()
+        assert item.on_hand_units == -4
+        assert store.verify([noted]).is_whole
+
+
+def test_a_gap_of_a_restore_cannot_hide_an_event_that_was_removed(home: Home) -> None:
+    with home.store() as store:
+        sold(store, "1")
+        store.reconcile(Published(publication.EPOCH, None, {}, [], 7))
+        sold(store, "2")
+        assert (store.head()[0], store.verify().problems) == (9, [])
+        with store._database.write() as connection:
+            connection.exec_driver_sql("UPDATE batches SET first_sequence = 2 WHERE batch = 2")
+            connection.exec_driver_sql("UPDATE batches SET last_sequence = 1 WHERE batch = 1")
+            connection.exec_driver_sql("DELETE FROM events WHERE sequence = 2")
+        assert not store.verify().is_whole
