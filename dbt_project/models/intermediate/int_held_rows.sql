@@ -166,8 +166,9 @@ explained as (
                 )
             when 'improbable_date'
                 then concat(
-                    'check the year: it is dated ', occurred_at, ', far from all other movements; send the line again with its right date under ',
-                    'a higher revision, and it counts then; if the date is right, it counts once further days around it have movements'
+                    'check the year: it is dated ', occurred_at, ', far from all other movements; correct or discard the row, or send the ',
+                    'line again with its right date under a higher revision; if the date is right, it counts once further days around it ',
+                    'have movements'
                 )
             else
                 concat('it happened at ', occurred_at, ', after the last day that counts; it counts once that day has come')
