@@ -1436,6 +1436,17 @@ def test_live_stock_is_the_published_fold_after_every_run_whatever_the_door(pane
             assert not rebase_live_stock(home.raw, until, store)
 
 
+def test_rows_that_came_before_a_column_did_are_null_in_it(panel: Warehouse, tmp_path: Path):
+    home = Warehouse(tmp_path / "older", panel.manifest)
+    arrive(home.raw, FIRST_ARRIVAL, {"products": [product("a")]})
+    (accepted,) = home.raw.glob("products/*/accepted.parquet")
+    rows = duckdb.read_parquet(str(accepted)).project("* exclude (shelf_life_days)").df()
+    duckdb.from_df(rows).write_parquet(str(accepted))
+    assert {status for _, status, _ in home.dbt("run", "--select", "stg_products")} == {"success"}
+    with duckdb.connect(str(home.folder / "build.duckdb"), read_only=True) as connection:
+        assert connection.sql("select sku, shelf_life_days from staging.stg_products").fetchall() == [("a", None)]
+
+
 def test_a_home_without_any_row_builds(panel: Warehouse, tmp_path: Path):
     empty = Warehouse(tmp_path / "empty", panel.manifest)
     empty.build("run", as_of="2011-12-08")

@@ -129,19 +129,17 @@
             {% for name, data_type in columns.items() %}
             cast({{ adapter.quote(name) if files else 'null' }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
             {% endfor %}
-        {% if files and schema == 'predictions' %}
+        {% if files %}
         from (
-            {# A file that an earlier version of the software made lacks columns until this run makes it again. #}
+            {# A file that an earlier version of the software made lacks the columns that came since. #}
             select
                 {% for name, data_type in columns.items() %}
                 cast(null as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
                 {% endfor %}
             where false
             union all by name
-            select * from read_parquet({{ files }})
+            select * from read_parquet({{ files }}, union_by_name = true, hive_partitioning = false)
         ) as made
-        {% elif files %}
-        from read_parquet({{ files }}, union_by_name = true, hive_partitioning = false)
         where {{ "batch_id <= '" ~ until ~ "'" if until else 'true' }}
         {% if withdrawn %}and (batch_id, source_file, source_row) not in ({{ withdrawn | join(', ') }}){% endif %}
         {% else %}
