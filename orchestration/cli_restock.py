@@ -469,7 +469,8 @@ def export(file: Path | None, postgresql: bool, url: str | None, author: str) ->
         import psycopg
 
         try:
-            upsert_postgresql(url, handed_out)
+            with proposal_store() as store:
+                upsert_postgresql(url, handed_out, store.proposals_named)
         except psycopg.Error as error:
             raise click.ClickException(
                 f"the database of INVENTORYBOT_EXPORT_URL took nothing ({str(error).strip()}); "

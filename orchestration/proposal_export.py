@@ -7,7 +7,7 @@ however often a line comes.
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,12 +63,17 @@ def write_csv(path: Path, proposals: Sequence["Proposal"]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def upsert_postgresql(url: str, proposals: Sequence["Proposal"]) -> None:
+def upsert_postgresql(
+    url: str, proposals: Sequence["Proposal"], named: Callable[[Iterable[str]], Mapping[str, "Proposal"]]
+) -> None:
     """Write proposals into `inventorybot.purchase_order_proposals`, one row per proposal_id, in one transaction.
+
+    What was handed out before and is not any more, as it was cancelled or has its order line, gets its present state.
 
     Args:
         url: `postgresql://user@host/database`.
         proposals: what is handed out.
+        named: gives the proposals that exist among ids.
 
     Raises:
         psycopg.Error: the database cannot be reached or refuses; nothing of this call is kept.
@@ -86,6 +91,13 @@ def upsert_postgresql(url: str, proposals: Sequence["Proposal"]) -> None:
             f"insert into {SCHEMA}.purchase_order_proposals ({names}) values ({values}) "
             f"on conflict (proposal_id) do update set {changed}",
             [_values(proposal) for proposal in proposals],
+        )
+        table = f"{SCHEMA}.purchase_order_proposals"
+        standing = connection.execute(f"select proposal_id, state from {table} where state = 'exported'").fetchall()
+        left = {row[0] for row in standing} - {proposal.proposal_id for proposal in proposals}
+        connection.cursor().executemany(
+            f"update {table} set state = %s where proposal_id = %s",
+            [(proposal.state, proposal_id) for proposal_id, proposal in named(left).items()],
         )
 
 

@@ -72,12 +72,30 @@ def url() -> Iterator[str]:
         connection.execute(f"drop schema if exists {SCHEMA} cascade")
 
 
+def nothing(_ids: object) -> dict[str, Proposal]:
+    """Know no proposal that was handed out before."""
+    return {}
+
+
+@pytest.mark.services
+def test_what_is_cancelled_is_so_for_the_receiver_too(url: str) -> None:
+    import psycopg
+
+    other = replace(PROPOSAL, proposal_id="20111208-2-1", sku="CUP")
+    upsert_postgresql(url, [PROPOSAL, other], nothing)
+    cancelled = {other.proposal_id: replace(other, state="cancelled")}
+    upsert_postgresql(url, [PROPOSAL], lambda ids: {named: cancelled[named] for named in ids})
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(f"select sku, state from {SCHEMA}.purchase_order_proposals order by sku").fetchall()
+    assert rows == [("CUP", "cancelled"), ("MUG", "exported")]
+
+
 @pytest.mark.services
 def test_twenty_exports_leave_one_row_per_proposal(url: str) -> None:
     import psycopg
 
     for _ in range(20):
-        upsert_postgresql(url, [PROPOSAL, replace(PROPOSAL, proposal_id="20111208-2-1", sku="CUP")])
+        upsert_postgresql(url, [PROPOSAL, replace(PROPOSAL, proposal_id="20111208-2-1", sku="CUP")], nothing)
     with psycopg.connect(url) as connection:
         rows = connection.execute(
             f"select sku, order_units from {SCHEMA}.purchase_order_proposals order by sku"
@@ -94,7 +112,7 @@ def test_exports_at_once_leave_one_row_per_proposal_also_where_the_schema_is_new
         with psycopg.connect(url) as connection:
             connection.execute(f"drop schema if exists {SCHEMA} cascade")
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda order: upsert_postgresql(url, both[::order]), [1, -1] * 4))
+            list(pool.map(lambda order: upsert_postgresql(url, both[::order], nothing), [1, -1] * 4))
         with psycopg.connect(url) as connection:
             assert connection.execute(f"select count(*) from {SCHEMA}.purchase_order_proposals").fetchone() == (2,)
 
@@ -105,7 +123,7 @@ def test_an_export_that_fails_half_way_leaves_nothing(url: str) -> None:
 
     broken = replace(PROPOSAL, proposal_id="20111208-3-1", expected_date="no day")
     with pytest.raises(psycopg.Error):
-        upsert_postgresql(url, [PROPOSAL, broken])
+        upsert_postgresql(url, [PROPOSAL, broken], nothing)
     with psycopg.connect(url) as connection:
         found = connection.execute(f"select to_regclass('{SCHEMA}.purchase_order_proposals')").fetchone()
     assert found == (None,)
