@@ -265,6 +265,14 @@ def test_a_day_that_the_calendar_closes_is_complete_without_a_movement(tmp_path)
     assert read_clock(tmp_path).as_of == date(2011, 12, 10)
 
 
+def test_a_closed_day_on_which_something_moved_is_like_any_other(tmp_path):
+    located(tmp_path, "Europe/London")
+    moved(tmp_path, days_before(80), arrived=NOON + 3 * DAY)
+    event = "select date '2011-12-09' as date, 'GB' as country, 'Stocktaking' as event_name, 'closed' as event_type"
+    batch(tmp_path, "calendar_events", event, "b1")
+    assert read_clock(tmp_path).as_of == date(2011, 12, 8)
+
+
 def test_a_young_shop_has_no_closed_weekdays_yet(tmp_path):
     located(tmp_path, "Europe/London", day_ends_at="18:00")
     moved(tmp_path, days_before(20, SATURDAY, without=[6]), arrived=MONDAY_MORNING)
