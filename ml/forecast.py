@@ -13,6 +13,7 @@ copula over the horizon joins the periods.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -51,6 +52,16 @@ from ml.forecast_distribution import (
     match_sums,
     quantile_grid,
     shuffle_grid,
+)
+from ml.forecast_new_items import Analogues, NewItems
+from ml.forecast_promotions import (
+    PROMOTION,
+    UPLIFT,
+    PromotionMemory,
+    declared_uplift,
+    ordinary,
+    plan_promotions,
+    remember,
 )
 from ml.forecast_season import Season, coming, season_from, second_opinion, spans_of, waking
 from ml.metrics import randomised_pit
@@ -127,6 +138,7 @@ MOST_WEIGHT, MOST_SCALES, FEW_PERIODS = 20.0, 30.0, 14
 BINS, BINNED_ROWS = 128, 20_000
 # Best in fewer rounds than these, the booster of the mean is fitted again in steps so many times as small.
 FEW_ROUNDS, FINER = 80, 2
+COLD_ROWS = 100_000
 LEVEL_SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
@@ -147,6 +159,14 @@ class Shape:
     def grid(self, n: int, counted: bool) -> Floats:
         """Return the quantile functions [rows, n]; `counted` = demand comes in whole units."""
         return quantile_grid(self.knots, self.mean, n, np.full(len(self.mean), counted), self.sold)
+
+    def times(self, factor: Doubles) -> Shape:
+        """Return the distributions with `factor` times as much demand, part of it in more periods that sell [rows]."""
+        if (factor == 1.0).all():
+            return self
+        sold = 1.0 - (1.0 - self.sold) ** factor
+        sizes = factor * self.sold / sold
+        return Shape(self.mean * factor, sold, (self.knots * sizes[:, None]).astype(np.float32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,6 +286,7 @@ class Training:
         sold_model: Any = None
         mean_models: list[Any] = []
         level_share = 0.0
+        promotions = PromotionMemory()
         if split is not None:
             builder = self._builder(split)
             learn = self.mean_block(builder, split, 1)
@@ -285,8 +306,33 @@ class Training:
         if split is not None:
             builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
             mean_models = self.mean_models(builder, chosen)
+            promotions = self._promotions(builder, mean_models, level_share)
         forecaster = self._forecaster(mean_models, level_share, sold_model, spread, prior_model, dependences)
-        return dataclasses.replace(forecaster, season=self._second_opinion(forecaster, prior))
+        builder = FeatureBuilder(self.history, self.plan, self._nameless(), prior)
+
+        def expected(rows: Integers, columns: Integers) -> Doubles:
+            return forecaster.cold_mean(builder, rows, columns - 1, np.ones((len(rows), 1), dtype=np.int64))
+
+        seen = known_levels(prior_model, self.statics) / prior
+        new_items = NewItems.learn(self.history, self.plan, self.statics, expected, seen)
+        season = self._second_opinion(forecaster, prior)
+        return dataclasses.replace(forecaster, season=season, promotions=promotions, new_items=new_items)
+
+    def _nameless(self) -> Floats:
+        """Return the static features without the item's name, which says nothing of a new one."""
+        return nameless(self.plan, self.statics, np.ones(len(self.statics), dtype=bool))
+
+    def _promotions(self, builder: FeatureBuilder, mean_models: list[Any], level_share: float) -> PromotionMemory:
+        """Hold what the boosters expect of past promotions against what they sold."""
+        generator = np.random.default_rng([self.seed, 7])
+
+        def expected(rows: Integers, columns: Integers) -> tuple[Doubles, Doubles]:
+            ahead = np.minimum(generator.integers(1, self.horizon + 1, size=len(rows)), columns + 1)
+            built = builder.build(rows, columns - ahead, ahead[:, None])
+            mean = predict_mean(mean_models, built.features, built.scale, built.baseline)
+            return mixed_mean(mean, built.scale, level_share), built.scale
+
+        return remember(self.history, expected, self.seed, is_rare=PROMOTION in self.plan.rare)
 
     def _second_opinion(self, forecaster: DemandForecaster, prior: Doubles) -> Season:
         """Hold the forecast of everything against last year; see `ml.forecast_season`."""
@@ -481,6 +527,14 @@ class Training:
         return result
 
 
+def nameless(plan: FeaturePlan, statics: Floats, rows: Flags) -> Floats:
+    """Return static features without the name of the item in some rows [series, columns]."""
+    result = statics.copy()
+    if "sku" in plan.statics:
+        result[rows, plan.statics.index("sku")] = np.nan
+    return result
+
+
 def sold_kind(share: Doubles | Floats) -> Integers:
     """Return the class of SOLD_SHARES each share of periods with demand falls into; unknown = the first."""
     return np.maximum(np.searchsorted(SOLD_SHARES, np.nan_to_num(share, nan=0.0), side="right") - 1, 0)
@@ -526,6 +580,13 @@ def prior_levels(history: History, statics: Floats, end: int, seed: int) -> tupl
     whole = xgboost.train(parameters, xgboost.DMatrix(statics[usable], logs[usable], weight=weight[usable]), rounds)
     result[~usable] = whole.inplace_predict(statics[~usable]) if (~usable).any() else 0.0
     return np.exp(result), whole
+
+
+def known_levels(prior_model: Any, statics: Floats) -> Doubles:
+    """Return the level that the attributes suggest, by the model of `prior_levels`, units a period, > 0 [series]."""
+    if isinstance(prior_model, float):
+        return np.full(len(statics), np.exp(prior_model))
+    return np.asarray(np.exp(np.asarray(prior_model.inplace_predict(statics), dtype=np.float64)))
 
 
 def fit_mean(block: Block, settings: Settings, seed: int) -> Any:
@@ -793,6 +854,9 @@ class DemandForecaster:
         settings: parameters of the training.
         level_share: share of the recent level in the mean, the rest is the booster's.
         season: what last year says of the total, and whether series may wake; None = trained without it.
+        promotions: what the training saw of promotions.
+        new_items: what is expected of items that have not sold yet; None = nothing sold that they could be compared
+            with.
     """
 
     plan: FeaturePlan
@@ -810,6 +874,8 @@ class DemandForecaster:
     settings: Settings = dataclasses.field(default_factory=Settings)
     level_share: float = 0.0
     season: Season | None = None
+    promotions: PromotionMemory = dataclasses.field(default_factory=PromotionMemory)
+    new_items: NewItems | None = None
 
     @property
     def horizon(self) -> int:
@@ -877,6 +943,27 @@ class DemandForecaster:
         """
         return (Season() if self.season is None else self.season).frame(self.plan.frequency)
 
+    def cold_mean(self, builder: FeatureBuilder, rows: Integers, origins: Integers, ahead: Integers) -> Doubles:
+        """Return the expected units a period of series as if they were brand new [pairs * horizons].
+
+        Args:
+            builder: features of the history.
+            rows: series numbers [pairs].
+            origins: column of the period before the first that is forecast [pairs].
+            ahead: periods ahead [pairs, horizons].
+        """
+        parts = []
+        # What a series did under its own prices and promotions is not known of a new one.
+        own = [place for place, name in enumerate(self.plan.names()) if name.startswith(("effect_", "change_"))]
+        size = max(1, COLD_ROWS // ahead.shape[1])
+        for start in range(0, len(rows), size):
+            some = slice(start, start + size)
+            built = builder.build(rows[some], origins[some], ahead[some], np.ones(len(rows[some]), dtype=bool))
+            built.features[:, own] = np.nan
+            booster_mean = predict_mean(self.mean_models, built.features, built.scale, built.baseline)
+            parts.append(mixed_mean(booster_mean, built.scale, self.level_share))
+        return np.maximum(np.concatenate(parts), 1e-6) if parts else np.zeros(0)
+
     def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> Scene:
         """Lay out a history; arguments as `predict`."""
         return Scene(self, history, future)
@@ -887,14 +974,18 @@ class DemandForecaster:
         Args:
             history: as the training demand; may be newer.
             future: sku, location_id, period_start and covariates of the coming periods. A covariate not given repeats
-                its last season (flags) or its last value (numbers).
+                its last season (flags) or its last value (numbers). `expected_uplift` is the factor of usual demand
+                that somebody declares for a period; it takes the place of what past promotions taught. A key that
+                the training did not know takes its text attributes from here.
 
         Returns:
             sku, location_id, period_start, mean_units, q05_units ... q95_units: one row per series and period, sorted;
             every series of `history`, every brand-new item of the training, and every item that only `future` names.
             A series whose rows ended 56 days (13 weeks, 6 months) or more before the end of `history` is discontinued
-            and forecast as zero. All >= 0; quantiles never cross; the mean is that of the 500-point distribution from
-            which paths are drawn.
+            and forecast as zero. One that has not sold yet starts from the median of its like
+            (`ml.forecast_new_items`). A planned promotion moves nothing where the training saw too few and none is
+            declared. All >= 0; quantiles never cross; the mean is that of the 500-point distribution from which paths
+            are drawn.
 
         Raises:
             ValueError: as `train`.
@@ -971,6 +1062,8 @@ class DemandForecaster:
         )
         if self.sizes is not None:
             self.sizes.save(target / "sizes.npz")
+        if self.new_items is not None:
+            self.new_items.save(target / "new_items.json")
         plan = dataclasses.asdict(self.plan)
         document = {
             "format": FORMAT,
@@ -979,6 +1072,7 @@ class DemandForecaster:
             "settings": dataclasses.asdict(self.settings),
             "counted": self.counted,
             "level_share": self.level_share,
+            "promotions": dataclasses.asdict(self.promotions),
             "dependences": [dataclasses.asdict(one) for one in self.dependences],
             "prior": self.prior_model if isinstance(self.prior_model, float) else None,
             "whole_number_keys": [key for key in KEYS if pd.api.types.is_integer_dtype(self.keys[key])],
@@ -1043,6 +1137,8 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | Combined
         settings=Settings(**{"mean_boosters": 1, **document.get("settings", {})}),
         level_share=document.get("level_share", 0.0),
         season=season_from(document.get("season")),
+        promotions=PromotionMemory(**document.get("promotions", {"promotions": None})),
+        new_items=NewItems.load(source / "new_items.json") if (source / "new_items.json").is_file() else None,
     )
 
 
@@ -1053,26 +1149,35 @@ class Scene:
         self.forecaster = forecaster
         plan = forecaster.plan
         names = [*plan.covariates, *(["is_open"] if "is_open" in covariate_names(history) else [])]
+        names += [UPLIFT] if future is not None and UPLIFT in future.columns else []
         fresh = forecaster.keys[~forecaster.has_demand]
         self.panel = build_panel(
-            history, plan.frequency, covariates=names, future=future, ahead=plan.horizon, extra_keys=fresh
+            history.drop(columns=UPLIFT, errors="ignore"),
+            plan.frequency,
+            covariates=names,
+            future=future,
+            ahead=plan.horizon,
+            extra_keys=fresh,
         )
+        self.promotions = plan_promotions(self.panel, declared_uplift(self.panel), forecaster.promotions)
         last = self.panel.last_row
         self.ended = (last >= 0) & (last < self.panel.length - plan.frequency.level_window)
-        statics = self._statics()
-        prior = forecaster.prior_model
-        levels = (
-            np.full(self.panel.series, np.exp(prior))
-            if isinstance(prior, float)
-            else np.exp(np.asarray(prior.inplace_predict(statics), dtype=np.float64))
-        )
+        self.statics = statics = self._statics(future)
+        levels = known_levels(forecaster.prior_model, statics)
         demand, known = self.panel.demand, ~self.panel.bound
         partly = partly_served(self.panel)
         if forecaster.sizes is not None and partly.any():
             demand, _ = forecaster.sizes.fill(self.panel)
             known = known | partly
         self.history = History(dataclasses.replace(self.panel, demand=demand), known)
-        self.builder = FeatureBuilder(self.history, plan, statics, levels)
+        self.levels = levels
+        # Not sold yet, and not long on the shelf: compared with its like.
+        unsold = np.nansum(self.panel.demand, axis=1) == 0
+        self.unsold_periods = self.history.count[:, -1].astype(np.int64)
+        self.is_new = unsold & (self.unsold_periods < plan.frequency.level_window) & ~self.ended
+        if forecaster.new_items is None:
+            self.is_new[:] = False
+        self.builder = FeatureBuilder(self.history, plan, nameless(plan, statics, self.is_new), levels)
 
     def find(self, keys: pd.DataFrame) -> Integers:
         """Return the series numbers of keys.
@@ -1095,7 +1200,13 @@ class Scene:
         last = np.full(len(rows), self.panel.length - 1)
         count = self.history.window(self.history.count, rows, last, f.windows[4])
         sold = self.history.window(self.history.sold, rows, last, f.windows[4])
-        return [self.forecaster.dependences[kind] for kind in sold_kind(sold / np.maximum(count, 1))]
+        found = [self.forecaster.dependences[kind] for kind in sold_kind(sold / np.maximum(count, 1))]
+        new_items = self.forecaster.new_items
+        if new_items is not None:
+            new = np.flatnonzero(self.is_new[rows])
+            for place, like in zip(new, self.analogues(rows[new]), strict=True):
+                found[place] = new_items.dependence(like.median, found[place])
+        return found
 
     def season_factors(self) -> Doubles:
         """Return what last year multiplies every mean by [horizon]."""
@@ -1105,8 +1216,56 @@ class Scene:
         seen = np.full(horizon, self.panel.first + self.panel.length - 1)
         return season.at(seen, seen + np.arange(1, horizon + 1), self.forecaster.plan.frequency.level_window)
 
-    def _statics(self) -> Floats:
-        """Return the static features of the series: those of the training, else what the key itself says."""
+    def analogues(self, rows: Integers) -> list[Analogues]:
+        """Return the items that each of some new series is compared with."""
+        new_items, keys = self.forecaster.new_items, self.panel.keys.iloc[rows]
+        return [] if new_items is None else new_items.analogues(keys, self.forecaster.plan, self.statics[rows])
+
+    def start(self, rows: Integers) -> tuple[Doubles, Doubles]:
+        """Return what their groups suggest of some new series, and equally likely factors of it.
+
+        Returns:
+            units a period [series, horizon], and factors [series, levels].
+        """
+        new_items = self.forecaster.new_items
+        if new_items is None or not len(rows):
+            return np.zeros((len(rows), self.forecaster.horizon)), np.ones((len(rows), 1))
+        origins, ahead = self._ahead(rows)
+        cold = self.forecaster.cold_mean(self.builder, rows, origins, ahead).reshape(ahead.shape)
+        met = np.exp([like.log_factor for like in self.analogues(rows)])
+        last_year, _ = self.forecaster.seasonal(self.history, rows, origins, ahead)
+        usual = cold * met[:, None] * self.promotions.factor[rows] * last_year.reshape(ahead.shape)
+        return usual, new_items.factors(usual.mean(axis=1), self.unsold_periods[rows])
+
+    def closed(self, rows: Integers) -> Flags:
+        """Return the coming periods without demand: closed ones, and all of a series that has ended."""
+        return np.asarray(self.panel.closed[rows, self.panel.length :] | self.ended[rows, None])
+
+    def promotion_effects(self, rows: Integers) -> Doubles:
+        """Return what planned promotions make of the demand of an ordinary period: a factor [series, horizon]."""
+        effects = np.where(self.promotions.learnt[rows], 1.0, self.promotions.factor[rows])
+        touched = np.flatnonzero(self.promotions.learnt[rows].any(axis=1))
+        if not len(touched):
+            return effects
+        some = rows[touched]
+        calm = copy.copy(self.history)
+        calm.panel = dataclasses.replace(self.panel, covariates=ordinary(self.panel, self.promotions.learnt))
+        origins, ahead = self._ahead(some)
+        with_them, without = (
+            self.forecaster.distribution(builder, some, origins, ahead).mean.reshape(ahead.shape)
+            for builder in (self.builder, FeatureBuilder(calm, self.forecaster.plan, self.builder.statics, self.levels))
+        )
+        learnt = self.promotions.learnt[some]
+        effects[touched] = np.where(learnt, with_them / without * self.promotions.factor[some], effects[touched])
+        return effects
+
+    def _ahead(self, rows: Integers) -> tuple[Integers, Integers]:
+        """Return origin and periods ahead of the forecasts of some series [series], [series, horizon]."""
+        horizon = self.forecaster.horizon
+        return np.full(len(rows), self.panel.length - 1), np.tile(np.arange(1, horizon + 1), (len(rows), 1))
+
+    def _statics(self, future: pd.DataFrame | None) -> Floats:
+        """Return the static features of the series: those of the training, else what key and future say of them."""
         forecaster, plan = self.forecaster, self.forecaster.plan
         keys = self.panel.keys
         known = pd.MultiIndex.from_frame(forecaster.keys.astype(str)).get_indexer(
@@ -1118,6 +1277,10 @@ class Scene:
             if name in KEYS:
                 codes = keys[name].astype("string").map(plan.codes[name])
                 result[:, place] = codes.to_numpy(dtype=np.float32, na_value=np.nan)
+            elif name in plan.codes and future is not None and name in future.columns and (known < 0).any():
+                told = future.drop_duplicates(KEYS).set_index(KEYS)[name].reindex(pd.MultiIndex.from_frame(keys[KEYS]))
+                found = told.astype("string").map(plan.codes[name]).to_numpy(dtype=np.float32, na_value=np.nan)
+                result[known < 0, place] = found[known < 0]
         return result
 
     def chunks(self, rows: Integers, most: int) -> Iterator[Integers]:
@@ -1128,11 +1291,13 @@ class Scene:
 
     def grid(self, rows: Integers, n: int) -> Floats:
         """Return the quantile functions of some series [series, horizon, n]."""
-        forecaster, horizon = self.forecaster, self.forecaster.horizon
-        origins = np.full(len(rows), self.panel.length - 1)
-        ahead = np.tile(np.arange(1, horizon + 1), (len(rows), 1))
-        shape = forecaster.distribution(self.builder, rows, origins, ahead)
-        closed = self.panel.closed[rows, self.panel.length :].reshape(-1) | np.repeat(self.ended[rows], horizon)
-        grid = shape.grid(n, forecaster.counted)
-        grid[closed] = 0.0
-        return grid.reshape(len(rows), horizon, n)
+        forecaster, shape = self.forecaster, (len(rows), self.forecaster.horizon)
+        origins, ahead = self._ahead(rows)
+        found = forecaster.distribution(self.builder, rows, origins, ahead)
+        found = found.times(self.promotions.factor[rows].reshape(-1))
+        grid = found.grid(n, forecaster.counted).reshape(*shape, n)
+        new = np.flatnonzero(self.is_new[rows])
+        if len(new) and forecaster.new_items is not None:
+            grid[new] = forecaster.new_items.grid(*self.start(rows[new]), n, forecaster.counted)
+        grid[self.closed(rows)] = 0.0
+        return grid

@@ -22,8 +22,10 @@ from ml.forecast_distribution import (
     Dependence,
     forecast_frame,
     grid_quantiles,
+    multiplied,
     shuffle_grid,
 )
+from ml.forecast_promotions import UPLIFT, declared_uplift
 from ml.forecast_season import Season
 
 INDEPENDENT = Dependence(0.0, 0.0, 0.0, 0.0)
@@ -50,15 +52,16 @@ class LocalForecaster(abc.ABC):
         """Return point forecasts [series, horizon] and quantile functions [series, horizon, n]."""
 
     def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Forecast as `DemandForecaster.predict`; of the covariates only `is_open` matters."""
-        panel = self._panel(history, future)
-        keys = panel.keys
+        """Forecast as `DemandForecaster.predict`; of the covariates only `is_open` and `expected_uplift` matter."""
+        scene = self.scene(history, future)
+        panel = scene.panel
         mean = np.empty((panel.series, self.horizon))
         quantiles = np.empty((panel.series, self.horizon, len(QUANTILE_COLUMNS)))
         for rows in _blocks(np.arange(panel.series), 500):
             point, grid = self.grid(panel, rows, STANDARD_PATHS)
-            mean[rows], quantiles[rows] = point, grid_quantiles(grid)
-        return forecast_frame(keys, panel.future_periods(self.horizon), mean, quantiles)
+            effects = scene.promotion_effects(rows)
+            mean[rows], quantiles[rows] = point * effects, grid_quantiles(multiplied(grid, effects))
+        return forecast_frame(panel.keys, panel.future_periods(self.horizon), mean, quantiles)
 
     def sample_paths(
         self,
@@ -78,7 +81,8 @@ class LocalForecaster(abc.ABC):
 
     def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> LocalScene:
         """Lay out a history."""
-        return LocalScene(self, self._panel(history, future))
+        panel = self._panel(history, future)
+        return LocalScene(self, panel, declared_uplift(panel))
 
     def season_note(self) -> str:
         """Return that last year has no say, in words."""
@@ -104,7 +108,9 @@ class LocalForecaster(abc.ABC):
 
     def _panel(self, history: pd.DataFrame, future: pd.DataFrame | None) -> Panel:
         names = ["is_open"] if "is_open" in covariate_names(history) else []
-        return build_panel(history, self.frequency, covariates=names, future=future, ahead=self.horizon)
+        names += [UPLIFT] if future is not None and UPLIFT in future.columns else []
+        past = history.drop(columns=UPLIFT, errors="ignore")
+        return build_panel(past, self.frequency, covariates=names, future=future, ahead=self.horizon)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,10 +120,12 @@ class LocalScene:
     Attributes:
         forecaster: reads its forecasts off the history.
         panel: the history.
+        declared: factors of usual demand declared for coming periods; NaN = none [series, horizon].
     """
 
     forecaster: LocalForecaster
     panel: Panel
+    declared: Doubles
 
     def find(self, keys: pd.DataFrame) -> Integers:
         """Return the series numbers of keys.
@@ -136,7 +144,7 @@ class LocalScene:
 
     def grid(self, rows: Integers, n: int) -> Floats:
         """Return the quantile functions of some series [series, horizon, n]."""
-        return self.forecaster.grid(self.panel, rows, n)[1]
+        return multiplied(self.forecaster.grid(self.panel, rows, n)[1], self.promotion_effects(rows))
 
     def dependences(self, rows: Integers) -> list[Dependence]:
         """Return independence for each of some series."""
@@ -145,6 +153,10 @@ class LocalScene:
     def season_factors(self) -> Doubles:
         """Return ones: last year has no say [horizon]."""
         return np.ones(self.forecaster.horizon)
+
+    def promotion_effects(self, rows: Integers) -> Doubles:
+        """Return the factors that were declared; of other promotions nothing is known [series, horizon]."""
+        return np.nan_to_num(self.declared[rows], nan=1.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,7 @@ from ml.forecast_distribution import (
     Dependence,
     forecast_frame,
     grid_quantiles,
+    multiplied,
     shuffle_grid,
 )
 
@@ -56,6 +57,10 @@ class Scene(Protocol):
 
     def season_factors(self) -> Doubles:
         """Return what last year multiplies every mean by [horizon]."""
+        ...
+
+    def promotion_effects(self, rows: Integers) -> Doubles:
+        """Return what planned promotions make of the demand of an ordinary period: a factor [series, horizon]."""
         ...
 
 
@@ -90,7 +95,7 @@ class CombinedForecaster:
 
     A mixture of whole units stays in whole units and keeps calibrated members calibrated; averages of quantiles
     (Vincent 1912) do neither. The first member decides how periods hang together, which series there are, and what last
-    year does to every forecast: the share of another member is moved by the same factors.
+    year and planned promotions do to every forecast: the share of another member is moved by the same factors.
 
     Attributes:
         members: name -> fitted forecaster.
@@ -103,10 +108,11 @@ class CombinedForecaster:
     @property
     def horizon(self) -> int:
         """Periods that are forecast."""
-        return self._lead.horizon
+        return self.lead.horizon
 
     @property
-    def _lead(self) -> Member:
+    def lead(self) -> Member:
+        """The first member."""
         return next(iter(self.members.values()))
 
     def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> CombinedScene:
@@ -142,11 +148,11 @@ class CombinedForecaster:
 
     def season_note(self) -> str:
         """Return in words what last year says, as `DemandForecaster.season_note`."""
-        return self._lead.season_note()
+        return self.lead.season_note()
 
     def season_frame(self) -> pd.DataFrame:
         """Return what last year does to every forecast, as `DemandForecaster.season_frame`."""
-        return self._lead.season_frame()
+        return self.lead.season_frame()
 
     def save(self, folder: str | Path) -> None:
         """Write shares and members into a folder, each member into one of its own."""
@@ -221,10 +227,20 @@ class CombinedScene:
                 if last > first:
                     scene, places = self.scenes[name], self.places[name]
                     grid = scene.grid(places[rows[inside]], last - first)
-                    result[inside, :, first:last] = grid if scene is self.lead else multiplied(grid, factors)
+                    if scene is not self.lead:
+                        grid = multiplied(grid, factors * self._missing_effects(scene, places, rows[inside]))
+                    result[inside, :, first:last] = grid
         mixed = np.flatnonzero((upto > since).sum(axis=0) > 1)
         result[mixed] = np.sort(result[mixed], axis=2)
         return result
+
+    def promotion_effects(self, rows: Integers) -> Doubles:
+        """Return what planned promotions make of the demand of an ordinary period: a factor [series, horizon]."""
+        return self.lead.promotion_effects(rows)
+
+    def _missing_effects(self, scene: Scene, places: Integers, rows: Integers) -> Doubles:
+        """Return what the first member knows of promotions and another does not: a factor [series, horizon]."""
+        return self.lead.promotion_effects(rows) / scene.promotion_effects(places[rows])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -351,15 +367,6 @@ def mixed_quantiles(parts: Sequence[Doubles]) -> Doubles:
     ordered = np.take_along_axis(values, order, axis=1)
     places = [np.argmax(upto >= level - 1e-9, axis=1) for level in QUANTILE_LEVELS]
     return np.take_along_axis(ordered, np.stack(places, axis=1), axis=1)
-
-
-def multiplied(grid: Floats, factors: Doubles) -> Floats:
-    """Return quantile functions [series, horizon, n] times a factor per period; whole units stay whole on average."""
-    result = grid * factors[None, :, None].astype(np.float32)
-    if (factors == 1.0).all() or (grid != np.rint(grid)).any():
-        return result
-    upto = np.floor(np.cumsum(result, axis=2, dtype=np.float64) + 0.5)
-    return np.sort(np.diff(upto, axis=2, prepend=0.0), axis=2).astype(np.float32)
 
 
 def _blocks(rows: Integers, size: int) -> Iterator[Integers]:

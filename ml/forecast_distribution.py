@@ -128,6 +128,22 @@ def grid_quantiles(grid: Floats, levels: Sequence[float] = QUANTILE_LEVELS) -> F
     return grid[..., places]
 
 
+def multiplied(grid: Floats, factors: Doubles) -> Floats:
+    """Return quantile functions times a factor; whole units stay whole on average.
+
+    Args:
+        grid: quantile functions [series, horizon, n].
+        factors: [series, horizon].
+    """
+    if (factors == 1.0).all():
+        return grid
+    result = grid * factors[:, :, None].astype(np.float32)
+    whole = (grid == np.rint(grid)).all(axis=2) & (factors != 1.0)
+    upto = np.floor(np.cumsum(result[whole], axis=1, dtype=np.float64) + 0.5)
+    result[whole] = np.sort(np.diff(upto, axis=1, prepend=0.0), axis=1)
+    return result
+
+
 def forecast_frame(keys: pd.DataFrame, periods: pd.DatetimeIndex, mean: Doubles, quantiles: Doubles) -> pd.DataFrame:
     """Return forecasts as the frame that every forecaster answers with.
 

@@ -61,7 +61,7 @@ def contributions(
     rows = np.arange(scene.panel.series) if keys is None else scene.find(keys)
     horizon = forecaster.horizon
     origins, ahead = np.full(len(rows), scene.panel.length - 1), np.tile(np.arange(1, horizon + 1), (len(rows), 1))
-    built = scene.builder.build(rows, origins, ahead)
+    built = scene.builder.build(rows, origins, ahead, scene.is_new[rows])
     season = np.zeros((len(built.scale), len(GROUPS)))
     season[:, GROUPS.index("season")] = np.log(built.baseline / built.scale)
     parts = [_units(season, built.scale)] if not forecaster.mean_models else []
@@ -79,10 +79,21 @@ def contributions(
     factor, floor = forecaster.seasonal(scene.history, rows, origins, ahead)
     mean = np.maximum(booster_mean * factor, floor)
     added[:, GROUPS.index("last_year")] = mean - booster_mean
-    closed = scene.panel.closed[rows, scene.panel.length :].reshape(-1) | np.repeat(scene.ended[rows], horizon)
+    level, closed = built.scale, scene.closed(rows).reshape(-1)
+    # What is declared for a promotion, or was missed of past ones, comes on top.
+    promoted = mean * (scene.promotions.factor[rows].reshape(-1) - 1.0)
+    added[:, GROUPS.index("price_and_promotion")] += promoted
+    mean = mean + promoted
+    new = np.flatnonzero(scene.is_new[rows])
+    if len(new):
+        # A new item is forecast around the level of its like: all of it is shifted alike.
+        usual, factors = scene.start(rows[new])
+        times = np.ones((len(rows), horizon))
+        times[new] = usual * factors.mean(axis=1, keepdims=True) / mean.reshape(-1, horizon)[new]
+        level, added, mean = level * times.reshape(-1), added * times.reshape(-1, 1), mean * times.reshape(-1)
     frame = scene.panel.keys.iloc[np.repeat(rows, horizon)][KEYS].reset_index(drop=True)
     frame["period_start"] = np.tile(scene.panel.future_periods(horizon), len(rows))
-    frame["level_units"] = built.scale
+    frame["level_units"] = level
     for place, name in enumerate(GROUPS):
         frame[f"{name}_units"] = added[:, place]
     # A closed day has no demand whatever the model says: the calendar takes the rest away.

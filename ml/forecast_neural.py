@@ -17,6 +17,7 @@ import pandas as pd
 from ml.features import Doubles, FeatureBuilder, Floats, Frequency, Integers, build_panel, check_items
 from ml.forecast import SOLD_SHARES, Block, DemandForecaster, Pairs, Settings, Shape, Training, load, prior_levels
 from ml.forecast_distribution import KNOTS, Dependence
+from ml.forecast_promotions import PromotionMemory, count_promotions
 
 BATCH = 1024
 
@@ -132,7 +133,12 @@ class _NeuralTraining(Training):
         prior, prior_model = prior_levels(self.history, self.statics, self.panel.length, self.seed)
         builder = FeatureBuilder(self.history, self.plan, self.statics, prior)
         final = self._network(builder, self._cells(self.panel.length), lookback, epochs)
-        return dataclasses.replace(final, dependences=dependences, prior_model=prior_model)
+        return dataclasses.replace(
+            final,
+            dependences=dependences,
+            prior_model=prior_model,
+            promotions=PromotionMemory(count_promotions(self.history)),
+        )
 
     def _network(self, builder: FeatureBuilder, cells: Integers, lookback: int, epochs: int) -> NeuralForecaster:
         import keras

@@ -27,7 +27,10 @@ DECISION_INPUTS = (
 DECISION_SETTINGS = ("seed", "path_count", "order_budget")
 # What was published before is kept beside a decision and is no part of it.
 COMPARISONS = ("previous_restock_lines", "previous_restock_terms")
-ARCHIVED_INPUTS = (*DECISION_INPUTS, "marts.fct_daily_demand", "marts.fct_planned_days")
+ARCHIVED_INPUTS = (
+    *DECISION_INPUTS,
+    *("marts.fct_daily_demand", "marts.fct_planned_days", "marts.dim_item_locations"),
+)
 
 
 def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Mapping[str, str]]) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from orchestration.exports import export_path
+from orchestration.restock_policies import FIRST_ORDER_DAYS
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,13 +32,19 @@ def planned_days(settings: Settings, horizon: int) -> "pd.DataFrame":
     """Return sku, location_id, period_start and covariates of the days to come, `horizon` rows per series.
 
     A day outside the season of a product is closed for it: every forecaster gives such a day no demand, in forecasts
-    and in paths alike. History tells what was sold outside a season, so there such a day stays open.
+    and in paths alike. History tells what was sold outside a season, so there such a day stays open. The category is
+    for items that a model's training did not know yet.
     """
     return _frame(
         f"""
         select sku, location_id, day::timestamp as period_start,
-            (is_open and is_on_sale)::double as is_open, {_KNOWN_AHEAD}
+            (is_open and is_on_sale)::double as is_open, {_KNOWN_AHEAD},
+            expected_uplift::double as expected_uplift, category
         from read_parquet('{export_path(settings, "marts.fct_planned_days")}')
+        left join (
+            select sku, location_id, category
+            from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
+        ) as item_locations using (sku, location_id)
         where days_ahead <= {horizon}
         order by sku, location_id, day
         """
@@ -149,11 +156,38 @@ def supplier_terms(settings: Settings) -> "pd.DataFrame":
 
 
 def restock_terms(settings: Settings) -> "pd.DataFrame":
-    """Return `supplier_terms` with the limits that the policy of each item sets, and its last day of sale."""
+    """Return `supplier_terms` with the limits that the policy of each item sets, and its last day of sale.
+
+    An item that has never sold is ordered up to at most `first_order_days` of its forecast: until it sells, nobody
+    knows what it is worth, and the next order comes soon enough.
+    """
     limits = _frame(
         f"""
-        select sku, location_id, order_up_to_max_units, max_order_units, max_stock_units
-        from read_parquet('{settings.predictions}/restock_policies.parquet')
+        with policies as (
+            {_policies(settings)}
+        ),
+
+        sold as (
+            select distinct sku, location_id
+            from read_parquet('{export_path(settings, "marts.fct_daily_demand")}')
+            where demand_units > 0
+        ),
+
+        first_orders as (
+            select sku, location_id,
+                greatest(ceil(round(sum(mean_units) / count(*) * any_value(first_order_days), 6)), 1)
+                    as first_order_units
+            from read_parquet('{settings.predictions}/demand_forecasts.parquet')
+            inner join policies using (sku, location_id)
+            anti join sold using (sku, location_id)
+            where first_order_days is not null and periods_ahead between 1 and ceil(first_order_days)
+            group by sku, location_id
+        )
+
+        select sku, location_id, least(order_up_to_max_units, first_order_units) as order_up_to_max_units,
+            max_order_units, max_stock_units
+        from (select * replace (nullif(order_up_to_max_units, 'nan') as order_up_to_max_units) from policies)
+        left join first_orders using (sku, location_id)
         """
     )
     seasons = _frame(
@@ -166,11 +200,21 @@ def restock_terms(settings: Settings) -> "pd.DataFrame":
     return terms.merge(seasons, on=["sku", "location_id"], how="left")
 
 
+def _policies(settings: Settings) -> str:
+    """Return the query of the policies; an archive of an earlier version has none for first orders."""
+    return f"""
+        select * from (select null::double as first_order_days where false)
+        union all by name
+        select * from read_parquet('{settings.predictions}/restock_policies.parquet')
+    """
+
+
 def standard_policy(settings: Settings) -> "pd.DataFrame":
     """Return the home's own policy for each sku and location with a supplier, before any override.
 
     A unit left overnight costs its yearly holding rate over 365 days; a unit lost costs its margin. Where there is
-    none, no cost can be least, and the item aims at the home's service level.
+    none, no cost can be least, and the item aims at the home's service level. What a first order may hold lasts until
+    the order after it.
     """
     return _frame(
         f"""
@@ -180,7 +224,8 @@ def standard_policy(settings: Settings) -> "pd.DataFrame":
             end as target_type,
             {settings.cycle_service_level}::double as target_value, 'lost_sales' as unmet_demand,
             unit_cost::double * {settings.holding_cost_rate} / 365 as holding_cost,
-            greatest(unit_price::double - unit_cost::double, 0) as shortage_cost, unit_cost::double as unit_cost
+            greatest(unit_price::double - unit_cost::double, 0) as shortage_cost, unit_cost::double as unit_cost,
+            greatest({FIRST_ORDER_DAYS}, review_period_days)::double as first_order_days
         from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
         order by sku, location_id
         """
@@ -192,10 +237,10 @@ def restock_policy(settings: Settings) -> "pd.DataFrame":
     return _frame(
         f"""
         select * exclude (
-            order_up_to_max_units, max_order_units, max_stock_units, excess_above_days, dead_after_days, policy_source,
-            policy_note, as_of_date
+            order_up_to_max_units, max_order_units, max_stock_units, first_order_days, excess_above_days,
+            dead_after_days, policy_source, policy_note, as_of_date
         )
-        from read_parquet('{settings.predictions}/restock_policies.parquet')
+        from ({_policies(settings)})
         order by sku, location_id
         """
     )

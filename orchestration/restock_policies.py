@@ -31,7 +31,7 @@ POLICY_COLUMNS = (
         "dampener_units",
         "largest_order_units",
     ),
-    *(*RESTOCK_LIMITS, "excess_above_days", "dead_after_days"),
+    *(*RESTOCK_LIMITS, "first_order_days", "excess_above_days", "dead_after_days"),
     *("policy_source", "policy_note"),
 )
 EXCEPTION_COLUMNS = ("sku", "location_id", "policy_sequence", "cause", "exception")
@@ -48,6 +48,8 @@ _TEXTS = (
 _SERVICE_TARGETS = ("cycle_service_level", "fill_rate")
 _SCOPES = ("default", "segment", "item")
 _DAYS_OF_A_YEAR = 365
+# A first order lasts so long, or until the order after it where that comes later.
+FIRST_ORDER_DAYS = 14
 _MOST_NAMES = 5
 
 
@@ -114,6 +116,10 @@ SETTINGS: Mapping[str, Setting] = {
     "order_up_to_max_units": Setting(_number(0), "largest position to order up to, passed by less than a pack"),
     "max_order_units": Setting(_number(0), "largest order, hard"),
     "max_stock_units": Setting(_number(0), "largest stock with everything on order, hard"),
+    "first_order_days": Setting(
+        _number(0, is_least_allowed=False),
+        "days of its forecast that an item without any sale may be ordered up to; 14, or the review period if longer",
+    ),
     "large_order_days": Setting(
         _number(0, is_least_allowed=False),
         "what customers ask of a day beyond so many days of mean demand (12 units at least) is bought to order",
@@ -147,7 +153,7 @@ def effective_policies(
     Args:
         standard: the home's own policy, one row per sku and location that can be restocked: target_type,
             target_value (also of items that aim at no service level: it holds once an override has them aim at one),
-            unmet_demand, holding_cost, shortage_cost, unit_cost.
+            unmet_demand, holding_cost, shortage_cost, unit_cost, first_order_days.
         items: every known sku and location, with `ml.restock_segments.SEGMENT_COLUMNS`.
         held: overrides that hold on the day, as `Store.policy_overrides(day)` returns them.
 

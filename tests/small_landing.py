@@ -10,6 +10,29 @@ DAYS = 60
 SKUS = ("apple", "bread", "cocoa", "dates", "eggs", "flour")
 
 
+def write_plans(landing: Path) -> Path:
+    """Write two planned promotions, one of them with a declared uplift, and a product that has never been there."""
+    _write(
+        landing / "prices" / "planned.csv",
+        ["sku", "from_date", "to_date", "unit_price", "is_promotion", "expected_uplift"],
+        [
+            ["bread", "2024-05-06", "2024-05-08", "1.95", "true", ""],
+            ["cocoa", "2024-05-06", "2024-05-08", "1.95", "true", "3"],
+        ],
+    )
+    _write(
+        landing / "products" / "ginger.csv",
+        ["sku", "product_name", "category", "unit_cost", "unit_price", "case_pack_units"],
+        [["ginger", "Ginger", "food", "1.50", "2.75", "6"]],
+    )
+    _write(
+        landing / "supplier_terms" / "ginger.csv",
+        ["sku", "location_id", "supplier_id", "lead_time_days", "moq_units", "order_multiple_units", "unit_cost"],
+        [["ginger", "L1", "S1", "5", "", "1", "1.50"]],
+    )
+    return landing
+
+
 def write_landing(landing: Path) -> Path:
     """Write every required table, and open orders; return the folder."""
     _write(

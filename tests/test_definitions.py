@@ -37,6 +37,10 @@ DECISION = {
     *("predictions/demand_forecasts", "predictions/restock_policies", "predictions/open_proposals"),
     *("marts/fct_daily_demand", "marts/fct_planned_days", "marts/fct_stock_position", "marts/fct_open_orders"),
     *("marts/fct_replenishment_terms", "marts/fct_stock_lots", "marts/dim_transfer_lanes", "marts/dim_product_seasons"),
+    "marts/dim_item_locations",
+}
+FORECAST = {
+    *("models/demand_forecast", "marts/fct_daily_demand", "marts/fct_planned_days", "marts/dim_item_locations"),
 }
 EDGES = {
     "models/demand_forecast": {
@@ -47,7 +51,8 @@ EDGES = {
     },
     "models/stock_anomalies": {"marts/fct_daily_stock", "marts/fct_daily_demand", "marts/fct_stock_movements"},
     "models/product_photos": {"raw/product_photos"},
-    "predictions/demand_forecasts": {"models/demand_forecast", "marts/fct_daily_demand", "marts/fct_planned_days"},
+    "predictions/demand_forecasts": FORECAST,
+    "predictions/forecast_notes": FORECAST,
     "predictions/stock_anomalies": {
         "models/stock_anomalies",
         "marts/fct_daily_stock",

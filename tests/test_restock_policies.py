@@ -177,3 +177,9 @@ def test_two_segments_that_contradict_each_other_are_told_once():
 def test_a_setting_that_cannot_be_is_refused_with_the_remedy(setting: str, text: str, told: str):
     with pytest.raises(ValueError, match=told):
         read_setting(setting, text)
+
+
+def test_a_first_order_holds_the_days_of_the_standard_unless_an_override_says_otherwise():
+    standard = STANDARD.assign(first_order_days=[14.0, 28.0])
+    policies, _ = effective_policies(standard, ITEMS, [override(1, "first_order_days", "5", sku="CUP")])
+    assert policies.set_index("sku")["first_order_days"].to_dict() == {"MUG": 14.0, "CUP": 5.0}

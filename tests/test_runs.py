@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, movements, write_landing
+from small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, movements, write_landing, write_plans
 
 from ml.tracking import Tracking
 from serving.store import Proposal, Store
@@ -62,7 +62,7 @@ def landing_hash(home: Path) -> str:
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     home = tmp_path_factory.mktemp("home")
-    write_landing(home / "landing")
+    write_plans(write_landing(home / "landing"))
     return home, inventorybot(home, "run")
 
 
@@ -74,7 +74,7 @@ def home(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
 
 
 def test_every_item_gets_a_recommendation(home: Path) -> None:
-    assert read(home, "select count(*) from reporting.restock_recommendations") == [(6,)]
+    assert read(home, "select count(*) from reporting.restock_recommendations") == [(7,)]
 
 
 def test_the_business_day_is_the_last_one_with_a_later_movement(home: Path) -> None:
@@ -94,6 +94,44 @@ def test_the_terms_of_a_recommendation_add_up(home: Path) -> None:
             or safety_stock_units <> order_up_to_units - expected_demand_units
     """
     assert read(home, wrong) == []
+
+
+def test_an_order_says_that_the_effect_of_a_planned_promotion_is_not_known(home: Path) -> None:
+    note = (
+        "A promotion from 2024-05-06 to 2024-05-08 is planned and its effect is not known: declare expected_uplift in "
+        "prices, or order for it by hand"
+    )
+    [(told, reason)] = read(
+        home, "select forecast_basis, reason from reporting.restock_recommendations where sku = 'bread'"
+    )
+    assert told == note
+    assert str(reason).endswith(f" {note}.")
+
+
+def test_a_declared_uplift_comes_through_to_the_forecast_and_the_reason(home: Path) -> None:
+    days = "day between date '2024-05-06' and date '2024-05-08'"
+    [(promoted, usual)] = read(
+        home,
+        f"""
+        select sum(mean_units) filter (where {days}), sum(mean_units) filter (where day between date '2024-05-09'
+            and date '2024-05-11') from reporting.fct_demand_forecasts where sku = 'cocoa'
+        """,
+    )
+    assert float(str(promoted)) > 2.0 * float(str(usual))
+    [(reason,)] = read(home, "select reason from reporting.restock_recommendations where sku = 'cocoa'")
+    assert "is planned at 3 times usual demand, as declared." in str(reason)
+
+
+def test_a_product_that_has_never_sold_is_said_to_be_new(home: Path) -> None:
+    [(note, days)] = read(
+        home,
+        """
+        select forecast_basis, first_order_days from reporting.restock_recommendations
+        inner join reporting.restock_policies using (sku, location_id) where sku = 'ginger'
+        """,
+    )
+    assert str(note).startswith("New: ")
+    assert days == 14
 
 
 def test_the_summary_names_orders_champions_and_where_to_look(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ml.tracking import Version
 
 DAYS_SCORED = 90
+FORECAST_INPUTS = ("fct_daily_demand", "fct_planned_days", "dim_item_locations")
 
 
 @asset(
@@ -26,6 +27,7 @@ DAYS_SCORED = 90
         AssetKey(["models", "demand_forecast"]),
         AssetKey(["marts", "fct_daily_demand"]),
         AssetKey(["marts", "fct_planned_days"]),
+        AssetKey(["marts", "dim_item_locations"]),
     ],
     kinds={"xgboost", "parquet"},
     description=(
@@ -41,7 +43,7 @@ def demand_forecasts(
 
     settings, registry = home.settings(), tracking.open()
     build, champion = read_build(settings), champion_of("demand_forecast", registry, store.open())
-    made_from = _made_from(settings, build, champion, "fct_daily_demand", "fct_planned_days")
+    made_from = _made_from(settings, build, champion, *FORECAST_INPUTS)
     path, note = kept_predictions(settings, "demand_forecasts", made_from), "made from the same, kept"
     if path is None:
         forecaster = load(registry.load_folder(champion))
@@ -57,6 +59,34 @@ def demand_forecasts(
             "plot": plots.as_metadata(plots.forecast_total(path)),
         }
     )
+
+
+@asset(
+    key=["predictions", "forecast_notes"],
+    group_name="predictions",
+    deps=[AssetKey(["models", "demand_forecast"]), *(AssetKey(["marts", name]) for name in FORECAST_INPUTS)],
+    kinds={"parquet"},
+    description=(
+        "What a planner should know about single forecasts: planned promotions and where their effect comes from, new"
+        " items and what they are compared with. One row per promotion and per new item."
+    ),
+)
+def forecast_notes(
+    context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
+) -> MaterializeResult[None]:
+    """Ask the champion what it makes of planned promotions and new items."""
+    from ml.forecast import load
+    from ml.forecast_notes import forecast_notes as notes_of
+
+    settings, registry = home.settings(), tracking.open()
+    build, champion = read_build(settings), champion_of("demand_forecast", registry, store.open())
+    made_from = _made_from(settings, build, champion, *FORECAST_INPUTS)
+    path = kept_predictions(settings, "forecast_notes", made_from)
+    if path is None:
+        forecaster = load(registry.load_folder(champion))
+        notes = notes_of(forecaster, demand_history(settings), planned_days(settings, forecaster.horizon))
+        path = write_predictions(settings, "forecast_notes", notes, build, champion.version, made_from)
+    return MaterializeResult(metadata={"dagster/row_count": parquet_rows(path)})
 
 
 def _made_from(settings: Settings, build: Build, champion: "Version", *marts: str) -> str:

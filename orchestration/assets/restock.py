@@ -93,6 +93,7 @@ def open_proposals(context: AssetExecutionContext, home: HomeResource, store: St
                 AssetKey(["predictions", "open_proposals"]),
                 AssetKey(["marts", "fct_daily_demand"]),
                 AssetKey(["marts", "fct_planned_days"]),
+                AssetKey(["marts", "dim_item_locations"]),
                 *(AssetKey(relation.split(".")) for relation in DECISION_INPUTS),
             ],
             group_name="restock",

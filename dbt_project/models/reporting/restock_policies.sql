@@ -18,7 +18,7 @@ held as (
         {% for name in ['order_quantity', 'min', 'max', 'dampener', 'order_up_to_max', 'max_order', 'max_stock', 'largest_order'] %}
         {{ units(name ~ '_units') }} as {{ name }}_units,
         {% endfor %}
-        {% for name in ['excess_above_days', 'dead_after_days'] %}
+        {% for name in ['first_order_days', 'excess_above_days', 'dead_after_days'] %}
         cast(nullif({{ name }}, cast('nan' as double)) as integer) as {{ name }},
         {% endfor %}
         coalesce(demand_model, 'simulated') as demand_model

@@ -73,6 +73,10 @@ anomalies as (
     select * from {{ ref('fct_stock_anomalies') }}
 ),
 
+forecast_notes as (
+    select * from {{ source('predictions', 'forecast_notes') }}
+),
+
 previous_lines as (
     select * from {{ source('predictions', 'previous_restock_lines') }}
 ),
@@ -146,6 +150,25 @@ doubtful_orders as (
     from open_orders
     where is_doubtful
     group by sku, location_id
+),
+
+-- What is planned beyond the protection interval concerns a later order.
+notes as (
+    select
+        restock_lines.sku,
+        restock_lines.location_id,
+        max(case when forecast_notes.subject = 'new_item' then forecast_notes.note end) as new_item_note,
+        {{ dbt.listagg(
+            "case when forecast_notes.subject = 'promotion' then forecast_notes.note end", "'. '",
+            'order by forecast_notes.from_day'
+        ) }} as promotion_note
+    from restock_lines
+    inner join forecast_notes
+        on restock_lines.sku = forecast_notes.sku and restock_lines.location_id = forecast_notes.location_id
+    where
+        forecast_notes.from_day is null
+        or forecast_notes.from_day <= {{ add_days('restock_lines.as_of_date', 'restock_lines.protection_periods') }}
+    group by restock_lines.sku, restock_lines.location_id
 ),
 
 reductions as (
@@ -231,6 +254,21 @@ dated as (
         suppliers.supplier_name,
         policies.policy_source,
         policies.policy_note,
+        nullif(
+            concat_ws(
+                '. ',
+                case
+                    when notes.new_item_note is not null and reductions.order_up_to_max_units > 0
+                        then concat(
+                            notes.new_item_note, '; its first order is limited to ', policies.first_order_days,
+                            ' days of that (policy first_order_days)'
+                        )
+                    else notes.new_item_note
+                end,
+                notes.promotion_note
+            ),
+            ''
+        ) as forecast_basis,
         replenishment_terms.unit_cost,
         replenishment_terms.lead_time_days,
         replenishment_terms.lead_time_source,
@@ -282,6 +320,7 @@ dated as (
         on lines.sku = deliveries_after_sale.sku and lines.location_id = deliveries_after_sale.location_id
     left join forecast_doubts on lines.sku = forecast_doubts.sku and lines.location_id = forecast_doubts.location_id
     left join reductions on lines.sku = reductions.sku and lines.location_id = reductions.location_id
+    left join notes on lines.sku = notes.sku and lines.location_id = notes.location_id
     left join recent_sales on lines.sku = recent_sales.sku and lines.location_id = recent_sales.location_id
     left join coming_demand on lines.sku = coming_demand.sku and lines.location_id = coming_demand.location_id
     left join doubts on lines.sku = doubts.sku and lines.location_id = doubts.location_id
@@ -470,7 +509,8 @@ worded as (
             when forecast_note is not null and status = 'order'
                 then concat(' ', forecast_note, ' This order may be too ', case when is_forecast_high then 'large' else 'small' end, '.')
             else ''
-        end as doubt_text
+        end as doubt_text,
+        case when forecast_basis is null then '' else concat(' ', forecast_basis, '.') end as basis_text
     from shown
 ),
 
@@ -557,6 +597,7 @@ recommendations as (
         previous_order_units,
         cast(change_units as decimal(18, 3)) as change_units,
         change_reason,
+        forecast_basis,
         concat(
             case
                 when status = 'exception' then concat('No order can be worked out: ', exception, '.')
@@ -580,6 +621,7 @@ recommendations as (
                     late_text
                 )
             end,
+            basis_text,
             season_text,
             doubt_text
         ) as reason,

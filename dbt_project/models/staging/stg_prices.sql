@@ -18,6 +18,7 @@ latest_version as (
         unit_price,
         is_promotion,
         promotion_name,
+        expected_uplift,
         batch_id,
         ingested_at,
         source_file,

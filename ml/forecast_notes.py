@@ -1,0 +1,146 @@
+"""What a planner should know about single forecasts, in words: planned promotions, items that have not sold yet.
+
+Here: finding what there is to say and saying it. Not here: the numbers themselves.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ml.features import KEYS
+from ml.forecast import DemandForecaster, Scene
+from ml.forecast_baselines import BaselineForecaster
+from ml.forecast_combination import CombinedForecaster
+from ml.forecast_combination import Scene as AnyScene
+from ml.forecast_promotions import PROMOTION, UPLIFT, PromotionMemory
+
+NOTE_COLUMNS = ("sku", "location_id", "subject", "source", "from_day", "to_day", "factor", "note")
+
+
+def forecast_notes(
+    forecaster: DemandForecaster | CombinedForecaster | BaselineForecaster,
+    history: pd.DataFrame,
+    future: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return what there is to say about the forecasts of a history.
+
+    Args:
+        forecaster: fitted.
+        history: as `DemandForecaster.predict`.
+        future: as `DemandForecaster.predict`.
+
+    Returns:
+        NOTE_COLUMNS, one row per promotion and per new item. subject: promotion or new_item. source: declared, learnt
+        or unknown (promotion); analogues or unknown (new_item). from_day, to_day: first and last day of the promotion
+        within the horizon, empty otherwise. factor: what the promotion makes of usual demand. note: a sentence without
+        its end.
+    """
+    lead = forecaster.lead if isinstance(forecaster, CombinedForecaster) else forecaster
+    scene = lead.scene(history, future)
+    memory = lead.promotions if isinstance(lead, DemandForecaster) else PromotionMemory()
+    rows = _promotion_notes(future, scene, memory)
+    rows += _new_item_notes(scene) if isinstance(scene, Scene) else _nothing_known(history, future)
+    frame = pd.DataFrame(rows, columns=list(NOTE_COLUMNS))
+    types = dict.fromkeys(("sku", "location_id", "subject", "source", "note"), "string")
+    return frame.astype(
+        types | dict.fromkeys(("from_day", "to_day"), "datetime64[ns]") | {"factor": "float64"}
+    ).sort_values([*KEYS, "subject", "from_day"], ignore_index=True)
+
+
+def _promotion_notes(future: pd.DataFrame, scene: AnyScene, memory: PromotionMemory) -> list[tuple[object, ...]]:
+    days = future.assign(
+        declared=future[UPLIFT].astype("float64") if UPLIFT in future else np.nan,
+        is_promoted=future[PROMOTION].eq(1) if PROMOTION in future else False,
+    )
+    periods = scene.panel.future_periods(scene.panel.ahead)
+    days = days[(days["is_promoted"] | days["declared"].notna()) & days["period_start"].isin(periods)]
+    if days.empty:
+        return []
+    days = days.sort_values([*KEYS, "period_start"], ignore_index=True)
+    numbers = scene.find(days)
+    series, place = np.unique(numbers, return_inverse=True)
+    columns = np.searchsorted(periods, days["period_start"])
+    days["effect"] = scene.promotion_effects(series)[place, columns]
+    days["column"] = columns
+    goes_on = (
+        (numbers[1:] == numbers[:-1])
+        & (columns[1:] == columns[:-1] + 1)
+        & (days["declared"].fillna(0.0).diff().to_numpy()[1:] == 0)
+    )
+    days["run"] = np.cumsum(np.r_[True, ~goes_on])
+    rows: list[tuple[object, ...]] = []
+    for _, run in days.groupby("run"):
+        first, last = run.iloc[0], run.iloc[-1]
+        goes_beyond = last["column"] == len(periods) - 1
+        when = _when(first["period_start"], last["period_start"], goes_beyond=bool(goes_beyond))
+        factor = float(run["effect"].mean())
+        if pd.notna(first["declared"]):
+            aside = memory.is_learnt and first["is_promoted"]
+            source, note = (
+                "declared",
+                f"the promotion {when} is planned at {factor:.2g} times usual demand, as declared",
+            )
+            note += "; what past promotions taught is left aside" if aside else ""
+        elif memory.is_learnt:
+            taught = "past promotions" if memory.promotions is None else f"{memory.promotions:,} past promotions"
+            source = "learnt"
+            note = f"the promotion {when} is expected to sell {factor:.2g} times usual demand, learnt from {taught}"
+        else:
+            source, factor = "unknown", np.nan
+            note = (
+                f"a promotion {when} is planned and its effect is not known: "
+                f"declare {UPLIFT} in prices, or order for it by hand"
+            )
+        note = note[0].upper() + note[1:]
+        rows.append((*first[KEYS], "promotion", source, first["period_start"], last["period_start"], factor, note))
+    return rows
+
+
+def _when(first: pd.Timestamp, last: pd.Timestamp, *, goes_beyond: bool) -> str:
+    if goes_beyond:
+        return f"from {first:%Y-%m-%d} on"
+    return f"of {first:%Y-%m-%d}" if first == last else f"from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+
+
+def _new_item_notes(scene: Scene) -> list[tuple[object, ...]]:
+    rows = np.flatnonzero(scene.is_new)
+    new_items, period = scene.forecaster.new_items, _PERIODS.get(scene.panel.frequency.name, "week")
+    if new_items is None or not len(rows):
+        return []
+    found = []
+    for row, like, usual, factors in zip(rows, scene.analogues(rows), *scene.start(rows), strict=True):
+        key = scene.panel.keys.iloc[row]
+        unsold = int(scene.unsold_periods[row])
+        shelf = f" (not sold in {unsold} {period}{'s' if unsold > 1 else ''} on the shelf)" if unsold else ""
+        kind = f" of {like.shared}" if like.shared and not like.shared.startswith("at ") else f" {like.shared}".rstrip()
+        expected, middle = usual.mean() * factors.mean(), usual.mean()
+        low, high = middle * np.exp(np.quantile(new_items.around, [0.25, 0.75]))
+        note = (
+            f"New{shelf}: {expected:.2g} a {period} expected, from the median of {like.items:,} items{kind}, "
+            f"{like.median:.2g} a {period}; half of its like sell {low:.2g} to {high:.2g}"
+        )
+        found.append((*key[KEYS], "new_item", "analogues", pd.NaT, pd.NaT, np.nan, note))
+    return found
+
+
+def _nothing_known(history: pd.DataFrame, future: pd.DataFrame) -> list[tuple[object, ...]]:
+    """Return a note for each item that recent demand alone would forecast, and that has none."""
+    sold = history.loc[history["demand_units"] > 0, KEYS].drop_duplicates()
+    unsold = future[KEYS].drop_duplicates().merge(sold, on=KEYS, how="left", indicator=True)
+    unsold = unsold[(unsold["_merge"] == "left_only") & ~_is_old(unsold, history)]
+    note = "New: nothing sold yet and nothing is expected, for recent demand is all that forecasts: order it by hand"
+    return [
+        (sku, location, "new_item", "unknown", pd.NaT, pd.NaT, np.nan, note)
+        for sku, location in unsold[KEYS].itertuples(index=False)
+    ]
+
+
+def _is_old(keys: pd.DataFrame, history: pd.DataFrame) -> pd.Series:
+    """Return which items have been on the shelf for eight weeks or more."""
+    first = history.groupby(KEYS)["period_start"].min()
+    since = history["period_start"].max() - pd.Timedelta(weeks=8)
+    return first.reindex(pd.MultiIndex.from_frame(keys[KEYS])).le(since).set_axis(keys.index)
+
+
+_PERIODS = {"D": "day", "MS": "month"}

@@ -1,0 +1,78 @@
+"""How much of an item that has never sold may be ordered: the policy's days of its forecast."""
+
+import duckdb
+import pandas as pd
+import pytest
+from small_marts import AS_OF, build_of, read_mart, small_home
+
+from orchestration.frames import restock_terms, standard_policy
+from orchestration.restock_policies import effective_policies
+from orchestration.settings import Settings
+from orchestration.warehouse import write_predictions
+
+NEW, OLD = "p01", "p00"
+DAILY = 0.45
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Items that are expected to sell 0.45 a day; one of them never has."""
+    settings = small_home(tmp_path_factory.mktemp("home"), days=5, series=3)
+    settings.predictions.mkdir(parents=True)
+    demand = read_mart(settings, "fct_daily_demand")
+    demand.loc[demand["sku"] == NEW, "demand_units"] = 0.0
+    duckdb.from_df(demand).write_parquet(str(settings.exports / "marts/fct_daily_demand.parquet"))
+    forecast = read_mart(settings, "fct_planned_days")[["sku", "location_id", "day"]]
+    forecast = forecast.rename(columns={"day": "period_start"}).assign(mean_units=DAILY)
+    write_predictions(settings, "demand_forecasts", forecast, build_of(), "1")
+    return settings
+
+
+def limits(home: Settings, **changed: float) -> pd.Series:
+    """Return the largest position of each item under a policy."""
+    standard = standard_policy(home)
+    policies, _ = effective_policies(standard.assign(**changed), standard, [])
+    policies = policies.assign(**{name: value for name, value in changed.items() if name not in standard})
+    write_predictions(home, "restock_policies", policies, build_of(), None)
+    return restock_terms(home).set_index("sku")["order_up_to_max_units"]
+
+
+def test_an_item_without_sales_is_ordered_up_to_a_fortnight_of_its_forecast(home):
+    assert limits(home)[NEW] == 7.0
+
+
+def test_an_item_that_sells_is_not_limited(home):
+    assert pd.isna(limits(home)[OLD])
+
+
+def test_the_policy_says_how_many_days(home):
+    assert limits(home, first_order_days=4.0)[NEW] == 2.0
+
+
+def test_days_beyond_the_horizon_are_those_of_the_forecast(home):
+    assert limits(home, first_order_days=100.0)[NEW] == 45.0
+
+
+def test_the_lower_of_two_limits_holds(home):
+    assert limits(home, order_up_to_max_units=3.0)[NEW] == 3.0
+    assert limits(home, order_up_to_max_units=300.0)[NEW] == 7.0
+
+
+def test_a_first_order_lasts_until_the_order_after_it_where_that_comes_late(home):
+    terms = read_mart(home, "fct_replenishment_terms").assign(review_period_days=30)
+    path = home.exports / "marts/fct_replenishment_terms.parquet"
+    kept = path.read_bytes()
+    duckdb.from_df(terms).write_parquet(str(path))
+    try:
+        assert standard_policy(home)["first_order_days"].unique() == [30.0]
+    finally:
+        path.write_bytes(kept)
+
+
+def test_an_archive_without_days_for_first_orders_limits_none(home):
+    limits(home)
+    policies = pd.read_parquet(home.predictions / "restock_policies.parquet").drop(
+        columns=["first_order_days", "as_of_date"]
+    )
+    write_predictions(home, "restock_policies", policies, build_of(AS_OF), None)
+    assert pd.isna(restock_terms(home).set_index("sku").loc[NEW, "order_up_to_max_units"])
