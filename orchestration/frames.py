@@ -297,15 +297,16 @@ def previous_lines(settings: Settings, archive: str | None) -> "pd.DataFrame":
     """Return what an archived decision ordered; nothing where there is no archive.
 
     Returns:
-        sku, location_id, decided_date, status, order_units, protection_periods, forecast_model_version.
+        sku, location_id, decided_date, status, order_units, on_order_doubtful_units, protection_periods,
+        forecast_model_version.
     """
     return _frame(
         f"""
-        select sku, location_id, as_of_date as decided_date, status, order_units, protection_periods,
-            forecast_model_version
+        select sku, location_id, as_of_date as decided_date, status, order_units, on_order_doubtful_units,
+            protection_periods, forecast_model_version
         from (
             select '' as sku, '' as location_id, current_date as as_of_date, '' as status, 0.0::double as order_units,
-                0::integer as protection_periods, '' as forecast_model_version
+                0.0::double as on_order_doubtful_units, 0::integer as protection_periods, '' as forecast_model_version
             where false
             {_archived_rows(settings, archive, "restock_lines")}
         )

@@ -3,6 +3,7 @@
 Belongs here: reading and thinning out the history. Does not: executing (runs.py), what a run made (summary.py).
 """
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Collection, Iterable
@@ -10,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from textwrap import shorten
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
 
@@ -21,6 +23,7 @@ COMMANDS = {"daily_restock": "run", "refresh_stock": "refresh", "train_models": 
 """Job -> the command that executes it."""
 
 _ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+_COLOURS, _DBT_SAID, _BRIEF_CHARACTERS = re.compile(r"\x1b\[[\d;]*m"), "Errors parsed from dbt logs:", 400
 _RECLAIMED_SHARE = 0.1
 _PATIENCE_SECONDS = 5.0
 
@@ -81,7 +84,13 @@ def _failures_of(instance: DagsterInstance, run_id: str) -> Iterable[str]:
         if event is not None:
             error = event.step_failure_data.error
             cause = error and (error.cause or error)
-            yield f"{event.step_key}: {(cause.message if cause else event.message or '').strip().splitlines()[0]}"
+            yield f"{event.step_key}: {_brief(cause.message if cause else event.message or '')}"
+
+
+def _brief(message: str) -> str:
+    """Return what an error says in one line; of an error of dbt, what dbt said."""
+    said = _COLOURS.sub("", message).rpartition(_DBT_SAID)[2]
+    return shorten(said, _BRIEF_CHARACTERS, placeholder=" ...").rstrip(".")
 
 
 def told(run: LastRun | None, settings: Settings) -> str:

@@ -622,3 +622,23 @@ def test_a_second_process_finds_what_the_first_took_in(home):
 def test_reports_are_plain_values(home):
     report = home.ingest("stock_lots")
     assert replace(report) == report
+
+
+@pytest.mark.parametrize("table", ["stock_movements", "locations"])
+def test_what_arrived_before_a_column_was_introduced_is_known_again(tmp_path: Path, table: str):
+    texts = {
+        "stock_movements": MOVEMENTS + "pos,1,1,2011-12-01T10:00:00Z,A,UKN,sale,-1\n",
+        "locations": "location_id,location_name,location_type,country,time_zone\nUKN,North,store,GB,Europe/London\n",
+    }
+    folder = tmp_path / "landing" / table
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_text(texts[table])
+    options = {"landing": tmp_path / "landing", "raw": tmp_path / "raw", "settle_seconds": 0}
+    ingest_table(table, ingested_at=MORNING, **options)
+    (arrived,) = (tmp_path / "raw" / table).glob("*/accepted.parquet")
+    introduced = "reason" if table == "stock_movements" else "day_ends_at"
+    duckdb.sql(f"select * exclude ({introduced}) from '{arrived}'").write_parquet(f"{arrived}.new")
+    Path(f"{arrived}.new").replace(arrived)
+    (folder / "b.csv").write_text(texts[table] + "\n")
+    report = ingest_table(table, ingested_at=MORNING + timedelta(hours=1), **options)
+    assert (report.rows.accepted, report.rows.duplicate, report.failed) == (0, 1, None)

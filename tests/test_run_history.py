@@ -28,7 +28,7 @@ def work(context) -> None:
 
 @op
 def stumble() -> None:
-    raise ValueError("no disk\nand more")
+    raise ValueError("the process of dbt failed\n\nErrors parsed from dbt logs:\n\n\x1b[31mno disk\x1b[0m\n  at all.\n")
 
 
 @job
@@ -73,7 +73,7 @@ def test_a_failed_run_tells_the_step_the_cause_and_the_remedy(instance: DagsterI
     failing.execute_in_process(instance=instance, raise_on_error=False)
     text = said(instance, settings)
     assert "refresh_stock FAILED" in text
-    assert "stumble: ValueError: no disk." in text
+    assert "stumble: no disk at all. What was published before stays current." in text
     assert "run `inventorybot refresh` again" in text
 
 

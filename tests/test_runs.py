@@ -251,11 +251,12 @@ def test_the_published_decision_is_made_again_without_a_difference(home: Path) -
 
 @dataclass(frozen=True)
 class NextDay:
-    """What one more day came to: the home, what the run and the refused one said, what readers saw, files before."""
+    """What one more day came to: the home, what the run, the refused one and the status said, what readers saw."""
 
     home: Path
     told: str
     refused: str
+    after_kill: str
     seen: set[tuple[object, ...]]
     months_before: dict[str, int]
 
@@ -270,6 +271,7 @@ def next_day(home: Path, tmp_path_factory: pytest.TempPathFactory) -> NextDay:
         assert any("marts ..." in line for line in killed.stderr or ())
         killed.send_signal(signal.SIGKILL)
     assert generation(copy) == generation(home)
+    after_kill = inventorybot(copy, "status").stdout
     with Store.open(f"sqlite:///{copy / 'online_store.sqlite'}") as store:
         store.append([SALE_OF_THE_RUNNING_DAY], source="api")
     seen, told = set(), []
@@ -285,7 +287,7 @@ def next_day(home: Path, tmp_path_factory: pytest.TempPathFactory) -> NextDay:
         listener.join()
     assert process.returncode == 0, told
     assert f"(process {process.pid})" in refused.stderr
-    return NextDay(copy, told[0], refused.stderr, seen | {read(copy, _SEEN)[0]}, months_before)
+    return NextDay(copy, told[0], refused.stderr, after_kill, seen | {read(copy, _SEEN)[0]}, months_before)
 
 
 _SEEN = "select count(*), max(as_of_date)::varchar from reporting.restock_recommendations"
@@ -321,6 +323,12 @@ def test_every_published_forecast_is_archived(home: Path, next_day: NextDay) -> 
             """
         ).fetchall()
         assert kept == published
+
+
+def test_the_status_tells_of_a_killed_run_and_what_to_do(next_day: NextDay) -> None:
+    assert next_day.after_kill.startswith("Last run: daily_restock began at ")
+    assert "was KILLED" in next_day.after_kill
+    assert "Run `inventorybot run` again." in next_day.after_kill
 
 
 def test_a_run_after_a_killed_one_loses_and_doubles_nothing(next_day: NextDay) -> None:

@@ -543,6 +543,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
         previous = [
             {"sku": sku, "location_id": "x", "decided_date": as_of, "status": "order", "order_units": units}
             | {"protection_periods": 15 if sku == "even" else 16, "forecast_model_version": "3", "as_of_date": as_of}
+            | {"on_order_doubtful_units": 24 if sku == "even" else 0}
             for sku, units in before.items()
         ]
         steps_before = {"expected_demand": 155, "uncertainty": 476.4, "on_hand": -600, "packs": 4.6}
@@ -1099,6 +1100,7 @@ def test_a_recommendation_says_what_has_changed_since_the_last_one_published_and
             *("even", 12),
             "12 more than last published, for 2011-04-29: expected demand 5 higher (+5 to the order),"
             " stock on hand 10 fewer (+10 to the order), units added to fill packs 3 fewer (−3 to the order);"
+            " 24 units on order that had been doubtful are so no longer;"
             " the order covers 16 days, then 15.",
         ),
         ("s0", 0, "As last published, for 2011-04-29."),
@@ -1314,6 +1316,10 @@ def test_settled_rows_no_longer_wait_from_the_day_they_were_settled(panel: Wareh
     ingest_table("stock_movements", landing=landing, raw=home.raw, ingested_at=FIRST_ARRIVAL, settle_seconds=0)
     row = list_quarantined(home.raw)[-1]
     discard(home.raw, landing, [row], reason="a test sale", ingested_at=SECOND_ARRIVAL)
+    # The batch is from before movements had a reason.
+    arrived = home.raw / "stock_movements" / row.batch_id / "accepted.parquet"
+    duckdb.sql(f"select * exclude (reason) from '{arrived}'").write_parquet(f"{arrived}.new")
+    Path(f"{arrived}.new").replace(arrived)
     # The sale that was accepted waits for its product, and is taken back.
     sold = QuarantinedRow("stock_movements", row.batch_id, "a.csv", 2, "", "unknown_sku", "", "waiting")
     withdraw(home.raw, landing, sold, corrections={}, reason="not ours", ingested_at=SECOND_ARRIVAL)

@@ -398,8 +398,9 @@ def _next_revision(raw: Path, table: Table, row: QuarantinedRow) -> dict[str, st
 
 
 def _accepted_values(raw: Path, table: Table, row: QuarantinedRow) -> dict[str, str | None]:
-    columns = ", ".join(f"{quoted(name)}::varchar" for name in table.column_names)
     file = literal(str(raw / table.name / row.batch_id / "accepted.parquet"))
+    known = {name for name, *_ in duckdb.sql(f"describe from read_parquet({file})").fetchall()}
+    columns = ", ".join(f"{quoted(name) if name in known else 'null'}::varchar" for name in table.column_names)
     found = duckdb.sql(f"""
         select {columns} from read_parquet({file})
         where source_file = {literal(row.source_file)} and source_row = {row.source_row}

@@ -289,6 +289,7 @@ dated as (
         previous_lines.protection_periods as previous_protection_periods,
         previous_lines.forecast_model_version as previous_forecast_model_version,
         {{ units('previous_lines.order_units') }} as previous_order_units,
+        {{ units('previous_lines.on_order_doubtful_units') }} as previous_on_order_doubtful_units,
         causes.causes_text,
         {% for term, _ in before_packs + after_packs + in_the_end %}
         reductions.{{ term }}_units,
@@ -423,6 +424,18 @@ worded as (
                 ' than last published, for ', previous_decided_date, ': ',
                 concat_ws(
                     '; ', causes_text,
+                    case
+                        when on_order_doubtful_units > previous_on_order_doubtful_units
+                            then concat(
+                                {{ number_text('on_order_doubtful_units - previous_on_order_doubtful_units') }},
+                                ' of the units on order count no longer, they are later than their supplier ever was'
+                            )
+                        when on_order_doubtful_units < previous_on_order_doubtful_units
+                            then concat(
+                                {{ number_text('previous_on_order_doubtful_units - on_order_doubtful_units') }},
+                                ' units on order that had been doubtful are so no longer'
+                            )
+                    end,
                     case
                         when protection_periods <> previous_protection_periods
                             then concat('the order covers ', protection_periods, ' days, then ', previous_protection_periods)
