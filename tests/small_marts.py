@@ -41,6 +41,7 @@ def small_home(folder: Path, *, days: int = 77, series: int = 24, planned: int =
     coming = keys.merge(coming.assign(days_ahead=np.arange(1, planned + 1)), how="cross")
     _export(settings, "fct_daily_demand", demand)
     coming = coming.assign(is_open=True, is_on_sale=True, is_promotion=False, event_name=None, unit_price=2.5)
+    coming = coming.assign(expected_uplift=None)
     _export(settings, "fct_planned_days", coming)
     items = keys.assign(category="food", unit_cost=1.0, unit_price=2.5, xyz_class="X", supplier_id="S")
     items = items.assign(mean_daily_demand_units=items["level"])

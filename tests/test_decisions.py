@@ -73,6 +73,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Tracking, 
         connection.execute(f"copy ({nothing}) to '{settings.predictions}/open_proposals.parquet' (format parquet)")
     standard = standard_policy(settings)
     write_predictions(settings, "restock_policies", effective_policies(standard, standard, [])[0], build_of(), None)
+    expected = train_recent(demand_history(settings), freq="D", horizon=14)
+    forecast = expected.predict(demand_history(settings), planned_days(settings, 14))
+    write_predictions(settings, "demand_forecasts", forecast, build_of(), "1")
     url = f"sqlite:///{folder / 'store.sqlite'}"
     Store.migrate(url)
     tracking = Tracking(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))
