@@ -116,7 +116,7 @@ class Settings:
     cold_share: float = 0.04
     anonymous_share: float = 0.08
     holdout_share: float = 0.35
-    season_trust: float = 0.7
+    season_trust: float = 0.85
 
 
 # Copulas are learnt apart for series that sell seldom, often, almost always: share of periods with demand.

@@ -54,8 +54,9 @@ _SPANS = {
 }
 _YEARS = {"D": (350, 380), "W": (50, 54), "M": (12, 12)}
 
-# A contradiction below the threshold is noise; with one year seen its size is not known from the data.
-ONE_YEAR_THRESHOLD, TWO_YEARS_THRESHOLD = 0.2, 0.05
+# A contradiction below the threshold is noise. With one year seen nothing tells a season from a year's accidents but
+# that it is larger than twice what totals change anyway.
+ONE_YEAR_THRESHOLD, ORDINARY_CHANGES, TWO_YEARS_THRESHOLD = 0.2, 2.0, 0.05
 MOST_LOG_FACTOR = 1.5
 # A series wakes if it sold this much in last year's season, was asleep before it and is asleep now: less than a tenth
 # of the season's level; and the season is more than twice its usual level.
@@ -225,7 +226,8 @@ def second_opinion(history: History, forecast: Doubles, wakes: Integers, prior_t
     if years > 1:
         trust, threshold = repeated_share(totals, starts, year, reach, spans), TWO_YEARS_THRESHOLD
     else:
-        trust, threshold = prior_trust * (1.0 if level_periods >= spans.enough else 0.5), ONE_YEAR_THRESHOLD
+        trust = prior_trust * (1.0 if level_periods >= spans.enough else 0.5)
+        threshold = max(ONE_YEAR_THRESHOLD, ORDINARY_CHANGES * ordinary_change(totals.sum(axis=0), reach, spans))
     moved = np.clip(trust * garrote(logs, threshold), -MOST_LOG_FACTOR, MOST_LOG_FACTOR)
     return dataclasses.replace(
         silent,
@@ -247,6 +249,23 @@ def garrote(logs: Doubles, threshold: float) -> Doubles:
     """Return x (1 - t² / x²) beyond the threshold t, 0 within it (Breiman 1995, Technometrics 37, p. 373)."""
     beyond = np.abs(logs) > threshold
     return np.where(beyond, logs - threshold**2 / np.where(beyond, logs, 1.0), 0.0)
+
+
+def ordinary_change(total: Doubles, reach: int, spans: Spans) -> float:
+    """Return the median absolute log change from a total's level to its coming periods; a peak is too rare to move it.
+
+    Args:
+        total: units per period.
+        reach: periods ahead that are compared.
+        spans: of the frequency.
+    """
+    changes = []
+    for window in spans.levels:
+        for origin in range(window - 1, len(total) - 1 - reach, spans.step):
+            level = float(total[origin + 1 - window : origin + 1].mean())
+            ahead = _smooth(total[origin + 1 : origin + 1 + reach], spans.half)
+            changes.append(np.abs(_log_ratio(ahead, np.full(reach, level))))
+    return float(np.median(np.concatenate(changes))) if changes else 0.0
 
 
 def repeated_share(totals: Doubles, starts: Integers, year: int, reach: int, spans: Spans) -> float:

@@ -127,6 +127,18 @@ def test_the_least_of_three_contradictions_counts_where_they_agree():
     assert least_contradiction(logs).tolist() == [0.2, 0.0, -0.3]
 
 
+def test_a_total_that_changes_by_as_much_anyway_is_left_alone():
+    generator = np.random.default_rng(3)
+    wandering = np.exp(np.repeat(generator.normal(0.0, 0.6, 30), 2)[:52])
+    calm, restless = (
+        opinion(history, flat(history, 8))
+        for history in (history_of(weekly(october(60), 60, shape=shape)) for shape in (YEAR, wandering * YEAR))
+    )
+    assert max(calm.factors) > 1.5
+    assert max(restless.contradictions) > 0.3
+    assert max(restless.factors) < 1.25
+
+
 def test_small_contradictions_are_noise_and_large_ones_stand():
     assert garrote(np.array([0.1, -0.2]), 0.2).tolist() == [0.0, 0.0]
     assert garrote(np.array([-1.0, 2.0]), 0.2).tolist() == pytest.approx([-0.96, 1.98])
@@ -216,7 +228,7 @@ def test_contributions_name_last_year_and_add_up(before_the_peak, fitted):
 def test_the_note_says_factor_trust_and_what_last_year_says(fitted):
     note = fitted.season_note()
     assert f"{max(fitted.season.contradictions):+.0%} to the total around" in note
-    assert "trust 0.70, a prior: one year was seen, 8 weeks of its level" in note
+    assert "trust 0.85, a prior: one year was seen, 8 weeks of its level" in note
     frame = fitted.season_frame()
     assert frame["factor"].tolist() == list(fitted.season.factors)
     assert frame["text"].iloc[0].startswith("last year says +")
