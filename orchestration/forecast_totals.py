@@ -16,6 +16,11 @@ _PARTING = """
     ) = 1
     order by category is not null, abs(forecast_units - usual_units) desc, category
 """
+_WEEKS = """
+    select count(*), count(*) filter (is_parting), strftime(max(week_start) filter (is_parting), '%-d %B %Y')
+    from reporting.forecast_totals
+    where category is null
+"""
 
 
 def parting_totals(totals: Path) -> list[str]:
@@ -29,7 +34,7 @@ def parting_totals(totals: Path) -> list[str]:
 
 
 def forecast_remarks(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return up to two sentences: one of the total, and one of the category with the widest gap.
+    """Return up to two remarks: one on the total and its weeks, and one on the category with the widest gap.
 
     Args:
         connection: a published generation; one that an earlier version of this software published has no totals.
@@ -39,6 +44,9 @@ def forecast_remarks(connection: duckdb.DuckDBPyConnection) -> list[str]:
     (judged,) = connection.sql("select count(distinct category) from reporting.forecast_totals").fetchall()[0]
     found = connection.sql(_PARTING.format(relation="reporting.forecast_totals")).fetchall()
     remarks = [note for category, note in found if category is None]
+    weeks, parting, last = connection.sql(_WEEKS).fetchall()[0]
+    if parting > 1:
+        remarks[0] += f" {parting} of {weeks} weeks part, the last from {last}."
     categories = [note for category, note in found if category is not None]
     if categories:
         widest = categories[0][0].lower() + categories[0][1:]

@@ -158,7 +158,11 @@ def after_season(home, tmp_path) -> Settings:
     settings = replace(home[0], home=tmp_path)
     shutil.copytree(home[0].home / "warehouse", tmp_path / "warehouse")
     planned = settings.exports / "marts" / "fct_planned_days.parquet"
+    terms = planned.with_name("fct_replenishment_terms.parquet")
     with duckdb.connect() as connection:
+        connection.execute(f"create table terms as select * from '{terms}'")
+        connection.execute("update terms set last_sale_in_days = 3 where sku = 'p00'")
+        connection.execute(f"copy terms to '{terms}' (format parquet)")
         connection.execute(f"create table planned as select * from '{planned}'")
         connection.execute("update planned set is_on_sale = false where sku = 'p00' and days_ahead > 3")
         connection.execute(f"copy planned to '{planned}' (format parquet)")
@@ -173,6 +177,13 @@ def test_outside_its_season_an_item_has_no_demand_in_mean_quantiles_and_paths(af
     assert (forecast.loc["p00"].to_numpy()[:3] > 0).any() and not forecast.loc["p00"].to_numpy()[3:].any()
     assert paths[0, :, :3].any() and not paths[0, :, 3:].any()
     assert forecast.loc["p01"].to_numpy()[3:].any()
+
+
+def test_a_decision_orders_nothing_that_arrives_after_the_last_day_of_sale_and_says_what_is_left(after_season):
+    # Lead time 3: what is ordered now can be sold from the fourth day on.
+    lines = decide(after_season, forecaster(after_season)).lines.set_index("sku")
+    assert (lines.loc["p00", "order_units"], lines.loc["p01", "order_units"] > 0) == (0, True)
+    assert lines.loc["p00", "remainder_units"] > 0 and np.isnan(lines.loc["p01", "remainder_units"])
 
 
 def test_the_past_outside_a_season_is_no_closed_day(after_season):

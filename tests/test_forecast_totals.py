@@ -44,6 +44,15 @@ def test_a_run_tells_the_total_and_the_category_with_the_widest_gap(totals):
     ]
 
 
+def test_a_run_tells_how_many_weeks_of_the_total_part(totals):
+    more = (
+        "select null, date '2012-01-16', 300, 200, true, 'The forecast for the week from 16 January 2012 is 300 units.'"
+    )
+    assert forecast_remarks(totals(f"{PARTING} union all {more}"))[0] == (
+        "The forecast for the week from 9 January 2012 is 194 units. 2 of 3 weeks part, the last from 16 January 2012."
+    )
+
+
 def test_a_run_whose_forecast_holds_says_nothing(totals):
     assert forecast_remarks(totals(f"select * from ({PARTING}) where not is_parting")) == []
 
