@@ -186,6 +186,13 @@ def test_a_decision_orders_nothing_that_arrives_after_the_last_day_of_sale_and_s
     assert lines.loc["p00", "remainder_units"] > 0 and np.isnan(lines.loc["p01", "remainder_units"])
 
 
+def test_a_decision_at_the_end_of_a_season_is_made_again_without_a_difference(home, after_season):
+    lines = decide(after_season, forecaster(after_season)).lines
+    write_predictions(after_season, "restock_lines", lines, build_of(), "1")
+    archive = archive_decisions(after_season, build_of(), pinned_models(home[1]))
+    assert reproduce(after_season, archive, home[1]).is_equal
+
+
 def test_the_past_outside_a_season_is_no_closed_day(after_season):
     assert (demand_history(after_season)["is_open"] == 1).all()
 

@@ -63,6 +63,8 @@ def landing_hash(home: Path) -> str:
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     home = tmp_path_factory.mktemp("home")
     write_plans(write_landing(home / "landing"))
+    season = ["flour", "", "", "2024-05-05"]
+    add_file(home / "landing" / "product_seasons" / "a.csv", ["sku", "category", "from_date", "to_date"], [season])
     return home, inventorybot(home, "run")
 
 
@@ -132,6 +134,25 @@ def test_a_product_that_has_never_sold_is_said_to_be_new(home: Path) -> None:
     )
     assert str(note).startswith("New: ")
     assert days == 14
+
+
+def test_after_the_last_day_of_sale_nothing_is_expected_and_what_is_left_is_named(home: Path) -> None:
+    expected = """
+        select day > date '2024-05-05', sum(mean_units) > 0, sum(q95_units) > 0 from reporting.fct_demand_forecasts
+        where sku = 'flour' group by 1 order by 1
+    """
+    assert read(home, expected) == [(False, True, True), (True, False, False)]
+    ordered = """
+        select order_units, last_sale_date::varchar, reason from reporting.restock_recommendations where sku = 'flour'
+    """
+    units, last_sale_date, reason = read(home, ordered)[0]
+    assert (units, last_sale_date) == (0, "2024-05-05")
+    assert str(reason).endswith(" of stock and orders may be left when the season ends on 5 May 2024.")
+
+
+def test_the_forecast_of_every_whole_week_stands_beside_the_recent_ones(home: Path) -> None:
+    weeks = "select count(*) > 0, min(recent_units) > 0, max(last_year_units) from reporting.forecast_totals"
+    assert read(home, weeks) == [(True, True, None)]
 
 
 def test_the_summary_names_orders_champions_and_where_to_look(
