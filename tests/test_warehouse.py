@@ -560,6 +560,16 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             row | ({"units": steps_before[row["term"]]} if row["sku"] == "even" else {})
             for row in written["restock_terms"]
         ]
+        written["order_proposals"] = [
+            {"proposal_id": state, "state": state, "sku": sku, "location_id": "x", "supplier_id": "S1", "cause": cause}
+            | {"order_units": 48.0, "unit_cost": 3.5, "proposed_for_date": as_of, "expected_date": as_of}
+            | {"as_of_date": as_of}
+            for state, sku, cause in (
+                ("proposed", "s0", None),
+                ("exported", "even", "product even is discontinued: not handed out"),
+                ("rejected", "asleep", "rejected by ann: too dear"),
+            )
+        ]
         for name, rows in written.items():
             kinds = types[name]
             connection.execute(
@@ -1172,6 +1182,29 @@ def test_every_exception_names_its_remedy_also_of_active_items_that_nobody_suppl
     found = {row[1:3]: row[4] for row in rows if row[3] == "no_supplier_terms"}
     assert set(found) == {(sku, place) for sku, place, is_active in items if is_active} - supplied != set()
     assert all("add a supplier_terms row" in remedy for remedy in found.values())
+
+
+def test_a_proposal_has_the_terms_of_this_run_or_those_it_was_proposed_with(first: Query):
+    rows = first(
+        "select state, sku, order_units, recommendation_id is not null, cause from reporting.purchase_order_proposals"
+        " order by state"
+    )
+    assert rows == [
+        ("exported", "even", 48, False, "product even is discontinued: not handed out"),
+        ("proposed", "s0", 12, True, None),
+        ("rejected", "asleep", 48, True, "rejected by ann: too dear"),
+    ]
+
+
+def test_a_committed_order_that_is_not_handed_out_is_an_exception_with_its_remedy(first: Query):
+    assert first("select sku, cause, remedy from reporting.restock_exceptions where exception_source = 'proposal'") == [
+        (
+            "even",
+            "not_handed_out",
+            "proposal exported is exported, and product even is discontinued: not handed out: cancel it with"
+            " `inventorybot proposals cancel`, and in the ERP where it was exported",
+        )
+    ]
 
 
 def test_a_lot_expires_with_what_the_demand_until_then_leaves(first: Query):

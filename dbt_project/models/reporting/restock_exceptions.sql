@@ -6,6 +6,10 @@ policy_exceptions as (
     select * from {{ source('predictions', 'policy_exceptions') }}
 ),
 
+order_proposals as (
+    select * from {{ ref('purchase_order_proposals') }}
+),
+
 item_locations as (
     select * from {{ ref('dim_item_locations') }}
 ),
@@ -56,6 +60,22 @@ exceptions as (
     union all
     select 'policy' as exception_source, sku, location_id, policy_sequence, cause, exception as remedy, as_of_date
     from policy_exceptions
+    union all
+    select
+        'proposal' as exception_source,
+        order_proposals.sku,
+        order_proposals.location_id,
+        cast(null as bigint) as policy_sequence,
+        'not_handed_out' as cause,
+        concat(
+            'proposal ', order_proposals.proposal_id, ' is ', order_proposals.state, ', and ', order_proposals.cause,
+            ': cancel it with `inventorybot proposals cancel`, and in the ERP where it was exported'
+        ) as remedy,
+        positions.as_of_date
+    from order_proposals
+    inner join positions
+        on order_proposals.sku = positions.sku and order_proposals.location_id = positions.location_id
+    where order_proposals.state in ('approved', 'exported', 'acknowledged') and order_proposals.cause is not null
 )
 
 select * from exceptions
