@@ -209,9 +209,9 @@ def test_a_second_run_publishes_nothing(home: Path, second_run: tuple[Path, str,
 
 
 @pytest.fixture(scope="module")
-def second_generation(second_run: tuple[Path, str, str]) -> Path:
+def second_generation(second_run: tuple[Path, str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home after sales of the business day came late: another generation of the same day."""
-    copy, _, _ = second_run
+    copy = copied(second_run[0], tmp_path_factory)
     late = [
         ["pos", "late", str(line), "2024-05-01T15:00:00Z", sku, "L1", "sale", "-30", "2.75"]
         for line, sku in enumerate(SKUS)
