@@ -2,12 +2,15 @@
 
 import os
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from shutil import copy
 
 import pytest
+from commands import inventorybot
+from small_landing import add_file, write_landing, write_plans
 
 from serving.store import Store
 
@@ -59,3 +62,20 @@ def registry_url(empty_registry: Path, tmp_path: Path) -> str:
     with closing(sqlite3.connect(empty_registry)) as made, closing(sqlite3.connect(path)) as own:
         made.backup(own)
     return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A small home after its first run, which tests copy before they change it, and what the run said."""
+    home = tmp_path_factory.mktemp("home")
+    write_plans(write_landing(home / "landing"))
+    season = ["flour", "", "", "2024-05-05"]
+    add_file(home / "landing" / "product_seasons" / "a.csv", ["sku", "category", "from_date", "to_date"], [season])
+    return home, inventorybot(home, "run")
+
+
+@pytest.fixture(scope="session")
+def trained_home(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
+    made, result = first_run
+    assert result.returncode == 0, result.stdout + result.stderr
+    return made

@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -14,7 +12,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, movements, write_landing, write_plans
+from commands import COMMAND, environment, inventorybot
+from small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, movements, write_landing
 
 from ml.tracking import Tracking
 from serving.store import Proposal, Store
@@ -29,18 +28,6 @@ SALE_OF_THE_RUNNING_DAY = {
     "movement_type": "sale",
     "quantity_units": -2,
 }
-COMMAND = str(Path(sys.executable).parent / "inventorybot")
-
-
-def environment(home: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("INVENTORYBOT_", "DAGSTER_"))}
-    return kept | {"INVENTORYBOT_HOME": str(home), "PYTHONWARNINGS": "ignore"}
-
-
-def inventorybot(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments], env=environment(home), capture_output=True, text=True, timeout=400, check=False
-    )
 
 
 def read(home: Path, query: str) -> list[tuple[object, ...]]:
@@ -59,20 +46,9 @@ def landing_hash(home: Path) -> str:
     return digest.hexdigest()
 
 
-@pytest.fixture(scope="module")
-def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    home = tmp_path_factory.mktemp("home")
-    write_plans(write_landing(home / "landing"))
-    season = ["flour", "", "", "2024-05-05"]
-    add_file(home / "landing" / "product_seasons" / "a.csv", ["sku", "category", "from_date", "to_date"], [season])
-    return home, inventorybot(home, "run")
-
-
-@pytest.fixture(scope="module")
-def home(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
-    made, result = first_run
-    assert result.returncode == 0, result.stdout + result.stderr
-    return made
+@pytest.fixture
+def home(trained_home: Path) -> Path:
+    return trained_home
 
 
 def test_every_item_gets_a_recommendation(home: Path) -> None:

@@ -1,0 +1,79 @@
+"""The end of a week lived in a small home: approvals, orders before the run, a mistyped date, a restored store."""
+
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from lived_days import INVARIANTS, Life, copied, inventorybot
+from outside_world import Item, Row, World, fold, retyped, write_day
+from small_landing import DAYS, FIRST_DAY, MOVEMENT_COLUMNS, SKUS, movements
+
+DAY = timedelta(days=1)
+THURSDAY = (FIRST_DAY + (DAYS - 1) * DAY).date()
+
+
+@pytest.fixture(scope="module")
+def life(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """Live the Friday and the Saturday after a home has run for the first time."""
+    folder = tmp_path_factory.mktemp("week")
+    life = moved_in(copied(trained_home, folder / "home"))
+    saturday(life, *friday(life))
+    return life
+
+
+@pytest.mark.parametrize("invariant", INVARIANTS)
+def test_after_each_day(life: Life, invariant: str) -> None:
+    assert life.broken[invariant] == []
+
+
+def moved_in(home: Path) -> Life:
+    """Return the life of a home that has run before."""
+    told = [
+        dict(zip(MOVEMENT_COLUMNS, row, strict=True)) | {"revision": 0, "reference": "", "quantity_units": int(row[7])}
+        for row in movements()
+    ]
+    items = [Item(sku, "L1", "S1", daily_units=4.0, lead_days=5, pack=6, moq=12, cost=1.5, price=2.75) for sku in SKUS]
+    world = World(items, seed=13, closed_weekdays=(), zone=ZoneInfo("Europe/London"))
+    world.shelf |= fold(told, world.at(THURSDAY + DAY, 0))
+    life = Life(home, world)
+    life.told += told
+    apples = world.order(items[0], 24, world.at(THURSDAY - DAY, 10), number="P9")
+    life.told_lines["P9"] = apples.row
+    world.changed_lines([])
+    return life
+
+
+def friday(life: Life) -> tuple[Path, Row, list[Row]]:
+    """One of the proposed orders is placed before the run, and a sale is dated ten days ahead.
+
+    The store is backed up before the run. In the evening everything that waits is approved, pulled and ordered.
+
+    Returns:
+        A twin of the home that gets the right date; the sale; order lines that are not delivered yet.
+    """
+    day = life.begin_day(THURSDAY + DAY)
+    life.approve(life.undecided())
+    life.order(life.pull(), hour=6)
+    life.back_up(life.home.parent / "backup")
+    rows, lines = life.collect()
+    twin = copied(life.home, life.home.parent / "twin")
+    write_day(twin / "landing", f"{day}", rows, lines[:1])
+    life.deliver([retyped(rows[0], days=10), *rows[1:]], lines[:1])
+    life.run("refresh", expected_day=None)
+    life.approve(life.undecided())
+    life.order(life.pull(), hour=18)
+    return twin, rows[0], lines[1:]
+
+
+def saturday(life: Life, twin: Path, mistyped: Row, late_lines: list[Row]) -> None:
+    """The store is lost and that of Friday morning takes its place; a higher revision puts the date right."""
+    life.restore(life.home.parent / "backup")
+    day = life.begin_day(life.day + DAY)
+    rows, lines = life.collect()
+    write_day(twin / "landing", f"{day}", rows, late_lines + lines)
+    life.deliver([*rows, mistyped | {"revision": 1}], late_lines + lines)
+    life.run("refresh", expected_day=day - DAY)
+    assert inventorybot(twin, "refresh").code == 0
+    life.check_correction(twin)
+    life.check_reproduced(*life.archived_days())
