@@ -20,7 +20,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
-from outside_world import FEED_TIME, Key, Row, World, fold, mind_of, open_units, write_day
+from outside_world import Key, Row, World, fold, mind_of, open_units, write_day
 
 from serving.store import Proposal, Store
 
@@ -153,6 +153,7 @@ class Life:
         discontinued: products that may no longer be ordered.
         told: movements that were delivered, in the order of delivery.
         told_lines: order lines by order, as they were delivered last.
+        feed_time: hour and minute at which the shops send what they have booked.
     """
 
     home: Path
@@ -164,6 +165,7 @@ class Life:
     discontinued: set[str] = field(default_factory=set)
     told: list[Row] = field(default_factory=list)
     told_lines: dict[str, Row] = field(default_factory=dict)
+    feed_time: tuple[int, int] = (8, 30)
     _pulls: int = 0
 
     @property
@@ -187,10 +189,9 @@ class Life:
         self.world.live(day)
         return day
 
-    def collect(self, *, silent: Sequence[str] = (), hour: int | None = None) -> tuple[list[Row], list[Row]]:
-        """Return movements and order lines that are sent this morning."""
-        at = (FEED_TIME.hour, FEED_TIME.minute) if hour is None else (hour, 0)
-        rows = self.world.feed(self.world.at(self.day, *at), silent=silent)
+    def collect(self, *, silent: Sequence[str] = ()) -> tuple[list[Row], list[Row]]:
+        """Return movements and order lines that are sent this morning; silent shops send theirs with a later feed."""
+        rows = self.world.feed(self.world.at(self.day, *self.feed_time), silent=silent)
         self.records[-1].received += sum(row["movement_type"] == "receipt" for row in rows)
         return rows, self.world.changed_lines(rows)
 

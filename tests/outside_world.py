@@ -29,8 +29,6 @@ ORDER_COLUMNS = [
     *("ordered_units", "received_units", "received_at", "status", "proposal_id"),
 ]
 BERLIN = ZoneInfo("Europe/Berlin")
-FEED_TIME = time(8, 30)
-"""Local time at which the shops send what they booked since the day before."""
 
 
 @dataclass(frozen=True)
@@ -340,22 +338,7 @@ def make_history(world: World, first: date, days: int) -> None:
 def write_masters(landing: Path, items: Sequence[Item], first: date, days: int) -> None:
     """Deliver products, locations, suppliers, their terms and the closed days."""
     write_products(landing, "products", items)
-    write_rows(
-        landing,
-        "locations",
-        "locations",
-        ["location_id", "location_name", "location_type", "country", "time_zone"],
-        [
-            {
-                "location_id": shop,
-                "location_name": f"Shop {shop}",
-                "location_type": "store",
-                "country": "DE",
-                "time_zone": "Europe/Berlin",
-            }
-            for shop in sorted({item.location_id for item in items})
-        ],
-    )
+    write_locations(landing, "locations", items)
     write_rows(
         landing,
         "suppliers",
@@ -392,6 +375,27 @@ def write_masters(landing: Path, items: Sequence[Item], first: date, days: int) 
         "calendar_events",
         ["date", "country", "event_name", "event_type"],
         [{"date": day.isoformat(), "country": "DE", "event_name": "Sunday", "event_type": "closed"} for day in closed],
+    )
+
+
+def write_locations(landing: Path, name: str, items: Sequence[Item], day_ends_at: str = "") -> None:
+    """Deliver the shops, with the time at which their day is over where they declare one."""
+    write_rows(
+        landing,
+        "locations",
+        name,
+        ["location_id", "location_name", "location_type", "country", "time_zone", "day_ends_at"],
+        [
+            {
+                "location_id": shop,
+                "location_name": f"Shop {shop}",
+                "location_type": "store",
+                "country": "DE",
+                "time_zone": "Europe/Berlin",
+                "day_ends_at": day_ends_at,
+            }
+            for shop in sorted({item.location_id for item in items})
+        ],
     )
 
 

@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 from lived_days import INVARIANTS, Command, Life, copied, inventorybot
-from outside_world import Row, World, make_history, make_items, retyped, write_day, write_masters, write_products
+from outside_world import (
+    Row,
+    World,
+    make_history,
+    make_items,
+    retyped,
+    write_day,
+    write_locations,
+    write_masters,
+    write_products,
+)
 
 pytestmark = pytest.mark.deep
 
@@ -23,6 +33,13 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
 @pytest.mark.parametrize("invariant", INVARIANTS)
 def test_after_each_of_ten_days(life: Life, invariant: str) -> None:
     assert life.broken[invariant] == []
+
+
+def test_what_each_day_came_to(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    table = life.table()
+    with capsys.disabled():
+        print(f"\n{table}")
+    assert len(table.splitlines()) == 1 + len(life.records) == 12
 
 
 def ten_days(folder: Path, products: int) -> Life:
@@ -88,14 +105,14 @@ def mistyped_dates(life: Life) -> tuple[Path, list[Row]]:
     Nobody decides or orders on this day.
     """
     twin = copied(life.home, life.home.parent / "twin")
-    life.begin_day(life.day + DAY)
+    day = life.begin_day(life.day + DAY)
     rows, lines = life.collect()
     write_day(twin / "landing", f"{life.day}", rows, lines)
     sales = [row for row in rows if row["movement_type"] == "sale"]
     mistyped = [sales[3], sales[-3]]
     wrong = [retyped(mistyped[0], days=10), retyped(mistyped[1], days=365)]
     life.deliver([row for row in rows if row not in mistyped] + wrong, lines)
-    life.run("refresh", expected_day=None)
+    life.run("refresh", expected_day=day - DAY)
     assert inventorybot(twin, "refresh").code == 0
     return twin, mistyped
 
@@ -130,14 +147,16 @@ def a_late_feed_and_an_early_truck(life: Life) -> None:
 
 
 def after_a_closed_sunday(life: Life) -> None:
-    """Monday: nobody has booked anything yet since Saturday; the late feed is there, with a count that is mistaken.
+    """Monday: nobody has booked anything since Saturday; the late feed is there, with a count that is mistaken.
 
-    In the evening the store is backed up.
+    From here on the shops declare when their day ends, and send at midnight. In the evening the store is backed up.
     """
     item = life.world.items[7]
     life.world.book(item, "count", life.world.shelf[item.key] - 2, life.world.at(life.day, 20))
+    write_locations(life.landing, "with_an_end_of_day", life.world.items, day_ends_at="20:30")
+    life.feed_time = (0, 0)
     day = life.begin_day(life.day + 2 * DAY)
-    life.deliver(*life.collect(hour=7))
+    life.deliver(*life.collect())
     life.run("run", expected_day=day - DAY)
     life.plan()
     life.order(life.pull(), hour=18)
