@@ -22,17 +22,18 @@ from pathlib import Path
 import duckdb
 from outside_world import Key, Row, World, fold, mind_of, open_units, write_day
 
+from orchestration.home import prepare_project
 from serving.store import Proposal, Store
 
-COMMITTED = ("approved", "exported", "acknowledged")
+COMMITTED, ENDED = ("approved", "exported", "acknowledged"), ("expired", "cancelled")
 LEGAL_STEPS = {
-    ("", "proposed"),
-    *(("proposed", then) for then in ("approved", "rejected", "superseded", "expired")),
-    *(("approved", then) for then in ("exported", "rejected", "expired", "acknowledged")),
-    *(("exported", then) for then in ("acknowledged", "rejected")),
-    # The order line appears after the ERP has told its number.
-    ("acknowledged", "acknowledged"),
+    "": {"proposed"},
+    "proposed": {"approved", "rejected", "superseded", "expired"},
+    "approved": {"exported", "rejected", "cancelled", "expired"},
+    "exported": {"acknowledged", "cancelled", "expired"},
+    "acknowledged": {"received", "cancelled", "expired"},
 }
+ERP_DID = re.compile("purchase order line|the ERP holds it")
 INVARIANTS = {
     "business_day": "the business day is right",
     "supply": "supply is counted once",
@@ -68,6 +69,8 @@ class Command:
         self.out, self.err = (told / f"{number:03}.{stream}" for stream in ("out", "err"))
         self.out.touch()
         self.err.touch()
+        # Before the libraries are loaded, which read what it writes.
+        prepare_project()
         self._process = _SERVER.Process(target=_run_command, args=(home, arguments, self.out, self.err))
         self._process.start()
 
@@ -330,14 +333,15 @@ class Life:
         """Hold what counts as on order against the ERP's open lines and the committed proposals without a line."""
         self.records[-1].checked.add("supply")
         with self.store() as store:
-            expired = {made.proposal_id for made in store.proposals(state="expired")}
+            ended = {made.proposal_id for made in store.proposals(limit=100_000) if made.state in ENDED}
         expected = Counter(open_units(self.told, self.told_lines.values(), self.known_until()))
         seen = {line["proposal_id"] for line in self.told_lines.values()}
         for made in committed:
-            if made.proposal_id not in seen | expired:
+            if made.proposal_id not in seen | ended:
                 expected[made.sku, made.location_id] += int(made.order_units)
         for key, row in recommendations(self.home).items():
-            counted = row["on_order_units"] + row["on_order_not_counted_units"] - row["transfer_in_units"]
+            counted = sum(row[f"on_order_{part}units"] for part in ("", "not_counted_", "doubtful_"))
+            counted -= row["transfer_in_units"]
             if row["status"] != "exception" and counted != expected[key]:
                 self.found("supply", f"{key}: {counted} counted, {expected[key]} on order")
 
@@ -348,13 +352,23 @@ class Life:
             self.records[-1].proposed += row["state"] == "proposed"
 
     def check_states(self) -> None:
+        """Hold the history of every proposal against the steps that are legal.
+
+        What the ERP has done stands, whatever was decided: an order line that appears makes its proposal acknowledged,
+        and so does what the ERP is said to hold after a restore. A restore itself puts back what is published.
+        """
         self.records[-1].checked.add("states")
         with self.store() as store:
-            for made in store.proposals(limit=100_000):
-                steps = [str(step["state"]) for step in store.proposal(made.proposal_id)[1]]
-                for step in zip(["", *steps[:-1]], steps, strict=True):
-                    if step not in LEGAL_STEPS:
-                        self.found("states", f"{made.proposal_id} of {made.sku} went {step[0]} -> {step[1]}")
+            histories = [(made, store.proposal(made.proposal_id)[1]) for made in store.proposals(limit=100_000)]
+        for made, steps in histories:
+            before = ""
+            for step in steps:
+                state = str(step["state"])
+                by_the_erp = state in ("exported", "acknowledged") and ERP_DID.search(str(step["reason"]))
+                is_legal = state == before or state in LEGAL_STEPS.get(before, ()) or by_the_erp
+                if not is_legal and step["author"] != "restore":
+                    self.found("states", f"{made.proposal_id} of {made.sku} went from {before or 'nothing'} to {state}")
+                before = state
 
     def check_causes(self, before: dict[Key, Row]) -> None:
         """Hold each changed order against what was published last, and the causes named against the change."""
@@ -423,11 +437,13 @@ class Life:
     def back_up(self, file: Path) -> None:
         self.command("store", "backup", str(file))
 
-    def restore(self, file: Path) -> Answer:
-        """Lose the store with all that belongs to it, and fill a new one from a backup."""
+    def restore(self, file: Path) -> None:
+        """Lose the store with all that belongs to it, and fill a new one from a backup; the ERP says what it holds."""
         for path in self.home.glob("online_store.sqlite*"):
             path.unlink()
-        return self.command("store", "restore", str(file))
+        self.command("store", "restore", str(file))
+        held = [made for made, number in self.orders_of.items() if number not in self.told_lines]
+        self.command("proposals", "confirm", *(word for made in held for word in ("--held", made)), "--author", "erp")
 
     def check_discontinued(self) -> None:
         if not self.discontinued:
