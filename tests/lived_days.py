@@ -497,7 +497,9 @@ COMPARED = {
         select * exclude (previous_decided_date, previous_order_units, change_units, change_reason)
         from reporting.restock_recommendations
     """,
-    "reporting.purchase_order_proposals": "select * exclude (proposal_id) from reporting.purchase_order_proposals",
+    "reporting.purchase_order_proposals": """
+        select * exclude (proposal_id, decided_until) from reporting.purchase_order_proposals
+    """,
 }
 
 
