@@ -33,7 +33,10 @@ def moved_in(home: Path) -> Life:
         dict(zip(MOVEMENT_COLUMNS, row, strict=True)) | {"revision": 0, "reference": "", "quantity_units": int(row[7])}
         for row in movements()
     ]
-    items = [Item(sku, "L1", "S1", daily_units=4.0, lead_days=5, pack=6, moq=12, cost=1.5, price=2.75) for sku in SKUS]
+    items = [
+        Item(sku, "L1", "S1", daily_units=4.0, lead_days=5, pack=6, moq=12, cost=1.5, price=2.75)
+        for sku in (*SKUS, "ginger")
+    ]
     world = World(items, seed=13, closed_weekdays=(), zone=ZoneInfo("Europe/London"))
     world.shelf |= fold(told, world.at(THURSDAY + DAY, 0))
     life = Life(home, world)
