@@ -46,7 +46,7 @@ def landing_hash(home: Path) -> str:
     return digest.hexdigest()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def home(trained_home: Path) -> Path:
     return trained_home
 
