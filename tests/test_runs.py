@@ -366,7 +366,7 @@ def test_two_runs_at_once_are_refused_by_name(next_day: NextDay) -> None:
 
 
 def test_readers_are_never_blocked_nor_torn_while_a_run_works(next_day: NextDay) -> None:
-    assert next_day.seen == {(6, "2024-05-01"), (6, "2024-05-02")}
+    assert next_day.seen == {(7, "2024-05-01"), (7, "2024-05-02")}
 
 
 @dataclass(frozen=True)
