@@ -1149,7 +1149,7 @@ class Scene:
         self.forecaster = forecaster
         plan = forecaster.plan
         names = [*plan.covariates, *(["is_open"] if "is_open" in covariate_names(history) else [])]
-        names += [UPLIFT] if future is not None and UPLIFT in future.columns else []
+        names += [UPLIFT] if isinstance(future, pd.DataFrame) and UPLIFT in future.columns else []
         fresh = forecaster.keys[~forecaster.has_demand]
         self.panel = build_panel(
             history.drop(columns=UPLIFT, errors="ignore"),
