@@ -158,8 +158,8 @@ def supplier_terms(settings: Settings) -> "pd.DataFrame":
 def restock_terms(settings: Settings) -> "pd.DataFrame":
     """Return `supplier_terms` with the limits that the policy of each item sets, and its last day of sale.
 
-    An item that has never sold is ordered up to at most `first_order_days` of its forecast: until it sells, nobody
-    knows what it is worth, and the next order comes soon enough.
+    An item that has never sold is ordered up to at most `first_order_days` of its forecast, or its minimum order where
+    that is more: until it sells, nobody knows what it is worth, and the next order comes soon enough.
     """
     limits = _frame(
         f"""
@@ -175,10 +175,14 @@ def restock_terms(settings: Settings) -> "pd.DataFrame":
 
         first_orders as (
             select sku, location_id,
-                greatest(ceil(round(sum(mean_units) / count(*) * any_value(first_order_days), 6)), 1)
-                    as first_order_units
-            from read_parquet('{settings.predictions}/demand_forecasts.parquet')
+                greatest(
+                    ceil(round(sum(mean_units) / count(*) * any_value(first_order_days), 6)), 1,
+                    coalesce(any_value(moq_units), 0)
+                ) as first_order_units
+            from read_parquet('{settings.predictions}/demand_forecasts.parquet') as forecasts
             inner join policies using (sku, location_id)
+            inner join read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}') as terms
+                using (sku, location_id)
             anti join sold using (sku, location_id)
             where first_order_days is not null and periods_ahead between 1 and ceil(first_order_days)
             group by sku, location_id

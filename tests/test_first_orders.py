@@ -46,7 +46,7 @@ def test_an_item_that_sells_is_not_limited(home):
 
 
 def test_the_policy_says_how_many_days(home):
-    assert limits(home, first_order_days=4.0)[NEW] == 2.0
+    assert limits(home, first_order_days=30.0)[NEW] == 14.0
 
 
 def test_days_beyond_the_horizon_are_those_of_the_forecast(home):
@@ -56,6 +56,17 @@ def test_days_beyond_the_horizon_are_those_of_the_forecast(home):
 def test_the_lower_of_two_limits_holds(home):
     assert limits(home, order_up_to_max_units=3.0)[NEW] == 3.0
     assert limits(home, order_up_to_max_units=300.0)[NEW] == 7.0
+
+
+def test_a_minimum_order_may_be_ordered_although_it_is_more(home):
+    terms = read_mart(home, "fct_replenishment_terms").assign(moq_units=24)
+    path = home.exports / "marts/fct_replenishment_terms.parquet"
+    kept = path.read_bytes()
+    duckdb.from_df(terms).write_parquet(str(path))
+    try:
+        assert limits(home)[NEW] == 24.0
+    finally:
+        path.write_bytes(kept)
 
 
 def test_a_first_order_lasts_until_the_order_after_it_where_that_comes_late(home):
