@@ -934,14 +934,17 @@ class DemandForecaster:
         """Return in words what last year says of the forecast total, how far it is believed, and who wakes."""
         return Season().note(self.plan.frequency) if self.season is None else self.season.note(self.plan.frequency)
 
-    def season_frame(self) -> pd.DataFrame:
-        """Return what last year does to every forecast, a row per period from the end of the training data on.
+    def season_frame(self, seen: pd.Timestamp | None = None) -> pd.DataFrame:
+        """Return what last year does to every forecast, a row per period after the last one seen.
+
+        Args:
+            seen: start of the last period of the history that is forecast; None = the end of the training data.
 
         Returns:
             period_start, factor (every mean is multiplied by it), last_year_says (share of the forecast total, -0.38 =
             38 % less), trust (0 ... 1), text (empty where the factor is 1). No rows = last year says nothing.
         """
-        return (Season() if self.season is None else self.season).frame(self.plan.frequency)
+        return (Season() if self.season is None else self.season).frame(self.plan.frequency, seen)
 
     def cold_mean(self, builder: FeatureBuilder, rows: Integers, origins: Integers, ahead: Integers) -> Doubles:
         """Return the expected units a period of series as if they were brand new [pairs * horizons].

@@ -88,9 +88,9 @@ class LocalForecaster(abc.ABC):
         """Return that last year has no say, in words."""
         return "Last year has no say in a forecast that each series is read off its own recent demand."
 
-    def season_frame(self) -> pd.DataFrame:
+    def season_frame(self, seen: pd.Timestamp | None = None) -> pd.DataFrame:
         """Return no rows, with the columns of `DemandForecaster.season_frame`."""
-        return Season().frame(self.frequency)
+        return Season().frame(self.frequency, seen)
 
     def save(self, folder: str | Path) -> None:
         """Write the forecaster into a folder, as JSON."""

@@ -80,7 +80,7 @@ class Member(Forecaster, Protocol):
         """Return in words what last year says of the forecast."""
         ...
 
-    def season_frame(self) -> pd.DataFrame:
+    def season_frame(self, seen: pd.Timestamp | None = None) -> pd.DataFrame:
         """Return what last year does to the forecast, period by period."""
         ...
 
@@ -150,9 +150,9 @@ class CombinedForecaster:
         """Return in words what last year says, as `DemandForecaster.season_note`."""
         return self.lead.season_note()
 
-    def season_frame(self) -> pd.DataFrame:
+    def season_frame(self, seen: pd.Timestamp | None = None) -> pd.DataFrame:
         """Return what last year does to every forecast, as `DemandForecaster.season_frame`."""
-        return self.lead.season_frame()
+        return self.lead.season_frame(seen)
 
     def save(self, folder: str | Path) -> None:
         """Write shares and members into a folder, each member into one of its own."""

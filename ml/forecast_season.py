@@ -117,22 +117,35 @@ class Season:
         taken_in = 1.0 + (passed[end] - passed[start]) / level_window
         return np.asarray(np.where(inside, result / taken_in, 1.0))
 
-    def frame(self, frequency: Frequency) -> pd.DataFrame:
-        """Return period_start, factor, last_year_says (share, -0.38 = 38 % less), trust and text, a row per period."""
-        periods = frequency.periods(self.first + np.arange(len(self.factors)))
-        frame = pd.DataFrame(
+    def frame(self, frequency: Frequency, seen: pd.Timestamp | None = None) -> pd.DataFrame:
+        """Return what last year does to every mean, a row per period after the last one seen.
+
+        Args:
+            frequency: of the periods.
+            seen: start of the last period seen; None = the end of the training data.
+
+        Returns:
+            period_start, factor (as `at`), last_year_says (share, -0.38 = 38 % less), trust, text (empty where the
+            factor is 1).
+        """
+        origin = self.first - 1 if seen is None else int(frequency.ordinals(pd.Series([seen]))[0])
+        targets = self.first + np.arange(len(self.factors))
+        coming_ones = targets > origin
+        factors = self.at(np.full(len(targets), origin), targets, frequency.level_window)[coming_ones]
+        said = np.asarray(self.contradictions, dtype=np.float64)[coming_ones]
+        texts = [
+            "" if factor == 1.0 else f"last year says {share:+.0%}, trust {self.trust:.2f}: all demand x {factor:.2f}"
+            for factor, share in zip(factors, said, strict=True)
+        ]
+        return pd.DataFrame(
             {
-                "period_start": periods,
-                "factor": np.asarray(self.factors, dtype=np.float64),
-                "last_year_says": np.asarray(self.contradictions, dtype=np.float64),
-                "trust": np.full(len(periods), self.trust),
+                "period_start": frequency.periods(targets[coming_ones]),
+                "factor": factors,
+                "last_year_says": said,
+                "trust": np.full(len(said), self.trust),
+                "text": pd.array(texts, dtype="string"),
             }
         )
-        texts = [
-            "" if factor == 1.0 else f"last year says {said:+.0%}, trust {self.trust:.2f}: all demand x {factor:.2f}"
-            for factor, said in zip(self.factors, self.contradictions, strict=True)
-        ]
-        return frame.assign(text=pd.array(texts, dtype="string"))
 
     def note(self, frequency: Frequency) -> str:
         """Return in words what last year says of the forecast total, how far it is believed, and who wakes."""

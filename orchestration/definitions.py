@@ -22,7 +22,6 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             models.stock_anomalies,
             models.product_photos,
             predictions.demand_forecasts,
-            predictions.forecast_notes,
             predictions.stock_anomalies,
             restock.restock_policies,
             restock.open_proposals,

@@ -23,14 +23,25 @@ _WEEKS = """
 """
 
 
-def parting_totals(totals: Path) -> list[str]:
-    """Return a sentence for the total and for each category whose forecast parts: of its week furthest apart.
+def parting_totals(totals: Path, most: int = 3) -> list[str]:
+    """Return sentences on the total and the categories whose forecasts part: on each the week furthest apart.
 
     Args:
         totals: reporting.forecast_totals as Parquet.
+        most: categories that are named, those with the widest gaps in units; the others are counted.
     """
     query = _PARTING.format(relation="read_parquet($totals)")
-    return [note for _, note in duckdb.execute(query, {"totals": str(totals)}).fetchall()]
+    found = duckdb.execute(query, {"totals": str(totals)}).fetchall()
+    categories = [note for category, note in found if category is not None]
+    more = len(categories) - most
+    return [
+        *(note for category, note in found if category is None),
+        *categories[:most],
+        *(
+            [f"And {more} more {'category' if more == 1 else 'categories'}, see reporting.forecast_totals."]
+            * (more > 0)
+        ),
+    ]
 
 
 def forecast_remarks(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -53,6 +53,7 @@ EDGES = {
     "models/product_photos": {"raw/product_photos"},
     "predictions/demand_forecasts": FORECAST,
     "predictions/forecast_notes": FORECAST,
+    "predictions/forecast_season": FORECAST,
     "predictions/stock_anomalies": {
         "models/stock_anomalies",
         "marts/fct_daily_stock",

@@ -212,6 +212,17 @@ def test_what_the_recent_level_has_taken_in_is_not_added_again():
     assert later == pytest.approx(1.0)
 
 
+def test_the_season_by_day_is_what_the_forecasts_of_a_later_day_hold(before_the_peak, fitted):
+    later = weekly(october(60), 62)
+    told = fitted.season_frame(later["period_start"].max())
+    raised, usual = (model.predict(later) for model in (fitted, dataclasses.replace(fitted, season=None)))
+    of_one = raised["sku"] == "p00"
+    assert told["period_start"].iloc[:8].tolist() == raised.loc[of_one, "period_start"].tolist()
+    ratio = raised.loc[of_one, "mean_units"].to_numpy() / usual.loc[of_one, "mean_units"].to_numpy()
+    assert np.allclose(told["factor"].iloc[:8], ratio, rtol=0.01)
+    assert not np.allclose(told["factor"].iloc[:8], fitted.season_frame()["factor"].iloc[2:10], rtol=0.01)
+
+
 def test_dates_beyond_those_of_the_training_have_the_factor_one():
     season = Season(first=100, factors=(1.5, 1.5))
     assert season.at(np.array([99, 99, 110]), np.array([101, 102, 111]), 10).tolist() == [1.5, 1.0, 1.0]

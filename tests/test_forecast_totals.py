@@ -62,10 +62,18 @@ def test_a_generation_without_totals_says_nothing():
         assert forecast_remarks(connection) == []
 
 
-def test_the_check_names_the_total_and_every_category_by_its_furthest_week(tmp_path: Path):
+def test_the_check_names_the_total_and_the_widest_categories_by_their_furthest_week(tmp_path: Path):
     duckdb.sql(PARTING).write_parquet(str(tmp_path / "totals.parquet"))
     assert parting_totals(tmp_path / "totals.parquet") == [
         "The forecast for the week from 9 January 2012 is 194 units.",
         "The forecast of lamps is 0 units.",
         "The forecast of bags is 40 units.",
     ]
+
+
+@pytest.mark.parametrize(("most", "rest"), [(1, "And 1 more category"), (0, "And 2 more categories")])
+def test_the_check_counts_the_categories_it_does_not_name(tmp_path: Path, most: int, rest: str):
+    duckdb.sql(PARTING).write_parquet(str(tmp_path / "totals.parquet"))
+    notes = parting_totals(tmp_path / "totals.parquet", most)
+    assert len(notes) == 2 + most
+    assert notes[-1] == f"{rest}, see reporting.forecast_totals."

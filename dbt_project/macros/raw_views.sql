@@ -123,21 +123,15 @@
         {% do columns.update({column.name: column.data_type}) %}
     {% endfor %}
     {% do columns.update(lineage) %}
-    {% set known = columns.keys() | list %}
-    {% if files and schema == 'raw' %}
-        {# Batches from before a column was introduced lack it, for ever. #}
-        {% set described = "select column_name from (describe select * from read_parquet(" ~ files ~ ", union_by_name = true))" %}
-        {% set known = run_query(described).columns[0].values() | list %}
-    {% endif %}
     {% set view %}
         create or replace view {{ schema }}.{{ table.name }} as
         select
             {% for name, data_type in columns.items() %}
-            cast({{ adapter.quote(name) if files and name in known else 'null' }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
+            cast({{ adapter.quote(name) if files else 'null' }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
             {% endfor %}
         {% if files %}
         from (
-            {# A file that an earlier version of the software made lacks the columns that came since. #}
+            {# A file from before a column was introduced lacks it, for ever. #}
             select
                 {% for name, data_type in columns.items() %}
                 cast(null as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}

@@ -1,8 +1,9 @@
 """Predictions of the champions: every day, never a training."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResult, asset, multi_asset
 
 from orchestration import plots
 from orchestration.exports import content_hash, export_path, parquet_rows
@@ -18,75 +19,67 @@ if TYPE_CHECKING:
 
 DAYS_SCORED = 90
 FORECAST_INPUTS = ("fct_daily_demand", "fct_planned_days", "dim_item_locations")
+_KEYS = _FORECASTS, _SEASON, _NOTES = [
+    AssetKey(["predictions", name]) for name in ("demand_forecasts", "forecast_season", "forecast_notes")
+]
 
 
-@asset(
-    key=["predictions", "demand_forecasts"],
-    group_name="predictions",
-    deps=[
-        AssetKey(["models", "demand_forecast"]),
-        AssetKey(["marts", "fct_daily_demand"]),
-        AssetKey(["marts", "fct_planned_days"]),
-        AssetKey(["marts", "dim_item_locations"]),
+@multi_asset(
+    name="demand_forecasts",
+    specs=[
+        AssetSpec(
+            key,
+            deps=[AssetKey(["models", "demand_forecast"]), *(AssetKey(["marts", name]) for name in FORECAST_INPUTS)],
+            group_name="predictions",
+            kinds={"xgboost", "parquet"},
+            description=description,
+        )
+        for key, description in (
+            (
+                _FORECASTS,
+                "Demand of each coming day as the champion sees it: mean and eleven quantiles. One row per sku,"
+                " location and day.",
+            ),
+            (
+                _SEASON,
+                "What last year does to the mean of every coming day, and how far it is trusted. One row per day.",
+            ),
+            (
+                _NOTES,
+                "What a planner should know about single forecasts: planned promotions and where their effect comes"
+                " from, new items and what they are compared with. One row per promotion and per new item.",
+            ),
+        )
     ],
-    kinds={"xgboost", "parquet"},
-    description=(
-        "Demand of each coming day as the champion sees it: mean and eleven quantiles."
-        " One row per sku, location and day. Beside it, forecast_season says what last year does to every mean by day."
-    ),
 )
 def demand_forecasts(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
-) -> MaterializeResult[None]:
-    """Forecast every series with the champion."""
+) -> Iterator[MaterializeResult[None]]:
+    """Forecast every series with the champion, and ask it what there is to say about the forecasts."""
     from ml.forecast import load
+    from ml.forecast_notes import forecast_notes
 
     settings, registry = home.settings(), tracking.open()
     build, champion = read_build(settings), champion_of("demand_forecast", registry, store.open())
     made_from = _made_from(settings, build, champion, *FORECAST_INPUTS)
-    path, note = kept_predictions(settings, "demand_forecasts", made_from), "made from the same, kept"
-    if path is None:
+    paths = [path for key in _KEYS if (path := kept_predictions(settings, key.path[-1], made_from))]
+    note = f"version {champion.version}, made from the same, kept"
+    if len(paths) < len(_KEYS):
         forecaster = load(registry.load_folder(champion))
-        forecast = forecaster.predict(demand_history(settings), planned_days(settings, forecaster.horizon))
-        season = forecaster.season_frame()
-        write_predictions(settings, "forecast_season", season, build, champion.version, made_from)
-        path = write_predictions(settings, "demand_forecasts", forecast, build, champion.version, made_from)
-        note = f"{forecaster.horizon} days. {forecaster.season_note()}"
-    return MaterializeResult(
-        metadata={
-            "dagster/row_count": parquet_rows(path),
-            "note": f"version {champion.version}, {note}",
-            "plot": plots.as_metadata(plots.forecast_total(path)),
-        }
-    )
-
-
-@asset(
-    key=["predictions", "forecast_notes"],
-    group_name="predictions",
-    deps=[AssetKey(["models", "demand_forecast"]), *(AssetKey(["marts", name]) for name in FORECAST_INPUTS)],
-    kinds={"parquet"},
-    description=(
-        "What a planner should know about single forecasts: planned promotions and where their effect comes from, new"
-        " items and what they are compared with. One row per promotion and per new item."
-    ),
-)
-def forecast_notes(
-    context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
-) -> MaterializeResult[None]:
-    """Ask the champion what it makes of planned promotions and new items."""
-    from ml.forecast import load
-    from ml.forecast_notes import forecast_notes as notes_of
-
-    settings, registry = home.settings(), tracking.open()
-    build, champion = read_build(settings), champion_of("demand_forecast", registry, store.open())
-    made_from = _made_from(settings, build, champion, *FORECAST_INPUTS)
-    path = kept_predictions(settings, "forecast_notes", made_from)
-    if path is None:
-        forecaster = load(registry.load_folder(champion))
-        notes = notes_of(forecaster, demand_history(settings), planned_days(settings, forecaster.horizon))
-        path = write_predictions(settings, "forecast_notes", notes, build, champion.version, made_from)
-    return MaterializeResult(metadata={"dagster/row_count": parquet_rows(path)})
+        history, future = demand_history(settings), planned_days(settings, forecaster.horizon)
+        frames = (
+            forecaster.predict(history, future),
+            forecaster.season_frame(history["period_start"].max()),
+            forecast_notes(forecaster, history, future),
+        )
+        paths = [
+            write_predictions(settings, key.path[-1], frame, build, champion.version, made_from)
+            for key, frame in zip(_KEYS, frames, strict=True)
+        ]
+        note = f"version {champion.version}, {forecaster.horizon} days. {forecaster.season_note()}"
+    for key, path in zip(_KEYS, paths, strict=True):
+        plot = {"plot": plots.as_metadata(plots.forecast_total(path))} if key == _FORECASTS else {}
+        yield MaterializeResult(asset_key=key, metadata={"dagster/row_count": parquet_rows(path), "note": note, **plot})
 
 
 def _made_from(settings: Settings, build: Build, champion: "Version", *marts: str) -> str:
