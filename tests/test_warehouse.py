@@ -539,7 +539,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             | {"policy_source": "standard"}
             for line in lines
         ]
-        before = {"even": 36, "s0": 12, "asleep": 0, "s1": 6}
+        before = {"even": 36, "s0": 12, "asleep": 0, "s1": 6, "s2": 8}
         previous = [
             {"sku": sku, "location_id": "x", "decided_date": as_of, "status": "order", "order_units": units}
             | {"protection_periods": 15 if sku == "even" else 16, "forecast_model_version": "3", "as_of_date": as_of}
@@ -1123,7 +1123,12 @@ def test_a_recommendation_says_what_has_changed_since_the_last_one_published_and
 
 def test_the_parts_of_a_change_add_up_to_it(first: Query):
     rows = first("select sku, sum(change_units) from reporting.restock_changes group by sku order by sku")
-    assert rows == [("even", 12), ("s1", -6)]
+    assert rows == [("even", 12), ("s1", -6), ("s2", -8)]
+
+
+def test_an_item_that_is_decided_no_longer_has_the_cause_among_the_changes(first: Query):
+    rows = first("select term, change_units, cause from reporting.restock_changes where sku = 's2'")
+    assert rows == [("no_line", -8, "no supplier terms hold for the item any more (−8 to the order)")]
 
 
 def test_an_order_with_promises_names_them_and_the_minimum(first: Query):

@@ -29,7 +29,7 @@ with restock_lines as (
 ),
 
 previous_lines as (
-    select sku, location_id, status, {{ units('order_units') }} as order_units
+    select sku, location_id, status, {{ units('order_units') }} as order_units, as_of_date
     from {{ source('predictions', 'previous_restock_lines') }}
 ),
 
@@ -42,6 +42,14 @@ previous_terms as (
     from {{ source('predictions', 'previous_restock_terms') }}
 ),
 
+products as (
+    select * from {{ ref('dim_products') }}
+),
+
+locations as (
+    select * from {{ ref('dim_locations') }}
+),
+
 compared as (
     select
         restock_lines.sku,
@@ -50,11 +58,38 @@ compared as (
         restock_lines.order_units - previous_lines.order_units as order_change_units,
         previous_lines.order_units as previous_order_units,
         restock_lines.order_units,
-        restock_lines.status = 'exception' as is_exception,
+        case
+            when restock_lines.status = 'exception' then 'no order can be worked out any more'
+            else 'no order could be worked out then'
+        end as why_no_terms,
         restock_lines.status = 'exception' or previous_lines.status = 'exception' as has_no_terms
     from restock_lines
     inner join previous_lines
         on restock_lines.sku = previous_lines.sku and restock_lines.location_id = previous_lines.location_id
+),
+
+-- Every item with supplier terms has a line: an item without one has lost them, or what they are of.
+gone as (
+    select
+        previous_lines.sku,
+        previous_lines.location_id,
+        previous_lines.as_of_date,
+        -previous_lines.order_units as order_change_units,
+        previous_lines.order_units as previous_order_units,
+        cast(0 as decimal(18, 3)) as order_units,
+        case
+            when products.sku is null then 'the product is no longer known'
+            when not products.is_active then 'the product is discontinued'
+            when locations.location_id is null then 'the location is no longer known'
+            else 'no supplier terms hold for the item any more'
+        end as why_no_terms,
+        true as has_no_terms
+    from previous_lines
+    left join restock_lines
+        on previous_lines.sku = restock_lines.sku and previous_lines.location_id = restock_lines.location_id
+    left join products on previous_lines.sku = products.sku
+    left join locations on previous_lines.location_id = locations.location_id
+    where restock_lines.sku is null
 ),
 
 steps as (
@@ -79,6 +114,9 @@ parts as (
     select *, 0 as step, 'exception' as term, previous_order_units as previous_units, order_units as term_units
     from compared
     where has_no_terms and order_change_units <> 0
+    union all
+    select *, 0 as step, 'no_line' as term, previous_order_units as previous_units, order_units as term_units
+    from gone
 ),
 
 changed as (
@@ -122,6 +160,7 @@ explained as (
         cast(term_units as decimal(18, 3)) as term_units,
         cast(change_units as decimal(18, 3)) as change_units,
         case
+            when term = 'no_line' and shown_units = 0 then why_no_terms
             when shown_units = 0 then null
             {% for term, (text, more, fewer, sign) in quantities.items() %}
             when term = '{{ term }}'
@@ -135,8 +174,7 @@ explained as (
                 then concat('of this ', {{ number_text('shown_units') }}, ' more than is needed, which no order takes back ', effect)
             when term = 'surplus'
                 then concat('of this ', {{ number_text('-shown_units') }}, ' that were more than was needed before ', effect)
-            when term = 'exception' and is_exception then concat('no order can be worked out any more ', effect)
-            when term = 'exception' then concat('no order could be worked out then ', effect)
+            when term in ('exception', 'no_line') then concat(why_no_terms, ' ', effect)
             else concat(replace(term, '_', ' '), ' ', effect)
         end as cause,
         as_of_date
