@@ -50,7 +50,8 @@ def contributions(
     Returns:
         sku, location_id, period_start, level_units, season_units, last_year_units, price_and_promotion_units,
         events_units, trend_units, attributes_units, other_units, mean_units: level plus the groups is the mean,
-        exactly.
+        exactly. Behind last_year_units stand last_year_factor (what it multiplies every mean by), last_year_says (share
+        of the forecast total, -0.38 = 38 % less; 0 where it is silent) and last_year_trust (0 ... 1).
 
     Raises:
         ValueError: for keys that cannot be forecast.
@@ -96,6 +97,12 @@ def contributions(
     frame["level_units"] = level
     for place, name in enumerate(GROUPS):
         frame[f"{name}_units"] = added[:, place]
+    seen = scene.panel.frequency.periods(np.array([scene.panel.first + scene.panel.length - 1]))[0]
+    told = forecaster.season_frame(seen)
+    said = told.set_index("period_start").reindex(frame["period_start"])
+    frame["last_year_factor"] = factor
+    frame["last_year_says"] = said["last_year_says"].fillna(0.0).to_numpy()
+    frame["last_year_trust"] = said["trust"].fillna(0.0).to_numpy()
     # A closed day has no demand whatever the model says: the calendar takes the rest away.
     frame.loc[closed, "season_units"] -= mean[closed]
     frame["mean_units"] = np.where(closed, 0.0, mean)

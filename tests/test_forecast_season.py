@@ -236,6 +236,17 @@ def test_contributions_name_last_year_and_add_up(before_the_peak, fitted):
     assert np.allclose(share.to_numpy().reshape(12, 8), np.array(fitted.season.factors[:8]) - 1.0, atol=1e-6)
 
 
+def test_contributions_tell_factor_trust_and_what_last_year_says(before_the_peak, fitted):
+    split = contributions(fitted, before_the_peak, keys=before_the_peak[["sku", "location_id"]].head(1))
+    told = fitted.season_frame().head(8)
+    for name, column in (("factor", "factor"), ("says", "last_year_says"), ("trust", "trust")):
+        assert split[f"last_year_{name}"].tolist() == told[column].tolist()
+    silent = contributions(dataclasses.replace(fitted, season=None), before_the_peak)
+    assert silent[["last_year_factor", "last_year_says", "last_year_trust"]].drop_duplicates().values.tolist() == [
+        [1.0, 0.0, 0.0]
+    ]
+
+
 def test_the_note_says_factor_trust_and_what_last_year_says(fitted):
     note = fitted.season_note()
     assert f"{max(fitted.season.contradictions):+.0%} to the total around" in note

@@ -386,6 +386,31 @@ def test_rows_after_history_until_are_the_future(tracking, tmp_path):
     pd.testing.assert_frame_equal(answer, forecaster.predict(demand.head(55), future))
 
 
+def test_a_day_to_come_sent_as_not_open_as_after_the_last_day_of_sale_has_no_demand(tracking, tmp_path):
+    from ml import forecast
+
+    demand = pd.DataFrame(
+        {"sku": "A", "location_id": "north", "period_start": DAYS, "demand_units": 2.0, "is_open": 1.0}
+    )
+    forecaster = forecast.train(demand, freq="D", horizon=5, settings=forecast.Settings(rounds=10, spread_rounds=5))
+    forecaster.save(tmp_path / "saved")
+    model = loaded(tracking, log(tracking, tmp_path / "saved", input_example=demand.head(3)))
+
+    out_of_season = pd.DataFrame(
+        {
+            "sku": "A",
+            "location_id": "north",
+            "period_start": pd.date_range(DAYS[-1] + pd.Timedelta(days=3), periods=3),
+            "demand_units": np.nan,
+            "is_open": 0.0,
+        }
+    )
+    asked = pd.concat([demand, out_of_season], ignore_index=True)
+    answer = model.predict(asked, params={"history_until": str(DAYS[-1].date())})
+    assert (answer["mean_units"] > 0).tolist() == [True, True, False, False, False]
+    assert (answer["q95_units"] > 0).tolist() == [True, True, False, False, False]
+
+
 def test_the_registered_detector_scores_as_it_does_in_python(tracking, tmp_path):
     from ml import anomaly
 

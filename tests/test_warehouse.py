@@ -560,6 +560,15 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             row | ({"units": steps_before[row["term"]]} if row["sku"] == "even" else {})
             for row in written["restock_terms"]
         ]
+        written["forecast_season"] = [
+            {
+                "day": as_of + timedelta(days=ahead),
+                "factor": 1.2 if ahead > 8 else 1.0,
+                "trust": 0.6,
+                "as_of_date": as_of,
+            }
+            for ahead in range(1, 21)
+        ]
         written["order_proposals"] = [
             {"proposal_id": state, "state": state, "sku": sku, "location_id": "x", "supplier_id": "S1", "cause": cause}
             | {"order_units": 48.0, "unit_cost": 3.5, "proposed_for_date": as_of, "expected_date": as_of}

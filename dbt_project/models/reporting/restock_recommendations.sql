@@ -15,6 +15,8 @@
     ('not_worth_it', 'that would cost more to hold than they save'), ('max_order', 'above the maximum order'),
     ('max_stock', 'above the maximum stock'), ('below_moq', 'because limits leave less than the minimum order')
 ] %}
+{# Least change of the demand that an order covers, as a share, from which its reason names last year's season. #}
+{% set least_season = 0.05 %}
 {% set in_the_end = [('held_back', 'held back by the budget or the supplier\'\'s minimum')] %}
 
 with restock_lines as (
@@ -63,6 +65,10 @@ open_proposals as (
 
 forecasts as (
     select * from {{ ref('fct_demand_forecasts') }}
+),
+
+forecast_season as (
+    select * from {{ source('predictions', 'forecast_season') }}
 ),
 
 forecast_totals as (
@@ -233,6 +239,24 @@ forecast_doubts as (
     where choice = 1
 ),
 
+-- Days beyond those of the season have the factor 1.
+seasons as (
+    select
+        lines.sku,
+        lines.location_id,
+        sum(forecasts.mean_units)
+        / nullif(sum(forecasts.mean_units / coalesce(forecast_season.factor, 1)), 0) - 1 as season_change,
+        max(forecast_season.trust) as season_trust
+    from lines
+    inner join forecasts
+        on
+            lines.sku = forecasts.sku
+            and lines.location_id = forecasts.location_id
+            and forecasts.periods_ahead between 1 and lines.protection_periods
+    left join forecast_season on forecasts.day = forecast_season.day
+    group by lines.sku, lines.location_id
+),
+
 deliveries_after_sale as (
     select deliveries.sku, deliveries.location_id, sum(deliveries.open_units) as after_sale_units
     from (
@@ -300,6 +324,8 @@ dated as (
         deliveries_after_sale.after_sale_units,
         forecast_doubts.forecast_note,
         forecast_doubts.is_forecast_high,
+        seasons.season_change,
+        seasons.season_trust,
         coalesce(trim(suppliers.order_weekdays), '') <> '' as has_order_days,
         {{ add_days('lines.as_of_date', 'replenishment_terms.next_order_in_days + 1') }} as next_order_date,
         {{ add_days('lines.as_of_date', 'lines.arrival_period') }} as arrival_date,
@@ -320,6 +346,7 @@ dated as (
     left join deliveries_after_sale
         on lines.sku = deliveries_after_sale.sku and lines.location_id = deliveries_after_sale.location_id
     left join forecast_doubts on lines.sku = forecast_doubts.sku and lines.location_id = forecast_doubts.location_id
+    left join seasons on lines.sku = seasons.sku and lines.location_id = seasons.location_id
     left join reductions on lines.sku = reductions.sku and lines.location_id = reductions.location_id
     left join notes on lines.sku = notes.sku and lines.location_id = notes.location_id
     left join recent_sales on lines.sku = recent_sales.sku and lines.location_id = recent_sales.location_id
@@ -519,6 +546,14 @@ worded as (
             else ''
         end as season_text,
         case
+            when status <> 'exception' and abs(season_change) >= {{ least_season }}
+                then concat(
+                    ' Last year''s season ', case when season_change > 0 then 'raises' else 'lowers' end, ' the forecast by ',
+                    {{ whole_number_text('100 * abs(season_change)') }}, ' % (trust ', {{ number_text('round(season_trust, 2)') }}, ').'
+                )
+            else ''
+        end as last_year_text,
+        case
             when forecast_note is not null and status = 'order'
                 then concat(' ', forecast_note, ' This order may be too ', case when is_forecast_high then 'large' else 'small' end, '.')
             else ''
@@ -635,6 +670,7 @@ recommendations as (
                 )
             end,
             basis_text,
+            last_year_text,
             season_text,
             doubt_text
         ) as reason,
