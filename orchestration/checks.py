@@ -82,7 +82,7 @@ def silent_locations(movements: Path, position: Path) -> list[str]:
     ),
 )
 def as_last_year(home: HomeResource) -> AssetCheckResult:
-    """Say where forecast totals part; the orders of such a category say it too."""
+    """Say where forecast totals part; an order that hangs on it says it too."""
     notes = parting_totals(export_path(home.settings(), "reporting.forecast_totals"))
     return AssetCheckResult(
         passed=not notes, severity=AssetCheckSeverity.WARN, metadata={"failures": " ".join(notes) or "none"}

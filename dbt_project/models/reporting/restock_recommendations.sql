@@ -17,6 +17,11 @@
 ] %}
 {# Least change of the demand that an order covers, as a share, from which its reason names last year's season. #}
 {% set least_season = 0.05 %}
+{#
+    An item's forecast parts where it is this many times what its own recent pace leads to expect, or less than its inverse.
+    Items are noisier than their categories, which part at 1.5.
+#}
+{% set item_factor = 2 %}
 {% set in_the_end = [('held_back', 'held back by the budget or the supplier\'\'s minimum')] %}
 
 with restock_lines as (
@@ -213,39 +218,93 @@ lines as (
     from restock_lines
 ),
 
--- The week that the order has to cover and whose forecast of the category is furthest apart.
+-- Weeks whose forecast of the category parts, as far as an order has to cover them: what the item is forecast beyond what the
+-- category leads to expect of it, and beyond its own pace of the last four weeks, moved as the category moved last year.
+item_weeks as (
+    select
+        lines.sku,
+        lines.location_id,
+        {{ week_start('forecasts.day') }} as week_start,
+        sum(forecasts.mean_units) as week_units,
+        sum(case when forecasts.periods_ahead <= lines.protection_periods then forecasts.mean_units else 0 end) as covered_units
+    from lines
+    inner join forecasts on lines.sku = forecasts.sku and lines.location_id = forecasts.location_id
+    where lines.status = 'order'
+    group by lines.sku, lines.location_id, {{ week_start('forecasts.day') }}
+),
+
+doubtful_weeks as (
+    select
+        item_weeks.sku,
+        item_weeks.location_id,
+        item_weeks.week_start,
+        item_weeks.covered_units,
+        forecast_totals.note,
+        item_weeks.covered_units * (1 - forecast_totals.usual_units / forecast_totals.forecast_units) as beyond_category,
+        item_weeks.covered_units * (
+            1
+            - coalesce(recent_sales.last_4_weeks_units / 4 * forecast_totals.usual_units / nullif(forecast_totals.recent_units, 0), 0)
+            / item_weeks.week_units
+        ) as beyond_pace
+    from item_weeks
+    inner join products on item_weeks.sku = products.sku
+    inner join forecast_totals
+        on
+            products.category = forecast_totals.category
+            and item_weeks.week_start = forecast_totals.week_start
+            and forecast_totals.is_parting
+            and forecast_totals.forecast_units > 0
+    left join recent_sales on item_weeks.sku = recent_sales.sku and item_weeks.location_id = recent_sales.location_id
+    where item_weeks.covered_units > 0
+),
+
+doubtful_items as (
+    select
+        sku,
+        location_id,
+        sum(covered_units) as covered_units,
+        sum(beyond_category) as beyond_category,
+        sum(beyond_pace) as beyond_pace,
+        least(abs(sum(beyond_category)), abs(sum(beyond_pace))) as doubtful_units
+    from doubtful_weeks
+    group by sku, location_id
+),
+
+-- A planner reads of it where the whole order hangs on it: the category parts, and so does the item, by no less than is ordered.
 forecast_doubts as (
-    select sku, location_id, note as forecast_note, is_high as is_forecast_high
+    select sku, location_id, note as forecast_note, doubtful_units, is_forecast_high
     from (
         select
             lines.sku,
             lines.location_id,
-            forecast_totals.note,
-            forecast_totals.forecast_units > forecast_totals.usual_units as is_high,
+            doubtful_weeks.note,
+            doubtful_items.doubtful_units,
+            doubtful_items.beyond_pace > 0 as is_forecast_high,
             row_number() over (
                 partition by lines.sku, lines.location_id
-                order by
-                    abs(ln((forecast_totals.forecast_units + 1) / (forecast_totals.usual_units + 1))) desc,
-                    forecast_totals.week_start
+                order by doubtful_weeks.beyond_category * sign(doubtful_items.beyond_category) desc, doubtful_weeks.week_start
             ) as choice
         from lines
-        inner join products on lines.sku = products.sku
-        inner join forecast_totals
-            on
-                products.category = forecast_totals.category
-                and forecast_totals.is_parting
-                and forecast_totals.week_start <= {{ add_days('lines.as_of_date', 'lines.protection_periods') }}
+        inner join doubtful_items on lines.sku = doubtful_items.sku and lines.location_id = doubtful_items.location_id
+        inner join doubtful_weeks on lines.sku = doubtful_weeks.sku and lines.location_id = doubtful_weeks.location_id
+        where
+            doubtful_items.beyond_category * doubtful_items.beyond_pace > 0
+            and doubtful_items.doubtful_units >= lines.order_units
+            and (
+                doubtful_items.beyond_pace >= (1 - 1 / {{ item_factor }}) * doubtful_items.covered_units
+                or doubtful_items.beyond_pace <= (1 - {{ item_factor }}) * doubtful_items.covered_units
+            )
     ) as ranked
     where choice = 1
 ),
 
--- Days beyond those of the season have the factor 1.
+-- What last year's season adds to the demand that an order has to cover; days beyond its factors have the factor 1.
 seasons as (
     select
         lines.sku,
         lines.location_id,
-        sum(forecasts.mean_units)
-        / nullif(sum(forecasts.mean_units / coalesce(forecast_season.factor, 1)), 0) - 1 as season_change,
+        sum(forecasts.mean_units) - sum(forecasts.mean_units / coalesce(forecast_season.factor, 1)) as season_units,
+        sum(forecasts.mean_units) / nullif(sum(forecasts.mean_units / coalesce(forecast_season.factor, 1)), 0) - 1 as season_change,
         max(forecast_season.trust) as season_trust
     from lines
     inner join forecasts
@@ -323,7 +382,9 @@ dated as (
         replenishment_terms.last_sale_date,
         deliveries_after_sale.after_sale_units,
         forecast_doubts.forecast_note,
+        forecast_doubts.doubtful_units,
         forecast_doubts.is_forecast_high,
+        seasons.season_units,
         seasons.season_change,
         seasons.season_trust,
         coalesce(trim(suppliers.order_weekdays), '') <> '' as has_order_days,
@@ -546,7 +607,11 @@ worded as (
             else ''
         end as season_text,
         case
-            when status <> 'exception' and abs(season_change) >= {{ least_season }}
+            -- Where more is to spare than the season moves, it decides nothing.
+            when
+                status <> 'exception'
+                and abs(season_change) >= {{ least_season }}
+                and abs(season_units) > inventory_position_units - order_up_to_units
                 then concat(
                     ' Last year''s season ', case when season_change > 0 then 'raises' else 'lowers' end, ' the forecast by ',
                     {{ whole_number_text('100 * abs(season_change)') }}, ' % (trust ', {{ number_text('round(season_trust, 2)') }}, ').'
@@ -554,9 +619,9 @@ worded as (
             else ''
         end as last_year_text,
         case
-            when forecast_note is not null and status = 'order'
-                then concat(' ', forecast_note, ' This order may be too ', case when is_forecast_high then 'large' else 'small' end, '.')
-            else ''
+            when forecast_note is null then ''
+            when is_forecast_high then concat(' ', forecast_note, ' If demand follows those weeks, this order is not needed.')
+            else concat(' ', forecast_note, ' If demand follows those weeks, this order is ', {{ whole_number_text('doubtful_units') }}, ' too small.')
         end as doubt_text,
         case when forecast_basis is null then '' else concat(' ', forecast_basis, '.') end as basis_text
     from shown
