@@ -43,8 +43,8 @@ INVOCATION_BODY: dict[str, Any] = {
         "description": (
             "JSON with exactly one of dataframe_split, dataframe_records, instances, inputs, and optionally params; or "
             "CSV with a header row. Rows are raw: history for demand_forecast, daily series for stock_anomalies, "
-            "image_base64 for product_photos. Rows of demand_forecast after params.history_until are days to come, with "
-            "what is known ahead of them; is_open 0 means no demand, as on days after the last day of sale: the model "
+            "image_base64 for product_photos. Rows of demand_forecast after params.history_until are days to come and "
+            "say what is known ahead; is_open 0 means no demand, as on days after the last day of sale: the model "
             "knows no product_seasons of its own. null (CSV: empty) means not observed; NaN and Infinity are refused. "
             "Columns that the model does not declare are counted in X-InventoryBot-Ignored-Columns."
         ),
