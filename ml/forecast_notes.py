@@ -1,4 +1,4 @@
-"""What a planner should know about single forecasts, in words: planned promotions, items that have not sold yet.
+"""What a planner should know about single forecasts, in words: promotions, items not sold yet or asleep until a season.
 
 Here: finding what there is to say and saying it. Not here: the numbers themselves.
 """
@@ -14,6 +14,7 @@ from ml.forecast_baselines import BaselineForecaster
 from ml.forecast_combination import CombinedForecaster
 from ml.forecast_combination import Scene as AnyScene
 from ml.forecast_promotions import PROMOTION, UPLIFT, PromotionMemory
+from ml.forecast_season import waking
 
 NOTE_COLUMNS = ("sku", "location_id", "subject", "source", "from_day", "to_day", "factor", "note")
 
@@ -31,16 +32,20 @@ def forecast_notes(
         future: as `DemandForecaster.predict`.
 
     Returns:
-        NOTE_COLUMNS, one row per promotion and per new item. subject: promotion or new_item. source: declared, learnt
-        or unknown (promotion); analogues or unknown (new_item). from_day, to_day: first and last day of the promotion
-        within the horizon, empty otherwise. factor: what the promotion makes of usual demand. note: a sentence without
+        NOTE_COLUMNS, one row per promotion, per new item and per item that wakes for its season. subject: promotion,
+        new_item or season. source: declared, learnt or unknown (promotion); analogues or unknown (new_item); one_year
+        or two_years (season). from_day, to_day: first and last day of the promotion or of the season within the
+        horizon, empty otherwise. factor: what the promotion makes of usual demand. note: a sentence without
         its end.
     """
     lead = forecaster.lead if isinstance(forecaster, CombinedForecaster) else forecaster
     scene = lead.scene(history, future)
     memory = lead.promotions if isinstance(lead, DemandForecaster) else PromotionMemory()
     rows = _promotion_notes(future, scene, memory)
-    rows += _new_item_notes(scene) if isinstance(scene, Scene) else _nothing_known(history, future)
+    if isinstance(scene, Scene):
+        rows += _new_item_notes(scene) + _woken_notes(scene)
+    else:
+        rows += _nothing_known(history, future)
     frame = pd.DataFrame(rows, columns=list(NOTE_COLUMNS))
     types = dict.fromkeys(("sku", "location_id", "subject", "source", "note"), "string")
     return frame.astype(
@@ -121,6 +126,26 @@ def _new_item_notes(scene: Scene) -> list[tuple[object, ...]]:
             f"{like.median:.2g} a {period}; half of its like sell {low:.2g} to {high:.2g}"
         )
         found.append((*key[KEYS], "new_item", "analogues", pd.NaT, pd.NaT, np.nan, note))
+    return found
+
+
+def _woken_notes(scene: Scene) -> list[tuple[object, ...]]:
+    if scene.forecaster.season is None:
+        return []
+    horizon, series = scene.forecaster.horizon, scene.panel.series
+    ahead = np.tile(np.arange(1, horizon + 1), (series, 1))
+    _, seasons = waking(scene.history, np.arange(series), np.full(series, scene.panel.length - 1), ahead)
+    seasons = seasons.reshape(series, horizon)
+    seasons[scene.closed(np.arange(series))] = 0
+    periods = scene.panel.future_periods(horizon)
+    found = []
+    for row in np.flatnonzero(seasons.any(axis=1)):
+        woken, key = np.flatnonzero(seasons[row]), scene.panel.keys.iloc[row]
+        twice = seasons[row].max() > 1
+        seen = "at the smaller of two seasons" if twice else "at half of the only season seen"
+        note = f"Asleep until its season: from {periods[woken[0]]:%Y-%m-%d} on it is forecast {seen}"
+        source = "two_years" if twice else "one_year"
+        found.append((*key[KEYS], "season", source, periods[woken[0]], periods[woken[-1]], np.nan, note))
     return found
 
 

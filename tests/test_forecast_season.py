@@ -10,6 +10,7 @@ from ml.forecast import Settings, load, train
 from ml.forecast_baselines import train_recent
 from ml.forecast_combination import CLASSES, CombinedForecaster
 from ml.forecast_explain import GROUPS, contributions
+from ml.forecast_notes import forecast_notes
 from ml.forecast_season import (
     ONE_YEAR_THRESHOLD,
     Season,
@@ -322,6 +323,20 @@ def test_items_seen_in_two_seasons_wake_for_the_third(two_seasons):
     )
 
 
+def test_items_that_wake_say_so(two_seasons):
+    model, demand = two_seasons
+    notes = forecast_notes(model, demand, demand.iloc[:0])
+    assert notes["sku"].str.startswith("season").tolist() == [True] * 3
+    assert notes[["subject", "source"]].drop_duplicates().values.tolist() == [["season", "two_years"]]
+    forecast = model.predict(demand)
+    for note in notes.itertuples():
+        own = forecast[forecast["sku"] == note.sku].set_index("period_start")["mean_units"]
+        assert own[note.from_day : note.to_day].min() > 3.0
+        assert note.note == (
+            f"Asleep until its season: from {note.from_day:%Y-%m-%d} on it is forecast at the smaller of two seasons"
+        )
+
+
 def test_items_that_wake_change_no_everyday_item(two_seasons):
     model, demand = two_seasons
     everyday = model.predict(demand).query("sku.str.startswith('everyday')")
@@ -340,6 +355,9 @@ def test_items_seen_in_one_season_are_forecast_at_half_and_said_so():
     model = train(demand, freq="D", horizon=28, settings=SMALL)
     assert in_season(model, demand)["mean_units"].mean() == pytest.approx(5.0, abs=1.0)
     assert "3 items asleep until their season are forecast at half of the only season seen" in model.season_note()
+    notes = forecast_notes(model, demand, demand.iloc[:0])
+    assert notes["source"].tolist() == ["one_year"] * 3
+    assert notes["note"].str.endswith("forecast at half of the only season seen").all()
 
 
 def woken_floor(units):

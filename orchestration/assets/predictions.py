@@ -47,7 +47,7 @@ _KEYS = _FORECASTS, _SEASON, _NOTES = [
             (
                 _NOTES,
                 "What a planner should know about single forecasts: planned promotions and where their effect comes"
-                " from, new items and what they are compared with. One row per promotion and per new item.",
+                " from, new items and what they are compared with, items that wake. One row per promotion and item.",
             ),
         )
     ],

@@ -169,6 +169,7 @@ notes as (
         restock_lines.sku,
         restock_lines.location_id,
         max(case when forecast_notes.subject = 'new_item' then forecast_notes.note end) as new_item_note,
+        max(case when forecast_notes.subject = 'season' then forecast_notes.note end) as woken_note,
         {{ dbt.listagg(
             "case when forecast_notes.subject = 'promotion' then forecast_notes.note end", "'. '",
             'order by forecast_notes.from_day'
@@ -348,6 +349,7 @@ dated as (
                         )
                     else notes.new_item_note
                 end,
+                notes.woken_note,
                 notes.promotion_note
             ),
             ''
@@ -384,7 +386,8 @@ dated as (
         forecast_doubts.forecast_note,
         forecast_doubts.doubtful_units,
         forecast_doubts.is_forecast_high,
-        seasons.season_units,
+        -- An item that wakes is forecast by its own seasons, whatever last year does to the others.
+        case when notes.woken_note is null then seasons.season_units end as season_units,
         seasons.season_change,
         seasons.season_trust,
         coalesce(trim(suppliers.order_weekdays), '') <> '' as has_order_days,
