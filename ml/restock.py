@@ -66,7 +66,7 @@ TERM_NAMES = (
     "expected_demand", "large_orders", "uncertainty", "expiring_lots", "on_hand", "on_order", "reserved",
     "backordered", "surplus", "not_stocked", "after_last_sale", "above_reorder_point", "lost_before_arrival",
     "order_up_to_max", "shelf_life", "dampened", "moq", "packs", "not_worth_it", "max_order", "max_stock", "below_moq",
-    "supplier_minimum", "held_back",
+    "rejected", "supplier_minimum", "held_back",
 )  # fmt: skip
 
 # Demand of so many draws and periods is simulated at once: a megabyte stays in the processor's cache.
@@ -144,6 +144,7 @@ def recommend(
             (order_up_to, reorder_point_order_up_to, reorder_point_quantity, min_max), order_quantity_units,
             min_units, max_units, demand_model (simulated, normal, poisson, negative_binomial), dampener_units and
             largest_order_units (what a day asks beyond it is bought to order: it shapes no level; NaN = no limit),
+            rejected_up_to_units (a person rejected orders of up to so many units; infinite = any, NaN = none),
             allocated_units (what `allocate` gave the line, whole packs; NaN = what it wants),
             held_until_sold (share of the time from the end of the cycle to its sale for which a cost target charges
             a unit left over; default 1, 0 = the next order is sure to want it, as the newsvendor's salvage at cost),
@@ -915,6 +916,8 @@ def _steps(
     change("max_order", np.minimum(quantity, most_order // multiple * multiple))
     change("max_stock", np.minimum(quantity, np.maximum(most_stock, 0) // multiple * multiple))
     change("below_moq", np.where(quantity < least, 0, quantity))
+    rejected = _thousandths(_column(policy, "rejected_up_to_units", np.nan), missing=-1.0)
+    change("rejected", np.where(quantity <= rejected, 0, quantity))
     given = _thousandths(_column(policy, "allocated_units", np.nan), missing=-1.0)
     change("supplier_minimum", np.maximum(quantity, given))
     change("held_back", np.where(given >= 0, np.minimum(quantity, given), quantity))

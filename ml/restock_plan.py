@@ -1,4 +1,4 @@
-"""The decision of a whole day: first each line, then transfers before buying, then what suppliers and money allow.
+"""The decision of a whole day: each line, transfers before buying, rejections, what suppliers and money allow.
 
 Here belongs the order of these steps. Each of them is decided elsewhere: `ml.restock`, `ml.restock_transfer`,
 `ml.restock_allocate`.
@@ -33,6 +33,8 @@ class World:
         lots: units by the last period in which they can be sold; None = nothing expires.
         lanes: from_location_id, to_location_id, lead_time_periods, unit_cost; None = nothing is moved.
         budget: money for all orders together; None = no limit.
+        rejections: sku, location_id, rejected_up_to_units: orders of up to so many units that a person rejected; what
+            is moved instead of bought is not among them; None = nothing is rejected.
     """
 
     position: pd.DataFrame
@@ -42,6 +44,7 @@ class World:
     lots: pd.DataFrame | None = None
     lanes: pd.DataFrame | None = None
     budget: float | None = None
+    rejections: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,10 @@ class Plan:
 
 
 def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
-    """Decide every line, move excess to shortage, then share what suppliers and budget allow.
+    """Decide every line, move excess to shortage, take off what is rejected, share what suppliers and budget allow.
 
-    A line that a transfer or the sharing changes is decided again as a whole, so that its terms and probabilities are
-    those of what is ordered in the end.
+    A line that a transfer, a rejection or the sharing changes is decided again as a whole, so that its terms and
+    probabilities are those of what is ordered in the end.
 
     Args:
         paths_of: keys -> chunks of (keys, joint demand paths); the same keys always get the same paths.
@@ -79,6 +82,14 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
         again, steps, further = _decided(paths_of, touched, world, seed)
         lines, terms = _replaced(lines, again), _replaced(terms, steps, touched)
         benefit = _replaced(benefit, further, touched)
+    if world.rejections is not None:
+        world = replace(world, policy=world.policy.merge(world.rejections, on=KEYS, how="left"))
+        wanted = lines[lines["order_units"] > 0].merge(world.rejections, on=KEYS)
+        rejected = wanted[wanted["order_units"] <= wanted["rejected_up_to_units"]]
+        if len(rejected):
+            again, steps, further = _decided(paths_of, rejected[KEYS], world, seed)
+            lines, terms = _replaced(lines, again), _replaced(terms, steps, rejected)
+            benefit = _replaced(benefit, further, rejected)
     shared = allocate(lines, benefit, _suppliers(world.terms), world.budget)
     changed = shared[(shared["allocated_units"] - shared["order_units"]).abs() > 1e-6]
     if len(changed):

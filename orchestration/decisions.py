@@ -84,6 +84,7 @@ def read_world(settings: Settings) -> "World":
         lots=frames.stock_lots(settings),
         lanes=frames.transfer_lanes(settings),
         budget=settings.order_budget,
+        rejections=frames.rejections(settings),
     )
 
 

@@ -25,6 +25,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             predictions.stock_anomalies,
             restock.restock_policies,
             restock.open_proposals,
+            restock.rejected_needs,
             restock.restock_decision,
             restock.previous_decision,
             restock.order_proposals,

@@ -297,6 +297,21 @@ def open_orders(settings: Settings) -> "pd.DataFrame":
     )
 
 
+def rejections(settings: Settings) -> "pd.DataFrame":
+    """Return sku, location_id and rejected_up_to_units (infinite = any quantity) of each need that a person rejected.
+
+    An archive of an earlier version holds none.
+    """
+    path = settings.predictions / "rejected_needs.parquet"
+    none = "select '' as sku, '' as location_id, 0.0::double as rejected_up_to_units where false"
+    held = f"""
+        select sku, location_id, coalesce(nullif(rejected_until_units, 'nan'), 'inf')::double as rejected_up_to_units
+        from read_parquet('{path}')
+        order by sku, location_id
+        """
+    return _frame(held if path.exists() else none)
+
+
 def previous_lines(settings: Settings, archive: str | None) -> "pd.DataFrame":
     """Return what an archived decision ordered; nothing where there is no archive.
 

@@ -59,6 +59,27 @@ def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Data
     return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 
+def rejected_needs(build: Build, store: "Store") -> "pd.DataFrame":
+    """Return the rejections that hold on the business day: what is needed of an item is not ordered up to a limit.
+
+    Returns:
+        sku, location_id, proposal_id, rejected_until_date, rejected_until_units (empty = whatever is needed), rejection
+        (who, until when and why, in words).
+    """
+    import pandas as pd
+
+    rows = [
+        (
+            *(proposal.sku, proposal.location_id, proposal.proposal_id, proposal.rejected_until_date),
+            *(None if (limit := proposal.rejected_until_units) is None else float(limit), proposal.rejection),
+        )
+        for proposal in store.rejections(build.as_of_date)
+    ]
+    kinds = dict.fromkeys(("sku", "location_id", "proposal_id"), "string")
+    kinds |= {"rejected_until_date": "datetime64[s]", "rejected_until_units": "float64", "rejection": "string"}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+
+
 def turn_back(build: Build, store: "Store") -> list[str]:
     """Undo in the outbox what runs of later days did, where the movements no longer tell of such a day.
 
@@ -166,18 +187,20 @@ def listed_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Da
 
     as_of = build.as_of_date
     lines = _wanted_lines(settings)
+    needed = {(line["sku"], line["location_id"]): line["needed_units"] for line in lines}
     decided_until = store.decided_until()
-    announced = store.announce_proposals(as_of, lines, **_seen(settings))
+    announced = store.announce_proposals(as_of, [line for line in lines if not line["rejection"]], **_seen(settings))
     rows: list[dict[str, Any]] = []
     if announced is not None:
         rows += [
             {"proposal_id": proposal_id, "state": "proposed", "sku": sku, "location_id": location_id}
             for (sku, location_id), proposal_id in announced.ids.items()
         ]
-        wanted = {(line["sku"], line["location_id"]): line["order_units"] for line in lines}
+        held_back = store.proposals_named(line["rejection"] for line in lines if line["rejection"])
         rows += [
-            _listed(proposal, proposal.state, f"{proposal.rejection}; this run would order {units_text(wanted[item])}")
-            for item, proposal in announced.rejected.items()
+            _listed(made, made.state, f"{made.rejection}; this run would order {units_text(needed[_item(made)])}")
+            for made in (*announced.rejected.values(), *held_back.values())
+            if made.state == "rejected"
         ]
         rows += [
             _listed(proposal, proposal.state, proposal.change_reason) for proposal in store.proposals_ended_on(as_of)
@@ -212,13 +235,16 @@ def outbox_of(settings: Settings, build: Build, store: "Store") -> Any:
         order by proposals.sku, proposals.location_id
         """
     )
+    needed = {(line["sku"], line["location_id"]): line["needed_units"] for line in _wanted_lines(settings)}
     proposed = [
         {name: value for name, value in line.items() if name not in ("recommendation_id", "pack_units")}
         | {
+            "needed_units": needed[line["sku"], line["location_id"]],
             "detail": {
                 "recommendation_id": line["recommendation_id"],
+                "needed_units": str(needed[line["sku"], line["location_id"]]),
                 "pack_units": None if line["pack_units"] is None else str(line["pack_units"]),
-            }
+            },
         }
         for line in lines
     ]
@@ -280,15 +306,29 @@ def _seen(settings: Settings) -> dict[str, Any]:
 
 
 def _wanted_lines(settings: Settings) -> list[Mapping[str, Any]]:
-    """Return what this run orders, as the outbox takes it."""
+    """Return what this run orders, as the outbox takes it, and what it would order if it were not rejected.
+
+    `needed_units` is what an item orders by itself: before a rejection, its supplier's minimum and the budget.
+    `rejection` names the rejected proposal that takes the order off; None of what is ordered.
+    """
     return _lines(
         f"""
+        with steps as (
+            select sku, location_id, sum(units) as units, bool_or(term = 'rejected') as is_rejected
+            from read_parquet('{settings.predictions}/restock_terms.parquet')
+            where term in ('rejected', 'supplier_minimum', 'held_back')
+            group by sku, location_id
+        )
+
         select lines.sku, lines.location_id, lines.supplier_id, lines.order_units::decimal(18, 3) as order_units,
-            terms.unit_cost
+            (lines.order_units - coalesce(steps.units, 0))::decimal(18, 3) as needed_units, terms.unit_cost,
+            case when steps.is_rejected then rejections.proposal_id end as rejection
         from read_parquet('{settings.predictions}/restock_lines.parquet') as lines
         inner join read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}') as terms
             using (sku, location_id)
-        where lines.status = 'order'
+        left join steps using (sku, location_id)
+        left join read_parquet('{settings.predictions}/rejected_needs.parquet') as rejections using (sku, location_id)
+        where lines.status = 'order' or steps.is_rejected
         """
     )
 
@@ -297,6 +337,10 @@ def _discontinued(settings: Settings) -> dict[str, str]:
     """Return the skus that are not sold any more, with a word of it."""
     found = _lines(f"select sku from read_parquet('{export_path(settings, 'marts.dim_products')}') where not is_active")
     return {line["sku"]: f"product {line['sku']} is discontinued" for line in found}
+
+
+def _item(proposal: "Proposal") -> tuple[str, str]:
+    return proposal.sku, proposal.location_id
 
 
 def _listed(proposal: "Proposal", state: str, cause: str | None) -> dict[str, Any]:

@@ -140,6 +140,22 @@ def test_an_archived_decision_under_a_budget_is_made_again_with_it(home, tmp_pat
     assert reproduce(rich, archive, tracking).is_equal
 
 
+def test_an_archived_decision_is_made_again_with_the_rejections_it_knew(home, tmp_path: Path):
+    settings, tracking, _ = home
+    shutil.copytree(settings.home, tmp_path / "home")
+    then = replace(settings, home=tmp_path / "home")
+    needs = decide(then, forecaster(then)).lines
+    rejected = needs[needs["order_units"] > 0][["sku", "location_id"]].iloc[:2].reset_index(drop=True)
+    write_predictions(then, "rejected_needs", rejected.assign(rejected_until_units=[np.nan, 0.5]), build_of(), None)
+    lines = decide(then, forecaster(then)).lines
+    ordered = lines.set_index("sku")["order_units"] - needs.set_index("sku")["order_units"]
+    assert ordered[ordered < 0].index.tolist() == rejected["sku"].tolist()[:1]
+    write_predictions(then, "restock_lines", lines, build_of(), "1")
+    archive = archive_decisions(then, build_of(), pinned_models(tracking))
+    (then.predictions / "rejected_needs.parquet").unlink()
+    assert reproduce(then, archive, tracking).is_equal
+
+
 def test_an_item_listed_since_the_training_is_decided_upon(home, tmp_path):
     settings = replace(home[0], home=tmp_path)
     shutil.copytree(home[0].home / "warehouse", tmp_path / "warehouse")

@@ -9,9 +9,18 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.outbox import listed_proposals, misnamed_proposals, open_proposals, order_lines, outbox_of, turn_back
+from orchestration.frames import rejections
+from orchestration.outbox import (
+    listed_proposals,
+    misnamed_proposals,
+    open_proposals,
+    order_lines,
+    outbox_of,
+    rejected_needs,
+    turn_back,
+)
 from orchestration.settings import Settings
-from orchestration.warehouse import Build
+from orchestration.warehouse import Build, write_predictions
 from serving.store import Outbox, Store
 
 AS_OF = date(2011, 12, 8)
@@ -139,12 +148,24 @@ def test_what_was_exported_and_never_delivered_counts_until_two_weeks_after_its_
         assert len(open_proposals(settings, replace(BUILD, as_of=as_of), store)) == count
 
 
-def wants(settings: Settings, units: float | None) -> None:
-    """Let the run order so many mugs, or nothing."""
+def wants(settings: Settings, units: float | None, *, held_back: float = 0, rejection: str | None = None) -> None:
+    """Let the run need so many mugs, or none, of which the budget holds some back, or a rejection all."""
+    ordered = 0 if rejection else (units or 0) - held_back
     write(
         settings.predictions / "restock_lines.parquet",
-        f"select 'MUG' as sku, 'N' as location_id, 'S' as supplier_id, {units or 0}::double as order_units, "
-        f"'{'order' if units else 'no_order'}' as status",
+        f"select 'MUG' as sku, 'N' as location_id, 'S' as supplier_id, {ordered}::double as order_units, "
+        f"'{'order' if ordered else 'no_order'}' as status",
+    )
+    steps = {"moq": units or 0, "rejected": -(units or 0) if rejection else 0, "held_back": -held_back}
+    rows = ", ".join(f"('MUG', 'N', '{term}', {change}::double)" for term, change in steps.items() if change)
+    rows = rows or "('', '', '', 0.0::double)"
+    write(
+        settings.predictions / "restock_terms.parquet",
+        f"from (values {rows}) as t(sku, location_id, term, units)",
+    )
+    write(
+        settings.predictions / "rejected_needs.parquet",
+        f"select 'MUG' as sku, 'N' as location_id, '{rejection}' as proposal_id where {bool(rejection)}",
     )
     write(
         settings.exports / "marts" / "fct_replenishment_terms.parquet",
@@ -213,6 +234,71 @@ def test_a_rejected_need_is_listed_with_the_rejection_and_what_the_run_would_ord
         "rejected by ann until 2012-01-05 or until more than 72 are needed: too dear; this run would order 49"
     )
     assert publish(settings, store).proposed == []
+
+
+def test_a_need_that_the_decision_took_off_is_listed_with_its_rejection_and_proposes_nothing(
+    settings: Settings, store: Store
+) -> None:
+    proposal_id = approved(store)
+    store.decide_proposal(proposal_id, "rejected", event_id="r", author="ann", reason="too dear")
+    wants(settings, 49, rejection=proposal_id)
+    open_proposals(settings, BUILD, store)
+    (row,) = listed(settings, store)
+    assert (row["proposal_id"], row["state"]) == (proposal_id, "rejected")
+    assert row["cause"].endswith("too dear; this run would order 49")
+    assert publish(settings, store).proposed == []
+
+
+def test_what_is_approved_after_the_decision_took_it_off_is_listed_once(settings: Settings, store: Store) -> None:
+    proposal_id = approved(store)
+    store.decide_proposal(proposal_id, "rejected", event_id="r", author="ann", reason="too dear")
+    wants(settings, 49, rejection=proposal_id)
+    open_proposals(settings, BUILD, store)
+    store.decide_proposal(proposal_id, "approved", event_id="again", author="ann")
+    assert [row["state"] for row in listed(settings, store)] == ["approved"]
+
+
+def test_a_rejection_holds_for_what_is_needed_whatever_the_budget_held_back_of_it(
+    settings: Settings, store: Store
+) -> None:
+    wants(settings, 48, held_back=36)
+    open_proposals(settings, BUILD, store)
+    (proposal_id,) = publish(settings, store).proposed
+    store.decide_proposal(proposal_id, "rejected", event_id="r", author="ann")
+    assert store.proposal(proposal_id)[0].rejected_until_units == Decimal("72.000")
+    for needed, held_back, count in ((72, 0, 0), (73, 70, 1)):
+        wants(settings, needed, held_back=held_back)
+        open_proposals(settings, BUILD, store)
+        assert len(publish(settings, store).proposed) == count
+
+
+@pytest.mark.parametrize(
+    ("as_of", "held"), [("2011-12-07", 0), ("2011-12-08", 1), ("2011-12-31", 1), ("2012-01-05", 0)]
+)
+def test_the_decision_knows_the_rejections_that_hold_on_its_day(
+    settings: Settings, store: Store, as_of: str, held: int
+) -> None:
+    store.decide_proposal(approved(store), "rejected", event_id="r", author="ann", reason="too dear")
+    found = rejected_needs(replace(BUILD, as_of=as_of), store)
+    assert len(found) == held
+    if held:
+        assert found["rejection"].tolist() == [
+            "rejected by ann until 2012-01-05 or until more than 72 are needed: too dear"
+        ]
+        write_predictions(settings, "rejected_needs", found, BUILD, None)
+        assert rejections(settings).to_numpy().tolist() == [["MUG", "N", 72.0]]
+
+
+def test_a_rejection_until_a_day_alone_is_of_any_quantity(settings: Settings, store: Store) -> None:
+    decided = {"event_ids": ["r"], "author": "ann", "until_date": date(2011, 12, 20)}
+    store.decide_proposals([approved(store)], "rejected", **decided)
+    write_predictions(settings, "rejected_needs", rejected_needs(BUILD, store), BUILD, None)
+    assert rejections(settings)["rejected_up_to_units"].tolist() == [float("inf")]
+
+
+def test_an_archive_of_before_knows_no_rejections(settings: Settings) -> None:
+    (settings.predictions / "rejected_needs.parquet").unlink()
+    assert rejections(settings).empty
 
 
 def test_what_expires_is_named_by_the_run_that_ends_it_and_by_its_repetition(settings: Settings, store: Store) -> None:

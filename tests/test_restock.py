@@ -409,7 +409,11 @@ def test_a_unit_moves_only_where_it_would_lie_longer_than_the_move_costs(holding
 
 
 def planned(
-    on_hand: tuple[float, float] = (3.0, 3.0), lanes: bool = False, budget: float | None = None, **terms: float
+    on_hand: tuple[float, float] = (3.0, 3.0),
+    lanes: bool = False,
+    budget: float | None = None,
+    rejected: tuple[float, float] | None = None,
+    **terms: float,
 ) -> Plan:
     position, paths, supply, ways = two_shelves(on_hand)
     world = World(
@@ -421,6 +425,7 @@ def planned(
         ),
         lanes=ways if lanes else None,
         budget=budget,
+        rejections=None if rejected is None else supply[["sku", "location_id"]].assign(rejected_up_to_units=rejected),
     )
     rows = pd.MultiIndex.from_frame(position[["sku", "location_id"]])
 
@@ -441,6 +446,27 @@ def test_stock_is_moved_before_more_is_bought():
 def test_a_line_raised_to_its_suppliers_minimum_says_by_how_much():
     lines = planned(minimum_order_value=40.0).lines
     assert (lines["order_units"].sum() * 2.0, lines["supplier_minimum_added_units"].sum()) == (40.0, 2.0)
+
+
+def test_what_is_rejected_is_a_step_of_its_own_and_no_order():
+    plan = planned(rejected=(9.0, 8.9))
+    assert plan.lines["order_units"].tolist() == [0.0, 9.0]
+    assert plan.lines["status"].tolist() == ["no_order", "order"]
+    assert plan.lines["reduced_units"].tolist() == [9.0, 0.0]
+    assert plan.terms.query("term == 'rejected'")[["location_id", "units"]].to_numpy().tolist() == [["L1", -9.0]]
+    assert plan.terms.groupby("location_id")["units"].sum().tolist() == [0.0, 9.0]
+
+
+def test_a_rejected_order_fills_no_minimum_of_its_supplier_and_uses_no_budget():
+    lines = planned(rejected=(np.inf, 0.0), minimum_order_value=22.0, budget=22.0).lines
+    assert lines["order_units"].tolist() == [0.0, 11.0]
+    assert lines["supplier_minimum_added_units"].tolist() == [0.0, 2.0]
+
+
+def test_a_rejection_is_of_what_is_bought_not_of_what_is_moved():
+    lines = planned((20.0, 3.0), lanes=True, rejected=(np.inf, np.inf)).lines
+    assert lines["transfer_in_units"].tolist() == [0.0, 4.0]
+    assert lines["order_units"].tolist() == [0.0, 0.0]
 
 
 def test_a_budget_is_shared_and_a_budget_of_zero_makes_each_order_an_exception_with_the_remedy():

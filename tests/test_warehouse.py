@@ -503,7 +503,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
         line(
             "s0", 16, position + 3, moq_added_units=7, multiple_added_units=2, order_units=12, order_packs=1, **promised
         ),
-        line("asleep", 8, 1, reduced_units=1, status="no_order"),
+        line("asleep", 8, 5, reduced_units=5, rejected_units=4, status="no_order"),
         {name: float("nan") for name, kind in types["restock_lines"].items() if kind == "double"}
         | {
             "sku": "s1",
@@ -579,6 +579,10 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
                 ("rejected", "asleep", "rejected by ann: too dear"),
             )
         ]
+        written["rejected_needs"] = [
+            {"sku": "asleep", "location_id": "x", "proposal_id": "rejected", "rejected_until_units": 6.0}
+            | {"rejection": "rejected by ann until more than 6 are needed: too dear.", "as_of_date": as_of}
+        ]
         for name, rows in written.items():
             kinds = types[name]
             connection.execute(
@@ -600,9 +604,10 @@ def terms_of(line: dict[str, Any]) -> list[tuple[str, float]]:
         ("reserved", line["reserved_units"]),
         ("backordered", line["backordered_units"]),
         ("surplus", surplus),
-        ("lost_before_arrival", -line["reduced_units"]),
+        ("lost_before_arrival", line.get("rejected_units", 0) - line["reduced_units"]),
         ("moq", line["moq_added_units"]),
         ("packs", line["multiple_added_units"]),
+        ("rejected", -line.get("rejected_units", 0)),
         ("supplier_minimum", line["supplier_minimum_added_units"]),
     ]
 
@@ -1171,8 +1176,9 @@ def test_nothing_to_order_is_explained_from_the_same_terms(first: Query):
     ) == [
         (
             "no_order",
-            "Order nothing: 0.4 expected over 8 days + 0.6 for uncertainty − 0 on hand − 0 on order = 1,"
-            " less 1 for demand that an order comes too late to serve.",
+            "Order nothing: 0.4 expected over 8 days + 4.6 for uncertainty − 0 on hand − 0 on order = 5,"
+            " less 1 for demand that an order comes too late to serve, less 4 rejected by ann until more than 6 are"
+            " needed: too dear.",
             None,
         )
     ]
@@ -1330,6 +1336,7 @@ def test_a_stated_term_that_is_off_is_found(recheck: Recheck, term: str):
         ("reporting.restock_terms set term_units = term_units + 0.002 where sku = 'even'", "recorded order_units"),
         ("reporting.restock_terms set term = 'packs' where term = 'moq'", "recorded moq_added_units"),
         ("reporting.restock_terms set term = 'surplus' where term = 'lost_before_arrival'", "recorded reduced_units"),
+        ("reporting.restock_terms set term_units = 2 * term_units where sku = 'asleep'", "rejected_units"),
         ("marts.fct_replenishment_terms set lead_time_days = lead_time_days + 1", "protection_days"),
         ("marts.fct_replenishment_terms set order_multiple_units = 5", "order_units"),
         ("marts.fct_replenishment_terms set moq_units = 60", "order_units"),

@@ -72,11 +72,13 @@ recorded as (
                 when term in (
                     'not_stocked', 'after_last_sale', 'above_reorder_point', 'lost_before_arrival', 'order_up_to_max',
                     'shelf_life', 'dampened',
-                    'not_worth_it', 'max_order', 'max_stock', 'below_moq', 'held_back'
+                    'not_worth_it', 'max_order', 'max_stock', 'below_moq', 'rejected', 'held_back'
                 ) then term_units
                 else 0
             end
-        ) as recorded_reduced_units
+        ) as recorded_reduced_units,
+        -sum(case when term = 'rejected' then term_units else 0 end) as recorded_rejected_units,
+        sum(case when term in ('rejected', 'supplier_minimum', 'held_back') then 0 else term_units end) as needed_units
     from {{ ref('restock_terms') }}
     group by sku, location_id
 ),
@@ -93,6 +95,12 @@ intervals as (
         lead_time_days,
         next_order_in_days
     from replenishment_terms
+),
+
+-- Whatever is needed is rejected where the rejection names no quantity.
+rejected_needs as (
+    select sku, location_id, coalesce({{ units('rejected_until_units') }}, 1000000000000) as rejected_up_to_units
+    from {{ source('predictions', 'rejected_needs') }}
 ),
 
 -- The rule (r, Q) orders whole lots, which are then filled to packs.
@@ -157,7 +165,11 @@ sources as (
         intervals.moq_units as source_moq_units,
         lots.lot_units,
         lots.is_limited,
-        {% for term in ['order', 'moq_added', 'multiple_added', 'supplier_minimum_added', 'reduced'] %}
+        case
+            when coalesce(recorded.needed_units, 0) <= rejected_needs.rejected_up_to_units then coalesce(recorded.needed_units, 0)
+            else 0
+        end as source_rejected_units,
+        {% for term in ['order', 'moq_added', 'multiple_added', 'supplier_minimum_added', 'reduced', 'rejected'] %}
         coalesce(recorded.recorded_{{ term }}_units, 0) as recorded_{{ term }}_units,
         {% endfor %}
         expected.expected_demand_units - least(positions.sold_since_units, expected.first_day_units)
@@ -175,6 +187,8 @@ sources as (
         on recommendations.sku = expected.sku and recommendations.location_id = expected.location_id
     left join recorded
         on recommendations.sku = recorded.sku and recommendations.location_id = recorded.location_id
+    left join rejected_needs
+        on recommendations.sku = rejected_needs.sku and recommendations.location_id = rejected_needs.location_id
     left join transferred
         on recommendations.sku = transferred.sku and recommendations.location_id = transferred.location_id
     left join recent_sales
@@ -204,6 +218,7 @@ orders_made_again as (
         case
             -- A limit cuts lots to packs; that the terms add up to the order is tested beside.
             when is_limited then order_units
+            when recorded_rejected_units > 0 then 0
             when lot_units is not null and (wanted_units > 0 or order_up_to_units = source_position_units)
                 then
                     ceil(ceil(greatest(wanted_units, source_moq_units, lot_units) / lot_units) * lot_units / multiple_units)
@@ -247,6 +262,11 @@ comparisons as (
         {{ term }}_units, recorded_{{ term }}_units
     from orders_made_again
     {% endfor %}
+    union all
+    select
+        sku, location_id, 'rejected_units', abs(recorded_rejected_units - source_rejected_units) <= 0.001,
+        recorded_rejected_units, source_rejected_units
+    from orders_made_again
     union all
     select
         sku, location_id, 'inventory_position_units', abs(inventory_position_units - source_position_units) <= 0.001,

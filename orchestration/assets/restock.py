@@ -82,6 +82,25 @@ def open_proposals(context: AssetExecutionContext, home: HomeResource, store: St
     return MaterializeResult(metadata={"dagster/row_count": len(found), **note})
 
 
+@asset(
+    key=["predictions", "rejected_needs"],
+    group_name="restock",
+    deps=[AssetKey(["marts", "fct_stock_position"])],
+    kinds={"parquet"},
+    description=(
+        "Needs that people rejected: they are not ordered until the rejection ends or the need has grown beyond it. One"
+        " row per sku and location."
+    ),
+)
+def rejected_needs(context: AssetExecutionContext, home: HomeResource, store: StoreResource) -> MaterializeResult[None]:
+    """Read the rejections of the outbox that hold on the business day."""
+    settings = home.settings()
+    build = read_build(settings)
+    found = outbox.rejected_needs(build, store.open())
+    write_predictions(settings, "rejected_needs", found, build, None)
+    return MaterializeResult(metadata={"dagster/row_count": len(found)})
+
+
 @multi_asset(
     name="restock_decision",
     specs=[
@@ -91,6 +110,7 @@ def open_proposals(context: AssetExecutionContext, home: HomeResource, store: St
                 AssetKey(["predictions", "demand_forecasts"]),
                 _POLICIES,
                 AssetKey(["predictions", "open_proposals"]),
+                AssetKey(["predictions", "rejected_needs"]),
                 AssetKey(["marts", "fct_daily_demand"]),
                 AssetKey(["marts", "fct_planned_days"]),
                 AssetKey(["marts", "dim_item_locations"]),
@@ -172,7 +192,9 @@ def previous_decision(context: AssetExecutionContext, home: HomeResource) -> Ite
     group_name="restock",
     deps=[
         AssetKey(["predictions", "restock_lines"]),
+        AssetKey(["predictions", "restock_terms"]),
         AssetKey(["predictions", "open_proposals"]),
+        AssetKey(["predictions", "rejected_needs"]),
         AssetKey(["marts", "fct_replenishment_terms"]),
         AssetKey(["marts", "dim_products"]),
     ],

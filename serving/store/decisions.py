@@ -285,7 +285,10 @@ def _rejection_terms(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
         percent = REJECTED_GROWTH_PERCENT
     limit = None
     if percent is not None:
-        pack = Decimal(str(json.loads(row.detail).get("pack_units") or 1))
-        grown = Decimal(row.order_thousandths) * (1 + Decimal(str(percent)) / 100)
-        limit = int(max(grown, row.order_thousandths + pack * 1000).to_integral_value(ROUND_CEILING))
+        detail = json.loads(row.detail)
+        # What the budget held back of an order was needed all the same.
+        needed = max(Decimal(str(detail.get("needed_units") or 0)) * 1000, Decimal(row.order_thousandths))
+        pack = Decimal(str(detail.get("pack_units") or 1)) * 1000
+        grown = needed * (1 + Decimal(str(percent)) / 100)
+        limit = int(max(grown, needed + pack).to_integral_value(ROUND_CEILING))
     return {"rejected_until_date": until, "rejected_until_thousandths": limit}

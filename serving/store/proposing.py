@@ -115,6 +115,11 @@ def open_orders(connection: Connection) -> OpenOrders:
     return OpenOrders(version, [read(row) for row in found])
 
 
+def rejections(connection: Connection, day: date) -> list[Proposal]:
+    """Return the rejected proposals that hold a need back on a business day, by item."""
+    return [read(row) for _, row in sorted(_rejections(connection, day.isoformat()).items())]
+
+
 def ended_on(connection: Connection, day: date) -> list[Proposal]:
     """Return the proposals that a run of this business day ended, by id."""
     query = select(proposals).where(proposals.c.ended_date == day.isoformat()).order_by(proposals.c.proposal_id)
@@ -174,7 +179,7 @@ def propose(
         if key in decided_since:
             reason = f"proposal {decided_since[key]} was decided upon after this run had looked"
             report.skipped.append((*key, reason))
-        elif key in rejected and holds_back(rejected[key], line.row["order_thousandths"]):
+        elif key in rejected and holds_back(rejected[key], line.needed_thousandths):
             report.skipped.append((*key, f"rejected as proposal {rejected[key].proposal_id}"))
         elif line.announced not in (None, proposal_id):
             report.skipped.append((*key, f"{line.announced} was announced, and a proposal was made since"))
@@ -233,7 +238,7 @@ def announce(
             continue
         if standing is not None and _has_same_terms(standing, line.row):
             ids[key] = str(standing.proposal_id)
-        elif key in rejected and holds_back(rejected[key], line.row["order_thousandths"]):
+        elif key in rejected and holds_back(rejected[key], line.needed_thousandths):
             held[key] = read(rejected[key])
         else:
             ids[key] = proposal_id
@@ -335,6 +340,7 @@ def holds_back(rejection: Any, thousandths: int) -> bool:
 class _Wanted:
     row: dict[str, Any]
     announced: str | None
+    needed_thousandths: int
 
 
 def _wanted(lines: Iterable[Mapping[str, Any]], day: str) -> dict[Item, _Wanted]:
@@ -344,7 +350,9 @@ def _wanted(lines: Iterable[Mapping[str, Any]], day: str) -> dict[Item, _Wanted]
         key = (row["sku"], row["location_id"])
         if key in wanted:
             raise StoreError(f"Two lines propose {key[0]!r} for {key[1]!r}; an item has one order line a run.")
-        wanted[key] = _Wanted(row, line.get("proposal_id"))
+        needed = line.get("needed_units")
+        thousandths = row["order_thousandths"] if needed is None else quantity_of("needed_units", needed)
+        wanted[key] = _Wanted(row, line.get("proposal_id"), thousandths)
     return wanted
 
 
@@ -399,13 +407,16 @@ def _rejections(connection: Connection, day: str) -> dict[Item, Any]:
         select(proposals)
         .where(
             proposals.c.state == "rejected",
+            proposals.c.as_of_date <= day,
             or_(proposals.c.rejected_until_date.is_(None), proposals.c.rejected_until_date > day),
         )
         .order_by(proposals.c.changed_at, proposals.c.version)
     )
     rejected = {(row.sku, row.location_id): row for row in found}
-    latest = select(proposals.c.sku, proposals.c.location_id, func.max(proposals.c.proposed_at)).group_by(
-        proposals.c.sku, proposals.c.location_id
+    latest = (
+        select(proposals.c.sku, proposals.c.location_id, func.max(proposals.c.proposed_at))
+        .where(proposals.c.as_of_date <= day)
+        .group_by(proposals.c.sku, proposals.c.location_id)
     )
     proposed = {(row[0], row[1]): row[2] for row in connection.execute(latest)} if rejected else {}
     return {key: row for key, row in rejected.items() if proposed[key] <= row.changed_at}

@@ -467,6 +467,11 @@ class Store:
         with self._database.read() as connection:
             return proposing.open_orders(connection)
 
+    def rejections(self, day: date) -> list[Proposal]:
+        """Return the rejected proposals that hold a need back on a business day, by item: one for each at most."""
+        with self._database.read() as connection:
+            return proposing.rejections(connection, day)
+
     def propose(
         self,
         as_of_date: date,
@@ -486,8 +491,10 @@ class Store:
         Args:
             as_of_date: the day whose state was decided on.
             lines: all lines of the run, one per item: `sku`, `location_id`, `supplier_id`, `order_units`, and
-                optionally `unit_cost`, `order_by_date`, `expires_date`, `expected_date`, `detail` (JSON values;
-                `pack_units` is what a need grows by at least), `proposal_id` (as announced).
+                optionally `unit_cost`, `order_by_date`, `expires_date`, `expected_date`, `needed_units` (what the item
+                alone would order, without its supplier's minimum and the budget: held against rejections; the
+                order where it is left out), `detail` (JSON values; `needed_units` is what a rejection starts from,
+                `pack_units` what a need grows by at least), `proposal_id` (as announced).
             seen_version: `open_orders().version`, read before the run computed its lines.
             counted: ids of the committed proposals that the run counted as on order; they may have moved on since.
             author: run id.

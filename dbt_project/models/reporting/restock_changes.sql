@@ -19,6 +19,7 @@
     'max_order': ('units above the maximum order', 'more', 'fewer', -1),
     'max_stock': ('units above the maximum stock', 'more', 'fewer', -1),
     'below_moq': ('units that limits leave below the minimum order', 'more', 'fewer', -1),
+    'rejected': ('units rejected', 'more', 'fewer', -1),
     'supplier_minimum': ('units added for the supplier\'\'s minimum', 'more', 'fewer', 1),
     'held_back': ('units held back by the budget or the supplier\'\'s minimum', 'more', 'fewer', -1)
 } %}

@@ -22,6 +22,8 @@
     Items are noisier than their categories, which part at 1.5.
 #}
 {% set item_factor = 2 %}
+{# A person took it off: the rejection itself says who, until when and why. #}
+{% set by_a_person = [('rejected', none)] %}
 {% set in_the_end = [('held_back', 'held back by the budget or the supplier\'\'s minimum')] %}
 
 with restock_lines as (
@@ -86,6 +88,10 @@ anomalies as (
 
 forecast_notes as (
     select * from {{ source('predictions', 'forecast_notes') }}
+),
+
+rejected_needs as (
+    select * from {{ source('predictions', 'rejected_needs') }}
 ),
 
 previous_lines as (
@@ -187,7 +193,7 @@ reductions as (
     select
         sku,
         location_id
-        {% for term, _ in before_packs + after_packs + in_the_end %}
+        {% for term, _ in before_packs + after_packs + by_a_person + in_the_end %}
         , sum(case when term = '{{ term }}' then -term_units else 0 end) as {{ term }}_units
         {% endfor %}
     from restock_terms
@@ -376,9 +382,10 @@ dated as (
         {{ units('previous_lines.order_units') }} as previous_order_units,
         {{ units('previous_lines.on_order_doubtful_units') }} as previous_on_order_doubtful_units,
         causes.causes_text,
-        {% for term, _ in before_packs + after_packs + in_the_end %}
+        {% for term, _ in before_packs + after_packs + by_a_person + in_the_end %}
         reductions.{{ term }}_units,
         {% endfor %}
+        rtrim(rejected_needs.rejection, '.') as rejection,
         next_deliveries.next_delivery_date,
         doubtful_orders.doubtful_since_date,
         replenishment_terms.last_sale_date,
@@ -412,6 +419,8 @@ dated as (
     left join forecast_doubts on lines.sku = forecast_doubts.sku and lines.location_id = forecast_doubts.location_id
     left join seasons on lines.sku = seasons.sku and lines.location_id = seasons.location_id
     left join reductions on lines.sku = reductions.sku and lines.location_id = reductions.location_id
+    left join rejected_needs
+        on lines.sku = rejected_needs.sku and lines.location_id = rejected_needs.location_id
     left join notes on lines.sku = notes.sku and lines.location_id = notes.location_id
     left join recent_sales on lines.sku = recent_sales.sku and lines.location_id = recent_sales.location_id
     left join coming_demand on lines.sku = coming_demand.sku and lines.location_id = coming_demand.location_id
@@ -495,6 +504,10 @@ worded as (
             {% for term, text in after_packs %}
             {{ less_text(term ~ '_units', text) }},
             {% endfor %}
+            case
+                when rejected_units > 0 then concat(', less ', {{ number_text('rejected_units') }}, ' ', rejection)
+                else ''
+            end,
             case
                 when supplier_minimum_added_units > 0
                     then concat(
@@ -727,7 +740,7 @@ recommendations as (
                         end,
                         ': ', sum_text, ' = ', {{ number_text('shown_level - inventory_position_units') }}, steps_text, '.', late_text
                     )
-                when shortfall_units > 0
+                when shortfall_units > 0 or rejected_units > 0
                     then concat(
                         'Order nothing: ', sum_text, ' = ', {{ number_text('shown_level - inventory_position_units') }},
                         steps_text, '.', late_text
