@@ -83,8 +83,8 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
         lines, terms = _replaced(lines, again), _replaced(terms, steps, touched)
         benefit = _replaced(benefit, further, touched)
     if world.rejections is not None:
-        world = replace(world, policy=world.policy.merge(world.rejections, on=KEYS, how="left"))
         wanted = lines[lines["order_units"] > 0].merge(world.rejections, on=KEYS)
+        world = replace(world, policy=world.policy.merge(world.rejections, on=KEYS, how="left"))
         rejected = wanted[wanted["order_units"] <= wanted["rejected_up_to_units"]]
         if len(rejected):
             again, steps, further = _decided(paths_of, rejected[KEYS], world, seed)

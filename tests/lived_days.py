@@ -43,6 +43,7 @@ INVARIANTS = {
     "stock": "stock is the fold of the movements",
     "reproduced": "past days are made again without a difference",
     "need": "the same need is not ordered twice",
+    "rejected": "what is rejected is not ordered, and counts for no supplier",
     "discontinued": "what is discontinued is not ordered",
     "correction": "after a correction all is as if the mistake had not been",
 }
@@ -154,6 +155,7 @@ class Life:
         records: what each day came to.
         broken: by invariant, what was found not to hold.
         discontinued: products that may no longer be ordered.
+        ended_rejections: rejected proposals whose rejection has ended: its day has come, or the need has outgrown it.
         told: movements that were delivered, in the order of delivery.
         told_lines: order lines by order, as they were delivered last.
         feed_time: hour and minute at which the shops send what they have booked.
@@ -166,6 +168,7 @@ class Life:
     records: list[DayRecord] = field(default_factory=list)
     broken: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     discontinued: set[str] = field(default_factory=set)
+    ended_rejections: set[str] = field(default_factory=set)
     told: list[Row] = field(default_factory=list)
     told_lines: dict[str, Row] = field(default_factory=dict)
     feed_time: tuple[int, int] = (8, 30)
@@ -216,10 +219,10 @@ class Life:
             self.command("proposals", "approve", *ids, "--author", "ann")
             self.records[-1].approved += len(ids)
 
-    def reject(self, proposals: Iterable[Proposal], reason: str) -> None:
+    def reject(self, proposals: Iterable[Proposal], reason: str, *until: str) -> None:
         ids = [made.proposal_id for made in proposals]
         if ids:
-            self.command("proposals", "reject", *ids, "--reason", reason, "--author", "ann")
+            self.command("proposals", "reject", *ids, "--reason", reason, "--author", "ann", *until)
             self.records[-1].rejected += len(ids)
 
     def plan(self) -> list[Proposal]:
@@ -308,6 +311,7 @@ class Life:
         self.check_stock()
         self.check_reproduced()
         self.check_need()
+        self.check_rejected()
         self.check_discontinued()
         return answer
 
@@ -424,6 +428,28 @@ class Life:
                 self.found(
                     "need", f"{item.key}: {position} and {row['order_units']} more, at most {most:.0f} are needed"
                 )
+
+    def check_rejected(self) -> None:
+        """Hold each order against the latest rejection of its item, and each supplier's total against its orders."""
+        self.records[-1].checked.add("rejected")
+        with self.store() as store:
+            rejected = sorted(store.proposals(state="rejected", limit=100_000), key=lambda made: made.changed_at)
+        standing = {(made.sku, made.location_id): made for made in rejected}
+        rows = recommendations(self.home)
+        totals: Counter[str] = Counter()
+        for key, row in rows.items():
+            totals[row["supplier_id"]] += row["order_value"]
+            made = standing.get(key)
+            if made is None or row["status"] != "order":
+                continue
+            until, limit = made.rejected_until_date, made.rejected_until_units
+            if (until and until <= row["as_of_date"]) or (limit is not None and row["order_units"] > limit):
+                self.ended_rejections.add(made.proposal_id)
+            if made.proposal_id not in self.ended_rejections:
+                self.found("rejected", f"{key}: {row['order_units']} are to be ordered, {made.rejection}")
+        for key, row in rows.items():
+            if row["supplier_order_value"] != totals[row["supplier_id"]]:
+                self.found("rejected", f"{key}: {row['supplier_order_value']} in place of {totals[row['supplier_id']]}")
 
     def check_nothing_more(self, approved: Iterable[Proposal]) -> None:
         """Hold orders of a second run, between which nothing happened but approvals, against those approvals."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from lived_days import INVARIANTS, Life, copied, inventorybot
+from lived_days import INVARIANTS, Life, copied, inventorybot, read, recommendations
 from outside_world import Item, Row, World, fold, retyped, write_day
 from small_landing import DAYS, FIRST_DAY, MOVEMENT_COLUMNS, SKUS, movements
 
@@ -80,3 +80,48 @@ def saturday(life: Life, twin: Path, mistyped: Row, late_lines: list[Row]) -> No
     assert inventorybot(twin, "refresh").code == 0
     life.check_correction(twin)
     life.check_reproduced(*life.archived_days())
+
+
+@pytest.fixture(scope="module")
+def rejecting(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """The home in which both of its orders are rejected and nothing else has happened yet when it runs again."""
+    life = moved_in(copied(trained_home, tmp_path_factory.mktemp("rejecting") / "home"))
+    friday = life.begin_day(THURSDAY + DAY)
+    not_yet, too_many = life.undecided()
+    life.reject([not_yet], "not yet", "--until", f"{friday}")
+    life.reject([too_many], "too many", "--until-grows", "50")
+    life.run("refresh", expected_day=THURSDAY)
+    return life
+
+
+def test_what_is_rejected_is_no_order_until_the_rejection_ends_or_the_need_grows(rejecting: Life) -> None:
+    life = rejecting
+    with life.store() as store:
+        made = {each.change_reason: each for each in store.proposals(state="rejected")}
+
+    def rows() -> dict[str, Row]:
+        found = recommendations(life.home)
+        return {reason: found[each.sku, each.location_id] for reason, each in made.items()}
+
+    for reason, row in rows().items():
+        assert (row["status"], row["order_units"], row["order_by_date"]) == ("no_order", 0, None)
+        assert f", less {made[reason].order_units.normalize():f} rejected by ann until " in row["reason"]
+        assert f": {reason}." in row["reason"]
+    listed = read(life.home, "select proposal_id from reporting.purchase_order_proposals where state = 'rejected'")
+    assert {row["proposal_id"] for row in listed} == {each.proposal_id for each in made.values()}
+
+    saturday = life.begin_day(life.day + DAY)
+    life.deliver(*life.collect())
+    life.run("refresh", expected_day=saturday - DAY)
+    assert {reason: row["status"] for reason, row in rows().items()} == {"not yet": "order", "too many": "no_order"}
+    assert [each.sku for each in life.undecided()] == [made["not yet"].sku]
+
+    item = next(item for item in life.world.items if item.sku == made["too many"].sku)
+    life.world.book(item, "write_off", -life.world.shelf[item.key], life.world.at(saturday, 12))
+    life.begin_day(saturday + DAY)
+    life.deliver(*life.collect())
+    life.run("refresh", expected_day=saturday)
+    assert rows()["too many"]["order_units"] > made["too many"].rejected_until_units
+    assert item.sku in {each.sku for each in life.undecided()}
+    life.check_reproduced(*life.archived_days())
+    assert dict(life.broken) == {}
