@@ -364,12 +364,13 @@ def _reconcile(settings: Settings) -> None:
     with Store.open(settings.store_url) as opened:
         found, taken_back = reconciliation.reconcile(settings, opened)
         waits = opened.restored_at() is not None
+        lost = reconciliation.lost_policies(settings, opened)
     if found.was_behind:
         click.echo("the store was older than what is published; it follows the published generation now")
     if found.lost_events:
         click.echo(
             f"{found.lost_events:,} events after the backup are lost but for {taken_back:,} movements, which runs had "
-            "taken in and which are back; policies and decisions after it are to be made again"
+            "taken in and which are back"
         )
     click.echo(f"new proposals get ids of epoch {found.epoch}, which were never given out before")
     for told, proposals in (
@@ -379,6 +380,15 @@ def _reconcile(settings: Settings) -> None:
     ):
         if proposals:
             click.echo(f"\n{len(proposals):,} proposals {told}:\n{cli_restock.proposal_table(proposals)}")
+    if lost:
+        click.echo("\npolicy overrides that the published orders follow and that are lost; set them again:")
+        for override, items in lost.items():
+            more = f" and {len(items) - 3:,} more" if len(items) > 3 else ""
+            click.echo(f"  {override}: {', '.join(items[:3])}{more}")
+    click.echo(
+        "\nRejections that the last publication knew are back. Policy overrides, rejections and approvals made after\n"
+        "the backup that no published run has seen are lost, and nothing names them: ask who made them."
+    )
     if waits:
         click.echo(
             "\nNothing is exported until somebody has looked: compare `inventorybot proposals list` with the ERP, run\n"

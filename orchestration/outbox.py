@@ -4,7 +4,7 @@ Belongs here: what a run reads for the outbox. Does not: states and transactions
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,21 +63,13 @@ def rejected_needs(build: Build, store: "Store") -> "pd.DataFrame":
     """Return the rejections that hold on the business day: what is needed of an item is not ordered up to a limit.
 
     Returns:
-        sku, location_id, proposal_id, rejected_until_date, rejected_until_units (empty = whatever is needed), rejection
-        (who, until when and why, in words).
+        proposal_id, sku, location_id, supplier_id, order_units, unit_cost, proposed_for_date, order_by_date,
+        expected_date, rejected_until_date, rejected_until_units (empty = whatever is needed), rejection (who, until
+        when and why, in words).
     """
-    import pandas as pd
-
-    rows = [
-        (
-            *(proposal.sku, proposal.location_id, proposal.proposal_id, proposal.rejected_until_date),
-            *(None if (limit := proposal.rejected_until_units) is None else float(limit), proposal.rejection),
-        )
-        for proposal in store.rejections(build.as_of_date)
-    ]
-    kinds = dict.fromkeys(("sku", "location_id", "proposal_id"), "string")
-    kinds |= {"rejected_until_date": "datetime64[s]", "rejected_until_units": "float64", "rejection": "string"}
-    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    rejected = store.rejections(build.as_of_date)
+    listed = _as_frame([_listed(proposal, proposal.state, proposal.rejection) for proposal in rejected])
+    return listed.drop(columns="state").rename(columns={"cause": "rejection"})
 
 
 def turn_back(build: Build, store: "Store") -> list[str]:
@@ -210,11 +202,7 @@ def listed_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Da
         ended = why_ended(proposal, as_of)
         cause = ended or (held.get(proposal.sku) and f"{held[proposal.sku]}: not handed out")
         rows.append(_listed(proposal, "expired" if ended else proposal.state, cause))
-    kinds = dict.fromkeys(("proposal_id", "state", "sku", "location_id", "supplier_id", "cause"), "string")
-    kinds |= dict.fromkeys(("order_units", "unit_cost", "rejected_until_units"), "float64")
-    days = ("proposed_for_date", "order_by_date", "expected_date", "rejected_until_date")
-    kinds |= dict.fromkeys(days, "datetime64[s]")
-    listed = pd.DataFrame(rows, columns=list(kinds)).astype(kinds).sort_values("proposal_id", ignore_index=True)
+    listed = _as_frame(rows).sort_values("proposal_id", ignore_index=True)
     return listed.assign(decided_until=pd.Series(decided_until, index=listed.index, dtype="datetime64[us, UTC]"))
 
 
@@ -360,6 +348,16 @@ def _listed(proposal: "Proposal", state: str, cause: str | None) -> dict[str, An
         "rejected_until_units": None if limit is None else float(limit),
         "cause": cause or None,
     }
+
+
+def _as_frame(listed: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    kinds = dict.fromkeys(("proposal_id", "state", "sku", "location_id", "supplier_id", "cause"), "string")
+    kinds |= dict.fromkeys(("order_units", "unit_cost", "rejected_until_units"), "float64")
+    days = ("proposed_for_date", "order_by_date", "expected_date", "rejected_until_date")
+    kinds |= dict.fromkeys(days, "datetime64[s]")
+    return pd.DataFrame(listed, columns=list(kinds)).astype(kinds)
 
 
 def _lines(query: str) -> list[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ from orchestration.exports import quoted
 from orchestration.ingest.contracts import table_named
 from orchestration.ingest.manifests import ONLINE_STORE, ledger_watermark
 from orchestration.publication import EPOCH, anchors, current_manifest
+from orchestration.restock_policies import note_of
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ _TERMS = "proposal_id, as_of_date, supplier_id, sku, location_id, order_units, u
 def reconcile(settings: Settings, store: "Store") -> "tuple[Recovered, int]":
     """Let the store take back what is published and it does not know.
 
-    The list of the current generation tells the state of each proposal; earlier generations and the archive tell what
-    the other ids stand for, so that none of them names anything else from here on. Movements that came by the store
+    The list of the current generation tells the state of each proposal, and its archive the rejections that held;
+    earlier generations and the archive tell what the other ids stand for, so that none of them names anything else from
+    here on. Movements that came by the store
     and were taken in by a run come back from the arrival batches; the next run knows them as duplicates.
 
     Returns:
@@ -44,7 +46,7 @@ def reconcile(settings: Settings, store: "Store") -> "tuple[Recovered, int]":
         found = store.reconcile(Published(EPOCH, None, {}, list(lines.values()), sequence))
         return found, _take_back_movements(settings, store, head)
     current = _listed(settings.published / f"wh_{manifest['generation']}.duckdb")
-    lines |= {line["proposal_id"]: line for line in current}
+    lines |= {line["proposal_id"]: line for line in (*_rejected(settings, manifest), *current)}
     noted = ("content_hash", "as_of", "data_as_of", "run_id")
     detail = {name: manifest[name] for name in noted if name in manifest}
     found = store.reconcile(Published(EPOCH, manifest["generation"], detail, list(lines.values()), sequence))
@@ -98,6 +100,61 @@ def _listed(database: Path) -> list[Mapping[str, Any]]:
         )
 
 
+def lost_policies(settings: Settings, store: "Store") -> dict[str, list[str]]:
+    """Return the policy overrides that the published orders follow and the store does not know.
+
+    Returns:
+        Items, as `MUG at N`, by override: what it sets, by which scope, by whom and why.
+    """
+    path = _archived_file(settings, current_manifest(settings.published), "restock_policies")
+    if path is None:
+        return {}
+    known = sorted({note_of(override) for override in store.policy_overrides()}, key=len, reverse=True)
+    with duckdb.connect() as connection:
+        followed = connection.execute(
+            f"""
+            select policy_note, sku || ' at ' || location_id from read_parquet('{quoted(path)}')
+            where policy_note is not null order by sku, location_id
+            """
+        ).fetchall()
+    lost: dict[str, list[str]] = {}
+    for told, item in followed:
+        for note in known:
+            told = told.replace(note, "")
+        if unknown := told.strip("; "):
+            lost.setdefault(unknown, []).append(item)
+    return lost
+
+
+def _rejected(settings: Settings, manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the rejections that held when the current generation was decided, needed or not."""
+    path = _archived_file(settings, manifest, "rejected_needs")
+    if path is None:
+        return []
+    with duckdb.connect() as connection:
+        return _rows(
+            connection,
+            f"""
+            select proposal_id, proposed_for_date::date as as_of_date, supplier_id, sku, location_id,
+                order_units::decimal(18, 3) as order_units,
+                case when not isnan(unit_cost) then unit_cost::decimal(18, 4) end as unit_cost,
+                order_by_date::date as order_by_date, order_by_date::date as expires_date,
+                expected_date::date as expected_date, 'rejected' as state, rejection as cause,
+                rejected_until_date::date as rejected_until_date,
+                case when not isnan(rejected_until_units) then rejected_until_units::decimal(18, 3) end
+                    as rejected_until_units
+            from read_parquet('{quoted(path)}')
+            """,
+        )
+
+
+def _archived_file(settings: Settings, manifest: Mapping[str, Any] | None, table: str) -> Path | None:
+    """Return a table of the archive of a generation; None = the archive is not kept, or of an earlier version."""
+    name = manifest.get("archive") if manifest else None
+    path = settings.archive / name / f"{table}.parquet" if name else None
+    return path if path is not None and path.is_file() else None
+
+
 def _archived(settings: Settings) -> list[Mapping[str, Any]]:
     """Return the committed proposals that archived runs counted as on order."""
     if not any(settings.archive.glob("*/open_proposals.parquet")):
@@ -106,10 +163,11 @@ def _archived(settings: Settings) -> list[Mapping[str, Any]]:
         return _rows(
             connection,
             f"""
-            select proposal_id, proposed_for_date as as_of_date, supplier_id, sku, location_id,
+            select proposal_id, proposed_for_date::date as as_of_date, supplier_id, sku, location_id,
                 open_units::decimal(18, 3) as order_units,
                 case when not isnan(unit_cost) then unit_cost::decimal(18, 4) end as unit_cost,
-                order_by_date, order_by_date as expires_date, expected_date, 'superseded' as state
+                order_by_date::date as order_by_date, order_by_date::date as expires_date,
+                expected_date::date as expected_date, 'superseded' as state
             from read_parquet('{quoted(settings.archive)}/*/open_proposals.parquet', union_by_name = true)
             qualify row_number() over (partition by proposal_id order by as_of_date desc) = 1
             """,

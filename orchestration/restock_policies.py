@@ -272,14 +272,14 @@ def _changes(found: Mapping[str, EffectivePolicy], unit_cost: float, target_type
     if targets:
         changes["policy_source"] = max((source.scope for source in targets), key=_SCOPES.index)
     if found:
-        changes["policy_note"] = "; ".join(_note(policy) for _, policy in sorted(found.items()))
+        changes["policy_note"] = "; ".join(note_of(policy.source) for _, policy in sorted(found.items()))
     return changes
 
 
-def _note(policy: EffectivePolicy) -> str:
-    source = policy.source
-    scope = f"segment {source.segment}" if source.segment else source.scope
-    return f"{policy.setting} {policy.value} by {scope} ({source.author}: {source.reason})"
+def note_of(override: PolicyOverride) -> str:
+    """Return what an override sets, by which scope, by whom and why, as `policy_note` has it."""
+    scope = f"segment {override.segment}" if override.segment else override.scope
+    return f"{override.setting} {override.value} by {scope} ({override.author}: {override.reason})"
 
 
 def _contradiction(

@@ -17,12 +17,15 @@ from orchestration.cli import cli
 from orchestration.home import HomeError, make_store, prepare_home
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.online import claims_of, events_behind
+from orchestration.outbox import rejected_needs
 from orchestration.publication import Publication, current_manifest, publish, repair_link
 from orchestration.reconciliation import reconcile
 from orchestration.settings import Settings
+from orchestration.warehouse import Build, write_predictions
 from serving.store import Outbox, Published, Store, StoreBehind
 
 FIRST = date(2011, 12, 1)
+BUILD = Build("run", "2011-12-03", "2011-12-04T06:00:00+00:00", 1, "code")
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Home:
     settings: Settings
     run: Callable[..., Result]
     day: date = FIRST
+    archive: str = ""
 
     @property
     def file(self) -> Path:
@@ -82,7 +86,7 @@ class Home:
                 descriptions={},
                 keep=5,
                 outbox=Outbox(self.day, lines, found.version, {}, counted=counted),
-                archive="",
+                archive=self.archive,
             )
 
     def _export(self, rows: list[tuple[str, str, dict[str, Any]]]) -> None:
@@ -265,8 +269,9 @@ def test_a_committed_proposal_of_the_archive_keeps_its_id(home: Home) -> None:
         copy (
             select '20111201-0123456789abcdef-7-1' as proposal_id, 'MUG' as sku, 'N' as location_id,
                 'ACME' as supplier_id, 'exported' as state, 48.0 as open_units, 'nan'::double as unit_cost,
-                9 as periods_ahead, date '2011-12-09' as order_by_date, date '2011-12-20' as expected_date,
-                date '2011-12-01' as proposed_for_date, date '2011-12-02' as as_of_date
+                9 as periods_ahead, timestamp_s '2011-12-09' as order_by_date,
+                timestamp_s '2011-12-20' as expected_date,
+                timestamp_s '2011-12-01' as proposed_for_date, date '2011-12-02' as as_of_date
         ) to '{folder}/open_proposals.parquet' (format parquet)
         """
     )
@@ -367,3 +372,70 @@ def test_a_gap_of_a_restore_cannot_hide_an_event_that_was_removed(home: Home) ->
             connection.exec_driver_sql("UPDATE batches SET last_sequence = 1 WHERE batch = 1")
             connection.exec_driver_sql("DELETE FROM events WHERE sequence = 2")
         assert not store.verify().is_whole
+
+
+def archived(home: Home, table: str, query: str) -> None:
+    """Put a table into the archive of the generation to come."""
+    home.archive = "2011-12-03_0123456789abcdef"
+    folder = home.settings.archive / home.archive
+    folder.mkdir(parents=True, exist_ok=True)
+    duckdb.sql(f"copy ({query}) to '{folder}/{table}.parquet' (format parquet)")
+
+
+def archive_the_rejection(home: Home, proposal_id: str) -> None:
+    """Reject a proposal, and let the next generation be decided with that."""
+    home.run("proposals", "reject", proposal_id, "--reason", "too dear", "--until", "2011-12-24", "--author", "ann")
+    home.settings.predictions.mkdir(parents=True)
+    with home.store() as store:
+        write_predictions(home.settings, "rejected_needs", rejected_needs(BUILD, store), BUILD, None)
+    archived(home, "rejected_needs", f"from '{home.settings.predictions}/rejected_needs.parquet'")
+
+
+def test_a_rejection_that_held_at_the_last_publication_comes_back_although_nothing_was_needed(
+    home: Home, tmp_path: Path
+) -> None:
+    home.run("store", "backup", str(tmp_path / "backup.sqlite"))
+    home.publish(MUG=48)
+    (mug,) = home.proposals()
+    archive_the_rejection(home, mug)
+    home.publish(CUP=12)
+    home.file.unlink()
+    result = home.run("store", "restore", str(tmp_path / "backup.sqlite"))
+    assert "Rejections that the last publication knew are back" in result.stdout
+    with home.store() as store:
+        made = store.proposal(mug)[0]
+        assert (made.state, made.rejected_until_date) == ("rejected", date(2011, 12, 24))
+        assert made.rejection.endswith("rejected by ann until 2011-12-24: too dear")
+        assert [rejected.proposal_id for rejected in store.rejections(home.day)] == [mug]
+
+
+def test_what_was_approved_after_its_rejection_was_published_stays_approved(home: Home, tmp_path: Path) -> None:
+    home.publish(MUG=48)
+    (mug,) = home.proposals()
+    archive_the_rejection(home, mug)
+    home.publish(CUP=12)
+    home.run("proposals", "approve", mug)
+    home.run("store", "backup", str(tmp_path / "backup.sqlite"))
+    home.file.unlink()
+    home.run("store", "restore", str(tmp_path / "backup.sqlite"))
+    assert home.proposals()[mug] == "MUG 48.000 approved"
+
+
+def test_a_restore_names_the_overrides_that_the_published_orders_follow_and_it_has_lost(
+    home: Home, tmp_path: Path
+) -> None:
+    home.run("policy", "set", "target_value", "0.9", "--reason", "all; of them", "--author", "bo")
+    home.run("store", "backup", str(tmp_path / "backup.sqlite"))
+    kept, lost = "target_value 0.9 by default (bo: all; of them)", "max_order_units 12 by item (ann: small; shelf)"
+    archived(
+        home,
+        "restock_policies",
+        f"from (values ('CUP', 'N', '{kept}'), ('JUG', 'N', null), ('MUG', 'N', '{lost}; {kept}'))"
+        " as t(sku, location_id, policy_note)",
+    )
+    home.publish(MUG=48)
+    home.file.unlink()
+    told = home.run("store", "restore", str(tmp_path / "backup.sqlite")).stdout
+    assert f"that are lost; set them again:\n  {lost}: MUG at N\n" in told
+    assert kept not in told
+    assert "rejections and approvals made after\nthe backup that no published run has seen are lost" in told

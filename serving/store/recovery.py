@@ -91,10 +91,14 @@ def reconcile(connection: Connection, published: Published, now: int) -> Recover
         for named, line in lines.items()
         if named not in known
     }
-    for state in _RANK:
-        rows = [{"proposal_id": named, **_row(lines[named])} for named, wanted in missing.items() if wanted == state]
-        add(connection, rows, state, reason, author=_AUTHOR, version=version, now=now)
-    later = [row for row in known.values() if _RANK[row.state] < _RANK[lines[row.proposal_id]["state"]]]
+    put_back_as: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for named, state in missing.items():
+        why = str(lines[named].get("cause") or reason) if state == "rejected" else reason
+        put_back_as.setdefault((state, why), []).append({"proposal_id": named, **_row(lines[named])})
+    for (state, why), rows in put_back_as.items():
+        add(connection, rows, state, why, author=_AUTHOR, version=version, now=now)
+    # A store that knows the generation knows what was decided before it, and maybe what was decided since.
+    later = [row for row in known.values() if was_behind and _RANK[row.state] < _RANK[lines[row.proposal_id]["state"]]]
     for state in _RANK:
         moved: list[Moved] = [
             (row, lines[row.proposal_id].get("cause") or reason, _until(lines[row.proposal_id]))
