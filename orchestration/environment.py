@@ -34,6 +34,7 @@ def read_settings() -> Settings:
         cycle_service_level=_read_number("INVENTORYBOT_CYCLE_SERVICE_LEVEL", 0.95, above=0.5, below=1.0),
         holding_cost_rate=_read_number("INVENTORYBOT_HOLDING_COST_RATE", 0.25, above=0.0, below=10.0),
         order_budget=_read_budget("INVENTORYBOT_ORDER_BUDGET"),
+        proposal_overdue_days=int(_read_number("INVENTORYBOT_PROPOSAL_OVERDUE_DAYS", 14, above=-1, below=3_650)),
         generations_kept=int(_read_number("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000)),
         runs_kept_days=int(_read_number("INVENTORYBOT_RUNS_KEPT_DAYS", 90, above=0, below=100_000)),
         runs_kept=int(_read_number("INVENTORYBOT_RUNS_KEPT", 300, above=0, below=1_000_000)),

@@ -4,6 +4,7 @@ Belongs here: what a run reads for the outbox. Does not: states and transactions
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from serving.store import Proposal, Store
 
 _SEEN = "outbox.json"
+_ALL = 1_000_000
 
 
 def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.DataFrame":
@@ -39,7 +41,8 @@ def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Data
     from serving.store import why_ended
 
     version, as_of = store.open_orders().version, build.as_of_date
-    counted = [made for made in _without_line(settings, build, store) if why_ended(made, as_of) is None]
+    waiting, overdue_days = _without_line(settings, build, store), settings.proposal_overdue_days
+    counted = [made for made in waiting if why_ended(made, as_of, overdue_days) is None]
     seen = {"version": version, "counted": [made.proposal_id for made in counted]}
     (settings.predictions / _SEEN).write_text(json.dumps(seen))
     rows = []
@@ -72,7 +75,7 @@ def rejected_needs(build: Build, store: "Store") -> "pd.DataFrame":
     return listed.drop(columns="state").rename(columns={"cause": "rejection"})
 
 
-def turn_back(build: Build, store: "Store") -> list[str]:
+def turn_back(settings: Settings, build: Build, store: "Store") -> list[str]:
     """Undo in the outbox what runs of later days did, where the movements no longer tell of such a day.
 
     A movement with a wrong date moves the business day ahead, until it is corrected. A day that is looked back at
@@ -85,7 +88,9 @@ def turn_back(build: Build, store: "Store") -> list[str]:
     if published is None or build.as_of != build.data_as_of:
         return []
     told_before = published.detail.get("data_as_of") or published.detail.get("as_of") or build.as_of
-    return store.turn_back(build.as_of_date, author=build.run_id) if told_before > build.as_of else []
+    if told_before <= build.as_of:
+        return []
+    return store.turn_back(build.as_of_date, author=build.run_id, overdue_days=settings.proposal_overdue_days)
 
 
 def order_lines(settings: Settings, store: "Store") -> dict[str, str]:
@@ -94,12 +99,12 @@ def order_lines(settings: Settings, store: "Store") -> dict[str, str]:
     Received and cancelled lines count too: what they brought, or did not, is in the stock. A line of another item
     stands for no proposal.
     """
-    lines = _lines_naming_proposals(settings)
+    lines = _lines_of_proposals(settings, store)
     return _stood_for(lines, store.proposals_named({line.proposal_id for line in lines}))
 
 
 def misnamed_proposals(settings: Settings, store: "Store") -> list[str]:
-    """Return a sentence for each purchase order line whose proposal does not exist or is of another item."""
+    """Return a sentence for each purchase order line whose proposal does not exist, is another item's or unclear."""
     lines = _lines_naming_proposals(settings)
     named = store.proposals_named({line.proposal_id for line in lines})
     told = []
@@ -117,12 +122,22 @@ def misnamed_proposals(settings: Settings, store: "Store") -> list[str]:
                 f"{line.proposal_id}, which is {meant.sku} for {meant.location_id}: each counts for its own item; send "
                 "the line with the right proposal_id, or with none if nothing proposed it"
             )
+    by_line: dict[str, list[str]] = {}
+    for line, made in _fitting(settings, store):
+        by_line.setdefault(line.document, []).append(made.proposal_id)
+    matched = {line.document for line in _matched(settings, store)}
+    told += [
+        f"purchase order line {document} names no proposal and may be for {' or '.join(ids)}, of the same supplier, "
+        "item and units: each counts as on order; send the line with its proposal_id, or cancel the proposal"
+        for document, ids in by_line.items()
+        if document not in matched
+    ]
     return told
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A purchase order line that names a proposal."""
+    """A purchase order line and its proposal."""
 
     document: str
     proposal_id: str
@@ -152,6 +167,68 @@ def _lines_naming_proposals(settings: Settings) -> list[_Line]:
         """
     )
     return [_Line(**line) for line in found]
+
+
+def _lines_of_proposals(settings: Settings, store: "Store") -> list[_Line]:
+    """Return the lines that name a proposal, and those that name none and can be for one alone."""
+    return _lines_naming_proposals(settings) + _matched(settings, store)
+
+
+def _matched(settings: Settings, store: "Store") -> list[_Line]:
+    """Return the lines that name no proposal with the one they are for, where nothing else is possible.
+
+    The ERP told its order number for the proposal, or a run has matched them before; or the line fits one exported
+    proposal alone and no other line fits that.
+    """
+    acknowledged: dict[tuple[str | None, str, str], list[str]] = {}
+    for made in store.proposals(state="acknowledged", limit=_ALL):
+        acknowledged.setdefault((made.erp_order, *_item(made)), []).append(made.proposal_id)
+    matched = []
+    for line in _lines_without_proposal(settings) if acknowledged else []:
+        item = (line["sku"], line["location_id"])
+        ids = acknowledged.get((line["document"], *item)) or acknowledged.get((line["purchase_order_id"], *item)) or []
+        if len(ids) == 1:
+            matched.append(_Line(line["document"], ids[0], *item, line["progress"]))
+    fitting = _fitting(settings, store)
+    lines, proposals = Counter(line.document for line, _ in fitting), Counter(made.proposal_id for _, made in fitting)
+    alone = [line for line, made in fitting if lines[line.document] == proposals[made.proposal_id] == 1]
+    return matched + alone
+
+
+def _fitting(settings: Settings, store: "Store") -> "list[tuple[_Line, Proposal]]":
+    """Return each line that names no proposal with each exported proposal it may be for.
+
+    Supplier, item and units are the same, and it was ordered after the day the proposal was made for. A line that a run
+    has matched, or whose number the ERP told for a proposal of the item, is taken.
+    """
+    exported: dict[tuple[Any, ...], list[Proposal]] = {}
+    for made in store.proposals(state="exported", limit=_ALL):
+        exported.setdefault((*_item(made), made.supplier_id, made.order_units), []).append(made)
+    fitting = []
+    for line in _lines_without_proposal(settings) if exported else []:
+        key = tuple(line[name] for name in ("sku", "location_id", "supplier_id", "ordered_units"))
+        for made in exported.get(key, []):
+            if line["progress"] in ("open", "received") and line["ordered_date"] > made.as_of_date:
+                fitting.append((_Line(line["document"], made.proposal_id, *key[:2], line["progress"]), line, made))
+    numbers = {number for _, line, _ in fitting for number in (line["document"], line["purchase_order_id"])}
+    taken = {(made.erp_order, *_item(made)) for made in store.proposals_of_orders(numbers)}
+    return [
+        (found, made)
+        for found, line, made in fitting
+        if not taken & {(number, *_item(made)) for number in (line["document"], line["purchase_order_id"])}
+    ]
+
+
+def _lines_without_proposal(settings: Settings) -> list[Mapping[str, Any]]:
+    return _lines(
+        f"""
+        select purchase_order_id || ':' || line as document, purchase_order_id, sku, location_id, supplier_id,
+            ordered_units, ordered_date, progress
+        from read_parquet('{export_path(settings, "marts.fct_purchase_order_lines")}')
+        where proposal_id is null
+        order by purchase_order_id, line
+        """
+    )
 
 
 def _stood_for(lines: Iterable[_Line], named: "Mapping[str, Proposal]") -> dict[str, str]:
@@ -199,7 +276,7 @@ def listed_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Da
         ]
     held = _discontinued(settings)
     for proposal in _without_line(settings, build, store):
-        ended = why_ended(proposal, as_of)
+        ended = why_ended(proposal, as_of, settings.proposal_overdue_days)
         cause = ended or (held.get(proposal.sku) and f"{held[proposal.sku]}: not handed out")
         rows.append(_listed(proposal, "expired" if ended else proposal.state, cause))
     listed = _as_frame(rows).sort_values("proposal_id", ignore_index=True)
@@ -250,13 +327,15 @@ def outbox_of(settings: Settings, build: Build, store: "Store") -> Any:
         order_lines=order_lines(settings, store),
         ended_lines=_ended_lines(settings, store),
         held=held,
+        matched={line.proposal_id for line in _matched(settings, store)},
+        overdue_days=settings.proposal_overdue_days,
         **seen,
     )
 
 
 def _without_line(settings: Settings, build: Build, store: "Store") -> "list[Proposal]":
     """Return what is committed on the business day and has no purchase order line that this run knows, by id."""
-    lines = _lines_naming_proposals(settings)
+    lines = _lines_of_proposals(settings, store)
     named = store.proposals_named({line.proposal_id for line in lines})
     stood_for = _stood_for(lines, named)
     found = {proposal.proposal_id: proposal for proposal in store.open_orders().proposals}
@@ -275,7 +354,7 @@ def _without_line(settings: Settings, build: Build, store: "Store") -> "list[Pro
 
 def _ended_lines(settings: Settings, store: "Store") -> dict[str, str]:
     """Return `received` or `cancelled` of each proposal all of whose purchase order lines have ended."""
-    lines = _lines_naming_proposals(settings)
+    lines = _lines_of_proposals(settings, store)
     stood_for = _stood_for(lines, store.proposals_named({line.proposal_id for line in lines}))
     progress: dict[str, set[str]] = {}
     for line in lines:

@@ -24,6 +24,9 @@ from orchestration.warehouse import Build, write_predictions
 from serving.store import Outbox, Store
 
 AS_OF = date(2011, 12, 8)
+LINE_COLUMNS = (
+    "purchase_order_id, line, sku, location_id, progress, proposal_id, supplier_id, ordered_units, ordered_date"
+)
 BUILD = Build("run", AS_OF.isoformat(), "2011-12-09T06:00:00+00:00", 1, "code")
 
 
@@ -42,16 +45,21 @@ def write(path: Path, query: str) -> None:
     duckdb.sql(f"copy ({query}) to '{path}' (format parquet)")
 
 
-def lines(settings: Settings, *orders: tuple[str, str | None], sku: str = "MUG", progress: str = "open") -> None:
+def lines(
+    settings: Settings,
+    *orders: tuple[str, str | None],
+    sku: str = "MUG",
+    progress: str = "open",
+    units: float = 6,
+    day: date = AS_OF,
+) -> None:
     """Write purchase orders of one line each, by the proposal they name."""
     rows = ", ".join(
-        f"('{order}', 1, '{sku}', 'N', '{progress}', {repr(proposal) if proposal else 'null::varchar'})"
+        f"('{order}', 1, '{sku}', 'N', '{progress}', {repr(proposal) if proposal else 'null::varchar'}, 'S', "
+        f"{units}::decimal(18, 3), date '{day}')"
         for order, proposal in orders
     )
-    write(
-        settings.exports / "marts" / "fct_purchase_order_lines.parquet",
-        f"select * from (values {rows}) as t(purchase_order_id, line, sku, location_id, progress, proposal_id)",
-    )
+    write(settings.exports / "marts" / "fct_purchase_order_lines.parquet", f"from (values {rows}) as t({LINE_COLUMNS})")
 
 
 def approved(store: Store, day: date = AS_OF, **more: object) -> str:
@@ -146,6 +154,96 @@ def test_what_was_exported_and_never_delivered_counts_until_two_weeks_after_its_
     store.pull_proposals(author="erp")
     for as_of, count in (("2011-12-29", 1), ("2011-12-30", 0)):
         assert len(open_proposals(settings, replace(BUILD, as_of=as_of), store)) == count
+
+
+NEXT_DAY = replace(BUILD, as_of="2011-12-09")
+
+
+def exported(store: Store) -> str:
+    """Propose 48 mugs, approve them, hand them out, and return the id."""
+    proposal_id = approved(store)
+    store.pull_proposals(author="erp")
+    return proposal_id
+
+
+@pytest.mark.parametrize("progress", ["open", "received"])
+def test_an_order_line_that_can_be_for_one_proposal_alone_stands_for_it(
+    settings: Settings, store: Store, progress: str
+) -> None:
+    proposal_id = exported(store)
+    lines(settings, ("PO-2", None), units=48, day=date(2011, 12, 9), progress=progress)
+    assert order_lines(settings, store) == {proposal_id: "PO-2:1"}
+    for _ in range(2):
+        assert open_proposals(settings, NEXT_DAY, store).empty
+        assert misnamed_proposals(settings, store) == []
+        publish(settings, store, NEXT_DAY)
+        made = store.proposal(proposal_id)[0]
+        assert (made.state, made.erp_order) == ({"open": "acknowledged"}.get(progress, progress), "PO-2:1")
+    told = [step["reason"] for step in store.proposal(proposal_id)[1]]
+    assert "purchase order line PO-2:1 appeared without its proposal_id, matched by order number or units" in told
+
+
+@pytest.mark.parametrize(
+    "line",
+    [{"units": 47}, {"day": AS_OF}, {"sku": "CUP"}, {"progress": "cancelled"}],
+    ids=["other units", "ordered on the day it was proposed for", "another item", "cancelled"],
+)
+def test_a_line_that_differs_from_the_proposal_does_not_stand_for_it(
+    settings: Settings, store: Store, line: dict[str, Any]
+) -> None:
+    exported(store)
+    lines(settings, ("PO-2", None), **{"units": 48, "day": date(2011, 12, 9), **line})
+    assert order_lines(settings, store) == {}
+    assert len(open_proposals(settings, NEXT_DAY, store)) == 1
+
+
+def test_what_was_not_handed_out_is_not_matched(settings: Settings, store: Store) -> None:
+    approved(store)
+    lines(settings, ("PO-2", None), units=48, day=date(2011, 12, 9))
+    assert order_lines(settings, store) == {}
+
+
+def test_two_lines_that_may_be_for_one_proposal_are_told_and_all_count(settings: Settings, store: Store) -> None:
+    proposal_id = exported(store)
+    lines(settings, ("PO-2", None), ("PO-3", None), units=48, day=date(2011, 12, 9))
+    assert order_lines(settings, store) == {}
+    assert len(open_proposals(settings, NEXT_DAY, store)) == 1
+    told = misnamed_proposals(settings, store)
+    assert [sentence.split(",")[0] for sentence in told] == [
+        f"purchase order line PO-{number}:1 names no proposal and may be for {proposal_id}" for number in (2, 3)
+    ]
+
+
+def test_the_number_that_the_erp_told_finds_the_line_whatever_it_orders(settings: Settings, store: Store) -> None:
+    proposal_id = exported(store)
+    store.acknowledge_proposal(proposal_id, "PO-3", author="erp")
+    lines(settings, ("PO-2", None), ("PO-3", None), units=36)
+    assert order_lines(settings, store) == {proposal_id: "PO-3:1"}
+
+
+def test_a_line_stands_for_one_proposal_also_after_that_has_ended(settings: Settings, store: Store) -> None:
+    first = exported(store)
+    lines(settings, ("PO-2", None), units=48, day=date(2011, 12, 12), progress="received")
+    open_proposals(settings, NEXT_DAY, store)
+    publish(settings, store, NEXT_DAY)
+    publish(settings, store, NEXT_DAY)
+    assert store.proposal(first)[0].state == "received"
+    order = {"sku": "MUG", "location_id": "N", "supplier_id": "S", "order_units": 48}
+    version = store.open_orders().version
+    (second,) = store.propose(date(2011, 12, 9), [order], seen_version=version, author="run").proposed
+    store.decide_proposal(second, "approved", event_id="b", author="ann")
+    store.pull_proposals(author="erp")
+    assert second not in order_lines(settings, store)
+
+
+def test_how_long_an_export_waits_for_its_line_is_the_homes_to_say(settings: Settings, store: Store) -> None:
+    exported(store)
+    for as_of, count in (("2011-12-18", 1), ("2011-12-19", 0)):
+        found = open_proposals(replace(settings, proposal_overdue_days=3), replace(BUILD, as_of=as_of), store)
+        assert len(found) == count
+    late = replace(BUILD, as_of="2011-12-19")
+    assert publish(settings, store, late).ended == []
+    assert len(publish(replace(settings, proposal_overdue_days=3), store, late).ended) == 1
 
 
 def wants(settings: Settings, units: float | None, *, held_back: float = 0, rejection: str | None = None) -> None:
@@ -327,12 +425,12 @@ def test_a_proposal_ends_when_its_order_line_has_ended(settings: Settings, store
 
 def test_a_proposal_split_over_two_lines_ends_with_the_last(settings: Settings, store: Store) -> None:
     proposal_id = approved(store)
-    rows = "('PO-2', 1, 'MUG', 'N', '{}', '{}'), ('PO-3', 1, 'MUG', 'N', 'received', '{}')"
+    ordered = "'S', 24::decimal(18, 3), date '2011-12-08'"
+    rows = f"('PO-2', 1, 'MUG', 'N', '{{}}', '{{}}', {ordered}), ('PO-3', 1, 'MUG', 'N', 'received', '{{}}', {ordered})"
     for progress, state in (("open", "acknowledged"), ("cancelled", "received")):
         write(
             settings.exports / "marts" / "fct_purchase_order_lines.parquet",
-            f"select * from (values {rows.format(progress, proposal_id, proposal_id)}) "
-            "as t(purchase_order_id, line, sku, location_id, progress, proposal_id)",
+            f"from (values {rows.format(progress, proposal_id, proposal_id)}) as t({LINE_COLUMNS})",
         )
         open_proposals(settings, BUILD, store)
         publish(settings, store)
@@ -378,7 +476,7 @@ def test_where_the_movements_no_longer_tell_of_a_later_day_an_approval_stands_ag
     proposal_id = approved(store, expires_date=date(2011, 12, 12))
     store.expire_proposals(LATER, author="run")
     published(store, LATER)
-    assert turn_back(replace(BUILD, data_as_of=AS_OF.isoformat()), store) == [proposal_id]
+    assert turn_back(settings, replace(BUILD, data_as_of=AS_OF.isoformat()), store) == [proposal_id]
     assert open_proposals(settings, BUILD, store)["proposal_id"].tolist() == [proposal_id]
 
 
@@ -387,25 +485,29 @@ def test_where_the_movements_no_longer_tell_of_a_later_day_an_approval_stands_ag
     [(AS_OF, AS_OF), (LATER, LATER), (date(2011, 12, 1), AS_OF)],
     ids=["the same day", "a day looked back at", "the next day"],
 )
-def test_otherwise_what_has_ended_has_ended(store: Store, told_before: date, told_now: date) -> None:
+def test_otherwise_what_has_ended_has_ended(
+    settings: Settings, store: Store, told_before: date, told_now: date
+) -> None:
     approved(store, expires_date=date(2011, 12, 12))
     store.expire_proposals(LATER, author="run")
     published(store, told_before)
-    assert turn_back(replace(BUILD, data_as_of=told_now.isoformat()), store) == []
+    assert turn_back(settings, replace(BUILD, data_as_of=told_now.isoformat()), store) == []
 
 
-def test_the_day_that_the_movements_told_counts_not_the_one_that_was_published(store: Store) -> None:
+def test_the_day_that_the_movements_told_counts_not_the_one_that_was_published(
+    settings: Settings, store: Store
+) -> None:
     proposal_id = approved(store, expires_date=date(2011, 12, 12))
     store.expire_proposals(LATER, author="run")
     published(store, LATER, as_of=date(2011, 12, 1))
-    assert turn_back(replace(BUILD, data_as_of=AS_OF.isoformat()), store) == [proposal_id]
+    assert turn_back(settings, replace(BUILD, data_as_of=AS_OF.isoformat()), store) == [proposal_id]
 
 
-def test_after_the_day_went_back_a_run_proposes_again(store: Store) -> None:
+def test_after_the_day_went_back_a_run_proposes_again(settings: Settings, store: Store) -> None:
     order = {"sku": "MUG", "location_id": "N", "supplier_id": "S", "order_units": 48}
     store.propose(LATER, [order], seen_version=0, author="run")
     published(store, LATER)
-    turn_back(replace(BUILD, data_as_of=AS_OF.isoformat()), store)
+    turn_back(settings, replace(BUILD, data_as_of=AS_OF.isoformat()), store)
     (standing,) = store.proposals()
     assert store.propose(AS_OF, [order], seen_version=0, author="run").unchanged == [standing.proposal_id]
     assert standing.as_of_date == AS_OF

@@ -75,7 +75,7 @@ def open_proposals(context: AssetExecutionContext, home: HomeResource, store: St
     settings = home.settings()
     build = read_build(settings)
     outbox_of_home = store.open()
-    again = outbox.turn_back(build, outbox_of_home)
+    again = outbox.turn_back(settings, build, outbox_of_home)
     found = outbox.open_proposals(settings, build, outbox_of_home)
     write_predictions(settings, "open_proposals", found, build, None)
     note = {"note": f"the business day went back, {len(again):,} stand again: {', '.join(again[:5])}"} if again else {}

@@ -138,6 +138,16 @@ def named(connection: Connection, ids: Iterable[str]) -> dict[str, Proposal]:
     return {proposal_id: read(row) for proposal_id, row in rows_by_id(connection, ids).items()}
 
 
+def of_orders(connection: Connection, numbers: Iterable[str]) -> list[Proposal]:
+    """Return the proposals whose ERP order is one of these, by id."""
+    found = [
+        row
+        for part in _parts(sorted(set(numbers)))
+        for row in connection.execute(select(proposals).where(proposals.c.erp_order.in_(part)))
+    ]
+    return [read(row) for row in sorted(found, key=lambda row: str(row.proposal_id))]
+
+
 def rows_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Any]:
     """Return the rows of those ids that are there."""
     found: dict[str, Any] = {}

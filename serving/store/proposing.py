@@ -31,7 +31,7 @@ from serving.store.schema import ledger_head, proposals
 Item = tuple[str, str]
 
 OVERDUE_DAYS = 14
-"""Days past its expected day after which a committed proposal without a purchase order line ends."""
+"""Days past its expected day after which a committed proposal without a purchase order line ends; the default."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Outbox:
         ended_lines: `received` or `cancelled` of each proposal whose purchase order line has ended so.
         held: why a proposal is not to be handed out for now, by id; the others are.
         counted: ids of the committed proposals that the run counted as on order.
+        matched: ids of the proposals whose order line does not name them.
+        overdue_days: as of `why_ended`.
     """
 
     as_of_date: date
@@ -69,6 +71,8 @@ class Outbox:
     ended_lines: Mapping[str, str] = field(default_factory=dict)
     held: Mapping[str, str] = field(default_factory=dict)
     counted: Collection[str] = ()
+    matched: Collection[str] = ()
+    overdue_days: int = OVERDUE_DAYS
 
 
 @dataclass
@@ -126,15 +130,20 @@ def ended_on(connection: Connection, day: date) -> list[Proposal]:
     return [read(row) for row in connection.execute(query)]
 
 
-def why_ended(proposal: Proposal, day: date) -> str | None:
+def why_ended(proposal: Proposal, day: date, overdue_days: int = OVERDUE_DAYS) -> str | None:
     """Return why a run of this business day ends a committed proposal without a purchase order line; None = it stands.
 
     A run asks before it counts what is on order, and its publication ends the same ones.
+
+    Args:
+        proposal: a committed proposal.
+        day: business day of the run.
+        overdue_days: days after its expected day for which an exported proposal waits for its line.
     """
     if proposal.state == "approved" and proposal.expires_date is not None and proposal.expires_date < day:
         return f"approved, and not exported by {proposal.expires_date}"
     if proposal.state in ("exported", "acknowledged") and proposal.expected_date is not None:
-        last = proposal.expected_date + timedelta(days=OVERDUE_DAYS)
+        last = proposal.expected_date + timedelta(days=overdue_days)
         if last < day:
             return f"expected on {proposal.expected_date}, and no purchase order line by {last}"
     return None
@@ -260,10 +269,10 @@ def settle(connection: Connection, outbox: Outbox, *, author: str, now: int) -> 
         )
         hold(connection, outbox.held)
     # After the lines: what appeared was netted by this run, and is no decision that it had missed.
-    line_appeared(connection, outbox.order_lines, author=author, now=now)
+    line_appeared(connection, outbox.order_lines, outbox.matched, author=author, now=now)
     report.ended = end_lines(connection, outbox.as_of_date, outbox.ended_lines, author=author, now=now)
     if outbox.lines is not None:
-        report.ended += expire(connection, outbox.as_of_date, author=author, now=now)
+        report.ended += expire(connection, outbox.as_of_date, outbox.overdue_days, author=author, now=now)
     return report
 
 
@@ -280,13 +289,16 @@ def hold(connection: Connection, held: Mapping[str, str]) -> None:
             connection.execute(change.values(held_reason=held.get(row.proposal_id)))
 
 
-def line_appeared(connection: Connection, orders: Mapping[str, str], *, author: str, now: int) -> list[str]:
+def line_appeared(
+    connection: Connection, orders: Mapping[str, str], matched: Collection[str] = (), *, author: str, now: int
+) -> list[str]:
     """Let purchase order lines stand for their proposals; see `Store.order_lines_appeared`."""
     waiting = [row for row in rows_by_id(connection, orders).values() if not row.has_order_line]
     moved = [
         (
             row,
             f"purchase order line {orders[row.proposal_id]} appeared"
+            + (" without its proposal_id, matched by order number or units" if row.proposal_id in matched else "")
             + ("" if row.state in COMMITTED else f" although it was {row.state}"),
             {"has_order_line": True, "erp_order": row.erp_order or orders[row.proposal_id]},
         )
@@ -315,13 +327,15 @@ def end_lines(
     return told
 
 
-def expire(connection: Connection, day: date, *, author: str, now: int) -> list[tuple[str, str]]:
+def expire(
+    connection: Connection, day: date, overdue_days: int = OVERDUE_DAYS, *, author: str, now: int
+) -> list[tuple[str, str]]:
     """End proposals nobody took or delivered in time; see `Store.expire_proposals`."""
     undecided = select(proposals).where(proposals.c.state == "proposed", proposals.c.expires_date < day.isoformat())
     moved: list[Moved] = [(row, f"not decided by {row.expires_date}", {}) for row in connection.execute(undecided)]
     committed = select(proposals).where(proposals.c.state.in_(COMMITTED), proposals.c.has_order_line.is_(False))
     for row in connection.execute(committed):
-        reason = why_ended(read(row), day)
+        reason = why_ended(read(row), day, overdue_days)
         if reason is not None:
             moved.append((row, reason, {"ended_date": day.isoformat()}))
     moved.sort(key=lambda each: str(each[0].proposal_id))

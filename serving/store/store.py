@@ -649,7 +649,7 @@ class Store:
             ended = proposing.expire(connection, day, author=author, now=microseconds(self._clock()))
         return [proposal_id for proposal_id, _ in ended]
 
-    def turn_back(self, as_of_date: date, *, author: str) -> list[str]:
+    def turn_back(self, as_of_date: date, *, author: str, overdue_days: int = proposing.OVERDUE_DAYS) -> list[str]:
         """Undo what runs of later days did, where the movements tell now that those days have not been.
 
         Committed proposals that ended for a later day alone stand again, unless somebody has committed to another one
@@ -658,12 +658,14 @@ class Store:
         Args:
             as_of_date: the business day that the movements tell.
             author: run id.
+            overdue_days: as of `why_ended`.
 
         Returns:
             Ids of the proposals that stand again.
         """
         with self._database.write() as connection:
-            return turning_back.turn_back(connection, as_of_date, author=author, now=microseconds(self._clock()))
+            now = microseconds(self._clock())
+            return turning_back.turn_back(connection, as_of_date, overdue_days, author=author, now=now)
 
     def proposals_ended_on(self, day: date) -> list[Proposal]:
         """Return the proposals that a run of this business day has ended, by id."""
@@ -721,6 +723,11 @@ class Store:
         """Return the proposals that exist among ids, by id."""
         with self._database.read() as connection:
             return proposals.named(connection, ids)
+
+    def proposals_of_orders(self, numbers: Iterable[str]) -> list[Proposal]:
+        """Return the proposals whose ERP order, or order and line, is one of these, by id."""
+        with self._database.read() as connection:
+            return proposals.of_orders(connection, numbers)
 
     def proposals(self, *, state: str | None = None, after: str = "", limit: int = 1_000) -> list[Proposal]:
         """Return proposals ordered by id; `after` is the last id seen, for paging."""

@@ -10,11 +10,13 @@ from sqlalchemy import Connection, select, update
 
 from serving.store.events import date_of
 from serving.store.proposals import COMMITTED, Moved, move, next_version, read
-from serving.store.proposing import why_ended
+from serving.store.proposing import OVERDUE_DAYS, why_ended
 from serving.store.schema import proposal_steps, proposals
 
 
-def turn_back(connection: Connection, as_of_date: date, *, author: str, now: int) -> list[str]:
+def turn_back(
+    connection: Connection, as_of_date: date, overdue_days: int = OVERDUE_DAYS, *, author: str, now: int
+) -> list[str]:
     """Let committed proposals stand again that ended for a later day alone; see `Store.turn_back`."""
     day = date_of("as_of_date", as_of_date)
     committed = select(proposals.c.sku, proposals.c.location_id).where(
@@ -26,7 +28,8 @@ def turn_back(connection: Connection, as_of_date: date, *, author: str, now: int
     moved: dict[str, list[Moved]] = {}
     for row in connection.execute(ended.order_by(proposals.c.proposal_id)).all():
         before = _state_before(connection, row.proposal_id)
-        stands = before in COMMITTED and why_ended(replace(read(row), state=before), as_of_date) is None
+        stood = replace(read(row), state=before)
+        stands = before in COMMITTED and why_ended(stood, as_of_date, overdue_days) is None
         if stands and (row.sku, row.location_id) not in taken:
             reason = f"the business day went back to {day}: it ended for a later day, which has not been"
             moved.setdefault(before, []).append((row, reason, {}))
