@@ -209,7 +209,7 @@ def _fitting(settings: Settings, store: "Store") -> "list[tuple[_Line, Proposal]
         key = tuple(line[name] for name in ("sku", "location_id", "supplier_id", "ordered_units"))
         for made in exported.get(key, []):
             if line["progress"] in ("open", "received") and line["ordered_date"] > made.as_of_date:
-                fitting.append((_Line(line["document"], made.proposal_id, *key[:2], line["progress"]), line, made))
+                fitting.append((_Line(line["document"], made.proposal_id, *_item(made), line["progress"]), line, made))
     numbers = {number for _, line, _ in fitting for number in (line["document"], line["purchase_order_id"])}
     taken = {(made.erp_order, *_item(made)) for made in store.proposals_of_orders(numbers)}
     return [

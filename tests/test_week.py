@@ -87,7 +87,7 @@ def rejecting(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> L
     """The home in which both of its orders are rejected and nothing else has happened yet when it runs again."""
     life = moved_in(copied(trained_home, tmp_path_factory.mktemp("rejecting") / "home"))
     friday = life.begin_day(THURSDAY + DAY)
-    not_yet, too_many = life.undecided()
+    too_many, not_yet = sorted(life.undecided(), key=lambda made: made.sku == "ginger")
     life.reject([not_yet], "not yet", "--until", f"{friday}")
     life.reject([too_many], "too many", "--until-grows", "50")
     life.run("refresh", expected_day=THURSDAY)
