@@ -94,7 +94,7 @@ def rejecting(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> L
     return life
 
 
-def test_what_is_rejected_is_no_order_until_the_rejection_ends_or_the_need_grows(rejecting: Life) -> None:
+def test_what_is_rejected_is_no_order_until_the_rejection_ends(rejecting: Life) -> None:
     life = rejecting
     with life.store() as store:
         made = {each.change_reason: each for each in store.proposals(state="rejected")}
@@ -115,13 +115,5 @@ def test_what_is_rejected_is_no_order_until_the_rejection_ends_or_the_need_grows
     life.run("refresh", expected_day=saturday - DAY)
     assert {reason: row["status"] for reason, row in rows().items()} == {"not yet": "order", "too many": "no_order"}
     assert [each.sku for each in life.undecided()] == [made["not yet"].sku]
-
-    item = next(item for item in life.world.items if item.sku == made["too many"].sku)
-    life.world.book(item, "write_off", -life.world.shelf[item.key], life.world.at(saturday, 12))
-    life.begin_day(saturday + DAY)
-    life.deliver(*life.collect())
-    life.run("refresh", expected_day=saturday)
-    assert rows()["too many"]["order_units"] > made["too many"].rejected_until_units
-    assert item.sku in {each.sku for each in life.undecided()}
     life.check_reproduced(*life.archived_days())
     assert dict(life.broken) == {}
