@@ -23,7 +23,7 @@ import pandas as pd
 
 from ml.anomaly_features import FEATURES, KEYS, Facts, SeriesTable, day_number, day_numbers, facts_in_chunks
 from ml.anomaly_plantings import INVISIBLE_KINDS, SIZES, plant
-from ml.classification_metrics import detection_metrics
+from ml.metrics.classification import detection_metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,6 +1,6 @@
 """The demand forecaster: a global gradient-boosted model with a whole distribution per series and period.
 
-Here: training, predicting, sample paths, saving and loading. Not here: features (`ml.features`), the distribution and
+Here: training, predicting, sample paths, saving and loading. Not here: features (`ml.panel`), the distribution and
 its dependence over time (`ml.forecast_distribution`), baselines (`ml.forecast_baselines`), evaluation (`ml.backtest`).
 
 How it works. A row is (series, origin, periods ahead). Its target is divided by the recent level of the series, so one
@@ -23,23 +23,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ml.features import (
-    KEYS,
-    Doubles,
-    FeatureBuilder,
-    FeaturePlan,
-    Flags,
-    Floats,
-    Frequency,
-    History,
-    Integers,
-    Panel,
-    Rows,
-    build_panel,
-    check_items,
-    covariate_names,
-    static_features,
-)
 from ml.forecast_baselines import BaselineForecaster
 from ml.forecast_censoring import SaleSizes, partly_served
 from ml.forecast_distribution import (
@@ -64,7 +47,24 @@ from ml.forecast_promotions import (
     remember,
 )
 from ml.forecast_season import Season, coming, season_from, second_opinion, spans_of, waking
-from ml.metrics import randomised_pit
+from ml.metrics.forecast import randomised_pit
+from ml.panel import (
+    KEYS,
+    Doubles,
+    FeatureBuilder,
+    FeaturePlan,
+    Flags,
+    Floats,
+    Frequency,
+    History,
+    Integers,
+    Panel,
+    Rows,
+    build_panel,
+    check_items,
+    covariate_names,
+    static_features,
+)
 
 if TYPE_CHECKING:
     from ml.forecast_combination import CombinedForecaster

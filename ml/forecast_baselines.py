@@ -15,7 +15,6 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from ml.features import KEYS, Doubles, Floats, Frequency, Integers, Panel, build_panel, covariate_names
 from ml.forecast_distribution import (
     QUANTILE_COLUMNS,
     STANDARD_PATHS,
@@ -27,6 +26,7 @@ from ml.forecast_distribution import (
 )
 from ml.forecast_promotions import UPLIFT, declared_uplift
 from ml.forecast_season import Season
+from ml.panel import KEYS, Doubles, Floats, Frequency, Integers, Panel, build_panel, covariate_names
 
 INDEPENDENT = Dependence(0.0, 0.0, 0.0, 0.0)
 

@@ -15,9 +15,7 @@ from typing import Protocol, cast
 import numpy as np
 import pandas as pd
 
-from ml import metrics
 from ml.backtest import Forecaster, demand_class
-from ml.features import KEYS, Doubles, Floats, Integers, Panel
 from ml.forecast_distribution import (
     QUANTILE_COLUMNS,
     QUANTILE_LEVELS,
@@ -28,6 +26,8 @@ from ml.forecast_distribution import (
     multiplied,
     shuffle_grid,
 )
+from ml.metrics import forecast as metrics
+from ml.panel import KEYS, Doubles, Floats, Integers, Panel
 
 CLASSES = ("smooth", "erratic", "intermittent", "lumpy", "none")
 FORMAT = 1

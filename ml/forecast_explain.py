@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ml.features import KEYS, Doubles, FeaturePlan
 from ml.forecast import DemandForecaster, Scene
+from ml.panel import KEYS, Doubles, FeaturePlan
 
 GROUPS = ("season", "last_year", "price_and_promotion", "events", "trend", "attributes", "other")
 

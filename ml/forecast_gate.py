@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ml.backtest import SEGMENTS, Evaluation
-from ml.features import Doubles
+from ml.panel import Doubles
 
 
 def verdict(

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ml import metrics
-from ml.features import KEYS, Doubles
 from ml.forecast_distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from ml.metrics import forecast as metrics
+from ml.panel import KEYS, Doubles
 
 
 def matched(archive: pd.DataFrame, actuals: pd.DataFrame) -> pd.DataFrame:

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ml.features import KEYS, Doubles, FeaturePlan, Flags, Floats, Frequency, History, Integers
 from ml.forecast_distribution import KNOTS, Dependence, quantile_grid
+from ml.panel import KEYS, Doubles, FeaturePlan, Flags, Floats, Frequency, History, Integers
 
 # A median of fewer items is left for that of a wider group.
 FEWEST_ITEMS = 8

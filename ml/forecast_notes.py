@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ml.features import KEYS
 from ml.forecast import DemandForecaster, Scene
 from ml.forecast_baselines import BaselineForecaster
 from ml.forecast_combination import CombinedForecaster
 from ml.forecast_combination import Scene as AnyScene
 from ml.forecast_promotions import PROMOTION, UPLIFT, PromotionMemory
 from ml.forecast_season import waking
+from ml.panel import KEYS
 
 NOTE_COLUMNS = ("sku", "location_id", "subject", "source", "from_day", "to_day", "factor", "note")
 

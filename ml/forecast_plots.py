@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ml.features import KEYS
 from ml.forecast_explain import GROUPS
+from ml.panel import KEYS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

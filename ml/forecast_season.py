@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.features import Doubles, Flags, Frequency, History, Integers, fill_ahead
+from ml.panel import Doubles, Flags, Frequency, History, Integers, fill_ahead
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Which product a photo shows: decoding, a small convolutional network, and its baseline.
 
 Everything between the bytes of a photo and a label belongs here. Where photos lie does not, nor how well labels agree
-with a truth (`ml.classification_metrics`).
+with a truth (`ml.metrics.classification`).
 
 Photos are taken as encoded bytes (JPEG, PNG, WebP). Their size is read from the header and capped before a pixel is
 decoded. No weights are brought in from elsewhere: the network starts from scratch, so it is small and looks at colour

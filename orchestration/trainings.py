@@ -288,7 +288,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
     import pandas as pd
 
     from ml import images
-    from ml.classification_metrics import confusion_figure, confusion_frame, recognition_metrics
+    from ml.metrics.classification import confusion_figure, confusion_frame, recognition_metrics
     from orchestration.environment import open_landing
 
     landing = open_landing(settings)

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml import metrics
 from ml.backtest import abc_class, demand_class, evaluate, stratified_series
-from ml.features import KEYS
 from ml.forecast import Settings, train
 from ml.forecast_baselines import train_recent, train_seasonal_naive
 from ml.forecast_gate import verdict
+from ml.metrics import forecast as metrics
+from ml.panel import KEYS
 
 SMALL = Settings(mean_rows=3000, spread_rows=2000, rounds=20, learning_rate=0.2, spread_rounds=10, spread_rate=0.3)
 RECIPES = {"naive": train_seasonal_naive, "recent": train_recent}

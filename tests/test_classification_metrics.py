@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.classification_metrics import (
+from ml.metrics.classification import (
     best_f1_threshold,
     confusion_figure,
     confusion_frame,

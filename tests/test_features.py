@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.features import (
+from ml.panel import (
     FeatureBuilder,
     FeaturePlan,
     Frequency,

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from ml import forecast
-from ml.features import KEYS, FeatureBuilder, Frequency, build_panel
 from ml.forecast import (
     Block,
     DemandForecaster,
@@ -29,6 +28,7 @@ from ml.forecast_distribution import (
     quantile_grid,
     shuffle_grid,
 )
+from ml.panel import KEYS, FeatureBuilder, Frequency, build_panel
 
 SMALL = Settings(mean_rows=6000, spread_rows=4000, rounds=40, learning_rate=0.15, spread_rounds=15, spread_rate=0.3)
 HORIZON = 14

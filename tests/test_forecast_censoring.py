@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.features import Frequency, build_panel
 from ml.forecast import Settings, Training
 from ml.forecast_censoring import SaleSizes, partly_served
+from ml.panel import Frequency, build_panel
 
 
 def shop(draw, series=40, days=200):

@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 
 from ml.backtest import evaluate
-from ml.features import KEYS
 from ml.forecast import Settings, load, train
 from ml.forecast_baselines import train_recent, train_seasonal_naive
 from ml.forecast_classical import train_croston_sba, train_ets, train_theta, train_tsb
 from ml.forecast_combination import CLASSES, Combination, CombinedForecaster, choose_weights, mixed_quantiles
 from ml.forecast_distribution import QUANTILE_COLUMNS, STANDARD_PATHS
+from ml.panel import KEYS
 
 
 def shop(series=12, days=120, seed=0):

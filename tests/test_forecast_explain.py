@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from ml.backtest import evaluate
-from ml.features import KEYS, FeaturePlan, Frequency
 from ml.forecast import Settings, train
 from ml.forecast_baselines import train_seasonal_naive
 from ml.forecast_explain import GROUPS, contributions, group_of, importance
@@ -19,6 +18,7 @@ from ml.forecast_plots import (
     importance_chart,
     typical_and_worst,
 )
+from ml.panel import KEYS, FeaturePlan, Frequency
 
 SMALL = Settings(mean_rows=4000, spread_rows=3000, rounds=40, learning_rate=0.15, spread_rounds=10, spread_rate=0.3)
 

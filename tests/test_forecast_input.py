@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.features import KEYS
 from ml.forecast import Settings, train
 from ml.forecast_baselines import train_recent
 from ml.forecast_combination import CLASSES, CombinedForecaster
 from ml.forecast_distribution import QUANTILE_COLUMNS
+from ml.panel import KEYS
 
 SMALL = Settings(mean_rows=1500, spread_rows=1000, rounds=10, spread_rounds=4)
 

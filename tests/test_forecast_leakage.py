@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.features import Frequency, build_panel
 from ml.forecast import Settings, Training, train
+from ml.panel import Frequency, build_panel
 
 SETTINGS = Settings(mean_rows=2000, spread_rows=1500, rounds=15, spread_rounds=5)
 DAYS = 100

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.features import KEYS
 from ml.forecast import Settings, load, train
 from ml.forecast_explain import GROUPS, contributions
 from ml.forecast_notes import forecast_notes
+from ml.panel import KEYS
 
 SMALL = Settings(mean_rows=6000, spread_rows=3000, rounds=40, learning_rate=0.15, spread_rounds=10, spread_rate=0.3)
 HORIZON = 14

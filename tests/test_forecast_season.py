@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.features import Frequency, History, build_panel
 from ml.forecast import Settings, load, train
 from ml.forecast_baselines import train_recent
 from ml.forecast_combination import CLASSES, CombinedForecaster
@@ -21,6 +20,7 @@ from ml.forecast_season import (
     spans_of,
     waking,
 )
+from ml.panel import Frequency, History, build_panel
 
 SMALL = Settings(
     mean_boosters=1, mean_rows=3000, spread_rows=3000, rounds=20, learning_rate=0.15, spread_rounds=10, spread_rate=0.3

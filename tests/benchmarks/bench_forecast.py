@@ -25,11 +25,11 @@ sys.path.insert(0, str(ROOT))
 
 from ml import metrics  # noqa: E402
 from ml.backtest import Evaluation, demand_class, evaluate, stratified_series  # noqa: E402
-from ml.features import KEYS, Frequency, build_panel  # noqa: E402
 from ml.forecast import Settings, Training, train  # noqa: E402
 from ml.forecast_baselines import train_recent, train_seasonal_naive  # noqa: E402
 from ml.forecast_classical import train_croston_sba, train_ets, train_theta, train_tsb  # noqa: E402
 from ml.forecast_recipes import BOOSTER, challengers  # noqa: E402
+from ml.panel import KEYS, Frequency, build_panel  # noqa: E402
 
 DATA = Path(os.environ.get("BENCH_DATA", ROOT.parent / "shared" / "data"))
 HOME = Path(os.environ.get("INVENTORYBOT_HOME", ROOT / "data"))

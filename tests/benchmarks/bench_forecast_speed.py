@@ -19,9 +19,9 @@ import pandas as pd
 from bench_forecast import DATA, m5_frames, report
 
 from ml import metrics
-from ml.features import KEYS, FeatureBuilder, Frequency, build_panel
 from ml.forecast import Settings, Training, predict_mean, train
 from ml.forecast_distribution import STANDARD_PATHS
+from ml.panel import KEYS, FeatureBuilder, Frequency, build_panel
 
 SHIPPED = Settings()
 SLOW_ROUNDS, SLOW_RATE = 200, 0.08

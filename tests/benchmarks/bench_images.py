@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ml import images
-from ml.classification_metrics import detection_metrics, recognition_metrics
+from ml.metrics.classification import detection_metrics, recognition_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
