@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pandas as pd
 
-from ml.forecast_distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from ml.metrics import forecast as metrics
 from ml.panel import KEYS, Doubles, Flags, Floats, Frequency, Integers, Panel, build_panel
 
 if TYPE_CHECKING:
-    from ml.forecast_combination import Combination
+    from ml.forecast.ensemble import Combination
 
 SEGMENTS = ("demand_class", "abc_class", "location_id")
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ml.forecast_distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from ml.metrics import forecast as metrics
 from ml.panel import KEYS, Doubles
 

@@ -10,10 +10,10 @@ import functools
 from typing import cast
 
 from ml.backtest import Recipe
-from ml.forecast import DemandForecaster, Settings, train
-from ml.forecast_baselines import BaselineForecaster, train_recent, train_seasonal_naive
-from ml.forecast_classical import train_croston_sba, train_ets, train_theta, train_tsb
-from ml.forecast_combination import Combination, CombinedForecaster
+from ml.forecast.baselines import BaselineForecaster, train_recent, train_seasonal_naive
+from ml.forecast.boosted import DemandForecaster, Settings, train
+from ml.forecast.classical import train_croston_sba, train_ets, train_theta, train_tsb
+from ml.forecast.ensemble import Combination, CombinedForecaster
 
 BOOSTER, FLOOR, RECENT, CANDIDATE, CHAMPION = "xgboost", "seasonal_naive", "recent", "combined", "champion"
 MEMBERS = (BOOSTER, RECENT)
@@ -33,7 +33,7 @@ NETWORK = "network"
 
 def challengers() -> dict[str, Recipe]:
     """Return the network and the classical methods beside the booster and both baselines, the booster first."""
-    from ml.forecast_neural import train_neural
+    from ml.forecast.neural import train_neural
 
     return {BOOSTER: train, FLOOR: train_seasonal_naive, RECENT: train_recent, NETWORK: train_neural, **CLASSICAL}
 

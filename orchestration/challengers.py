@@ -96,8 +96,8 @@ def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: l
     import pandas as pd
 
     from ml.backtest import evaluate
+    from ml.forecast.plots import error_by_lag
     from ml.forecast_gate import verdict
-    from ml.forecast_plots import error_by_lag
     from ml.forecast_recipes import BOOSTER, FLOOR, challengers
     from orchestration.plots import as_png
 
@@ -143,7 +143,7 @@ def chosen_shares(forecasts: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFr
     """
     import pandas as pd
 
-    from ml.forecast_combination import choose_weights
+    from ml.forecast.ensemble import choose_weights
 
     weights = pd.DataFrame(choose_weights(forecasts, names)).T.rename_axis("demand_class").reset_index()
     return weights[weights["demand_class"].isin(forecasts["demand_class"])].reset_index(drop=True)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.forecast import DemandForecaster
-    from ml.forecast_baselines import BaselineForecaster
-    from ml.forecast_combination import CombinedForecaster
+    from ml.forecast.baselines import BaselineForecaster
+    from ml.forecast.ensemble import CombinedForecaster
     from ml.restock_plan import PathsOf, Plan, World
     from ml.restock_what_if import Scenario
     from ml.tracking import Tracking

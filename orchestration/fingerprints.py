@@ -11,7 +11,7 @@ _LEFT_OUT = {"target", "logs", "__pycache__"}
 
 
 def code_fingerprint(*places: str) -> str:
-    """Return a hash over the source files of folders or files of the project, such as `ml` or `ml/forecast.py`."""
+    """Return a hash over the source files of folders or files of the project, such as `ml` or `ml/panel.py`."""
     digest = hashlib.sha256()
     for place in places:
         root = PROJECT_FOLDER / place

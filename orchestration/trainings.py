@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ml.backtest import Evaluation
     from ml.forecast import DemandForecaster
-    from ml.forecast_baselines import BaselineForecaster
+    from ml.forecast.baselines import BaselineForecaster
 
 EVALUATION_WINDOWS, EVALUATION_STEP_DAYS, EVALUATION_SERIES = 5, 21, 1_000
 EVALUATION_PATHS = 100
@@ -62,7 +62,7 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
 
     from ml import forecast
     from ml.backtest import evaluate, stratified_series
-    from ml.forecast_baselines import train_recent
+    from ml.forecast.baselines import train_recent
     from ml.forecast_gate import verdict
     from ml.forecast_recipes import BOOSTER, CANDIDATE, FLOOR, RECENT, line_up
 
@@ -168,8 +168,8 @@ def _explanations(
         series: `Evaluation.series`, of which some are explained.
         demand_classes: those that the booster has a share in.
     """
-    from ml.forecast_explain import contributions, importance
-    from ml.forecast_plots import contribution_chart, importance_chart, typical_and_worst
+    from ml.forecast.explain import contributions, importance
+    from ml.forecast.plots import contribution_chart, importance_chart, typical_and_worst
 
     known = series[series["demand_class"].isin(demand_classes) & (series["recipe"] == series["recipe"].iloc[0])]
     keys = known[["sku", "location_id"]].drop_duplicates()
@@ -199,7 +199,7 @@ def _forecast_metrics(evaluation: "Evaluation", recipe: str) -> dict[str, float]
 
 
 def _forecast_figures(evaluation: "Evaluation", demand: "pd.DataFrame", recipe: str) -> dict[str, Any]:
-    from ml import forecast_plots
+    from ml.forecast import plots as forecast_plots
 
     own = evaluation.forecasts[evaluation.forecasts["recipe"] == recipe]
     drawn = forecast_plots.typical_and_worst(evaluation.series, recipe)

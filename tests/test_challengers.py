@@ -8,8 +8,8 @@ import pytest
 from small_marts import small_home
 
 from ml.backtest import evaluate
-from ml.forecast_baselines import train_recent, train_seasonal_naive
-from ml.forecast_distribution import QUANTILE_COLUMNS
+from ml.forecast.baselines import train_recent, train_seasonal_naive
+from ml.forecast.distribution import QUANTILE_COLUMNS
 from orchestration.challengers import challenge, chosen_shares, train_beside_challengers
 from orchestration.frames import demand_history
 

@@ -13,7 +13,7 @@ import pytest
 from small_marts import AS_OF, build_of, small_home
 from test_training import fitted
 
-from ml.forecast_baselines import train_recent
+from ml.forecast.baselines import train_recent
 from ml.restock_what_if import Scenario, longer_paths
 from ml.tracking import Tracking
 from orchestration.archive import archive_decisions, archive_of_day
@@ -89,7 +89,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Tracking, 
         MODEL,
         when=When.MISSING,
         data=[marts / "fct_daily_demand.parquet"],
-        code=["ml/forecast_baselines.py"],
+        code=["ml/forecast/baselines.py"],
         libraries=["numpy"],
         parameters={},
         fit=fit,

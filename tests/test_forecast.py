@@ -5,19 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml import forecast
-from ml.forecast import (
-    Block,
-    DemandForecaster,
-    Settings,
-    Training,
-    best_level_share,
-    fit_mean_judged,
-    load,
-    train,
-)
-from ml.forecast_baselines import train_recent, train_seasonal_naive
-from ml.forecast_distribution import (
+from ml.forecast import DemandForecaster, Settings, load, train
+from ml.forecast import boosted as forecast
+from ml.forecast.baselines import train_recent, train_seasonal_naive
+from ml.forecast.boosted import Block, Training, best_level_share, fit_mean_judged
+from ml.forecast.distribution import (
     KNOTS,
     QUANTILE_COLUMNS,
     STANDARD_PATHS,

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.forecast import Settings, Training
-from ml.forecast_censoring import SaleSizes, partly_served
+from ml.forecast import Settings
+from ml.forecast.boosted import Training
+from ml.forecast.censoring import SaleSizes, partly_served
 from ml.panel import Frequency, build_panel
 
 

@@ -4,10 +4,10 @@ import pytest
 
 from ml.backtest import evaluate
 from ml.forecast import Settings, load, train
-from ml.forecast_baselines import train_recent, train_seasonal_naive
-from ml.forecast_classical import train_croston_sba, train_ets, train_theta, train_tsb
-from ml.forecast_combination import CLASSES, Combination, CombinedForecaster, choose_weights, mixed_quantiles
-from ml.forecast_distribution import QUANTILE_COLUMNS, STANDARD_PATHS
+from ml.forecast.baselines import train_recent, train_seasonal_naive
+from ml.forecast.classical import train_croston_sba, train_ets, train_theta, train_tsb
+from ml.forecast.distribution import QUANTILE_COLUMNS, STANDARD_PATHS
+from ml.forecast.ensemble import CLASSES, Combination, CombinedForecaster, choose_weights, mixed_quantiles
 from ml.panel import KEYS
 
 
@@ -231,7 +231,7 @@ def test_a_combination_is_shown_only_periods_before_its_window(demand):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.deep
 def test_the_network_learns_level_and_weekday_and_survives_saving(tmp_path):
-    from ml.forecast_neural import load_neural, train_neural
+    from ml.forecast.neural import load_neural, train_neural
 
     panel = shop(series=20, days=200)
     model = train_neural(panel, freq="D", horizon=7, rows=8000, epochs=8)
@@ -252,7 +252,7 @@ def test_the_network_learns_level_and_weekday_and_survives_saving(tmp_path):
 
 @pytest.mark.deep
 def test_a_network_with_nothing_to_learn_from_is_refused():
-    from ml.forecast_neural import train_neural
+    from ml.forecast.neural import train_neural
 
     with pytest.raises(ValueError, match="too few for a network"):
         train_neural(shop(series=1, days=5), freq="D", horizon=2)

@@ -6,9 +6,9 @@ import pytest
 
 from ml.backtest import evaluate
 from ml.forecast import Settings, train
-from ml.forecast_baselines import train_seasonal_naive
-from ml.forecast_explain import GROUPS, contributions, group_of, importance
-from ml.forecast_plots import (
+from ml.forecast.baselines import train_seasonal_naive
+from ml.forecast.explain import GROUPS, contributions, group_of, importance
+from ml.forecast.plots import (
     as_png,
     calibration_curve,
     calibration_of_sums,

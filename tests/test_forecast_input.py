@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from ml.forecast import Settings, train
-from ml.forecast_baselines import train_recent
-from ml.forecast_combination import CLASSES, CombinedForecaster
-from ml.forecast_distribution import QUANTILE_COLUMNS
+from ml.forecast.baselines import train_recent
+from ml.forecast.distribution import QUANTILE_COLUMNS
+from ml.forecast.ensemble import CLASSES, CombinedForecaster
 from ml.panel import KEYS
 
 SMALL = Settings(mean_rows=1500, spread_rows=1000, rounds=10, spread_rounds=4)

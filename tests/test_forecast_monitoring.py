@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.forecast_distribution import QUANTILE_COLUMNS
+from ml.forecast.distribution import QUANTILE_COLUMNS
 from ml.forecast_monitoring import (
     accuracy_by_lag,
     bias_alarms,

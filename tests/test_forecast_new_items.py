@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from ml.forecast import Settings, load, train
-from ml.forecast_explain import GROUPS, contributions
-from ml.forecast_notes import forecast_notes
+from ml.forecast.explain import GROUPS, contributions
+from ml.forecast.notes import forecast_notes
 from ml.panel import KEYS
 
 SMALL = Settings(mean_rows=6000, spread_rows=3000, rounds=40, learning_rate=0.15, spread_rounds=10, spread_rate=0.3)

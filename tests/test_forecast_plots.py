@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from ml.forecast_distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
-from ml.forecast_explain import GROUPS
-from ml.forecast_plots import ACCENT, OFF, calibration_curve, contribution_chart, error_by_lag, fan_charts
+from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from ml.forecast.explain import GROUPS
+from ml.forecast.plots import ACCENT, OFF, calibration_curve, contribution_chart, error_by_lag, fan_charts
 
 KEY = {"sku": "p1", "location_id": "x"}
 COMING = pd.date_range("2024-03-01", periods=14)

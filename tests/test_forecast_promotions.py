@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from ml.forecast import Settings, load, train
-from ml.forecast_baselines import train_recent
-from ml.forecast_combination import CLASSES, CombinedForecaster
-from ml.forecast_explain import GROUPS, contributions
-from ml.forecast_notes import forecast_notes
-from ml.forecast_promotions import missed_factor
+from ml.forecast.baselines import train_recent
+from ml.forecast.ensemble import CLASSES, CombinedForecaster
+from ml.forecast.explain import GROUPS, contributions
+from ml.forecast.notes import forecast_notes
+from ml.forecast.promotions import missed_factor
 from ml.panel import KEYS
 
 SMALL = Settings(mean_rows=6000, spread_rows=3000, rounds=60, learning_rate=0.15, spread_rounds=10, spread_rate=0.3)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from ml.forecast import Settings, load, train
-from ml.forecast_baselines import train_recent
-from ml.forecast_combination import CLASSES, CombinedForecaster
+from ml.forecast.baselines import train_recent
+from ml.forecast.ensemble import CLASSES, CombinedForecaster
 from ml.forecast_recipes import BOOSTER, CANDIDATE, CHAMPION, MEMBERS, RECENT, line_up
 
 

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from ml.forecast import Settings, load, train
-from ml.forecast_baselines import train_recent
-from ml.forecast_combination import CLASSES, CombinedForecaster
-from ml.forecast_explain import GROUPS, contributions
-from ml.forecast_notes import forecast_notes
-from ml.forecast_season import (
+from ml.forecast.baselines import train_recent
+from ml.forecast.ensemble import CLASSES, CombinedForecaster
+from ml.forecast.explain import GROUPS, contributions
+from ml.forecast.notes import forecast_notes
+from ml.forecast.season import (
     ONE_YEAR_THRESHOLD,
     Season,
     coming,

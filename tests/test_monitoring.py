@@ -12,7 +12,7 @@ from dagster import AssetCheckEvaluation, ExecuteInProcessResult, materialize
 from scipy.stats import poisson
 from small_marts import AS_OF, build_of, read_mart, small_home
 
-from ml.forecast_distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from orchestration.assets.monitoring import CHECKS, demand_forecasts
 from orchestration.monitoring import Monitoring, archived_forecasts, monitor_forecasts
 from orchestration.resources import HomeResource

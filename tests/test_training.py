@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from ml.forecast_baselines import train_recent
+from ml.forecast.baselines import train_recent
 from ml.tracking import Tracking
 from orchestration.cli import cli
 from orchestration.fingerprints import code_version
@@ -56,7 +56,7 @@ class Home:
             MODEL,
             when=when,
             data=[self.folder / "data.parquet"],
-            code=["ml/forecast_baselines.py"],
+            code=["ml/forecast/baselines.py"],
             libraries=["numpy"],
             parameters={"seed": self.seed},
             fit=fit,

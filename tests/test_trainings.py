@@ -9,8 +9,8 @@ import pytest
 from small_marts import small_home
 
 from ml.forecast import load
-from ml.forecast_baselines import BaselineForecaster, train_recent
-from ml.forecast_combination import CombinedForecaster
+from ml.forecast.baselines import BaselineForecaster, train_recent
+from ml.forecast.ensemble import CombinedForecaster
 from ml.tracking import Tracking
 from orchestration.assets.models import metadata_of
 from orchestration.settings import Settings

@@ -27,7 +27,7 @@ from orchestration.trainings import PARAMETERS, train_product_photos, train_stoc
 from orchestration.warehouse import read_build
 
 GATE = "gate"
-FORECAST_PARTS = ("distribution", "censoring", "baselines", "combination", "recipes")
+FORECAST_PARTS = ("distribution", "censoring", "baselines", "ensemble")
 
 
 class TrainingConfig(Config):
@@ -72,8 +72,8 @@ def demand_forecast(
     """Bring the demand forecaster up to date."""
     settings = home.settings()
     data = [export_path(settings, "marts.fct_daily_demand"), export_path(settings, "marts.dim_item_locations")]
-    names = ("forecast", "features", *(f"forecast_{part}" for part in FORECAST_PARTS))
-    code = [f"ml/{name}.py" for name in names]
+    names = ("panel", "forecast/boosted", *(f"forecast/{part}" for part in FORECAST_PARTS))
+    code = [*(f"ml/{name}.py" for name in names), "ml/forecast_recipes.py"]
     libraries = ["xgboost", "numpy"]
     yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_beside_challengers)
 

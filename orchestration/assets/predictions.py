@@ -57,7 +57,7 @@ def demand_forecasts(
 ) -> Iterator[MaterializeResult[None]]:
     """Forecast every series with the champion, and ask it what there is to say about the forecasts."""
     from ml.forecast import load
-    from ml.forecast_notes import forecast_notes
+    from ml.forecast.notes import forecast_notes
 
     settings, registry = home.settings(), tracking.open()
     build, champion = read_build(settings), champion_of("demand_forecast", registry, store.open())

@@ -25,9 +25,10 @@ sys.path.insert(0, str(ROOT))
 
 from ml import metrics  # noqa: E402
 from ml.backtest import Evaluation, demand_class, evaluate, stratified_series  # noqa: E402
-from ml.forecast import Settings, Training, train  # noqa: E402
-from ml.forecast_baselines import train_recent, train_seasonal_naive  # noqa: E402
-from ml.forecast_classical import train_croston_sba, train_ets, train_theta, train_tsb  # noqa: E402
+from ml.forecast import Settings, train  # noqa: E402
+from ml.forecast.baselines import train_recent, train_seasonal_naive  # noqa: E402
+from ml.forecast.boosted import Training  # noqa: E402
+from ml.forecast.classical import train_croston_sba, train_ets, train_theta, train_tsb  # noqa: E402
 from ml.forecast_recipes import BOOSTER, challengers  # noqa: E402
 from ml.panel import KEYS, Frequency, build_panel  # noqa: E402
 
@@ -436,7 +437,7 @@ def censoring() -> None:
         "censoring",
         [
             "sample: demand of the whole year and what is left of it, bias in % of units: stock-outs ignored; as",
-            "training learns it (ml.forecast.Training: partly served days by the survival of sale sizes, days without",
+            "training learns it (ml.forecast: partly served days by the survival of sale sizes, days without",
             "stock left out: they count like the others of the series); unconstrained_demand_units of the marts,",
             "which look only back, so that a later day changes no earlier one",
             "",

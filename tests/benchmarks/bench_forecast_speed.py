@@ -19,8 +19,9 @@ import pandas as pd
 from bench_forecast import DATA, m5_frames, report
 
 from ml import metrics
-from ml.forecast import Settings, Training, predict_mean, train
-from ml.forecast_distribution import STANDARD_PATHS
+from ml.forecast import Settings, train
+from ml.forecast.boosted import Training, predict_mean
+from ml.forecast.distribution import STANDARD_PATHS
 from ml.panel import KEYS, FeatureBuilder, Frequency, build_panel
 
 SHIPPED = Settings()

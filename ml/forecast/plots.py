@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ml.forecast_explain import GROUPS
+from ml.forecast.explain import GROUPS
 from ml.panel import KEYS
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def error_by_lag(horizons: pd.DataFrame, *, own: str | None = None, season: int 
 
 
 def contribution_chart(split: pd.DataFrame, sku: str, location_id: str, *, period: str = "period") -> Figure:
-    """Draw what each group adds to the recent level of one series; frame of `ml.forecast_explain.contributions`.
+    """Draw what each group adds to the recent level of one series; frame of `ml.forecast.explain.contributions`.
 
     Closed periods, whose forecast is zero whatever the model says, are left empty.
     """
@@ -234,7 +234,7 @@ def contribution_chart(split: pd.DataFrame, sku: str, location_id: str, *, perio
 
 
 def importance_chart(moved: pd.DataFrame, *, period: str = "period") -> Figure:
-    """Draw how far each group moves a forecast from its recent level; frame of `ml.forecast_explain.importance`."""
+    """Draw how far each group moves a forecast from its recent level; frame of `ml.forecast.explain.importance`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0, 2.6))

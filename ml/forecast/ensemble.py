@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ml.backtest import Forecaster, demand_class
-from ml.forecast_distribution import (
+from ml.forecast.distribution import (
     QUANTILE_COLUMNS,
     QUANTILE_LEVELS,
     STANDARD_PATHS,
@@ -170,7 +170,7 @@ class CombinedForecaster:
         Raises:
             ValueError: the folder is of another format.
         """
-        from ml.forecast import load
+        from ml.forecast.boosted import load
 
         path = Path(folder) / "combination.json"
         document = json.loads(path.read_text())

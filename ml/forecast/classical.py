@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.forecast_baselines import LocalForecaster
+from ml.forecast.baselines import LocalForecaster
 from ml.panel import Doubles, Floats, Frequency, Integers, Panel
 
 # Two years of a season are enough for its shape, and keep a fit below a tenth of a second.

@@ -14,9 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.forecast import SOLD_SHARES, Block, DemandForecaster, Pairs, Settings, Shape, Training, load, prior_levels
-from ml.forecast_distribution import KNOTS, Dependence
-from ml.forecast_promotions import PromotionMemory, count_promotions
+from ml.forecast.boosted import (
+    SOLD_SHARES,
+    Block,
+    DemandForecaster,
+    Pairs,
+    Settings,
+    Shape,
+    Training,
+    load,
+    prior_levels,
+)
+from ml.forecast.distribution import KNOTS, Dependence
+from ml.forecast.promotions import PromotionMemory, count_promotions
 from ml.panel import Doubles, FeatureBuilder, Floats, Frequency, Integers, build_panel, check_items
 
 BATCH = 1024

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from ml.forecast_distribution import (
+from ml.forecast.distribution import (
     QUANTILE_COLUMNS,
     STANDARD_PATHS,
     Dependence,
@@ -24,8 +24,8 @@ from ml.forecast_distribution import (
     multiplied,
     shuffle_grid,
 )
-from ml.forecast_promotions import UPLIFT, declared_uplift
-from ml.forecast_season import Season
+from ml.forecast.promotions import UPLIFT, declared_uplift
+from ml.forecast.season import Season
 from ml.panel import KEYS, Doubles, Floats, Frequency, Integers, Panel, build_panel, covariate_names
 
 INDEPENDENT = Dependence(0.0, 0.0, 0.0, 0.0)
@@ -115,7 +115,7 @@ class LocalForecaster(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class LocalScene:
-    """A history laid out for a local forecaster, with the interface of `ml.forecast.Scene`.
+    """A history laid out for a local forecaster, with the interface of `ml.forecast.boosted.Scene`.
 
     Attributes:
         forecaster: reads its forecasts off the history.

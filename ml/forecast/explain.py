@@ -1,6 +1,6 @@
 """Why the forecast is what it is: what season, promotion, events, trend and attributes each add to the recent level.
 
-Here: contributions from the booster of the mean (TreeSHAP). Not here: pictures of them (`ml.forecast_plots`).
+Here: contributions from the booster of the mean (TreeSHAP). Not here: pictures of them (`ml.forecast.plots`).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ml.forecast import DemandForecaster, Scene
+from ml.forecast.boosted import DemandForecaster, Scene
 from ml.panel import KEYS, Doubles, FeaturePlan
 
 GROUPS = ("season", "last_year", "price_and_promotion", "events", "trend", "attributes", "other")

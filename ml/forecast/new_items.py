@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ml.forecast_distribution import KNOTS, Dependence, quantile_grid
+from ml.forecast.distribution import KNOTS, Dependence, quantile_grid
 from ml.panel import KEYS, Doubles, FeaturePlan, Flags, Floats, Frequency, History, Integers
 
 # A median of fewer items is left for that of a wider group.

@@ -1,7 +1,7 @@
 """Planned promotions: the factor somebody declared, else what past promotions taught, else nothing at all.
 
 Here: what training saw of promotions, laying out the planned ones, and the factor of the mean on their days. Not here:
-the effect itself, which the boosters learn from the covariates, and words about it (`ml.forecast_notes`).
+the effect itself, which the boosters learn from the covariates, and words about it (`ml.forecast.notes`).
 
 A declared factor stands for the whole promotion: the boosters then forecast an ordinary day at the usual price, and
 their mean is multiplied. So nothing counts twice.

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ml.forecast import DemandForecaster, Scene
-from ml.forecast_baselines import BaselineForecaster
-from ml.forecast_combination import CombinedForecaster
-from ml.forecast_combination import Scene as AnyScene
-from ml.forecast_promotions import PROMOTION, UPLIFT, PromotionMemory
-from ml.forecast_season import waking
+from ml.forecast.baselines import BaselineForecaster
+from ml.forecast.boosted import DemandForecaster, Scene
+from ml.forecast.ensemble import CombinedForecaster
+from ml.forecast.ensemble import Scene as AnyScene
+from ml.forecast.promotions import PROMOTION, UPLIFT, PromotionMemory
+from ml.forecast.season import waking
 from ml.panel import KEYS
 
 NOTE_COLUMNS = ("sku", "location_id", "subject", "source", "from_day", "to_day", "factor", "note")

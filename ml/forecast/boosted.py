@@ -1,13 +1,13 @@
 """The demand forecaster: a global gradient-boosted model with a whole distribution per series and period.
 
 Here: training, predicting, sample paths, saving and loading. Not here: features (`ml.panel`), the distribution and
-its dependence over time (`ml.forecast_distribution`), baselines (`ml.forecast_baselines`), evaluation (`ml.backtest`).
+its dependence over time (`ml.forecast.distribution`), baselines (`ml.forecast.baselines`), evaluation (`ml.backtest`).
 
 How it works. A row is (series, origin, periods ahead). Its target is divided by the recent level of the series, so one
 model serves a slow mover and a fast one. Tweedie boosters start from the seasonal level and learn the mean; periods
 unseen by a first one say how much of the recent level is mixed in. Two more learn on those periods: how likely any
 demand is, and the quantiles of its size. Last year's same periods have a say in the total and wake what sleeps until
-its season (`ml.forecast_season`). Together they become one quantile function whose mean is the forecast; a Gaussian
+its season (`ml.forecast.season`). Together they become one quantile function whose mean is the forecast; a Gaussian
 copula over the horizon joins the periods.
 """
 
@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ml.forecast_baselines import BaselineForecaster
-from ml.forecast_censoring import SaleSizes, partly_served
-from ml.forecast_distribution import (
+from ml.forecast.baselines import BaselineForecaster
+from ml.forecast.censoring import SaleSizes, partly_served
+from ml.forecast.distribution import (
     KNOTS,
     QUANTILE_COLUMNS,
     STANDARD_PATHS,
@@ -36,8 +36,8 @@ from ml.forecast_distribution import (
     quantile_grid,
     shuffle_grid,
 )
-from ml.forecast_new_items import Analogues, NewItems
-from ml.forecast_promotions import (
+from ml.forecast.new_items import Analogues, NewItems
+from ml.forecast.promotions import (
     PROMOTION,
     UPLIFT,
     PromotionMemory,
@@ -46,7 +46,7 @@ from ml.forecast_promotions import (
     plan_promotions,
     remember,
 )
-from ml.forecast_season import Season, coming, season_from, second_opinion, spans_of, waking
+from ml.forecast.season import Season, coming, season_from, second_opinion, spans_of, waking
 from ml.metrics.forecast import randomised_pit
 from ml.panel import (
     KEYS,
@@ -67,7 +67,7 @@ from ml.panel import (
 )
 
 if TYPE_CHECKING:
-    from ml.forecast_combination import CombinedForecaster
+    from ml.forecast.ensemble import CombinedForecaster
 
 FORMAT, READABLE = 3, (1, 2, 3)
 
@@ -335,7 +335,7 @@ class Training:
         return remember(self.history, expected, self.seed, is_rare=PROMOTION in self.plan.rare)
 
     def _second_opinion(self, forecaster: DemandForecaster, prior: Doubles) -> Season:
-        """Hold the forecast of everything against last year; see `ml.forecast_season`."""
+        """Hold the forecast of everything against last year; see `ml.forecast.season`."""
         panel = self.panel
         spans = spans_of(panel.frequency)
         if spans is None or panel.length < panel.frequency.year + spans.fewest:
@@ -986,7 +986,7 @@ class DemandForecaster:
             every series of `history`, every brand-new item of the training, and every item that only `future` names.
             A series whose rows ended 56 days (13 weeks, 6 months) or more before the end of `history` is discontinued
             and forecast as zero. One that has not sold yet starts from the median of its like
-            (`ml.forecast_new_items`). A planned promotion moves nothing where the training saw too few and none is
+            (`ml.forecast.new_items`). A planned promotion moves nothing where the training saw too few and none is
             declared. All >= 0; quantiles never cross; the mean is that of the 500-point distribution from which paths
             are drawn.
 
@@ -1097,7 +1097,7 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | Combined
     if (source / "baseline.json").is_file():
         return BaselineForecaster.load(source)
     if (source / "combination.json").is_file():
-        from ml.forecast_combination import CombinedForecaster
+        from ml.forecast.ensemble import CombinedForecaster
 
         return CombinedForecaster.load(source)
     path = source / "forecaster.json"
