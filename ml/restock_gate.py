@@ -1,6 +1,6 @@
 """Whether a restock policy may replace another, and whether it keeps its promises.
 
-Here belongs the judgement of replays (`ml.replay`). The gate of a forecast alone is in `ml.forecast_gate`.
+Here belongs the judgement of replays (`ml.replay`). The gate of a forecast alone is in `ml.backtest.gate`.
 """
 
 from __future__ import annotations

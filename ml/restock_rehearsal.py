@@ -21,7 +21,7 @@ from ml.restock_gate import decision_verdict, service, service_calibration
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ml.backtest import Forecaster
+    from ml.backtest.evaluation import Forecaster
 
 KEYS = ["sku", "location_id"]
 WEEK = pd.Timedelta(days=7)
@@ -235,7 +235,7 @@ def _aiming_at_cost(stage: Stage) -> Stage:
 def gate(
     ours: Rehearsal, theirs: Rehearsal, stage: Stage, segments: pd.DataFrame, *, rival: str, blocks: bool
 ) -> pd.DataFrame:
-    """Judge what a forecaster's orders cost beside another's, as rows of `ml.forecast_gate.verdict`.
+    """Judge what a forecaster's orders cost beside another's, as rows of `ml.backtest.gate.verdict`.
 
     Args:
         ours: rehearsal of the challenger.

@@ -96,9 +96,9 @@ def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: l
     import pandas as pd
 
     from ml.backtest import evaluate
+    from ml.backtest.candidates import BOOSTER, FLOOR, challengers
+    from ml.backtest.gate import verdict
     from ml.forecast.plots import error_by_lag
-    from ml.forecast_gate import verdict
-    from ml.forecast_recipes import BOOSTER, FLOOR, challengers
     from orchestration.plots import as_png
 
     recipes = challengers()
@@ -150,7 +150,7 @@ def chosen_shares(forecasts: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFr
 
 
 def _shares_of_challengers(choice: "pd.DataFrame") -> "pd.DataFrame":
-    from ml.forecast_recipes import MEMBERS
+    from ml.backtest.candidates import MEMBERS
 
     share = 1.0 - choice[list(MEMBERS)].sum(axis=1).round(9)
     told = choice[["demand_class"]].assign(value=share, threshold=0.0, met=share <= 0.0)

@@ -1,6 +1,6 @@
 """What became of the forecasts of earlier runs: the archive beside the actuals that have come in since.
 
-Belongs here: fetching both and putting the measures of `ml.forecast_monitoring` together. Does not: the measures.
+Belongs here: fetching both and putting the measures of `ml.backtest.monitoring` together. Does not: the measures.
 """
 
 import json
@@ -36,7 +36,7 @@ class Monitoring:
         since: first day judged, ISO.
         days: days judged.
         origins: runs whose forecasts are judged.
-        accuracy: one row per lag: `ml.forecast_monitoring.accuracy_by_lag`.
+        accuracy: one row per lag: `ml.backtest.monitoring.accuracy_by_lag`.
         bias: one row per segment_kind and segment, freshest forecast of each day: `bias_alarms`.
         calibration: one row per level, freshest forecast of each day: `calibration_by_level`.
         drift: one row per input of the forecast, these days beside the four weeks before them: `drift`.
@@ -84,7 +84,7 @@ def monitor_forecasts(settings: Settings, build: Build) -> Monitoring | None:
         settings: of the home.
         build: whose business day ends what is judged.
     """
-    from ml.forecast_monitoring import accuracy_by_lag, bias_alarms, calibration_by_level, drift
+    from ml.backtest.monitoring import accuracy_by_lag, bias_alarms, calibration_by_level, drift
 
     files = archived_forecasts(settings, build)
     pairs = _pairs(settings, build, files) if files else None

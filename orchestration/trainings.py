@@ -62,9 +62,9 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
 
     from ml import forecast
     from ml.backtest import evaluate, stratified_series
+    from ml.backtest.candidates import BOOSTER, CANDIDATE, FLOOR, RECENT, line_up
+    from ml.backtest.gate import verdict
     from ml.forecast.baselines import train_recent
-    from ml.forecast_gate import verdict
-    from ml.forecast_recipes import BOOSTER, CANDIDATE, FLOOR, RECENT, line_up
 
     demand, attributes, horizon = demand_history(settings), items(settings), protection_horizon(settings)
     few = demand[(demand[["sku", "location_id"]] == demand[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from ml.backtest import abc_class, demand_class, evaluate, stratified_series
+from ml.backtest.gate import verdict
 from ml.forecast import Settings, train
 from ml.forecast.baselines import train_recent, train_seasonal_naive
-from ml.forecast_gate import verdict
 from ml.metrics import forecast as metrics
 from ml.panel import KEYS
 

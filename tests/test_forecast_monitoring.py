@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.forecast.distribution import QUANTILE_COLUMNS
-from ml.forecast_monitoring import (
+from ml.backtest.monitoring import (
     accuracy_by_lag,
     bias_alarms,
     calibration_by_level,
@@ -11,6 +10,7 @@ from ml.forecast_monitoring import (
     matched,
     population_stability,
 )
+from ml.forecast.distribution import QUANTILE_COLUMNS
 
 
 def archive(scale=1.0, periods=28, series=20, seed=0):

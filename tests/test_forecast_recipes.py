@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.backtest.candidates import BOOSTER, CANDIDATE, CHAMPION, MEMBERS, RECENT, line_up
 from ml.forecast import Settings, load, train
 from ml.forecast.baselines import train_recent
 from ml.forecast.ensemble import CLASSES, CombinedForecaster
-from ml.forecast_recipes import BOOSTER, CANDIDATE, CHAMPION, MEMBERS, RECENT, line_up
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 import numpy as np
 import pandas as pd
 
-from ml.backtest import Forecaster, demand_class
+from ml.backtest.evaluation import Forecaster, demand_class
 from ml.forecast.distribution import (
     QUANTILE_COLUMNS,
     QUANTILE_LEVELS,

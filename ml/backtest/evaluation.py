@@ -1,7 +1,7 @@
 """Rolling-origin evaluation of forecasting recipes.
 
 Here: windows, refitting each recipe per window, and the errors by series, segment, horizon and level. Not here: the
-measures themselves (`ml.metrics`) and the decision (`ml.forecast_gate`).
+measures themselves (`ml.metrics`) and the decision (`ml.backtest.gate`).
 """
 
 from __future__ import annotations

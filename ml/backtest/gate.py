@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ml.backtest import SEGMENTS, Evaluation
+from ml.backtest.evaluation import SEGMENTS, Evaluation
 from ml.panel import Doubles
 
 

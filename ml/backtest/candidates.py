@@ -9,7 +9,7 @@ import dataclasses
 import functools
 from typing import cast
 
-from ml.backtest import Recipe
+from ml.backtest.evaluation import Recipe
 from ml.forecast.baselines import BaselineForecaster, train_recent, train_seasonal_naive
 from ml.forecast.boosted import DemandForecaster, Settings, train
 from ml.forecast.classical import train_croston_sba, train_ets, train_theta, train_tsb

@@ -1,0 +1,23 @@
+"""Forecasts judged on periods they have not seen: rolling origins, the gate, what became of them."""
+
+from ml.backtest.evaluation import (
+    SEGMENTS,
+    Evaluation,
+    Forecaster,
+    Recipe,
+    abc_class,
+    demand_class,
+    evaluate,
+    stratified_series,
+)
+
+__all__ = [
+    "SEGMENTS",
+    "Evaluation",
+    "Forecaster",
+    "Recipe",
+    "abc_class",
+    "demand_class",
+    "evaluate",
+    "stratified_series",
+]
