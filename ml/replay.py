@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.restock_lead_times import draw_arrivals, draw_lead_times
+from ml.restock.lead_times import draw_arrivals, draw_lead_times
 
 Doubles = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.replay import Seen, State, replay
-from ml.restock import recommend
+from ml.restock.recommendation import recommend
 from ml.restock_gate import decision_verdict, service, service_calibration
 
 if TYPE_CHECKING:

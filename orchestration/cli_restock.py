@@ -118,7 +118,7 @@ def set_policy(
     author: str,
 ) -> None:
     """Set SETTING to VALUE from a day on. For every item, unless a segment or an item is named."""
-    from ml.restock_segments import segment_conditions
+    from ml.restock.policy_segments import segment_conditions
     from orchestration.restock_policies import read_setting
 
     if segment is not None and (sku or location):
@@ -580,7 +580,7 @@ def what_if(
     Each condition by itself beside the orders as they are, and all of them at once where several are given. A price
     changes what a lost unit loses; what customers do about it is --demand.
     """
-    from ml.restock_what_if import Scenario
+    from ml.restock.scenarios import Scenario
     from orchestration.decisions import compare_scenarios
 
     if demand is not None and demand <= -100:

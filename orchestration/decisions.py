@@ -1,6 +1,7 @@
 """One restock decision from the files it rests on: of today, of an archived day made again, or under other conditions.
 
-Belongs here: what the daily job, `reproduce` and `what-if` share. Does not: the decision itself (ml/restock.py).
+Belongs here: what the daily job, `reproduce` and `what-if` share. Does not: the decision itself
+(ml/restock/recommendation.py).
 """
 
 import json
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from ml.forecast import DemandForecaster
     from ml.forecast.baselines import BaselineForecaster
     from ml.forecast.ensemble import CombinedForecaster
-    from ml.restock_plan import PathsOf, Plan, World
-    from ml.restock_what_if import Scenario
+    from ml.restock.plan import PathsOf, Plan, World
+    from ml.restock.scenarios import Scenario
     from ml.tracking import Tracking
 
     Saved: TypeAlias = DemandForecaster | BaselineForecaster | CombinedForecaster
@@ -67,14 +68,14 @@ class Reproduction:
 
 def decide(settings: Settings, forecaster: "Saved") -> "Plan":
     """Return the restock line of every item with terms, and what to move between locations before buying."""
-    from ml.restock_plan import plan_orders
+    from ml.restock.plan import plan_orders
 
     return plan_orders(_paths_of(settings, forecaster), read_world(settings), seed=settings.seed)
 
 
 def read_world(settings: Settings) -> "World":
     """Return all that a decision of the latest build knows besides demand."""
-    from ml.restock_plan import World
+    from ml.restock.plan import World
 
     return World(
         position=frames.stock_position(settings),
@@ -102,9 +103,9 @@ def compare_scenarios(settings: Settings, forecaster: "Saved", scenarios: "Seque
     """Return what the latest build would order as it is and under each scenario; nothing is written.
 
     Returns:
-        Columns of `ml.restock_what_if.what_if`, one row per scenario, "as it is" first.
+        Columns of `ml.restock.scenarios.what_if`, one row per scenario, "as it is" first.
     """
-    from ml.restock_what_if import what_if
+    from ml.restock.scenarios import what_if
 
     return what_if(_paths_of(settings, forecaster), read_world(settings), scenarios, seed=settings.seed)
 

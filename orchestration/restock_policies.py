@@ -1,7 +1,7 @@
 """Which restock policy holds for each item on a day, and where it comes from: the home's standard, then overrides.
 
 Belongs here: the settings that a policy may have and putting overrides over the standard. Does not: which override
-wins (serving/store/policies.py), what a policy orders (ml/restock.py).
+wins (serving/store/policies.py), what a policy orders (ml/restock/recommendation.py).
 """
 
 import math
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from ml.restock import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
-from ml.restock_large_orders import largest_stocked
-from ml.restock_segments import segment_members
+from ml.restock.large_orders import largest_stocked
+from ml.restock.policy_segments import segment_members
+from ml.restock.recommendation import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
 from serving.store.policies import EffectivePolicy, PolicyOverride, effective
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def effective_policies(
         standard: the home's own policy, one row per sku and location that can be restocked: target_type,
             target_value (also of items that aim at no service level: it holds once an override has them aim at one),
             unmet_demand, holding_cost, shortage_cost, unit_cost, first_order_days.
-        items: every known sku and location, with `ml.restock_segments.SEGMENT_COLUMNS`.
+        items: every known sku and location, with `ml.restock.policy_segments.SEGMENT_COLUMNS`.
         held: overrides that hold on the day, as `Store.policy_overrides(day)` returns them.
 
     Returns:

@@ -14,7 +14,7 @@ from small_marts import AS_OF, build_of, small_home
 from test_training import fitted
 
 from ml.forecast.baselines import train_recent
-from ml.restock_what_if import Scenario, longer_paths
+from ml.restock.scenarios import Scenario, longer_paths
 from ml.tracking import Tracking
 from orchestration.archive import archive_decisions, archive_of_day
 from orchestration.decisions import compare_scenarios, decide, reproduce

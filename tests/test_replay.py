@@ -11,12 +11,12 @@ from scipy import stats
 
 from ml.replay import Decide, Seen, State, replay
 from ml.restock import recommend
+from ml.restock.large_orders import split_large_orders
+from ml.restock.lead_times import draw_lead_times, shrink_lead_times
+from ml.restock.plan import World
+from ml.restock.scenarios import Scenario, what_if
+from ml.restock.simulation import sample_quantile
 from ml.restock_gate import decision_verdict, service, service_calibration
-from ml.restock_large_orders import split_large_orders
-from ml.restock_lead_times import draw_lead_times, shrink_lead_times
-from ml.restock_levels import sample_quantile
-from ml.restock_plan import World
-from ml.restock_what_if import Scenario, what_if
 
 DAYS = pd.date_range("2024-01-01", periods=400, freq="D")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml.restock_levels import Receipts, Simulation, SortedDraws
+from ml.restock.simulation import Receipts, Simulation, SortedDraws
 
 ITEMS, PATHS, HORIZON = 12, 7, 9
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.restock import recommend
-from ml.restock_lead_times import draw_arrivals
+from ml.restock.lead_times import draw_arrivals
 
 KEYS = ["sku", "location_id"]
 ITEMS, PATHS, HORIZON = 24, 80, 45

@@ -6,8 +6,8 @@ import pytest
 from test_restock import constant, decide, poisson
 
 from ml.restock import recommend
-from ml.restock_plan import World
-from ml.restock_what_if import Scenario, what_if
+from ml.restock.plan import World
+from ml.restock.scenarios import Scenario, what_if
 
 COST = {"target_type": "cost", "target_value": np.nan, "unmet_demand": "lost_sales", "holding_cost": 1e-6}
 

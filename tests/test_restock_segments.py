@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from ml.restock_segments import segment_members
+from ml.restock.policy_segments import segment_members
 
 ITEMS = pd.DataFrame(
     {

@@ -1,8 +1,8 @@
 """What to order: every item-location's restock line under its whole demand distribution, term by term.
 
 Here belongs the decision of one moment: target, position, packs, limits. The simulated levels are in
-`ml.restock_levels`, lead times in `ml.restock_lead_times`, moves between locations in `ml.restock_transfer`, shared
-budgets in `ml.restock_allocate`, the test of a policy over time in `ml.replay`.
+`ml.restock.simulation`, lead times in `ml.restock.lead_times`, moves between locations in `ml.restock.transfers`,
+shared budgets in `ml.restock.allocation`, the test of a policy over time in `ml.replay`.
 
 Periods: state is read at the end of period 0; column j of a path is the demand of period j; an open order with
 `periods_ahead` j can be sold from the start of period j; an order placed now with lead time l from the start of l + 1.
@@ -21,9 +21,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
-from ml.restock_allocate import allocate
-from ml.restock_lead_times import draw_arrivals, draw_lead_times
-from ml.restock_levels import (
+from ml.restock.allocation import allocate
+from ml.restock.lead_times import draw_arrivals, draw_lead_times
+from ml.restock.simulation import (
     SMALLEST_UNITS,
     Doubles,
     Flags,
@@ -39,7 +39,7 @@ from ml.restock_levels import (
     sample_quantile,
     weighted_quantity,
 )
-from ml.restock_transfer import transfer
+from ml.restock.transfers import transfer
 
 __all__ = ["LINE_COLUMNS", "TERM_NAMES", "allocate", "recommend", "transfer"]
 

@@ -1,7 +1,7 @@
 """The decision of a whole day: each line, transfers before buying, rejections, what suppliers and money allow.
 
-Here belongs the order of these steps. Each of them is decided elsewhere: `ml.restock`, `ml.restock_transfer`,
-`ml.restock_allocate`.
+Here belongs the order of these steps. Each of them is decided elsewhere: `ml.restock`, `ml.restock.transfers`,
+`ml.restock.allocation`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.restock import recommend
-from ml.restock_allocate import allocate
-from ml.restock_transfer import transfer
+from ml.restock.allocation import allocate
+from ml.restock.recommendation import recommend
+from ml.restock.transfers import transfer
 
 KEYS = ["sku", "location_id"]
 PathsOf = Callable[[pd.DataFrame], Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]]
@@ -55,7 +55,7 @@ class Plan:
         lines: `ml.restock.LINE_COLUMNS` with transfer_in_units (part of on_order_units) and transfer_out_units (part
             of reserved_units), one row per row of the terms.
         terms: what each step added to the order or took off it, as of `ml.restock.recommend`.
-        transfers: as of `ml.restock_transfer.transfer`.
+        transfers: as of `ml.restock.transfers.transfer`.
     """
 
     lines: pd.DataFrame

@@ -1,6 +1,6 @@
 """What a change of the world or of the policy would do to the next orders; production is not touched.
 
-Here belongs the comparison of scenarios. Each is decided by `ml.restock_plan`, as the daily orders are.
+Here belongs the comparison of scenarios. Each is decided by `ml.restock.plan`, as the daily orders are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.restock_plan import PathsOf, World, plan_orders
+from ml.restock.plan import PathsOf, World, plan_orders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ def what_if(paths_of: PathsOf, world: World, scenarios: Sequence[Scenario], *, s
     """Decide the same day once as it is and once per scenario, side by side.
 
     Args:
-        paths_of: as of `ml.restock_plan.plan_orders`.
+        paths_of: as of `ml.restock.plan.plan_orders`.
         world: likewise; unit_cost is needed, and unit_price where a scenario changes prices.
         scenarios: the changes; "as it is" is always the first row.
         seed: the same draws in every scenario.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.restock_levels import sample_quantile
+from ml.restock.simulation import sample_quantile
 
 KEYS = ["sku", "location_id"]
 SERVICE_LEVEL = 0.95
