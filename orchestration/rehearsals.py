@@ -1,6 +1,6 @@
 """Orders replayed with forecasters that have not seen the weeks: the gate of a decision, its promises, what rules cost.
 
-Belongs here: which items, weeks and policy a home rehearses. Does not: the replay (ml/restock_rehearsal.py).
+Belongs here: which items, weeks and policy a home rehearses. Does not: the replay (ml/replay/policy_backtest.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.backtest import Evaluation
-    from ml.restock_rehearsal import Stage
+    from ml.replay.policy_backtest import Stage
     from orchestration.decisions import Saved
     from serving.store import PolicyOverride
 
@@ -70,7 +70,7 @@ def rehearse_orders(
         rival: recipe it is judged against.
         blocks: whether what is not met keeps the challenger from promotion.
     """
-    from ml import restock_rehearsal as rehearsal
+    from ml.replay import policy_backtest as rehearsal
 
     windows, series = evaluation.windows, evaluation.series
     origin = windows.loc[windows["window"] == evaluation.fitted_window, "origin"].iloc[0]
@@ -106,8 +106,8 @@ def score_overrides(settings: Settings, forecaster: "Saved", overrides: "Sequenc
     """
     import pandas as pd
 
-    from ml import restock_rehearsal as rehearsal
-    from ml.restock_gate import service
+    from ml.replay import policy_backtest as rehearsal
+    from ml.replay.gate import service
 
     demand, standard, items = demand_history(settings), standard_policy(settings), segmented_items(settings)
     first, last = demand["period_start"].min(), demand["period_start"].max()
@@ -159,7 +159,7 @@ def _stage(
     policy: "pd.DataFrame",
     first_order: "pd.Timestamp",
 ) -> "Stage":
-    from ml.restock_rehearsal import Stage
+    from ml.replay.policy_backtest import Stage
 
     horizon = protection_horizon(settings)
     return Stage(

@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 
 from ml.replay import Decide, Seen, State, replay
+from ml.replay.gate import decision_verdict, service, service_calibration
 from ml.restock import recommend
 from ml.restock.large_orders import split_large_orders
 from ml.restock.lead_times import draw_lead_times, shrink_lead_times
 from ml.restock.plan import World
 from ml.restock.scenarios import Scenario, what_if
 from ml.restock.simulation import sample_quantile
-from ml.restock_gate import decision_verdict, service, service_calibration
 
 DAYS = pd.date_range("2024-01-01", periods=400, freq="D")
 

@@ -1,7 +1,7 @@
 """A forecaster's orders replayed over weeks it has not seen: what they cost, what they promise, what each rule costs.
 
 Here belongs the replay of one day's decision, week after week. Replaying itself is in `ml.replay`, the judgement in
-`ml.restock_gate`.
+`ml.replay.gate`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.replay import Seen, State, replay
+from ml.replay.gate import decision_verdict, service, service_calibration
+from ml.replay.simulate import Seen, State, replay
 from ml.restock.recommendation import recommend
-from ml.restock_gate import decision_verdict, service, service_calibration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -275,7 +275,7 @@ def gate(
 
 
 def promises_kept(rehearsal: Rehearsal, segments: pd.DataFrame, target_value: float) -> pd.DataFrame:
-    """Return promised against delivered service by segment, "all" first; see `ml.restock_gate.service_calibration`."""
+    """Return promised against delivered service by segment, "all" first; see `ml.replay.gate.service_calibration`."""
     by_segment = rehearsal.decisions.merge(segments, on=KEYS).rename(columns={"segment": "cohort"})
     every = pd.concat([by_segment.assign(cohort="all"), by_segment])
     return service_calibration(every, target_value=target_value)
