@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml import anomaly
-from ml.anomaly_features import FEATURES, SeriesTable, exchanged_digits, is_slip
+from ml.anomaly import detector as anomaly
+from ml.anomaly.features import FEATURES, SeriesTable, exchanged_digits, is_slip
 
 FIRST_DAY = pd.Timestamp("2024-01-01")
 

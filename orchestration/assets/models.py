@@ -100,7 +100,10 @@ def stock_anomalies(
     """Bring the anomaly detector up to date."""
     settings = home.settings()
     data = [export_path(settings, f"marts.{name}") for name in ("fct_daily_stock", "fct_daily_demand")]
-    code, libraries = ["ml/anomaly.py", "ml/anomaly_features.py", "ml/anomaly_plantings.py"], ["xgboost", "numpy"]
+    code, libraries = (
+        ["ml/anomaly/detector.py", "ml/anomaly/features.py", "ml/anomaly/injection.py"],
+        ["xgboost", "numpy"],
+    )
     yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_stock_anomalies)
 
 

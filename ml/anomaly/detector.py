@@ -1,7 +1,7 @@
 """Suspicious days in the stock record: false movements, and demand unlike its own past.
 
-The detector, its baseline and their evaluation belong here. What it looks at is in `ml.anomaly_features`, the errors it
-learns from and is measured with in `ml.anomaly_plantings`.
+The detector, its baseline and their evaluation belong here. What it looks at is in `ml.anomaly.features`, the errors it
+learns from and is measured with in `ml.anomaly.injection`.
 
 A row is one sku, location and day. What is said about a day uses that day and earlier ones, never later ones. Every
 feature is free of scale: units are divided by the usual demand of the series or turned into a tail probability, so one
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ml.anomaly_features import FEATURES, KEYS, Facts, SeriesTable, day_number, day_numbers, facts_in_chunks
-from ml.anomaly_plantings import INVISIBLE_KINDS, SIZES, plant
+from ml.anomaly.features import FEATURES, KEYS, Facts, SeriesTable, day_number, day_numbers, facts_in_chunks
+from ml.anomaly.injection import INVISIBLE_KINDS, SIZES, plant
 from ml.metrics.classification import detection_metrics
 
 if TYPE_CHECKING:

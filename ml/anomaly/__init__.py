@@ -1,0 +1,6 @@
+"""Suspicious days in the stock record: the detector, its lessons and its evaluation."""
+
+from ml.anomaly.detector import KINDS, Detector, evaluate, robust_z_baseline, top_anomalies_figure, train
+from ml.anomaly.injection import plant
+
+__all__ = ["KINDS", "Detector", "evaluate", "plant", "robust_z_baseline", "top_anomalies_figure", "train"]
