@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ml import images
 from ml.images import HogBaseline, Recogniser, decode, hog_baseline, why_unusable
+from ml.images import recogniser as images
 
 # Keras 3.15 writes its weights through a TensorFlow class that does not know numpy's copy keyword.
 pytestmark = pytest.mark.filterwarnings(

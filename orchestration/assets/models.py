@@ -129,7 +129,7 @@ def product_photos(
     """Bring the photo recogniser up to date."""
     settings = home.settings()
     data = sorted(settings.raw.glob("product_photos/*/accepted.parquet"))
-    code, libraries = ["ml/images.py"], ["tensorflow", "numpy"]
+    code, libraries = ["ml/images/recogniser.py"], ["tensorflow", "numpy"]
     yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_product_photos)
 
 

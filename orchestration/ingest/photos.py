@@ -1,6 +1,6 @@
 """Photos at the shelf: does the file exist, is it an image of bearable size, and is it the one that was meant.
 
-Belongs here: looking at files by their header. Does not: recognising what a photo shows (ml/images.py).
+Belongs here: looking at files by their header. Does not: recognising what a photo shows (ml/images/recogniser.py).
 """
 
 import hashlib
