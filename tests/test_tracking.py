@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.tracking import (
+from ml.tracking.registry import (
     MODEL_NAMES,
     FolderHashError,
     GateNotPassedError,
@@ -221,7 +221,7 @@ def test_a_folder_that_differs_from_the_judged_one_is_refused(tracking, saved, d
     elif damage == "rename":
         (folder / "model.json").rename(folder / "other.json")
     else:
-        (folder.parent.parent / "pyfunc_demand_forecast.py").write_text("print('hello')")
+        (folder.parent.parent / "demand_forecast.py").write_text("print('hello')")
     with pytest.raises(FolderHashError, match="restore the folder from a backup"):
         tracking.load_folder(version)
     with pytest.raises(FolderHashError):

@@ -1,7 +1,7 @@
-"""Experiments and registered models: the one module of ours that imports MLflow.
+"""Experiments and registered models in MLflow.
 
 Here: logging a training with everything a reviewer needs, registering its saved folder, promoting and rolling back
-the champion, and handing a folder back only after its hash was checked. Beside this file, the models-from-code files
+the champion, and handing a folder back only after its hash was checked. In pyfunc/, the models-from-code files
 that MLflow copies into a registered model. Not here: training, gates (they arrive as a verdict), the layout of the
 home (addresses are passed in).
 
@@ -436,7 +436,7 @@ class Tracking:
         package = scratch / "package"
         mlflow.pyfunc.save_model(
             path=str(package),
-            python_model=str(Path(__file__).with_name(f"pyfunc_{name}.py")),
+            python_model=str(Path(__file__).parent / "pyfunc" / f"{name}.py"),
             artifacts={SAVED_MODEL: str(saved)},
             mlflow_model=Model(
                 artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id, model_id=model.model_id

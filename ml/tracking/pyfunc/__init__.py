@@ -1,0 +1,1 @@
+"""The code that MLflow copies into a registered model, one file per model."""
