@@ -268,7 +268,7 @@ def rollback(model: str, version: str | None) -> None:
     from serving.store import Store
 
     settings = _prepared(_settings())
-    from ml.tracking.registry import Tracking
+    from ml.tracking import Tracking
 
     tracking = Tracking(settings.tracking_uri, settings.artifact_root)
     try:

@@ -553,7 +553,7 @@ def _published_home() -> Settings:
 def _champion() -> Iterator[tuple[Settings, "Saved"]]:
     """Load the champion of demand; what is missing is told without a traceback."""
     from ml.forecast import load
-    from ml.tracking.registry import FolderHashError, Tracking
+    from ml.tracking import FolderHashError, Tracking
 
     settings = _published_home()
     tracking = Tracking(settings.tracking_uri, settings.artifact_root)
@@ -643,7 +643,7 @@ def reproduce(as_of: date | None, generation: str | None) -> None:
 
     Without an option those of the current generation. Ends with code 1 where something differs.
     """
-    from ml.tracking.registry import FolderHashError, Tracking
+    from ml.tracking import FolderHashError, Tracking
     from orchestration import decisions
     from orchestration.archive import archive_of_day
 

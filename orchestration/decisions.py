@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ml.forecast.ensemble import CombinedForecaster
     from ml.restock.plan import PathsOf, Plan, World
     from ml.restock.scenarios import Scenario
-    from ml.tracking.registry import Tracking
+    from ml.tracking import Tracking
 
     Saved: TypeAlias = DemandForecaster | BaselineForecaster | CombinedForecaster
 

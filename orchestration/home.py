@@ -85,7 +85,7 @@ def prepare_home(settings: Settings) -> None:
     Raises:
         HomeError: the home is not writable, or holds data and no online store.
     """
-    from ml.tracking.registry import Tracking
+    from ml.tracking import Tracking
 
     try:
         for folder in (settings.raw, settings.exports, settings.predictions, settings.archive, settings.published):

@@ -14,7 +14,7 @@ from orchestration.environment import open_landing, read_notifiers, read_setting
 from orchestration.settings import DBT_PROJECT, Settings
 
 if TYPE_CHECKING:
-    from ml.tracking.registry import Tracking
+    from ml.tracking import Tracking
     from orchestration.ingest.landing import LandingPlace
     from orchestration.ingest.sql_sources import SqlSource
     from orchestration.notifications import Notifier
@@ -57,7 +57,7 @@ class TrackingResource(ConfigurableResource[None]):
 
     def open(self) -> "Tracking":
         """Return the tracking client of this home."""
-        from ml.tracking.registry import Tracking
+        from ml.tracking import Tracking
 
         return Tracking(self.tracking_uri, self.artifact_root)
 

@@ -19,7 +19,7 @@ from orchestration.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.tracking.registry import Tracking, Version
+    from ml.tracking import Tracking, Version
     from serving.store import Epoch, Store
 
 MODELS = ("demand_forecast", "stock_anomalies", "product_photos")
@@ -158,7 +158,7 @@ def bring_up_to_date(
         run_id: Dagster run.
         tags: what else to tell of the run, such as the business day of its data.
     """
-    from ml.tracking.registry import training_fingerprint
+    from ml.tracking import training_fingerprint
 
     champion = repair_champion(model, tracking, store)
     if when is When.MISSING and champion is not None:
@@ -277,7 +277,7 @@ def _failure(judged: "Epoch") -> str:
 
 
 def _folder_of(champion: "Version | None", tracking: "Tracking") -> Path | None:
-    from ml.tracking.registry import FolderHashError
+    from ml.tracking import FolderHashError
 
     try:
         return None if champion is None else tracking.load_folder(champion)

@@ -15,7 +15,7 @@ from test_training import fitted
 
 from ml.forecast.baselines import train_recent
 from ml.restock.scenarios import Scenario, longer_paths
-from ml.tracking.registry import Tracking
+from ml.tracking import Tracking
 from orchestration.archive import archive_decisions, archive_of_day
 from orchestration.decisions import compare_scenarios, decide, reproduce
 from orchestration.frames import demand_history, planned_days, standard_policy

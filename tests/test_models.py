@@ -122,7 +122,7 @@ def test_a_folder_that_vanished_is_refused_with_the_remedy(models, home):
 
 
 def test_a_pickled_model_is_refused_even_when_its_hash_is_right(models, home, tmp_path):
-    from ml.tracking.registry import folder_sha256
+    from ml.tracking import folder_sha256
 
     pin = register(home)
     package = package_folder(home, pin)

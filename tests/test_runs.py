@@ -15,7 +15,7 @@ import pytest
 from commands import COMMAND, environment, inventorybot
 from small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, movements, write_landing
 
-from ml.tracking.registry import Tracking
+from ml.tracking import Tracking
 from serving.store import Proposal, Store
 
 SALE_OF_THE_RUNNING_DAY = {

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.tracking.registry import (
+from ml.tracking import (
     MODEL_NAMES,
     FolderHashError,
     GateNotPassedError,

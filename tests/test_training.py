@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from ml.forecast.baselines import train_recent
-from ml.tracking.registry import Tracking
+from ml.tracking import Tracking
 from orchestration.cli import cli
 from orchestration.fingerprints import code_version
 from orchestration.provenance import LOCK

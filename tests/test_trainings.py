@@ -11,7 +11,7 @@ from small_marts import small_home
 from ml.forecast import load
 from ml.forecast.baselines import BaselineForecaster, train_recent
 from ml.forecast.ensemble import CombinedForecaster
-from ml.tracking.registry import Tracking
+from ml.tracking import Tracking
 from orchestration.assets.models import metadata_of
 from orchestration.settings import Settings
 from orchestration.training import Trained, When, bring_up_to_date

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from ml.tracking.registry import folder_sha256
+from ml.tracking import folder_sha256
 
 MODEL_CODE = """
 import json

@@ -15,7 +15,7 @@ from orchestration.training import champion_of, repair_champion
 from orchestration.warehouse import Build, kept_predictions, read_build, write_predictions
 
 if TYPE_CHECKING:
-    from ml.tracking.registry import Version
+    from ml.tracking import Version
 
 DAYS_SCORED = 90
 FORECAST_INPUTS = ("fct_daily_demand", "fct_planned_days", "dim_item_locations")
