@@ -14,9 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from orchestration.exports import ALL_MONTHS, content_hash, export_path, files_of, share
-from orchestration.fingerprints import code_version
+from orchestration.home.fingerprints import code_version
+from orchestration.home.settings import Settings
 from orchestration.publication import current_manifest
-from orchestration.settings import Settings
 from orchestration.warehouse import Build
 
 DECISION_INPUTS = (

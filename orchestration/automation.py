@@ -24,7 +24,7 @@ from dagster import (
 )
 
 from orchestration.assets.warehouse import FAST_PATH
-from orchestration.home import is_claimed
+from orchestration.home.prepare import is_claimed
 from orchestration.ingest.waiting import Waiting, look_around
 from orchestration.notifications import RunFailure, StreamLag, notify_all
 from orchestration.publication import current_manifest

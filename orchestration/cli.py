@@ -10,8 +10,8 @@ import click
 
 from orchestration import cli_ingest, cli_restock
 from orchestration.cli_options import Day
-from orchestration.environment import open_landing, read_settings, read_sources
-from orchestration.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME, Settings
+from orchestration.home.environment import open_landing, read_settings, read_sources
+from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME, Settings
 
 _FAILED = 1
 
@@ -41,7 +41,7 @@ def _settings() -> Settings:
 
 
 def _prepared(settings: Settings) -> Settings:
-    from orchestration.home import HomeError, prepare_home, prepare_project
+    from orchestration.home.prepare import HomeError, prepare_home, prepare_project
 
     try:
         prepare_project()
@@ -56,7 +56,7 @@ def _prepared(settings: Settings) -> Settings:
 @click.option("--project-only", is_flag=True, help="Only dbt's manifest, no home.")
 def prepare(project_only: bool) -> None:
     """Prepare the project and the home. Manifest of dbt, databases, Dagster's instance; safe to repeat."""
-    from orchestration.home import HomeError, prepare_project
+    from orchestration.home.prepare import HomeError, prepare_project
 
     try:
         prepare_project()
@@ -94,7 +94,7 @@ def train() -> None:
 
 def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> None:
     settings = _settings()
-    from orchestration.home import HomeError, claimed
+    from orchestration.home.prepare import HomeError, claimed
     from orchestration.ingest.errors import ContractError
 
     try:
@@ -145,7 +145,7 @@ def retention(dry_run: bool) -> None:
     settings = _settings()
     from dagster import DagsterInstance
 
-    from orchestration.home import HomeError, claimed, configure_instance
+    from orchestration.home.prepare import HomeError, claimed, configure_instance
     from orchestration.retention import apply
 
     configure_instance(settings.dagster_home)
@@ -297,7 +297,7 @@ def store() -> None:
 @click.option("--begin-anew", is_flag=True, help="Make an empty store although the home holds data; default: refuse.")
 def migrate(begin_anew: bool) -> None:
     """Create the store or bring it to the current schema. Where one is lost, restore its backup instead."""
-    from orchestration.home import HomeError, make_store
+    from orchestration.home.prepare import HomeError, make_store
     from serving.store import Store
 
     settings = _settings()

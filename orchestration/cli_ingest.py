@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from orchestration.environment import open_landing, read_settings, read_sources
-from orchestration.settings import Settings
+from orchestration.home.environment import open_landing, read_settings, read_sources
+from orchestration.home.settings import Settings
 
 if TYPE_CHECKING:
     from orchestration.ingest.arrivals import ArrivalReport
@@ -33,7 +33,7 @@ _SCHEMA_FILE = "movement_schema.json"
 @contextmanager
 def _told() -> Iterator[Settings]:
     """Give the settings, and tell what goes wrong without a traceback."""
-    from orchestration.home import HomeError
+    from orchestration.home.prepare import HomeError
     from orchestration.ingest.errors import IngestError
     from serving.store import StoreError
 
@@ -326,7 +326,7 @@ def stream(
     report_seconds: float,
 ) -> None:
     """Read stock movements from Kafka into the online store. Each exactly once, until stopped (Ctrl-C or SIGTERM)."""
-    from orchestration.home import make_store
+    from orchestration.home.prepare import make_store
     from orchestration.ingest.contracts import load_contract, movement_json_schema
 
     with _told() as settings:
@@ -559,7 +559,7 @@ def _release_rows(
     settings: Settings, rows: "Sequence[QuarantinedRow]", corrections: Mapping[str, str | None], reason: str
 ) -> int:
     """Judge rows of tables again; returns how many were refused again."""
-    from orchestration.home import make_store
+    from orchestration.home.prepare import make_store
     from orchestration.ingest import quarantine as batch
     from orchestration.ingest.online import claims_of
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli_options import Day
-from orchestration.environment import read_settings
+from orchestration.home.environment import read_settings
+from orchestration.home.settings import Settings
 from orchestration.proposal_export import csv_text, upsert_postgresql, write_csv
-from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from orchestration.decisions import Saved

@@ -15,8 +15,8 @@ import duckdb
 
 from orchestration import frames
 from orchestration.archive import ARCHIVED_INPUTS, DECISION_SETTINGS, archived
-from orchestration.fingerprints import code_version
-from orchestration.settings import Settings
+from orchestration.home.fingerprints import code_version
+from orchestration.home.settings import Settings
 from orchestration.warehouse import Build, write_predictions
 
 if TYPE_CHECKING:

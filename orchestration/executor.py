@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import DagsterEvent, Executor, ExecutorDefinition, InitExecutorContext, in_process_executor
 
-from orchestration.environment import read_settings
-from orchestration.home import claimed
+from orchestration.home.environment import read_settings
+from orchestration.home.prepare import claimed
 
 if TYPE_CHECKING:
     from dagster._core.execution.retries import RetryMode

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from orchestration.settings import Settings
+from orchestration.home.settings import Settings
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from orchestration.exports import export_path
+from orchestration.home.settings import Settings
 from orchestration.restock_policies import FIRST_ORDER_DAYS
-from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ import duckdb
 
 from orchestration.exports import export_path
 from orchestration.frames import items
-from orchestration.settings import Settings
+from orchestration.home.settings import Settings
 from orchestration.warehouse import Build
 
 if TYPE_CHECKING:

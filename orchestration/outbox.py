@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.exports import export_path
+from orchestration.home.settings import Settings
 from orchestration.publication import EPOCH
-from orchestration.settings import Settings
 from orchestration.warehouse import Build
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ Belongs here: what runs in dbt's own process, which loads no Dagster. Does not: 
 import sys
 from typing import TYPE_CHECKING
 
-from orchestration.fingerprints import code_fingerprint, library_fingerprint
-from orchestration.settings import DBT_PROJECT
+from orchestration.home.fingerprints import code_fingerprint, library_fingerprint
+from orchestration.home.settings import DBT_PROJECT
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest

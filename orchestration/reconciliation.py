@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.exports import quoted
+from orchestration.home.settings import Settings
 from orchestration.ingest.contracts import table_named
 from orchestration.ingest.manifests import ONLINE_STORE, ledger_watermark
 from orchestration.publication import EPOCH, anchors, current_manifest
 from orchestration.restock_policies import note_of
-from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     from serving.store import Recovered, Store

@@ -15,8 +15,8 @@ from orchestration.frames import (
     standard_policy,
     supplier_terms,
 )
+from orchestration.home.settings import Settings
 from orchestration.restock_policies import RESTOCK_LIMITS, effective_policies
-from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

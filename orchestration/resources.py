@@ -10,8 +10,8 @@ from dagster import ConfigurableResource
 from dagster_dbt import DbtCliResource
 from packaging.version import Version
 
-from orchestration.environment import open_landing, read_notifiers, read_settings, read_sources
-from orchestration.settings import DBT_PROJECT, Settings
+from orchestration.home.environment import open_landing, read_notifiers, read_settings, read_sources
+from orchestration.home.settings import DBT_PROJECT, Settings
 
 if TYPE_CHECKING:
     from ml.tracking import Tracking

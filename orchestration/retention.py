@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.settings import Settings
+from orchestration.home.settings import Settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

@@ -16,8 +16,8 @@ from textwrap import shorten
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
 
 from orchestration.automation import LAUNCHED_BY_COMMAND
-from orchestration.home import holder, is_claimed
-from orchestration.settings import Settings
+from orchestration.home.prepare import holder, is_claimed
+from orchestration.home.settings import Settings
 
 COMMANDS = {"daily_restock": "run", "refresh_stock": "refresh", "train_models": "train"}
 """Job -> the command that executes it."""

@@ -15,8 +15,8 @@ from orchestration.event_log import unhurried
 def execute(job: str, *, log: Path, as_of: date | None = None, rebuild_from: date | None = None) -> bool:
     """Execute a job of the definitions; return whether it succeeded.
 
-    The caller holds the home (`orchestration.home.claimed`), so a run that a command left unfinished is dead: it is
-    recorded as failed and gives its pool slots back.
+    The caller holds the home (`orchestration.home.prepare.claimed`), so a run that a command left unfinished is dead:
+    it is recorded as failed and gives its pool slots back.
 
     Args:
         job: name of the job, `daily_restock` or `train_models`.

@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 
 from orchestration.forecast_totals import forecast_remarks
+from orchestration.home.settings import PROJECT_FOLDER, Settings
 from orchestration.publication import current_manifest
-from orchestration.settings import PROJECT_FOLDER, Settings
 from orchestration.training import failed_gates, headlines
 
 _TOP = """

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.exports import content_hash
-from orchestration.fingerprints import code_fingerprint, library_fingerprint, text_fingerprint
-from orchestration.provenance import LOCK, training_environment
-from orchestration.settings import Settings
+from orchestration.home.fingerprints import code_fingerprint, library_fingerprint, text_fingerprint
+from orchestration.home.provenance import LOCK, training_environment
+from orchestration.home.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.child_process import run_in_child
 from orchestration.frames import (
     demand_history,
     items,
@@ -17,10 +16,11 @@ from orchestration.frames import (
     protection_horizon,
     stock_series,
 )
+from orchestration.home.child_process import run_in_child
+from orchestration.home.settings import Settings
 from orchestration.model_cards import forecast_card
 from orchestration.plots import as_png
 from orchestration.rehearsals import rehearse_orders
-from orchestration.settings import Settings
 from orchestration.training import Headline, NothingToLearn, Trained
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
 
     from ml import images
     from ml.metrics.classification import confusion_figure, confusion_frame, recognition_metrics
-    from orchestration.environment import open_landing
+    from orchestration.home.environment import open_landing
 
     landing = open_landing(settings)
     photos = pd.Series([landing.read(path) for path in labelled["photo_path"]])

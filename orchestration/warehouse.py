@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.exports import Relation, export_relations
-from orchestration.fingerprints import code_fingerprint
+from orchestration.home.fingerprints import code_fingerprint
+from orchestration.home.settings import Settings
 from orchestration.ingest.asof import BusinessClock
-from orchestration.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,7 +22,7 @@ from pathlib import Path
 import duckdb
 from outside_world import Key, Row, World, fold, mind_of, open_units, write_day
 
-from orchestration.home import prepare_project
+from orchestration.home.prepare import prepare_project
 from serving.store import Proposal, Store
 
 COMMITTED, ENDED = ("approved", "exported", "acknowledged"), ("expired", "cancelled")

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from orchestration.settings import Settings
+from orchestration.home.settings import Settings
 from orchestration.warehouse import Build
 
 AS_OF = date(2024, 5, 1)

@@ -27,8 +27,8 @@ from dagster import (
 
 from orchestration import automation
 from orchestration.automation import LAUNCHED_BY_COMMAND, arrivals, run_failures, stream_lag
-from orchestration.environment import read_notifiers, read_settings
-from orchestration.home import claimed, configure_instance
+from orchestration.home.environment import read_notifiers, read_settings
+from orchestration.home.prepare import claimed, configure_instance
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.online import events_behind
 from orchestration.notifications import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.child_process import run_in_child
+from orchestration.home.child_process import run_in_child
 
 GIB = 2**30
 

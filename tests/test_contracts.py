@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from orchestration.cli import cli
+from orchestration.home.settings import PROJECT_FOLDER
 from orchestration.ingest.arrivals import Events, ingest_table
 from orchestration.ingest.contracts import (
     CONTRACT_FILE,
@@ -21,7 +22,6 @@ from orchestration.ingest.contracts import (
     template_csv,
 )
 from orchestration.ingest.errors import ContractError
-from orchestration.settings import PROJECT_FOLDER
 
 TABLES = [pytest.param(table, id=table.name) for table in load_contract()]
 MOVEMENT = {

@@ -9,8 +9,8 @@ from dagster import AssetKey, Definitions
 
 from orchestration.assets.models import TrainingConfig
 from orchestration.definitions import build_defs
-from orchestration.home import prepare_project
-from orchestration.settings import PROJECT_FOLDER
+from orchestration.home.prepare import prepare_project
+from orchestration.home.settings import PROJECT_FOLDER
 
 GROUPS = (
     *("raw", "staging", "intermediate", "marts", "models", "predictions", "restock", "reporting", "publish"),

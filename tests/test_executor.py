@@ -17,9 +17,9 @@ from dagster import (
 )
 
 from orchestration.definitions import build_defs
-from orchestration.environment import read_settings
 from orchestration.executor import HoldingExecutor, holding_home
-from orchestration.home import HomeError, claimed, is_claimed
+from orchestration.home.environment import read_settings
+from orchestration.home.prepare import HomeError, claimed, is_claimed
 
 QUIET = """\
 telemetry:

@@ -6,8 +6,8 @@ import pytest
 from small_marts import AS_OF, build_of, read_mart, small_home
 
 from orchestration.frames import restock_terms, standard_policy
+from orchestration.home.settings import Settings
 from orchestration.restock_policies import effective_policies
-from orchestration.settings import Settings
 from orchestration.warehouse import write_predictions
 
 NEW, OLD = "p01", "p00"

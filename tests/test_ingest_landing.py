@@ -19,7 +19,7 @@ from dagster import ExecuteInProcessResult, materialize
 from PIL import Image
 
 from orchestration.assets.raw import RAW_TABLES
-from orchestration.environment import open_landing, read_settings
+from orchestration.home.environment import open_landing, read_settings
 from orchestration.ingest.arrivals import ArrivalReport, ingest_table
 from orchestration.ingest.errors import LandingUnavailable
 from orchestration.ingest.landing import LandingFolder, S3Landing, s3_address

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from orchestration.frames import rejections
+from orchestration.home.settings import Settings
 from orchestration.outbox import (
     listed_proposals,
     misnamed_proposals,
@@ -19,7 +20,6 @@ from orchestration.outbox import (
     rejected_needs,
     turn_back,
 )
-from orchestration.settings import Settings
 from orchestration.warehouse import Build, write_predictions
 from serving.store import Outbox, Store
 

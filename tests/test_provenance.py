@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.provenance import LOCK, locked_versions, training_environment
+from orchestration.home.provenance import LOCK, locked_versions, training_environment
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -14,13 +14,13 @@ from click.testing import CliRunner, Result
 
 from orchestration import publication
 from orchestration.cli import cli
-from orchestration.home import HomeError, make_store, prepare_home
+from orchestration.home.prepare import HomeError, make_store, prepare_home
+from orchestration.home.settings import Settings
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.online import claims_of, events_behind
 from orchestration.outbox import rejected_needs
 from orchestration.publication import Publication, current_manifest, publish, repair_link
 from orchestration.reconciliation import reconcile
-from orchestration.settings import Settings
 from orchestration.warehouse import Build, write_predictions
 from serving.store import Outbox, Published, Store, StoreBehind
 

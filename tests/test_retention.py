@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from dagster import DagsterInstance
 
 from orchestration.cli import cli
-from orchestration.environment import read_settings
-from orchestration.home import claimed
+from orchestration.home.environment import read_settings
+from orchestration.home.prepare import claimed
+from orchestration.home.settings import Settings
 from orchestration.retention import apply
-from orchestration.settings import Settings
 
 NOW = datetime.now(UTC)
 

@@ -11,10 +11,10 @@ from dagster import DagsterInstance, DagsterRunStatus, RunRecord, job, op
 
 from orchestration.automation import LAUNCHED_BY_COMMAND
 from orchestration.cli import cli
-from orchestration.environment import read_settings
-from orchestration.home import claimed, configure_instance
+from orchestration.home.environment import read_settings
+from orchestration.home.prepare import claimed, configure_instance
+from orchestration.home.settings import Settings
 from orchestration.run_history import compact, ended_runs, forget_runs, last_run_of, runs_to_forget, told
-from orchestration.settings import Settings
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 NOISE = "x" * 4_000

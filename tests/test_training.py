@@ -17,9 +17,9 @@ from click.testing import CliRunner
 from ml.forecast.baselines import train_recent
 from ml.tracking import Tracking
 from orchestration.cli import cli
-from orchestration.fingerprints import code_version
-from orchestration.provenance import LOCK
-from orchestration.settings import Settings
+from orchestration.home.fingerprints import code_version
+from orchestration.home.provenance import LOCK
+from orchestration.home.settings import Settings
 from orchestration.training import (
     Headline,
     NoChampion,

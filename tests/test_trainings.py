@@ -13,7 +13,7 @@ from ml.forecast.baselines import BaselineForecaster, train_recent
 from ml.forecast.ensemble import CombinedForecaster
 from ml.tracking import Tracking
 from orchestration.assets.models import metadata_of
-from orchestration.settings import Settings
+from orchestration.home.settings import Settings
 from orchestration.training import Trained, When, bring_up_to_date
 from orchestration.trainings import train_demand_forecast
 from serving.store import Store

@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestration.exports import export_relations, parquet_of, relations_of
-from orchestration.home import prepare_project
+from orchestration.home.prepare import prepare_project
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.asof import BusinessClock, read_clock
 from orchestration.ingest.online import events_behind

@@ -20,8 +20,8 @@ from pydantic import Field
 from orchestration import plots
 from orchestration.challengers import train_beside_challengers
 from orchestration.exports import export_path
+from orchestration.home.settings import Settings
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
-from orchestration.settings import Settings
 from orchestration.training import Outcome, Trained, When, bring_up_to_date
 from orchestration.trainings import PARAMETERS, train_product_photos, train_stock_anomalies
 from orchestration.warehouse import read_build

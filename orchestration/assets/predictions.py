@@ -7,10 +7,10 @@ from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResul
 
 from orchestration import plots
 from orchestration.exports import content_hash, export_path, parquet_rows
-from orchestration.fingerprints import code_version, text_fingerprint
 from orchestration.frames import demand_history, no_anomalies, planned_days, stock_series
+from orchestration.home.fingerprints import code_version, text_fingerprint
+from orchestration.home.settings import Settings
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
-from orchestration.settings import Settings
 from orchestration.training import champion_of, repair_champion
 from orchestration.warehouse import Build, kept_predictions, read_build, write_predictions
 

@@ -6,7 +6,7 @@ from dagster import AssetExecutionContext, AssetKey, MaterializeResult, Metadata
 
 from orchestration.archive import archive_decisions
 from orchestration.exports import read_relations
-from orchestration.fingerprints import code_version
+from orchestration.home.fingerprints import code_version
 from orchestration.live_stock import rebase_live_stock
 from orchestration.outbox import outbox_of
 from orchestration.parsed_project import MANIFEST

@@ -13,8 +13,8 @@ from typing import Any, Literal, cast
 
 import yaml
 
+from orchestration.home.settings import PROJECT_FOLDER
 from orchestration.ingest.errors import ContractError
-from orchestration.settings import PROJECT_FOLDER
 
 CONTRACT_FILE = PROJECT_FOLDER / "dbt_project" / "models" / "sources.yml"
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from orchestration.home.settings import PROJECT_FOLDER
 from orchestration.ingest.contracts import LINEAGE_COLUMNS, Table
 from orchestration.ingest.errors import ContractError
-from orchestration.settings import PROJECT_FOLDER
 
 if TYPE_CHECKING:
     import pandas as pd

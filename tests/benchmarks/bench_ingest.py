@@ -33,12 +33,12 @@ import pyarrow as pa  # noqa: F401
 from dbt.cli.main import dbtRunner
 
 from orchestration.exports import export_relations, relations_of
+from orchestration.home.settings import DBT_PROJECT
 from orchestration.ingest.arrivals import ingest_table
 from orchestration.ingest.asof import read_clock
 from orchestration.ingest.contracts import load_contract, table_named
 from orchestration.ingest.rules import load_suite
 from orchestration.publication import EPOCH, publish
-from orchestration.settings import DBT_PROJECT
 from serving.store import Outbox, Store
 
 DATA = Path(os.environ.get("BENCH_DATA", "../shared/data")) / "online_retail" / "online_retail.parquet"

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from orchestration.settings import PROJECT_FOLDER
+from orchestration.home.settings import PROJECT_FOLDER
 
 _SOURCE_ENDINGS = {".py", ".sql", ".yml", ".json"}
 _LEFT_OUT = {"target", "logs", "__pycache__"}

@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from orchestration.environment import thread_limits
-from orchestration.fingerprints import code_version
-from orchestration.settings import PROJECT_FOLDER
+from orchestration.home.environment import thread_limits
+from orchestration.home.fingerprints import code_version
+from orchestration.home.settings import PROJECT_FOLDER
 
 LOCK = PROJECT_FOLDER / "requirements.lock"
 

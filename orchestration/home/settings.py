@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-PROJECT_FOLDER = Path(__file__).resolve().parent.parent
+PROJECT_FOLDER = Path(__file__).resolve().parents[2]
 DBT_PROJECT = PROJECT_FOLDER / "dbt_project"
 WAREHOUSE_NAME = "build.duckdb"
 

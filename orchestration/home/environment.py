@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.settings import PROJECT_FOLDER, Settings
+from orchestration.home.settings import PROJECT_FOLDER, Settings
 
 if TYPE_CHECKING:
     from orchestration.ingest.landing import LandingPlace
