@@ -161,7 +161,7 @@ def retention(dry_run: bool) -> None:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
     """Make a home at FOLDER. One template per table in landing/, ready to be filled in."""
-    from orchestration.ingest.contracts import load_contract, template_csv
+    from orchestration.ingest.contract import load_contract, template_csv
 
     landing = folder / "landing"
     made = []
@@ -225,7 +225,7 @@ def schema(form: str) -> None:
     """Print the input contract. Every table and column, or the JSON Schema of a stock movement."""
     import json
 
-    from orchestration.ingest.contracts import contract_markdown, load_contract, movement_json_schema
+    from orchestration.ingest.contract import contract_markdown, load_contract, movement_json_schema
 
     contract = load_contract()
     click.echo(

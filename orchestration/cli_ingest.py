@@ -20,7 +20,7 @@ from orchestration.home.environment import open_landing, read_settings, read_sou
 from orchestration.home.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestration.ingest.arrivals import ArrivalReport
+    from orchestration.ingest.batches import ArrivalReport
     from orchestration.ingest.quarantine import QuarantinedRow, Status
     from serving.store import QuarantinedRow as HeldRow
     from serving.store import Store
@@ -126,7 +126,7 @@ def hand_over(source: str, door: str) -> None:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
 def arrivals(table: str | None, limit: int) -> None:
     """Say what became of each file, pull and range of events. The latest comes first."""
-    from orchestration.ingest.contracts import load_contract, table_named
+    from orchestration.ingest.contract import load_contract, table_named
     from orchestration.ingest.manifests import read_manifests
 
     with _told() as settings:
@@ -327,7 +327,7 @@ def stream(
 ) -> None:
     """Read stock movements from Kafka into the online store. Each exactly once, until stopped (Ctrl-C or SIGTERM)."""
     from orchestration.home.prepare import make_store
-    from orchestration.ingest.contracts import load_contract, movement_json_schema
+    from orchestration.ingest.contract import load_contract, movement_json_schema
 
     with _told() as settings:
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -484,7 +484,7 @@ def _corrections(given: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 
 def _corrected(row: "HeldRow", corrections: Mapping[str, str | None]) -> str:
     """Return the event of a row with corrected values, as JSON."""
-    from orchestration.ingest.contracts import table_named
+    from orchestration.ingest.contract import table_named
 
     try:
         event = json.loads(row.text)
@@ -518,7 +518,7 @@ def _withdraw_rows(
 ) -> int:
     """Take rows back that wait, and bring them again corrected; returns how many were refused then."""
     from orchestration.ingest import quarantine as batch
-    from orchestration.ingest.online import claims_of
+    from orchestration.ingest.online_store import claims_of
     from serving.store import Store
 
     if not rows:
@@ -561,7 +561,7 @@ def _release_rows(
     """Judge rows of tables again; returns how many were refused again."""
     from orchestration.home.prepare import make_store
     from orchestration.ingest import quarantine as batch
-    from orchestration.ingest.online import claims_of
+    from orchestration.ingest.online_store import claims_of
 
     if not rows:
         return 0
@@ -613,7 +613,7 @@ def _movement_objection(event: Mapping[str, Any]) -> str | None:
     """Return why an event breaks the schema of a movement, which the stream checks before the store does."""
     from jsonschema import Draft202012Validator
 
-    from orchestration.ingest.contracts import load_contract, movement_json_schema
+    from orchestration.ingest.contract import load_contract, movement_json_schema
 
     validator = Draft202012Validator(movement_json_schema(load_contract()))
     errors = [f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(event)]

@@ -11,7 +11,7 @@ import duckdb
 
 from orchestration.exports import quoted
 from orchestration.home.settings import Settings
-from orchestration.ingest.contracts import table_named
+from orchestration.ingest.contract import table_named
 from orchestration.ingest.manifests import ONLINE_STORE, ledger_watermark
 from orchestration.publication import EPOCH, anchors, current_manifest
 from orchestration.restock_policies import note_of

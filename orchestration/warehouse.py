@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from orchestration.exports import Relation, export_relations
 from orchestration.home.fingerprints import code_fingerprint
 from orchestration.home.settings import Settings
-from orchestration.ingest.asof import BusinessClock
+from orchestration.ingest.business_day import BusinessClock
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,8 +29,8 @@ from orchestration import automation
 from orchestration.automation import LAUNCHED_BY_COMMAND, arrivals, run_failures, stream_lag
 from orchestration.home.environment import read_notifiers, read_settings
 from orchestration.home.prepare import claimed, configure_instance
-from orchestration.ingest.arrivals import ingest_table
-from orchestration.ingest.online import events_behind
+from orchestration.ingest.batches import ingest_table
+from orchestration.ingest.online_store import events_behind
 from orchestration.notifications import (
     EmailNotifier,
     NotificationFailed,

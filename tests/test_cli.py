@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestration.cli import cli
-from orchestration.ingest.contracts import load_contract
+from orchestration.ingest.contract import load_contract
 
 
 def inventorybot(*arguments: str) -> Result:

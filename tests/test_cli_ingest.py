@@ -20,8 +20,8 @@ from confluent_kafka import Producer
 from mock_broker import mock_broker
 
 from orchestration.cli import cli
-from orchestration.ingest.arrivals import ArrivalReport, ingest_table
-from orchestration.ingest.contracts import load_contract, movement_json_schema
+from orchestration.ingest.batches import ArrivalReport, ingest_table
+from orchestration.ingest.contract import load_contract, movement_json_schema
 from orchestration.ingest.manifests import still_counts
 from orchestration.ingest.quarantine import list_quarantined
 from serving.store import Store

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from orchestration.cli import cli
 from orchestration.home.settings import PROJECT_FOLDER
-from orchestration.ingest.arrivals import Events, ingest_table
-from orchestration.ingest.contracts import (
+from orchestration.ingest.batches import Events, ingest_table
+from orchestration.ingest.contract import (
     CONTRACT_FILE,
     contract_markdown,
     load_contract,

@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.ingest.contracts import LINEAGE_COLUMNS, Table, load_contract, table_named
+from orchestration.ingest.contract import LINEAGE_COLUMNS, Table, load_contract, table_named
 from orchestration.ingest.errors import ContractError
-from orchestration.ingest.rules import (
+from orchestration.ingest.suites import (
     SUITES,
     broken_table_rule,
     frame_for_expectations,

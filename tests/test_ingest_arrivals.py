@@ -11,12 +11,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.ingest.arrivals import ArrivalReport, Events, ingest_table
-from orchestration.ingest.contracts import LINEAGE_COLUMNS, load_contract, table_named
+from orchestration.ingest.batches import ArrivalReport, Events, ingest_table
+from orchestration.ingest.contract import LINEAGE_COLUMNS, load_contract, table_named
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.manifests import ledger_watermark, raw_fingerprint, read_manifests
-from orchestration.ingest.rules import validate
-from orchestration.ingest.split import QUARANTINE_COLUMNS
+from orchestration.ingest.suites import validate
+from orchestration.ingest.validator import QUARANTINE_COLUMNS
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.ingest.asof import read_clock
+from orchestration.ingest.business_day import read_clock
 from orchestration.ingest.errors import IngestError
 
 NOON = datetime(2011, 12, 9, 12, tzinfo=UTC)  # a Friday

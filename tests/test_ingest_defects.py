@@ -12,9 +12,9 @@ import duckdb
 import pytest
 import yaml
 
-from orchestration.ingest.arrivals import ArrivalReport, Events, ingest_table
-from orchestration.ingest.contracts import table_named
-from orchestration.ingest.rules import literal, quoted
+from orchestration.ingest.batches import ArrivalReport, Events, ingest_table
+from orchestration.ingest.contract import table_named
+from orchestration.ingest.suites import literal, quoted
 
 CORPUS = yaml.safe_load((Path(__file__).parent / "defects" / "corpus.yml").read_text(encoding="utf-8"))
 ARRIVED = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)

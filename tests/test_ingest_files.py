@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from orchestration.ingest.contracts import table_named
+from orchestration.ingest.contract import table_named
 from orchestration.ingest.errors import FileRejected
 from orchestration.ingest.files import (
     CsvText,

@@ -20,11 +20,11 @@ import pytest
 import sqlalchemy.dialects.sqlite  # noqa: F401
 
 import orchestration.ingest
-from orchestration.ingest.arrivals import Events, ingest_table
-from orchestration.ingest.contracts import table_named
+from orchestration.ingest.batches import Events, ingest_table
+from orchestration.ingest.contract import table_named
 from orchestration.ingest.manifests import Counts, ledger_watermark, read_manifests
-from orchestration.ingest.rules import load_suite
 from orchestration.ingest.sql_sources import SqlSource
+from orchestration.ingest.suites import load_suite
 
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)
 INGEST = str(Path(orchestration.ingest.__file__).parent)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from orchestration.ingest import photos
-from orchestration.ingest.arrivals import ArrivalReport, ingest_table
+from orchestration.ingest.batches import ArrivalReport, ingest_table
 
 ARRIVED = datetime(2026, 11, 23, 6, tzinfo=UTC)
 

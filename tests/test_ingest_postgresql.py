@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from orchestration.ingest.arrivals import ArrivalReport, ingest_table
+from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.errors import SourceUnavailable
 from orchestration.ingest.sql_sources import SqlSource, pull, try_source
 

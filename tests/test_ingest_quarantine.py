@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestration.ingest.arrivals import ArrivalReport, Events, ingest_table
+from orchestration.ingest.batches import ArrivalReport, Events, ingest_table
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.manifests import Counts, read_manifests
 from orchestration.ingest.quarantine import (

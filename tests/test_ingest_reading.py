@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.ingest.contracts import Column
-from orchestration.ingest.reading import Reading, text_of
+from orchestration.ingest.contract import Column
+from orchestration.ingest.parsing import Reading, text_of
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 NUMBERS = st.one_of(

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.ingest.arrivals import ArrivalReport, ingest_table
+from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.errors import ContractError, SourceUnavailable
 from orchestration.ingest.manifests import read_manifests
 from orchestration.ingest.sql_sources import SqlSource, load_sources, pull, try_source

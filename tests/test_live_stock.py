@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from small_landing import SKUS, write_landing
 
-from orchestration.ingest.arrivals import ingest_table
-from orchestration.ingest.online import claims_of, events_behind
+from orchestration.ingest.batches import ingest_table
+from orchestration.ingest.online_store import claims_of, events_behind
 from orchestration.live_stock import rebase_live_stock
 from serving.store import Store
 

@@ -16,8 +16,8 @@ from orchestration import publication
 from orchestration.cli import cli
 from orchestration.home.prepare import HomeError, make_store, prepare_home
 from orchestration.home.settings import Settings
-from orchestration.ingest.arrivals import ingest_table
-from orchestration.ingest.online import claims_of, events_behind
+from orchestration.ingest.batches import ingest_table
+from orchestration.ingest.online_store import claims_of, events_behind
 from orchestration.outbox import rejected_needs
 from orchestration.publication import Publication, current_manifest, publish, repair_link
 from orchestration.reconciliation import reconcile

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.ingest.contracts import load_contract, table_named
-from orchestration.ingest.rules import Suite, load_suite
+from orchestration.ingest.contract import load_contract, table_named
+from orchestration.ingest.suites import Suite, load_suite
 from serving.store.events import MOVEMENT_TYPES, Refused, typed_row
 
 BATCH_SIDE = duckdb.connect(config={"threads": 1})

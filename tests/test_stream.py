@@ -25,7 +25,7 @@ from jsonschema import Draft202012Validator
 from mock_broker import mock_broker
 from sqlalchemy.engine import make_url
 
-from orchestration.ingest.contracts import load_contract, movement_json_schema
+from orchestration.ingest.contract import load_contract, movement_json_schema
 from serving.store import OffsetsLost, Store
 from serving.stream import (
     MovementSchema,

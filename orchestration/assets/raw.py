@@ -16,10 +16,10 @@ from dagster import (
     asset,
 )
 
-from orchestration.ingest.arrivals import ArrivalReport, ingest_table
-from orchestration.ingest.contracts import Table, load_contract
-from orchestration.ingest.online import claims_of, events_behind
-from orchestration.ingest.rules import Validation, validate
+from orchestration.ingest.batches import ArrivalReport, ingest_table
+from orchestration.ingest.contract import Table, load_contract
+from orchestration.ingest.online_store import claims_of, events_behind
+from orchestration.ingest.suites import Validation, validate
 from orchestration.resources import HomeResource, StoreResource
 
 EXPECTATIONS, FILES, SOURCES = "expectations", "files", "sources"

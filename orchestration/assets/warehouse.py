@@ -12,7 +12,7 @@ from pydantic import Field
 from orchestration import plots
 from orchestration.exports import export_path, read_relations
 from orchestration.home.settings import Settings
-from orchestration.ingest.asof import read_clock
+from orchestration.ingest.business_day import read_clock
 from orchestration.parsed_project import MANIFEST
 from orchestration.publication import EPOCH
 from orchestration.resources import HomeResource, StoreResource

@@ -1,7 +1,7 @@
 """Files of the landing folder: which are new, whether they can be read at all, and how.
 
 Belongs here: finding, hashing, decoding, headers, and the line-by-line reading of CSV files with broken lines. Does
-not: what the values mean (split) or what becomes of the file (arrivals). The landing folder is never written to.
+not: what the values mean (validator) or what becomes of the file (batches). The landing folder is never written to.
 """
 
 import codecs
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.ingest.contracts import Table
+from orchestration.ingest.contract import Table
 from orchestration.ingest.errors import FileRejected
-from orchestration.ingest.rules import literal, quoted
+from orchestration.ingest.suites import literal, quoted
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", ".filepart", ".swp", "~")

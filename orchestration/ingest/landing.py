@@ -1,7 +1,7 @@
 """Where files arrive: a folder of this machine, or a prefix of an S3 bucket, read through one interface.
 
 Belongs here: finding and fetching files wherever they lie. Does not: what is in them (files), what becomes of them
-(arrivals), credentials (whoever opens the client). Nothing is ever written to either kind.
+(batches), credentials (whoever opens the client). Nothing is ever written to either kind.
 
 An object of S3 appears whole or not at all: a put that is under way and an upload in parts that was not completed are
 not listed, so there is nothing to wait for. What is listed is fetched only as the version that was listed.

@@ -1,6 +1,6 @@
 """What arrival batches say of themselves: one `manifest.json` per batch, the only memory that ingest has.
 
-Belongs here: the shape of manifests and what is read off all of them together. Does not: making batches (arrivals).
+Belongs here: the shape of manifests and what is read off all of them together. Does not: making batches (batches).
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from orchestration.ingest.contracts import load_contract
+from orchestration.ingest.contract import load_contract
 
 BATCH_ID = "%Y%m%dT%H%M%S.%fZ"
 """Batch ids are instants in UTC; as text they sort by time."""

@@ -1,7 +1,7 @@
 """SQL sources: databases that raw tables are pulled from, a stream of rows into one Parquet file per pull.
 
 Belongs here: the sources file, reading a query past its cursor, saying why a source cannot be read. Does not: judging
-rows (split), committing them (arrivals).
+rows (validator), committing them (batches).
 
 EXAMPLE shows every option of the sources file. What the overlap reads twice is recognised as duplicate. PostgreSQL is
 read by ADBC as Arrow, everything else by SQLAlchemy.
@@ -23,9 +23,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
-from orchestration.ingest.contracts import load_contract, table_named
+from orchestration.ingest.contract import load_contract, table_named
 from orchestration.ingest.errors import ContractError, SourceUnavailable
-from orchestration.ingest.reading import text_of
+from orchestration.ingest.parsing import text_of
 
 EXAMPLE = """\
 sources:

@@ -34,10 +34,10 @@ from dbt.cli.main import dbtRunner
 
 from orchestration.exports import export_relations, relations_of
 from orchestration.home.settings import DBT_PROJECT
-from orchestration.ingest.arrivals import ingest_table
-from orchestration.ingest.asof import read_clock
-from orchestration.ingest.contracts import load_contract, table_named
-from orchestration.ingest.rules import load_suite
+from orchestration.ingest.batches import ingest_table
+from orchestration.ingest.business_day import read_clock
+from orchestration.ingest.contract import load_contract, table_named
+from orchestration.ingest.suites import load_suite
 from orchestration.publication import EPOCH, publish
 from serving.store import Outbox, Store
 

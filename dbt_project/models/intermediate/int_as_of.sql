@@ -1,7 +1,7 @@
 {{ config(materialized='table') }}
 
 {#
-    The business day is read off the movements in one place, before dbt begins (orchestration/ingest/asof.py), because what dbt is
+    The business day is read off the movements in one place, before dbt begins (orchestration/ingest/business_day.py), because what dbt is
     to build depends on it.
 #}
 {% if var('as_of', none) is none and flags.WHICH in ('run', 'build') %}

@@ -1,7 +1,7 @@
 """The input contract: tables and columns as the dbt sources file declares them, and the texts made from it.
 
 Belongs here: reading `dbt_project/models/sources.yml`, and the README table, CSV templates and JSON Schema generated
-from it. Does not: which values are allowed (rules), how values are read (split).
+from it. Does not: which values are allowed (suites), how values are read (validator).
 """
 
 import re
@@ -190,7 +190,7 @@ def movement_json_schema(contract: Iterable[Table]) -> dict[str, Any]:
     Types and presence come from the contract; the allowed values of `movement_type` and the sign of a quantity from
     the suite of the table.
     """
-    from orchestration.ingest.rules import load_suite
+    from orchestration.ingest.suites import load_suite
 
     table = table_named("stock_movements", contract)
     suite = load_suite(table)

@@ -16,7 +16,7 @@ import duckdb
 
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.manifests import still_counts
-from orchestration.ingest.rules import literal
+from orchestration.ingest.suites import literal
 
 PAUSE_DAYS, USUAL_PAUSES, LONG_PAUSE_DAYS, DAYS_BEFORE_HISTORY = 7, 5, 28, 180
 FEWEST_DOCUMENTS, BELIEVED_DAYS = 3, 7

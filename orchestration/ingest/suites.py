@@ -2,7 +2,7 @@
 
 A suite is `great_expectations/raw/<table>.json`. Its row expectations are compiled here to SQL, which splits accepted
 from quarantined rows; Great Expectations then runs the same suite on what was accepted. Belongs here: reading,
-compiling and running suites. Does not: types and presence of columns in files (split, files).
+compiling and running suites. Does not: types and presence of columns in files (validator, files).
 
 A suite may declare derived columns in `meta.derived_columns`, a SQL expression per name over the columns of the table
 and `ingested_at`: rules that compare with a tolerance are written on them, and both engines see the same values.
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.home.settings import PROJECT_FOLDER
-from orchestration.ingest.contracts import LINEAGE_COLUMNS, Table
+from orchestration.ingest.contract import LINEAGE_COLUMNS, Table
 from orchestration.ingest.errors import ContractError
 
 if TYPE_CHECKING:

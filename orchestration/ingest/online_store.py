@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.ingest.arrivals import Claim, Events
+from orchestration.ingest.batches import Claim, Events
 from orchestration.ingest.manifests import ledger_watermark
 
 if TYPE_CHECKING:

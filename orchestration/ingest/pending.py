@@ -1,6 +1,6 @@
 """What has arrived and no batch holds yet: files of the landing folder and events of the online store.
 
-Belongs here: looking. Does not: taking in (arrivals), deciding to run (automation).
+Belongs here: looking. Does not: taking in (batches), deciding to run (automation).
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration.ingest.contracts import load_contract
+from orchestration.ingest.contract import load_contract
 from orchestration.ingest.landing import LandingFolder, LandingPlace
 from orchestration.ingest.manifests import ledger_watermark, read_manifests
 

@@ -1,6 +1,6 @@
 """How text is read as the types of the contract, in SQL: exactly, or not at all.
 
-Belongs here: one column at a time. Does not: rules about values (rules), what becomes of a row (split).
+Belongs here: one column at a time. Does not: rules about values (suites), what becomes of a row (validator).
 
 The plain casts of DuckDB are too kind: 3.5 becomes the integer 4, 1.2345 loses its last digit as decimal(18,3), 0x1F is
 31, 1_000 is 1000, epoch is a day. A value is accepted here when it is exactly what it says; what a binary float adds to
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from orchestration.ingest.contracts import Column
-from orchestration.ingest.rules import literal, quoted
+from orchestration.ingest.contract import Column
+from orchestration.ingest.suites import literal, quoted
 
 FIRST_DAY, END_DAY = "1900-01-01", "2100-01-01"
 """Days and instants outside [1900, 2100) are refused: they are a wrong year or a marker for something else."""

@@ -1,7 +1,7 @@
 """Arrival batches: what was new is committed as one immutable folder per batch, with a manifest.
 
 Belongs here: what is new, the order of batches, and the step that makes a batch visible. Does not: reading (files,
-sql_sources), judging (split, rules), the shape of manifests (manifests).
+sql_sources), judging (validator, suites), the shape of manifests (manifests).
 
     raw/<table>/<batch_id>/accepted.parquet quarantined.parquet manifest.json
     raw/.arriving/<table>/               where a batch is prepared, and the lock of the table
@@ -31,7 +31,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from orchestration.ingest.contracts import Table, load_contract, table_named
+from orchestration.ingest.contract import Table, load_contract, table_named
 from orchestration.ingest.errors import FileRejected, IngestBusy, IngestError, LandingUnavailable, SourceUnavailable
 from orchestration.ingest.files import (
     LandingFile,
@@ -56,9 +56,9 @@ from orchestration.ingest.manifests import (
     read_manifests,
 )
 from orchestration.ingest.photos import check_photos
-from orchestration.ingest.rules import SUITES, Suite, load_suite
-from orchestration.ingest.split import Splitter
 from orchestration.ingest.sql_sources import SqlSource, pull
+from orchestration.ingest.suites import SUITES, Suite, load_suite
+from orchestration.ingest.validator import Splitter
 
 _ARRIVING = ".arriving"
 _FETCHED = "fetched"
@@ -105,7 +105,7 @@ class ArrivalReport:
     Attributes:
         table: raw table.
         batches: manifests of the batches committed by this call; empty when nothing was new.
-        accepted: `accepted.parquet` of those batches that accepted rows: what to hand to `rules.validate`.
+        accepted: `accepted.parquet` of those batches that accepted rows: what to hand to `suites.validate`.
         rows: what became of the rows of this call.
         quarantined_by_rule: quarantined rows of this call per rule.
         rejected: files that lie in the landing folder and cannot be read, those of earlier calls included.
@@ -146,7 +146,7 @@ def ingest_table(
     """Take in what is new of one raw table.
 
     Call it once per table and run, for every table of `load_contract()`: each table then has at least one batch, if
-    an empty one. Then hand `report.accepted` to `rules.validate`, where it is not empty; stop what depends on the
+    an empty one. Then hand `report.accepted` to `suites.validate`, where it is not empty; stop what depends on the
     table when `report.failed` is not None.
 
     Args:

@@ -2,7 +2,7 @@
 
 Belongs here: reading text as types, defaults, row rules, identity within a batch and against earlier batches; all of
 it as SQL in one in-memory DuckDB that spills to the work folder. Does not: finding files (files), committing
-(arrivals).
+(batches).
 
 Identity: for facts, the same key with the same content as any row before is a duplicate, with other content a
 conflict; a later revision has another key. For versions, the same content as the current version of the key is a
@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from orchestration.ingest.contracts import LINEAGE_COLUMNS, Column, Table
+from orchestration.ingest.contract import LINEAGE_COLUMNS, Column, Table
 from orchestration.ingest.files import (
     CsvText,
     Layout,
@@ -33,8 +33,8 @@ from orchestration.ingest.files import (
     source_expression,
 )
 from orchestration.ingest.manifests import Counts
-from orchestration.ingest.reading import Reading, text_of
-from orchestration.ingest.rules import Suite, broken_table_rule, literal, quoted
+from orchestration.ingest.parsing import Reading, text_of
+from orchestration.ingest.suites import Suite, broken_table_rule, literal, quoted
 
 QUARANTINE_COLUMNS = (
     ("batch_id", "varchar"),
