@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from orchestration.exports import ALL_MONTHS, content_hash, export_path, files_of, share
 from orchestration.home.fingerprints import code_version
 from orchestration.home.settings import Settings
 from orchestration.publication import current_manifest
-from orchestration.warehouse import Build
+from orchestration.warehouse.build import Build
+from orchestration.warehouse.exports import ALL_MONTHS, content_hash, export_path, files_of, share
 
 DECISION_INPUTS = (
     *("marts.fct_stock_position", "marts.fct_open_orders", "marts.fct_replenishment_terms"),

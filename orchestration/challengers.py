@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.frames import demand_history, items, protection_horizon
 from orchestration.home.child_process import run_in_child
 from orchestration.home.settings import Settings
 from orchestration.training import Trained
 from orchestration.trainings import SPANS_DAYS, train_demand_forecast
+from orchestration.warehouse.frames import demand_history, items, protection_horizon
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,10 +5,10 @@ from pathlib import Path
 import duckdb
 from dagster import AssetCheckResult, AssetCheckSeverity, asset_check
 
-from orchestration.exports import export_path
 from orchestration.forecast_totals import parting_totals
 from orchestration.outbox import misnamed_proposals
 from orchestration.resources import HomeResource, StoreResource
+from orchestration.warehouse.exports import export_path
 
 
 @asset_check(

@@ -246,7 +246,7 @@ def docs(output: Path) -> None:
         # An empty catalogue: types and descriptions come from the contracts, and the warehouse stays untouched.
         made = subprocess.run(
             [
-                *(sys.executable, "-P", "-m", "orchestration.parsed_project", "--quiet"),
+                *(sys.executable, "-P", "-m", "orchestration.warehouse.dbt", "--quiet"),
                 *("docs", "generate", "--static", "--empty-catalog"),
                 *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", target),
             ],

@@ -247,9 +247,9 @@ def _append_override(
 
 def _hints(number: int, day: date) -> list[str]:
     """Return why the next run cannot follow an override as it stands; nothing is known before the first build."""
-    from orchestration.frames import segmented_items, standard_policy
     from orchestration.restock_policies import effective_policies
-    from orchestration.warehouse import read_build
+    from orchestration.warehouse.build import read_build
+    from orchestration.warehouse.frames import segmented_items, standard_policy
 
     settings = home_settings()
     try:

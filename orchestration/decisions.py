@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 
-from orchestration import frames
 from orchestration.archive import ARCHIVED_INPUTS, DECISION_SETTINGS, archived
 from orchestration.home.fingerprints import code_version
 from orchestration.home.settings import Settings
-from orchestration.warehouse import Build, write_predictions
+from orchestration.warehouse import frames
+from orchestration.warehouse.build import Build, write_predictions
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from orchestration.exports import export_path
-from orchestration.frames import items
 from orchestration.home.settings import Settings
-from orchestration.warehouse import Build
+from orchestration.warehouse.build import Build
+from orchestration.warehouse.exports import export_path
+from orchestration.warehouse.frames import items
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from orchestration.exports import export_path
 from orchestration.home.settings import Settings
 from orchestration.publication import EPOCH
-from orchestration.warehouse import Build
+from orchestration.warehouse.build import Build
+from orchestration.warehouse.exports import export_path
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from orchestration.exports import content_hash, files_of, parquet_of, quoted, share
+from orchestration.warehouse.exports import content_hash, files_of, parquet_of, quoted, share
 
 if TYPE_CHECKING:
     from serving.store import Outbox, ProposeReport, Store
@@ -81,7 +81,7 @@ def publish(
     where the content is current already, and then change nothing unless the outbox has lost them.
 
     Args:
-        exports: folder of exported relations (`orchestration.exports`).
+        exports: folder of exported relations (`orchestration.warehouse.exports`).
         relations: names such as `marts.fct_daily_demand`.
         published: folder that readers open.
         store: online store; its epoch row decides which generation is current.

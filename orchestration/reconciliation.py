@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from orchestration.exports import quoted
 from orchestration.home.settings import Settings
 from orchestration.ingest.contract import table_named
 from orchestration.ingest.manifests import ONLINE_STORE, ledger_watermark
 from orchestration.publication import EPOCH, anchors, current_manifest
 from orchestration.restock_policies import note_of
+from orchestration.warehouse.exports import quoted
 
 if TYPE_CHECKING:
     from serving.store import Recovered, Store

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from orchestration.frames import (
+from orchestration.home.settings import Settings
+from orchestration.restock_policies import RESTOCK_LIMITS, effective_policies
+from orchestration.warehouse.frames import (
     demand_history,
     planned_days,
     protection_horizon,
@@ -15,8 +17,6 @@ from orchestration.frames import (
     standard_policy,
     supplier_terms,
 )
-from orchestration.home.settings import Settings
-from orchestration.restock_policies import RESTOCK_LIMITS, effective_policies
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -71,7 +71,7 @@ class NotifierResource(ConfigurableResource[None]):
 
 
 class ParsedDbt(DbtCliResource):
-    """dbt's command line, started on the project as it was parsed (orchestration.parsed_project)."""
+    """dbt's command line, started on the project as it was parsed (orchestration.warehouse.dbt)."""
 
     @property
     def _cli_version(self) -> Version:
@@ -94,7 +94,7 @@ def dbt_resource(settings: Settings) -> DbtCliResource:
         project_dir=str(DBT_PROJECT),
         profiles_dir=str(DBT_PROJECT),
         dbt_executable=sys.executable,
-        global_config_flags=["-P", "-m", "orchestration.parsed_project"],
+        global_config_flags=["-P", "-m", "orchestration.warehouse.dbt"],
     )
 
 

@@ -11,10 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.exports import content_hash
 from orchestration.home.fingerprints import code_fingerprint, library_fingerprint, text_fingerprint
 from orchestration.home.provenance import LOCK, training_environment
 from orchestration.home.settings import Settings
+from orchestration.warehouse.exports import content_hash
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.frames import (
+from orchestration.home.child_process import run_in_child
+from orchestration.home.settings import Settings
+from orchestration.model_cards import forecast_card
+from orchestration.plots import as_png
+from orchestration.rehearsals import rehearse_orders
+from orchestration.training import Headline, NothingToLearn, Trained
+from orchestration.warehouse.frames import (
     demand_history,
     items,
     labelled_photos,
@@ -16,12 +22,6 @@ from orchestration.frames import (
     protection_horizon,
     stock_series,
 )
-from orchestration.home.child_process import run_in_child
-from orchestration.home.settings import Settings
-from orchestration.model_cards import forecast_card
-from orchestration.plots import as_png
-from orchestration.rehearsals import rehearse_orders
-from orchestration.training import Headline, NothingToLearn, Trained
 
 if TYPE_CHECKING:
     import pandas as pd

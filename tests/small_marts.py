@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from orchestration.home.settings import Settings
-from orchestration.warehouse import Build
+from orchestration.warehouse.build import Build
 
 AS_OF = date(2024, 5, 1)
 LOCATIONS = ("north", "south")

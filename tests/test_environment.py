@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.exports import export_path
 from orchestration.home.environment import read_settings
 from orchestration.home.settings import PROJECT_FOLDER
+from orchestration.warehouse.exports import export_path
 
 
 def test_the_home_is_the_data_folder_of_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from small_marts import AS_OF, build_of, read_mart, small_home
 
-from orchestration.frames import restock_terms, standard_policy
 from orchestration.home.settings import Settings
 from orchestration.restock_policies import effective_policies
-from orchestration.warehouse import write_predictions
+from orchestration.warehouse.build import write_predictions
+from orchestration.warehouse.frames import restock_terms, standard_policy
 
 NEW, OLD = "p01", "p00"
 DAILY = 0.45

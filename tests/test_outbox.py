@@ -9,7 +9,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from orchestration.frames import rejections
 from orchestration.home.settings import Settings
 from orchestration.outbox import (
     listed_proposals,
@@ -20,7 +19,8 @@ from orchestration.outbox import (
     rejected_needs,
     turn_back,
 )
-from orchestration.warehouse import Build, write_predictions
+from orchestration.warehouse.build import Build, write_predictions
+from orchestration.warehouse.frames import rejections
 from serving.store import Outbox, Store
 
 AS_OF = date(2011, 12, 8)

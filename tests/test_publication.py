@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from orchestration import publication
-from orchestration.exports import content_hash
 from orchestration.publication import Publication, current_manifest, publish, repair_link
+from orchestration.warehouse.exports import content_hash
 from serving.store import Fenced, Outbox, Store, StoreError
 
 

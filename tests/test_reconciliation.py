@@ -21,7 +21,7 @@ from orchestration.ingest.online_store import claims_of, events_behind
 from orchestration.outbox import rejected_needs
 from orchestration.publication import Publication, current_manifest, publish, repair_link
 from orchestration.reconciliation import reconcile
-from orchestration.warehouse import Build, write_predictions
+from orchestration.warehouse.build import Build, write_predictions
 from serving.store import Outbox, Published, Store, StoreBehind
 
 FIRST = date(2011, 12, 1)

@@ -27,15 +27,15 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestration.exports import export_relations, parquet_of, relations_of
 from orchestration.home.prepare import prepare_project
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.business_day import BusinessClock, read_clock
 from orchestration.ingest.online_store import events_behind
 from orchestration.ingest.quarantine import QuarantinedRow, discard, list_quarantined, withdraw
 from orchestration.live_stock import rebase_live_stock
-from orchestration.parsed_project import read_parsed
-from orchestration.warehouse import begin_build
+from orchestration.warehouse.build import begin_build
+from orchestration.warehouse.dbt import read_parsed
+from orchestration.warehouse.exports import export_relations, parquet_of, relations_of
 from serving.store import Store
 
 PROJECT = Path(__file__).parents[1] / "dbt_project"

@@ -19,12 +19,12 @@ from pydantic import Field
 
 from orchestration import plots
 from orchestration.challengers import train_beside_challengers
-from orchestration.exports import export_path
 from orchestration.home.settings import Settings
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import Outcome, Trained, When, bring_up_to_date
 from orchestration.trainings import PARAMETERS, train_product_photos, train_stock_anomalies
-from orchestration.warehouse import read_build
+from orchestration.warehouse.build import read_build
+from orchestration.warehouse.exports import export_path
 
 GATE = "gate"
 FORECAST_PARTS = ("distribution", "censoring", "baselines", "ensemble")
@@ -149,7 +149,7 @@ def _up_to_date(
         model,
         when=When(config.when),
         data=data,
-        code=[*code, "orchestration/frames.py", "orchestration/trainings.py"],
+        code=[*code, "orchestration/warehouse/frames.py", "orchestration/trainings.py"],
         libraries=libraries,
         parameters=PARAMETERS[model] | {"seed": settings.seed},
         fit=lambda folder, champion: fit(settings, folder, champion),

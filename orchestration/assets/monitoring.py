@@ -16,7 +16,7 @@ from dagster import (
 
 from orchestration.monitoring import DAYS_JUDGED, Monitoring, monitor_forecasts
 from orchestration.resources import HomeResource
-from orchestration.warehouse import read_build
+from orchestration.warehouse.build import read_build
 
 KEY = ["monitoring", "demand_forecasts"]
 CHECKS = {

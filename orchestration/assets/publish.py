@@ -5,15 +5,15 @@ from datetime import date, datetime
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, asset
 
 from orchestration.archive import archive_decisions
-from orchestration.exports import read_relations
 from orchestration.home.fingerprints import code_version
 from orchestration.live_stock import rebase_live_stock
 from orchestration.outbox import outbox_of
-from orchestration.parsed_project import MANIFEST
 from orchestration.publication import publish
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import pinned_models
-from orchestration.warehouse import read_build
+from orchestration.warehouse.build import read_build
+from orchestration.warehouse.dbt import MANIFEST
+from orchestration.warehouse.exports import read_relations
 
 RELATIONS = {relation.name: relation for relation in read_relations(MANIFEST)}
 

@@ -7,11 +7,11 @@ from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResul
 from orchestration import outbox, plots
 from orchestration.archive import COMPARISONS, DECISION_INPUTS, published_archive
 from orchestration.decisions import decide
-from orchestration.frames import previous_lines, previous_terms, segmented_items, standard_policy
 from orchestration.rehearsals import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import champion_of
-from orchestration.warehouse import read_build, write_predictions
+from orchestration.warehouse.build import read_build, write_predictions
+from orchestration.warehouse.frames import previous_lines, previous_terms, segmented_items, standard_policy
 
 _POLICIES, _POLICY_EXCEPTIONS = (AssetKey(["predictions", name]) for name in ("restock_policies", "policy_exceptions"))
 _RULE_COSTS, _KEPT_PROMISES = (AssetKey(["predictions", name]) for name in ("restock_rule_costs", "service_promises"))

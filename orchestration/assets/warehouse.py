@@ -10,13 +10,11 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pydantic import Field
 
 from orchestration import plots
-from orchestration.exports import export_path, read_relations
 from orchestration.home.settings import Settings
 from orchestration.ingest.business_day import read_clock
-from orchestration.parsed_project import MANIFEST
 from orchestration.publication import EPOCH
 from orchestration.resources import HomeResource, StoreResource
-from orchestration.warehouse import (
+from orchestration.warehouse.build import (
     Build,
     begin_build,
     export_build,
@@ -24,6 +22,8 @@ from orchestration.warehouse import (
     read_build,
     row_counts,
 )
+from orchestration.warehouse.dbt import MANIFEST
+from orchestration.warehouse.exports import export_path, read_relations
 
 POOL = "warehouse"
 FAST_PATH = "refresh_stock"

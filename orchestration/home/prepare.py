@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME, Settings
-from orchestration.parsed_project import FINGERPRINT, PARSED, fingerprint, is_parsed
+from orchestration.warehouse.dbt import FINGERPRINT, PARSED, fingerprint, is_parsed
 
 # A pool without a limit lets two runs write at once; a cancelled run keeps its place unless it is freed.
 _DAGSTER_YAML = """\

@@ -32,13 +32,13 @@ import pandas as pd  # noqa: F401  imported here, so that no measurement has to
 import pyarrow as pa  # noqa: F401
 from dbt.cli.main import dbtRunner
 
-from orchestration.exports import export_relations, relations_of
 from orchestration.home.settings import DBT_PROJECT
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.business_day import read_clock
 from orchestration.ingest.contract import load_contract, table_named
 from orchestration.ingest.suites import load_suite
 from orchestration.publication import EPOCH, publish
+from orchestration.warehouse.exports import export_relations, relations_of
 from serving.store import Outbox, Store
 
 DATA = Path(os.environ.get("BENCH_DATA", "../shared/data")) / "online_retail" / "online_retail.parquet"

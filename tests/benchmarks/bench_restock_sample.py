@@ -30,7 +30,7 @@ from ml.forecast import train
 from ml.replay import Decide, Seen, State, replay
 from ml.restock import recommend
 from ml.restock.large_orders import largest_stocked, split_large_orders
-from orchestration.exports import parquet_of
+from orchestration.warehouse.exports import parquet_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"

@@ -10,10 +10,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.exports import Relation, export_relations
 from orchestration.home.fingerprints import code_fingerprint
 from orchestration.home.settings import Settings
 from orchestration.ingest.business_day import BusinessClock
+from orchestration.warehouse.exports import Relation, export_relations
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from orchestration.exports import export_path
 from orchestration.home.settings import Settings
 from orchestration.restock_policies import FIRST_ORDER_DAYS
+from orchestration.warehouse.exports import export_path
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,1 @@
+"""One build of the warehouse: what surrounds dbt, its exports, and frames read from them."""
