@@ -6,7 +6,7 @@ import duckdb
 from dagster import AssetCheckResult, AssetCheckSeverity, asset_check
 
 from orchestration.forecast_totals import parting_totals
-from orchestration.outbox import misnamed_proposals
+from orchestration.planning.proposals import misnamed_proposals
 from orchestration.resources import HomeResource, StoreResource
 from orchestration.warehouse.exports import export_path
 

@@ -15,10 +15,10 @@ import click
 from orchestration.cli_options import Day
 from orchestration.home.environment import read_settings
 from orchestration.home.settings import Settings
-from orchestration.proposal_export import csv_text, upsert_postgresql, write_csv
+from orchestration.planning.erp_export import csv_text, upsert_postgresql, write_csv
 
 if TYPE_CHECKING:
-    from orchestration.decisions import Saved
+    from orchestration.planning.decision import Saved
     from serving.store import PolicyOverride, Proposal, Store
 
 _OPEN = ("proposed", "approved", "exported", "acknowledged")
@@ -119,7 +119,7 @@ def set_policy(
 ) -> None:
     """Set SETTING to VALUE from a day on. For every item, unless a segment or an item is named."""
     from ml.restock.policy_segments import segment_conditions
-    from orchestration.restock_policies import read_setting
+    from orchestration.planning.policies import read_setting
 
     if segment is not None and (sku or location):
         raise click.ClickException("give --segment, or --sku with --location, not both: an override has one scope")
@@ -143,7 +143,7 @@ def set_policy(
 @policy.command("settings")
 def settings_of_policies() -> None:
     """Show what a policy may set."""
-    from orchestration.restock_policies import SETTINGS
+    from orchestration.planning.policies import SETTINGS
 
     click.echo(listing(["setting", "meaning"], [[name, setting.meaning] for name, setting in SETTINGS.items()]))
 
@@ -247,7 +247,7 @@ def _append_override(
 
 def _hints(number: int, day: date) -> list[str]:
     """Return why the next run cannot follow an override as it stands; nothing is known before the first build."""
-    from orchestration.restock_policies import effective_policies
+    from orchestration.planning.policies import effective_policies
     from orchestration.warehouse.build import read_build
     from orchestration.warehouse.frames import segmented_items, standard_policy
 
@@ -581,7 +581,7 @@ def what_if(
     changes what a lost unit loses; what customers do about it is --demand.
     """
     from ml.restock.scenarios import Scenario
-    from orchestration.decisions import compare_scenarios
+    from orchestration.planning.decision import compare_scenarios
 
     if demand is not None and demand <= -100:
         raise click.ClickException(f"--demand {demand:g} leaves no demand; give more than -100")
@@ -644,8 +644,8 @@ def reproduce(as_of: date | None, generation: str | None) -> None:
     Without an option those of the current generation. Ends with code 1 where something differs.
     """
     from ml.tracking import FolderHashError, Tracking
-    from orchestration import decisions
-    from orchestration.archive import archive_of_day
+    from orchestration.planning import decision as decisions
+    from orchestration.planning.archive import archive_of_day
 
     if as_of and generation:
         raise click.ClickException("give --as-of or --generation, not both")
@@ -674,7 +674,7 @@ def reproduce(as_of: date | None, generation: str | None) -> None:
 
 
 def _archive_of_generation(settings: Settings, generation: str | None) -> str:
-    from orchestration.archive import archive_of_day
+    from orchestration.planning.archive import archive_of_day
     from orchestration.publication import current_manifest
 
     if generation is None:

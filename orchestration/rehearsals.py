@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestration.home.settings import Settings
-from orchestration.restock_policies import RESTOCK_LIMITS, effective_policies
+from orchestration.planning.policies import RESTOCK_LIMITS, effective_policies
 from orchestration.warehouse.frames import (
     demand_history,
     planned_days,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ml.backtest import Evaluation
     from ml.replay.policy_backtest import Stage
-    from orchestration.decisions import Saved
+    from orchestration.planning.decision import Saved
     from serving.store import PolicyOverride
 
 ITEMS, PATHS, WEEKS = 150, 100, 11

@@ -16,11 +16,11 @@ from test_training import fitted
 from ml.forecast.baselines import train_recent
 from ml.restock.scenarios import Scenario, longer_paths
 from ml.tracking import Tracking
-from orchestration.archive import archive_decisions, archive_of_day
-from orchestration.decisions import compare_scenarios, decide, reproduce
 from orchestration.home.settings import Settings
+from orchestration.planning.archive import archive_decisions, archive_of_day
+from orchestration.planning.decision import compare_scenarios, decide, reproduce
+from orchestration.planning.policies import effective_policies
 from orchestration.rehearsals import score_overrides
-from orchestration.restock_policies import effective_policies
 from orchestration.training import When, bring_up_to_date, pinned_models
 from orchestration.warehouse.build import write_predictions
 from orchestration.warehouse.frames import demand_history, planned_days, standard_policy

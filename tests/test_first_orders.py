@@ -6,7 +6,7 @@ import pytest
 from small_marts import AS_OF, build_of, read_mart, small_home
 
 from orchestration.home.settings import Settings
-from orchestration.restock_policies import effective_policies
+from orchestration.planning.policies import effective_policies
 from orchestration.warehouse.build import write_predictions
 from orchestration.warehouse.frames import restock_terms, standard_policy
 

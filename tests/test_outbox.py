@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from orchestration.home.settings import Settings
-from orchestration.outbox import (
+from orchestration.planning.proposals import (
     listed_proposals,
     misnamed_proposals,
     open_proposals,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.proposal_export import COLUMNS, SCHEMA, upsert_postgresql, write_csv
+from orchestration.planning.erp_export import COLUMNS, SCHEMA, upsert_postgresql, write_csv
 from serving.store import Proposal
 
 NOW = datetime(2011, 12, 9, tzinfo=UTC)

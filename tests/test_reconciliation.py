@@ -18,7 +18,7 @@ from orchestration.home.prepare import HomeError, make_store, prepare_home
 from orchestration.home.settings import Settings
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.online_store import claims_of, events_behind
-from orchestration.outbox import rejected_needs
+from orchestration.planning.proposals import rejected_needs
 from orchestration.publication import Publication, current_manifest, publish, repair_link
 from orchestration.reconciliation import reconcile
 from orchestration.warehouse.build import Build, write_predictions

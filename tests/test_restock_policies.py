@@ -5,7 +5,7 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from orchestration.restock_policies import effective_policies, read_setting
+from orchestration.planning.policies import effective_policies, read_setting
 from serving.store import PolicyOverride
 
 STANDARD = pd.DataFrame(

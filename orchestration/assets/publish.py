@@ -4,10 +4,10 @@ from datetime import date, datetime
 
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, asset
 
-from orchestration.archive import archive_decisions
 from orchestration.home.fingerprints import code_version
 from orchestration.live_stock import rebase_live_stock
-from orchestration.outbox import outbox_of
+from orchestration.planning.archive import archive_decisions
+from orchestration.planning.proposals import outbox_of
 from orchestration.publication import publish
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import pinned_models

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResult, asset, multi_asset
 
-from orchestration import outbox, plots
-from orchestration.archive import COMPARISONS, DECISION_INPUTS, published_archive
-from orchestration.decisions import decide
+from orchestration import plots
+from orchestration.planning import proposals as outbox
+from orchestration.planning.archive import COMPARISONS, DECISION_INPUTS, published_archive
+from orchestration.planning.decision import decide
 from orchestration.rehearsals import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training import champion_of
@@ -45,7 +46,7 @@ def restock_policies(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource
 ) -> Iterator[MaterializeResult[None]]:
     """Put the overrides that hold on the business day over the home's own policy."""
-    from orchestration.restock_policies import effective_policies
+    from orchestration.planning.policies import effective_policies
 
     settings = home.settings()
     build = read_build(settings)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from orchestration.home.settings import Settings
-from orchestration.restock_policies import FIRST_ORDER_DAYS
+from orchestration.planning.policies import FIRST_ORDER_DAYS
 from orchestration.warehouse.exports import export_path
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """A business day that goes back: what runs of a day that has not been did to the outbox is undone.
 
-Belongs here: the outbox alone. Does not: telling that the day goes back (orchestration/outbox.py).
+Belongs here: the outbox alone. Does not: telling that the day goes back (orchestration/planning/proposals.py).
 """
 
 from dataclasses import replace

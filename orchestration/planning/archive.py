@@ -3,7 +3,7 @@
 A folder never changes; after as long as the home keeps it (`orchestration.retention`) it goes as a whole.
 
 A folder `archive/<as-of>_<hash>/` holds what the models and the restock engine said, the tables the decision rests on
-and `archive.json` with versions and seeds: enough to make it again (`orchestration.decisions.reproduce`).
+and `archive.json` with versions and seeds: enough to make it again (`orchestration.planning.decision.reproduce`).
 """
 
 import hashlib

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 
-from orchestration.archive import ARCHIVED_INPUTS, DECISION_SETTINGS, archived
 from orchestration.home.fingerprints import code_version
 from orchestration.home.settings import Settings
+from orchestration.planning.archive import ARCHIVED_INPUTS, DECISION_SETTINGS, archived
 from orchestration.warehouse import frames
 from orchestration.warehouse.build import Build, write_predictions
 
