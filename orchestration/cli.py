@@ -264,7 +264,7 @@ def docs(output: Path) -> None:
 @click.argument("version", required=False)
 def rollback(model: str, version: str | None) -> None:
     """Make an earlier VERSION of MODEL the champion again. Without VERSION, the champion before the present one."""
-    from orchestration.training import roll_back
+    from orchestration.training.lifecycle import roll_back
     from serving.store import Store
 
     settings = _prepared(_settings())

@@ -171,7 +171,7 @@ def score_policies(number: int | None) -> None:
     All that hold on the business day, or the override NUMBER. The replay uses the present forecaster, which has seen
     those weeks, on both sides alike.
     """
-    from orchestration.rehearsals import ITEMS, score_overrides
+    from orchestration.training.policy_backtest import ITEMS, score_overrides
 
     with opened_store() as store:
         held = store.policy_overrides(None if number else business_day())

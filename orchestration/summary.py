@@ -5,10 +5,10 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.forecast_totals import forecast_remarks
 from orchestration.home.settings import PROJECT_FOLDER, Settings
 from orchestration.publication import current_manifest
-from orchestration.training import failed_gates, headlines
+from orchestration.training.forecast_totals import forecast_remarks
+from orchestration.training.lifecycle import failed_gates, headlines
 
 _TOP = """
     select

@@ -10,7 +10,7 @@ from small_marts import small_home
 from ml.backtest import evaluate
 from ml.forecast.baselines import train_recent, train_seasonal_naive
 from ml.forecast.distribution import QUANTILE_COLUMNS
-from orchestration.challengers import challenge, chosen_shares, train_beside_challengers
+from orchestration.training.challengers import challenge, chosen_shares, train_beside_challengers
 from orchestration.warehouse.frames import demand_history
 
 

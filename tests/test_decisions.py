@@ -20,8 +20,8 @@ from orchestration.home.settings import Settings
 from orchestration.planning.archive import archive_decisions, archive_of_day
 from orchestration.planning.decision import compare_scenarios, decide, reproduce
 from orchestration.planning.policies import effective_policies
-from orchestration.rehearsals import score_overrides
-from orchestration.training import When, bring_up_to_date, pinned_models
+from orchestration.training.lifecycle import When, bring_up_to_date, pinned_models
+from orchestration.training.policy_backtest import score_overrides
 from orchestration.warehouse.build import write_predictions
 from orchestration.warehouse.frames import demand_history, planned_days, standard_policy
 from serving.store import PolicyOverride, Store

@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.forecast_totals import forecast_remarks, parting_totals
+from orchestration.training.forecast_totals import forecast_remarks, parting_totals
 
 COLUMNS = "category, week_start, forecast_units, usual_units, is_parting, note"
 

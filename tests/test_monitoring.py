@@ -15,8 +15,8 @@ from small_marts import AS_OF, build_of, read_mart, small_home
 from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from orchestration.assets.monitoring import CHECKS, demand_forecasts
 from orchestration.home.settings import Settings
-from orchestration.monitoring import Monitoring, archived_forecasts, monitor_forecasts
 from orchestration.resources import HomeResource
+from orchestration.training.monitoring import Monitoring, archived_forecasts, monitor_forecasts
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from orchestration.cli import cli
 from orchestration.home.fingerprints import code_version
 from orchestration.home.provenance import LOCK
 from orchestration.home.settings import Settings
-from orchestration.training import (
+from orchestration.training.lifecycle import (
     Headline,
     NoChampion,
     NothingToLearn,

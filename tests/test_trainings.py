@@ -14,8 +14,8 @@ from ml.forecast.ensemble import CombinedForecaster
 from ml.tracking import Tracking
 from orchestration.assets.models import metadata_of
 from orchestration.home.settings import Settings
-from orchestration.training import Trained, When, bring_up_to_date
-from orchestration.trainings import train_demand_forecast
+from orchestration.training.demand_forecast import train_demand_forecast
+from orchestration.training.lifecycle import Trained, When, bring_up_to_date
 from serving.store import Store
 
 

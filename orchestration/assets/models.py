@@ -18,11 +18,11 @@ from dagster import (
 from pydantic import Field
 
 from orchestration import plots
-from orchestration.challengers import train_beside_challengers
 from orchestration.home.settings import Settings
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
-from orchestration.training import Outcome, Trained, When, bring_up_to_date
-from orchestration.trainings import PARAMETERS, train_product_photos, train_stock_anomalies
+from orchestration.training.challengers import train_beside_challengers
+from orchestration.training.demand_forecast import PARAMETERS, train_product_photos, train_stock_anomalies
+from orchestration.training.lifecycle import Outcome, Trained, When, bring_up_to_date
 from orchestration.warehouse.build import read_build
 from orchestration.warehouse.exports import export_path
 
@@ -149,7 +149,7 @@ def _up_to_date(
         model,
         when=When(config.when),
         data=data,
-        code=[*code, "orchestration/warehouse/frames.py", "orchestration/trainings.py"],
+        code=[*code, "orchestration/warehouse/frames.py", "orchestration/training/demand_forecast.py"],
         libraries=libraries,
         parameters=PARAMETERS[model] | {"seed": settings.seed},
         fit=lambda folder, champion: fit(settings, folder, champion),

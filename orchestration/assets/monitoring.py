@@ -14,8 +14,8 @@ from dagster import (
     asset,
 )
 
-from orchestration.monitoring import DAYS_JUDGED, Monitoring, monitor_forecasts
 from orchestration.resources import HomeResource
+from orchestration.training.monitoring import DAYS_JUDGED, Monitoring, monitor_forecasts
 from orchestration.warehouse.build import read_build
 
 KEY = ["monitoring", "demand_forecasts"]

@@ -9,7 +9,7 @@ from orchestration import plots
 from orchestration.home.fingerprints import code_version, text_fingerprint
 from orchestration.home.settings import Settings
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
-from orchestration.training import champion_of, repair_champion
+from orchestration.training.lifecycle import champion_of, repair_champion
 from orchestration.warehouse.build import Build, kept_predictions, read_build, write_predictions
 from orchestration.warehouse.exports import content_hash, export_path, parquet_rows
 from orchestration.warehouse.frames import demand_history, no_anomalies, planned_days, stock_series

@@ -10,7 +10,7 @@ from orchestration.planning.archive import archive_decisions
 from orchestration.planning.proposals import outbox_of
 from orchestration.publication import publish
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
-from orchestration.training import pinned_models
+from orchestration.training.lifecycle import pinned_models
 from orchestration.warehouse.build import read_build
 from orchestration.warehouse.dbt import MANIFEST
 from orchestration.warehouse.exports import read_relations

@@ -8,9 +8,9 @@ from orchestration import plots
 from orchestration.planning import proposals as outbox
 from orchestration.planning.archive import COMPARISONS, DECISION_INPUTS, published_archive
 from orchestration.planning.decision import decide
-from orchestration.rehearsals import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.resources import HomeResource, StoreResource, TrackingResource
-from orchestration.training import champion_of
+from orchestration.training.lifecycle import champion_of
+from orchestration.training.policy_backtest import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.warehouse.build import read_build, write_predictions
 from orchestration.warehouse.frames import previous_lines, previous_terms, segmented_items, standard_policy
 

@@ -1,6 +1,6 @@
 """The model card of the demand forecast: what it is for, what it learnt from, how it was judged, where it ends.
 
-Belongs here: the words and tables of the card. Does not: training and measuring (trainings.py, ml/).
+Belongs here: the words and tables of the card. Does not: training and measuring (demand_forecast.py, ml/).
 """
 
 from collections.abc import Hashable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """What each model learns from, how it is evaluated and judged, and what is kept to explain it.
 
-Belongs here: putting `ml` functions together for one home. Does not: the life cycle all share (training.py).
+Belongs here: putting `ml` functions together for one home. Does not: the life cycle all share (lifecycle.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.home.child_process import run_in_child
 from orchestration.home.settings import Settings
-from orchestration.model_cards import forecast_card
 from orchestration.plots import as_png
-from orchestration.rehearsals import rehearse_orders
-from orchestration.training import Headline, NothingToLearn, Trained
+from orchestration.training.lifecycle import Headline, NothingToLearn, Trained
+from orchestration.training.model_card import forecast_card
+from orchestration.training.policy_backtest import rehearse_orders
 from orchestration.warehouse.frames import (
     demand_history,
     items,

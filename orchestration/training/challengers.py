@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.home.child_process import run_in_child
 from orchestration.home.settings import Settings
-from orchestration.training import Trained
-from orchestration.trainings import SPANS_DAYS, train_demand_forecast
+from orchestration.training.demand_forecast import SPANS_DAYS, train_demand_forecast
+from orchestration.training.lifecycle import Trained
 from orchestration.warehouse.frames import demand_history, items, protection_horizon
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The models of a home: trained when needed, judged, registered, promoted and watched."""
