@@ -27,7 +27,7 @@ from orchestration.assets.warehouse import FAST_PATH
 from orchestration.home.prepare import is_claimed
 from orchestration.ingest.pending import Waiting, look_around
 from orchestration.notifications import RunFailure, StreamLag, notify_all
-from orchestration.publication import current_manifest
+from orchestration.publishing.generations import current_manifest
 from orchestration.resources import HomeResource, NotifierResource, StoreResource
 
 LONGEST_LAG = timedelta(minutes=15)

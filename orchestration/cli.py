@@ -104,7 +104,7 @@ def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> 
     except (ContractError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     _prepared(settings)
-    from orchestration.publication import require_known
+    from orchestration.publishing.generations import require_known
     from serving.store import Store
 
     with Store.open(settings.store_url) as opened:
@@ -314,7 +314,7 @@ def migrate(begin_anew: bool) -> None:
 @store.command()
 def verify() -> None:
     """Walk the hash chain of the ledger. Hold it against the heads that the published generations noted."""
-    from orchestration.publication import anchors
+    from orchestration.publishing.generations import anchors
     from serving.store import Store
 
     settings = _settings()
@@ -358,7 +358,7 @@ def reconcile() -> None:
 
 def _reconcile(settings: Settings) -> None:
     """Take back what is published, and tell what the ERP may hold."""
-    from orchestration import reconciliation
+    from orchestration.publishing import reconciliation
     from serving.store import Store
 
     with Store.open(settings.store_url) as opened:

@@ -53,7 +53,7 @@ def opened_store() -> Iterator["Store"]:
 @contextmanager
 def proposal_store() -> Iterator["Store"]:
     """Open the online store to decide on proposals; one that is older than what is published is refused."""
-    from orchestration.publication import require_known
+    from orchestration.publishing.generations import require_known
     from serving.store import StoreBehind
 
     with opened_store() as store:
@@ -66,7 +66,7 @@ def proposal_store() -> Iterator["Store"]:
 
 def business_day() -> date:
     """Return the business day of the current generation, today where nothing is published yet."""
-    from orchestration.publication import current_manifest
+    from orchestration.publishing.generations import current_manifest
 
     manifest = current_manifest(home_settings().published)
     return datetime.now(UTC).date() if manifest is None else date.fromisoformat(manifest["as_of"])
@@ -541,7 +541,7 @@ def _every_proposal(store: "Store", state: str) -> list["Proposal"]:
 
 
 def _published_home() -> Settings:
-    from orchestration.publication import current_manifest
+    from orchestration.publishing.generations import current_manifest
 
     settings = home_settings()
     if current_manifest(settings.published) is None:
@@ -675,7 +675,7 @@ def reproduce(as_of: date | None, generation: str | None) -> None:
 
 def _archive_of_generation(settings: Settings, generation: str | None) -> str:
     from orchestration.planning.archive import archive_of_day
-    from orchestration.publication import current_manifest
+    from orchestration.publishing.generations import current_manifest
 
     if generation is None:
         manifest = current_manifest(settings.published)

@@ -1,7 +1,8 @@
 """What a home keeps, and for how long: Dagster's history and the archive are thinned out by rule.
 
 Belongs here: which rules there are and what following them comes to. Does not: generations, which publication thins
-out itself (publication.py). Raw arrivals and the ledger are never deleted: they are the record of what was known when.
+out itself (publishing/generations.py). Raw arrivals and the ledger are never deleted: they are the record of what was
+known when.
 """
 
 import json

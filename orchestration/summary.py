@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from orchestration.home.settings import PROJECT_FOLDER, Settings
-from orchestration.publication import current_manifest
+from orchestration.publishing.generations import current_manifest
 from orchestration.training.forecast_totals import forecast_remarks
 from orchestration.training.lifecycle import failed_gates, headlines
 

@@ -9,7 +9,7 @@ from small_landing import SKUS, write_landing
 
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.online_store import claims_of, events_behind
-from orchestration.live_stock import rebase_live_stock
+from orchestration.publishing.live_stock import rebase_live_stock
 from serving.store import Store
 
 ARRIVED = datetime(2026, 11, 23, 6, tzinfo=UTC)

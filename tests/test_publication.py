@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration import publication
-from orchestration.publication import Publication, current_manifest, publish, repair_link
+from orchestration.publishing import generations as publication
+from orchestration.publishing.generations import Publication, current_manifest, publish, repair_link
 from orchestration.warehouse.exports import content_hash
 from serving.store import Fenced, Outbox, Store, StoreError
 

@@ -12,15 +12,15 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestration import publication
 from orchestration.cli import cli
 from orchestration.home.prepare import HomeError, make_store, prepare_home
 from orchestration.home.settings import Settings
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.online_store import claims_of, events_behind
 from orchestration.planning.proposals import rejected_needs
-from orchestration.publication import Publication, current_manifest, publish, repair_link
-from orchestration.reconciliation import reconcile
+from orchestration.publishing import generations as publication
+from orchestration.publishing.generations import Publication, current_manifest, publish, repair_link
+from orchestration.publishing.reconciliation import reconcile
 from orchestration.warehouse.build import Build, write_predictions
 from serving.store import Outbox, Published, Store, StoreBehind
 

@@ -32,7 +32,7 @@ from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.business_day import BusinessClock, read_clock
 from orchestration.ingest.online_store import events_behind
 from orchestration.ingest.quarantine import QuarantinedRow, discard, list_quarantined, withdraw
-from orchestration.live_stock import rebase_live_stock
+from orchestration.publishing.live_stock import rebase_live_stock
 from orchestration.warehouse.build import begin_build
 from orchestration.warehouse.dbt import read_parsed
 from orchestration.warehouse.exports import export_relations, parquet_of, relations_of

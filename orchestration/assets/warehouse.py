@@ -12,7 +12,7 @@ from pydantic import Field
 from orchestration import plots
 from orchestration.home.settings import Settings
 from orchestration.ingest.business_day import read_clock
-from orchestration.publication import EPOCH
+from orchestration.publishing.generations import EPOCH
 from orchestration.resources import HomeResource, StoreResource
 from orchestration.warehouse.build import (
     Build,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestration.home.fingerprints import code_version
 from orchestration.home.settings import Settings
-from orchestration.publication import current_manifest
+from orchestration.publishing.generations import current_manifest
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.exports import ALL_MONTHS, content_hash, export_path, files_of, share
 
