@@ -1,6 +1,6 @@
 """What Dagster keeps of runs, as people ask for it: how the last one ended, and which are old enough to go.
 
-Belongs here: reading and thinning out the history. Does not: executing (runs.py), what a run made (summary.py).
+Belongs here: reading and thinning out the history. Does not: executing (cli/runs.py), what a run made (cli/summary.py).
 """
 
 import re

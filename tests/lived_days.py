@@ -48,7 +48,7 @@ INVARIANTS = {
     "correction": "after a correction all is as if the mistake had not been",
 }
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["lived_days", "orchestration.cli", "orchestration.runs", "serving.store", "pandas"])
+_SERVER.set_forkserver_preload(["lived_days", "orchestration.cli", "orchestration.cli.runs", "serving.store", "pandas"])
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from dagster import (
 
 from orchestration import automation
 from orchestration.automation import LAUNCHED_BY_COMMAND, arrivals, run_failures, stream_lag
+from orchestration.cli.runs import bury_dead_runs
 from orchestration.home.environment import read_notifiers, read_settings
 from orchestration.home.prepare import claimed, configure_instance
 from orchestration.ingest.batches import ingest_table
@@ -39,7 +40,6 @@ from orchestration.notifications import (
     notify_all,
 )
 from orchestration.resources import HomeResource, NotifierResource, StoreResource
-from orchestration.runs import bury_dead_runs
 from serving.store import Store
 
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestration.cli import cli
+from orchestration.cli.main import cli
 from orchestration.ingest.contract import load_contract
 
 

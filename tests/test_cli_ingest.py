@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 from mock_broker import mock_broker
 
-from orchestration.cli import cli
+from orchestration.cli.main import cli
 from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.contract import load_contract, movement_json_schema
 from orchestration.ingest.manifests import still_counts

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from small_marts import build_of, small_home
 
-from orchestration.cli import cli
+from orchestration.cli.main import cli
 from serving.store import Outbox, Store
 
 Run = Callable[..., Result]

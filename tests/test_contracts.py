@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from orchestration.cli import cli
+from orchestration.cli.main import cli
 from orchestration.home.settings import PROJECT_FOLDER
 from orchestration.ingest.batches import Events, ingest_table
 from orchestration.ingest.contract import (

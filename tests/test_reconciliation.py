@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestration.cli import cli
+from orchestration.cli.main import cli
 from orchestration.home.prepare import HomeError, make_store, prepare_home
 from orchestration.home.settings import Settings
 from orchestration.ingest.batches import ingest_table

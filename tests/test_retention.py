@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from dagster import DagsterInstance
 
-from orchestration.cli import cli
+from orchestration.cli.main import cli
 from orchestration.home.environment import read_settings
 from orchestration.home.prepare import claimed
 from orchestration.home.settings import Settings

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from dagster import DagsterInstance, DagsterRunStatus, RunRecord, job, op
 
 from orchestration.automation import LAUNCHED_BY_COMMAND
-from orchestration.cli import cli
+from orchestration.cli.main import cli
 from orchestration.home.environment import read_settings
 from orchestration.home.prepare import claimed, configure_instance
 from orchestration.home.settings import Settings

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from ml.forecast.baselines import train_recent
 from ml.tracking import Tracking
-from orchestration.cli import cli
+from orchestration.cli.main import cli
 from orchestration.home.fingerprints import code_version
 from orchestration.home.provenance import LOCK
 from orchestration.home.settings import Settings

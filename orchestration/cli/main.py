@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from orchestration import cli_ingest, cli_restock
-from orchestration.cli_options import Day
+from orchestration.cli import policies as cli_restock
+from orchestration.cli import sources as cli_ingest
+from orchestration.cli.options import Day
 from orchestration.home.environment import open_landing, read_settings, read_sources
 from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME, Settings
 
@@ -111,12 +112,12 @@ def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> 
         require_known(settings.published, opened)
     try:
         with claimed(settings):
-            from orchestration.runs import execute
+            from orchestration.cli.runs import execute
 
             succeeded = execute(job, log=settings.home / "run.log", as_of=as_of, rebuild_from=rebuild_from)
     except HomeError as error:
         raise click.ClickException(str(error)) from error
-    from orchestration.summary import summarise
+    from orchestration.cli.summary import summarise
 
     was_published = (settings.published / "current.duckdb").exists()
     if succeeded or was_published:
@@ -131,8 +132,8 @@ def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> 
 def status() -> None:
     """Show how the last run ended. And what is published, champion and quarantined."""
     settings = _settings()
+    from orchestration.cli.summary import summarise
     from orchestration.run_history import last_run, told
-    from orchestration.summary import summarise
 
     click.echo(told(last_run(settings), settings))
     click.echo(summarise(settings))

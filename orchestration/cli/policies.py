@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestration.cli_options import Day
+from orchestration.cli.options import Day
 from orchestration.home.environment import read_settings
 from orchestration.home.settings import Settings
 from orchestration.planning.erp_export import csv_text, upsert_postgresql, write_csv
