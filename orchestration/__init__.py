@@ -1,1 +1,1 @@
-"""The only place that knows Dagster: definitions, resources, assets, jobs, the command line. No arithmetic."""
+"""The batch plane: Dagster's definitions, the plain code that they call, and the command line."""

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from dagster import Definitions
 
-from orchestration import automation, checks
-from orchestration.assets import maintenance, models, monitoring, predictions, publish, raw, restock, warehouse
-from orchestration.executor import holding_home
-from orchestration.progress import progress_logger
-from orchestration.resources import default_resources
+from orchestration.defs import checks
+from orchestration.defs import jobs as automation
+from orchestration.defs.assets import maintenance, models, monitoring, predictions, publish, raw, restock, warehouse
+from orchestration.defs.executor import holding_home
+from orchestration.defs.progress import progress_logger
+from orchestration.defs.resources import default_resources
 
 
 def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:

@@ -1,6 +1,6 @@
 """Tell people that a run has failed or that events wait: one interface, a webhook and an e-mail behind it.
 
-Belongs here: the message and how it is sent. Does not: when (automation), to whom (resources).
+Belongs here: the message and how it is sent. Does not: when (defs/jobs.py), to whom (defs/resources.py).
 """
 
 import json

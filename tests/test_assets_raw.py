@@ -9,8 +9,8 @@ import pytest
 from dagster import ExecuteInProcessResult, materialize
 from small_landing import movements, write_landing
 
-from orchestration.assets.raw import RAW_TABLES
-from orchestration.resources import HomeResource, StoreResource
+from orchestration.defs.assets.raw import RAW_TABLES
+from orchestration.defs.resources import HomeResource, StoreResource
 from serving.store import Store
 
 # A parser that Great Expectations brings along imports a module that Python has renamed.

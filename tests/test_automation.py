@@ -25,9 +25,10 @@ from dagster import (
     op,
 )
 
-from orchestration import automation
-from orchestration.automation import LAUNCHED_BY_COMMAND, arrivals, run_failures, stream_lag
 from orchestration.cli.runs import bury_dead_runs
+from orchestration.defs import jobs as automation
+from orchestration.defs.jobs import LAUNCHED_BY_COMMAND, arrivals, run_failures, stream_lag
+from orchestration.defs.resources import HomeResource, NotifierResource, StoreResource
 from orchestration.home.environment import read_notifiers, read_settings
 from orchestration.home.prepare import claimed, configure_instance
 from orchestration.ingest.batches import ingest_table
@@ -39,7 +40,6 @@ from orchestration.notifications import (
     WebhookNotifier,
     notify_all,
 )
-from orchestration.resources import HomeResource, NotifierResource, StoreResource
 from serving.store import Store
 
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)

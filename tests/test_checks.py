@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.checks import silent_locations
+from orchestration.defs.checks import silent_locations
 
 
 @pytest.mark.parametrize(

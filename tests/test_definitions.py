@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, Definitions
 
-from orchestration.assets.models import TrainingConfig
 from orchestration.definitions import build_defs
+from orchestration.defs.assets.models import TrainingConfig
 from orchestration.home.prepare import prepare_project
 from orchestration.home.settings import PROJECT_FOLDER
 

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from orchestration.event_log import unhurried
+from orchestration.defs.event_log import unhurried
 
 FULL, NORMAL = 2, 1
 

@@ -18,14 +18,14 @@ import pytest
 from dagster import ExecuteInProcessResult, materialize
 from PIL import Image
 
-from orchestration.assets.raw import RAW_TABLES
+from orchestration.defs.assets.raw import RAW_TABLES
+from orchestration.defs.resources import HomeResource, StoreResource
 from orchestration.home.environment import open_landing, read_settings
 from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.errors import LandingUnavailable
 from orchestration.ingest.landing import LandingFolder, S3Landing, s3_address
 from orchestration.ingest.manifests import read_manifests
 from orchestration.ingest.pending import look_around
-from orchestration.resources import HomeResource, StoreResource
 from serving.store import Store
 
 # A parser that Great Expectations brings along imports a module that Python has renamed.

@@ -13,9 +13,9 @@ from scipy.stats import poisson
 from small_marts import AS_OF, build_of, read_mart, small_home
 
 from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
-from orchestration.assets.monitoring import CHECKS, demand_forecasts
+from orchestration.defs.assets.monitoring import CHECKS, demand_forecasts
+from orchestration.defs.resources import HomeResource
 from orchestration.home.settings import Settings
-from orchestration.resources import HomeResource
 from orchestration.training.monitoring import Monitoring, archived_forecasts, monitor_forecasts
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from orchestration import plots
+from orchestration.defs import plots
 
 
 def test_the_picture_of_restock_lines_shows_the_largest_orders_first_and_what_they_come_too_late_for(

@@ -11,7 +11,7 @@ from dagster import (
     in_process_executor,
 )
 
-from orchestration.progress import progress_logger
+from orchestration.defs.progress import progress_logger
 
 
 @asset(check_specs=[AssetCheckSpec("rows", asset="first", blocking=True)])

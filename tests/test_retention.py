@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from dagster import DagsterInstance
 
 from orchestration.cli.main import cli
+from orchestration.defs.retention import apply
 from orchestration.home.environment import read_settings
 from orchestration.home.prepare import claimed
 from orchestration.home.settings import Settings
-from orchestration.retention import apply
 
 NOW = datetime.now(UTC)
 

@@ -12,7 +12,7 @@ from ml.forecast import load
 from ml.forecast.baselines import BaselineForecaster, train_recent
 from ml.forecast.ensemble import CombinedForecaster
 from ml.tracking import Tracking
-from orchestration.assets.models import metadata_of
+from orchestration.defs.assets.models import metadata_of
 from orchestration.home.settings import Settings
 from orchestration.training.demand_forecast import train_demand_forecast
 from orchestration.training.lifecycle import Trained, When, bring_up_to_date

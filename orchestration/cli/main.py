@@ -133,7 +133,7 @@ def status() -> None:
     """Show how the last run ended. And what is published, champion and quarantined."""
     settings = _settings()
     from orchestration.cli.summary import summarise
-    from orchestration.run_history import last_run, told
+    from orchestration.defs.run_history import last_run, told
 
     click.echo(told(last_run(settings), settings))
     click.echo(summarise(settings))
@@ -146,8 +146,8 @@ def retention(dry_run: bool) -> None:
     settings = _settings()
     from dagster import DagsterInstance
 
+    from orchestration.defs.retention import apply
     from orchestration.home.prepare import HomeError, claimed, configure_instance
-    from orchestration.retention import apply
 
     configure_instance(settings.dagster_home)
     try:

@@ -7,9 +7,9 @@ from typing import Any
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from orchestration.automation import LAUNCHED_BY_COMMAND
 from orchestration.definitions import build_defs
-from orchestration.event_log import unhurried
+from orchestration.defs.event_log import unhurried
+from orchestration.defs.jobs import LAUNCHED_BY_COMMAND
 
 
 def execute(job: str, *, log: Path, as_of: date | None = None, rebuild_from: date | None = None) -> bool:

@@ -1,6 +1,6 @@
 """What has arrived and no batch holds yet: files of the landing folder and events of the online store.
 
-Belongs here: looking. Does not: taking in (batches), deciding to run (automation).
+Belongs here: looking. Does not: taking in (batches), deciding to run (defs/jobs.py).
 """
 
 import hashlib

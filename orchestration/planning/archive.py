@@ -1,6 +1,6 @@
 """The archive: every published forecast and decision beside the inputs it was made from.
 
-A folder never changes; after as long as the home keeps it (`orchestration.retention`) it goes as a whole.
+A folder never changes; after as long as the home keeps it (`orchestration.defs.retention`) it goes as a whole.
 
 A folder `archive/<as-of>_<hash>/` holds what the models and the restock engine said, the tables the decision rests on
 and `archive.json` with versions and seeds: enough to make it again (`orchestration.planning.decision.reproduce`).

@@ -99,7 +99,7 @@ def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: l
     from ml.backtest.candidates import BOOSTER, FLOOR, challengers
     from ml.backtest.gate import verdict
     from ml.forecast.plots import error_by_lag
-    from orchestration.plots import as_png
+    from orchestration.defs.plots import as_png
 
     recipes = challengers()
     evaluation = evaluate(

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestration.defs.plots import as_png
 from orchestration.home.child_process import run_in_child
 from orchestration.home.settings import Settings
-from orchestration.plots import as_png
 from orchestration.training.lifecycle import Headline, NothingToLearn, Trained
 from orchestration.training.model_card import forecast_card
 from orchestration.training.policy_backtest import rehearse_orders

@@ -1,6 +1,6 @@
 """The life cycle that every model shares: is training needed, train, judge, register, promote.
 
-Belongs here: fingerprints, registration, epochs. Does not: what a model learns (ml/) or reads (assets/models.py).
+Belongs here: fingerprints, registration, epochs. Does not: what a model learns (ml/) or reads (defs/assets/models.py).
 """
 
 import tempfile

@@ -1,6 +1,6 @@
 """One build of the warehouse: its clock, its fence, dbt's arguments; what models hand back to dbt.
 
-Belongs here: what surrounds dbt. Does not: SQL (dbt_project/), Dagster (assets/warehouse.py).
+Belongs here: what surrounds dbt. Does not: SQL (dbt_project/), Dagster (defs/assets/warehouse.py).
 """
 
 import json

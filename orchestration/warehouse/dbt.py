@@ -3,7 +3,7 @@
 Parsing takes as long as building a small warehouse, and dbt parses anew whenever its variables differ, as the business
 day does every day. The project reads no variable while it is parsed, so what was parsed once serves every run.
 
-Belongs here: what runs in dbt's own process, which loads no Dagster. Does not: the assets (assets/warehouse.py).
+Belongs here: what runs in dbt's own process, which loads no Dagster. Does not: the assets (defs/assets/warehouse.py).
 """
 
 import sys

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResult, asset, multi_asset
 
-from orchestration import plots
+from orchestration.defs import plots
+from orchestration.defs.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.home.fingerprints import code_version, text_fingerprint
 from orchestration.home.settings import Settings
-from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training.lifecycle import champion_of, repair_champion
 from orchestration.warehouse.build import Build, kept_predictions, read_build, write_predictions
 from orchestration.warehouse.exports import content_hash, export_path, parquet_rows

@@ -5,8 +5,8 @@ from pathlib import Path
 import duckdb
 from dagster import AssetCheckResult, AssetCheckSeverity, asset_check
 
+from orchestration.defs.resources import HomeResource, StoreResource
 from orchestration.planning.proposals import misnamed_proposals
-from orchestration.resources import HomeResource, StoreResource
 from orchestration.training.forecast_totals import parting_totals
 from orchestration.warehouse.exports import export_path
 

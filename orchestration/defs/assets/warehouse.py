@@ -9,11 +9,11 @@ from dagster_dbt import DbtCliResource, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pydantic import Field
 
-from orchestration import plots
+from orchestration.defs import plots
+from orchestration.defs.resources import HomeResource, StoreResource
 from orchestration.home.settings import Settings
 from orchestration.ingest.business_day import read_clock
 from orchestration.publishing.generations import EPOCH
-from orchestration.resources import HomeResource, StoreResource
 from orchestration.warehouse.build import (
     Build,
     begin_build,

@@ -14,7 +14,7 @@ from dagster import (
     asset,
 )
 
-from orchestration.resources import HomeResource
+from orchestration.defs.resources import HomeResource
 from orchestration.training.monitoring import DAYS_JUDGED, Monitoring, monitor_forecasts
 from orchestration.warehouse.build import read_build
 

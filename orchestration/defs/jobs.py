@@ -23,12 +23,12 @@ from dagster import (
     sensor,
 )
 
-from orchestration.assets.warehouse import FAST_PATH
+from orchestration.defs.assets.warehouse import FAST_PATH
+from orchestration.defs.resources import HomeResource, NotifierResource, StoreResource
 from orchestration.home.prepare import is_claimed
 from orchestration.ingest.pending import Waiting, look_around
 from orchestration.notifications import RunFailure, StreamLag, notify_all
 from orchestration.publishing.generations import current_manifest
-from orchestration.resources import HomeResource, NotifierResource, StoreResource
 
 LONGEST_LAG = timedelta(minutes=15)
 """How long an event may wait to be published before people are told."""

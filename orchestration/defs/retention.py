@@ -62,7 +62,7 @@ def apply(settings: Settings, instance: "DagsterInstance", *, now: datetime, is_
         now: the present instant, aware.
         is_trial: only say what would go.
     """
-    from orchestration.run_history import compact, ended_runs, forget_runs, runs_to_forget
+    from orchestration.defs.run_history import compact, ended_runs, forget_runs, runs_to_forget
 
     records = ended_runs(instance)
     runs = runs_to_forget(records, now=now, days=settings.runs_kept_days, most=settings.runs_kept)

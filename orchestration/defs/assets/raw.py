@@ -16,11 +16,11 @@ from dagster import (
     asset,
 )
 
+from orchestration.defs.resources import HomeResource, StoreResource
 from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.contract import Table, load_contract
 from orchestration.ingest.online_store import claims_of, events_behind
 from orchestration.ingest.suites import Validation, validate
-from orchestration.resources import HomeResource, StoreResource
 
 EXPECTATIONS, FILES, SOURCES = "expectations", "files", "sources"
 

@@ -15,7 +15,7 @@ from textwrap import shorten
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
 
-from orchestration.automation import LAUNCHED_BY_COMMAND
+from orchestration.defs.jobs import LAUNCHED_BY_COMMAND
 from orchestration.home.prepare import holder, is_claimed
 from orchestration.home.settings import Settings
 

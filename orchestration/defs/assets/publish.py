@@ -4,12 +4,12 @@ from datetime import date, datetime
 
 from dagster import AssetExecutionContext, AssetKey, MaterializeResult, MetadataValue, asset
 
+from orchestration.defs.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.home.fingerprints import code_version
 from orchestration.planning.archive import archive_decisions
 from orchestration.planning.proposals import outbox_of
 from orchestration.publishing.generations import publish
 from orchestration.publishing.live_stock import rebase_live_stock
-from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training.lifecycle import pinned_models
 from orchestration.warehouse.build import read_build
 from orchestration.warehouse.dbt import MANIFEST

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from dagster import AssetExecutionContext, MaterializeResult, asset
 
-from orchestration.resources import HomeResource
-from orchestration.retention import apply
+from orchestration.defs.resources import HomeResource
+from orchestration.defs.retention import apply
 
 
 @asset(

@@ -17,9 +17,9 @@ from dagster import (
 )
 from pydantic import Field
 
-from orchestration import plots
+from orchestration.defs import plots
+from orchestration.defs.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.home.settings import Settings
-from orchestration.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.training.challengers import train_beside_challengers
 from orchestration.training.demand_forecast import PARAMETERS, train_product_photos, train_stock_anomalies
 from orchestration.training.lifecycle import Outcome, Trained, When, bring_up_to_date

@@ -1,0 +1,1 @@
+"""What Dagster is told, and the only place that knows it: assets, checks, jobs, sensors, resources."""
