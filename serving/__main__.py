@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     import uvicorn
 
-    from serving.app import Settings, create_app
+    from serving.api.app import Settings, create_app
 
     settings = Settings(
         given.published,
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["stream"]:
-        from serving.stream_command import main as consume
+        from serving.stream.command import main as consume
 
         sys.exit(consume(sys.argv[2:]))
     main()

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_home import package_folder, publish, register, remove, tracking_uri
 
-from serving.app import Settings, create_app
+from serving.api.app import Settings, create_app
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
@@ -554,7 +554,7 @@ def test_the_command_serves_on_loopback(client, home):
 
 def test_serving_imports_nothing_of_ours_but_itself():
     code = (
-        "import sys, serving.app, serving.__main__; "
+        "import sys, serving.api.app, serving.__main__; "
         "heavy = {'ml', 'orchestration', 'mlflow', 'xgboost', 'tensorflow', 'dagster'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

@@ -25,8 +25,8 @@ from orchestration.ingest.contract import load_contract, movement_json_schema
 from orchestration.ingest.manifests import still_counts
 from orchestration.ingest.quarantine import list_quarantined
 from serving.store import Store
-from serving.stream import StreamState
-from serving.stream_command import main, reporter
+from serving.stream.command import main, reporter
+from serving.stream.consumer import StreamState
 
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)
 MOVEMENTS = "source,document,line,occurred_at,sku,location_id,movement_type,quantity_units\n"

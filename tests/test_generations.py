@@ -9,8 +9,8 @@ import duckdb
 import pytest
 from tiny_home import publish, remove, switch_to
 
-from serving.generations import GenerationRemovedError, Generations, NothingPublishedError
-from serving.tables import page
+from serving.published.generations import GenerationRemovedError, Generations, NothingPublishedError
+from serving.published.tables import page
 
 POSITIONS = "select count(*) from marts.fct_stock_position"
 
@@ -111,7 +111,7 @@ def test_instants_come_in_utc_wherever_the_server_stands(tmp_path):
     publish(tmp_path, "g1")
     code = f"""
 from pathlib import Path
-from serving.generations import Generations
+from serving.published.generations import Generations
 generations = Generations(Path({str(tmp_path / "published")!r}))
 with generations.cursor(generations.current()) as cursor:
     print(cursor.execute("select timestamptz '2011-01-01 00:00:00+00'").fetchall()[0][0])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from tiny_home import package_folder, register, tracking_uri
 
-from serving.models import ModelRefusedError, Models
+from serving.api.models import ModelRefusedError, Models
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),

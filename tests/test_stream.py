@@ -27,7 +27,7 @@ from sqlalchemy.engine import make_url
 
 from orchestration.ingest.contract import load_contract, movement_json_schema
 from serving.store import OffsetsLost, Store
-from serving.stream import (
+from serving.stream.consumer import (
     MovementSchema,
     StreamConsumer,
     StreamSettings,

@@ -30,7 +30,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from orchestration.ingest.contract import load_contract, movement_json_schema
 from serving.store import Store
 from serving.store.events import COLUMNS, typed_row
-from serving.stream import MovementSchema, StreamConsumer, StreamSettings, StreamState
+from serving.stream.consumer import MovementSchema, StreamConsumer, StreamSettings, StreamState
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

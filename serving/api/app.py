@@ -1,6 +1,6 @@
 """The HTTP endpoint: published tables for outside systems, registered models in MLflow's scoring protocol.
 
-Here: routes, status codes, limits. Not here: reading generations (generations.py, tables.py), the body of an invocation
+Here: routes, status codes, limits. Not here: reading generations (published/), the body of an invocation
 (invocations.py), loading models (models.py), the reference page (reference_page.py).
 """
 
@@ -30,11 +30,11 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
 
-from serving import invocations, reference_page
-from serving.generations import Generation, GenerationRemovedError, Generations, NothingPublishedError
-from serving.invocations import Invocation, MalformedBodyError
-from serving.models import LoadedModel, ModelRefusedError, Models
-from serving.tables import TABLES, CursorError, Page, page
+from serving.api import invocations, reference_page
+from serving.api.invocations import Invocation, MalformedBodyError
+from serving.api.models import LoadedModel, ModelRefusedError, Models
+from serving.published.generations import Generation, GenerationRemovedError, Generations, NothingPublishedError
+from serving.published.tables import TABLES, CursorError, Page, page
 
 DEFAULT_MODEL = "demand_forecast"
 _REASON_CHARACTERS = 400

@@ -1,6 +1,6 @@
 """The tables an outside system pulls, a page at a time, bound to one generation.
 
-Here: which tables, which filters, the order of rows, the cursor. Not here: HTTP (app.py), files (generations.py).
+Here: which tables, which filters, the order of rows, the cursor. Not here: HTTP (api/app.py), files (generations.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from serving.generations import Generation, GenerationRemovedError, Generations, NothingPublishedError
+from serving.published.generations import Generation, GenerationRemovedError, Generations, NothingPublishedError
 
 
 class CursorError(ValueError):

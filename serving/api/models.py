@@ -23,7 +23,7 @@ from typing import Any
 
 import pandas as pd
 
-from serving.invocations import Column
+from serving.api.invocations import Column
 
 
 class ModelRefusedError(Exception):

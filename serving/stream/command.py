@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.store import Store, StoreError
-from serving.stream import (
+from serving.stream.consumer import (
     MovementSchema,
     StreamConsumer,
     StreamSettings,

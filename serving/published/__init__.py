@@ -1,0 +1,1 @@
+"""Published generations, as readers open them."""
