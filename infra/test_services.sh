@@ -135,4 +135,4 @@ start_postgresql
 start_kafka
 start_s3
 .venv/bin/pytest -m services
-.venv/bin/pytest tests/test_stream.py tests/test_ingest_landing.py
+.venv/bin/pytest tests/test_stream_consumer.py tests/test_ingest_landing.py

@@ -9,8 +9,8 @@ from pathlib import Path
 from shutil import copy
 
 import pytest
-from commands import inventorybot
-from small_landing import add_file, write_landing, write_plans
+from support.commands import inventorybot
+from support.small_landing import add_file, write_landing, write_plans
 
 from serving.store import Store
 

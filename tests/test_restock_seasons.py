@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_restock import constant, decide, poisson
+from test_restock_recommendation import constant, decide, poisson
 
 from ml.restock import recommend
 from ml.restock.plan import World

@@ -4,8 +4,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from lived_days import INVARIANTS, Command, Life, copied, inventorybot
-from outside_world import (
+from support.lived_days import INVARIANTS, Command, Life, copied, inventorybot
+from support.outside_world import (
     Row,
     World,
     make_history,

@@ -5,9 +5,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from lived_days import INVARIANTS, Life, copied, inventorybot, read, recommendations
-from outside_world import Item, Row, World, fold, retyped, write_day
-from small_landing import DAYS, FIRST_DAY, MOVEMENT_COLUMNS, SKUS, movements
+from support.lived_days import INVARIANTS, Life, copied, inventorybot, read, recommendations
+from support.outside_world import Item, Row, World, fold, retyped, write_day
+from support.small_landing import DAYS, FIRST_DAY, MOVEMENT_COLUMNS, SKUS, movements
 
 DAY = timedelta(days=1)
 THURSDAY = (FIRST_DAY + (DAYS - 1) * DAY).date()

@@ -34,7 +34,7 @@ from serving.stream.consumer import MovementSchema, StreamConsumer, StreamSettin
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mock_broker import mock_broker
+from support.mock_broker import mock_broker
 
 BATCH_ROWS = 1_000
 START = datetime(2011, 1, 1, tzinfo=UTC)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from commands import COMMAND, environment, inventorybot
-from small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, movements, write_landing
+from support.commands import COMMAND, environment, inventorybot
+from support.small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, movements, write_landing
 
 from ml.tracking import Tracking
 from serving.store import Proposal, Store

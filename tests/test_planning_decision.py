@@ -10,8 +10,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from small_marts import AS_OF, build_of, small_home
-from test_training import fitted
+from support.small_marts import AS_OF, build_of, small_home
+from test_training_lifecycle import fitted
 
 from ml.forecast.baselines import train_recent
 from ml.restock.scenarios import Scenario, longer_paths

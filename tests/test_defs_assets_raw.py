@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from dagster import ExecuteInProcessResult, materialize
-from small_landing import movements, write_landing
+from support.small_landing import movements, write_landing
 
 from orchestration.defs.assets.raw import RAW_TABLES
 from orchestration.defs.resources import HomeResource, StoreResource

@@ -1,4 +1,4 @@
-"""The command: options, help, messages; jobs themselves are in test_runs."""
+"""The command: options, help, messages; jobs themselves are in test_cli_runs."""
 
 from collections.abc import Iterator
 from pathlib import Path

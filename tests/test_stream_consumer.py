@@ -22,8 +22,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from mock_broker import mock_broker
 from sqlalchemy.engine import make_url
+from support.mock_broker import mock_broker
 
 from orchestration.ingest.contract import load_contract, movement_json_schema
 from serving.store import OffsetsLost, Store

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
-from tiny_home import package_folder, register, tracking_uri
+from support.tiny_home import package_folder, register, tracking_uri
 
 from serving.api.models import ModelRefusedError, Models
 

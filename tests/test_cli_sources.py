@@ -17,7 +17,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka import Producer
-from mock_broker import mock_broker
+from support.mock_broker import mock_broker
 
 from orchestration.cli.main import cli
 from orchestration.ingest.batches import ArrivalReport, ingest_table

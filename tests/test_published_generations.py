@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import pytest
-from tiny_home import publish, remove, switch_to
+from support.tiny_home import publish, remove, switch_to
 
 from serving.published.generations import GenerationRemovedError, Generations, NothingPublishedError
 from serving.published.tables import page

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_marts import small_home
+from support.small_marts import small_home
 
 from ml.forecast import load
 from ml.forecast.baselines import BaselineForecaster, train_recent

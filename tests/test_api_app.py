@@ -14,7 +14,7 @@ import urllib.request
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_home import package_folder, publish, register, remove, tracking_uri
+from support.tiny_home import package_folder, publish, register, remove, tracking_uri
 
 from serving.api.app import Settings, create_app
 

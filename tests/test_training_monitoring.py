@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from dagster import AssetCheckEvaluation, ExecuteInProcessResult, materialize
 from scipy.stats import poisson
-from small_marts import AS_OF, build_of, read_mart, small_home
+from support.small_marts import AS_OF, build_of, read_mart, small_home
 
 from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from orchestration.defs.assets.monitoring import CHECKS, demand_forecasts

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from small_marts import build_of, small_home
+from support.small_marts import build_of, small_home
 
 from orchestration.cli.main import cli
 from serving.store import Outbox, Store

@@ -3,7 +3,7 @@
 import duckdb
 import pandas as pd
 import pytest
-from small_marts import AS_OF, build_of, read_mart, small_home
+from support.small_marts import AS_OF, build_of, read_mart, small_home
 
 from orchestration.home.settings import Settings
 from orchestration.planning.policies import effective_policies

@@ -20,10 +20,10 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
-from outside_world import Key, Row, World, fold, mind_of, open_units, write_day
 
 from orchestration.home.prepare import prepare_project
 from serving.store import Proposal, Store
+from support.outside_world import Key, Row, World, fold, mind_of, open_units, write_day
 
 COMMITTED, ENDED = ("approved", "exported", "acknowledged"), ("expired", "cancelled")
 LEGAL_STEPS = {
@@ -48,7 +48,9 @@ INVARIANTS = {
     "correction": "after a correction all is as if the mistake had not been",
 }
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["lived_days", "orchestration.cli", "orchestration.cli.runs", "serving.store", "pandas"])
+_SERVER.set_forkserver_preload(
+    ["support.lived_days", "orchestration.cli", "orchestration.cli.runs", "serving.store", "pandas"]
+)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_marts import small_home
+from support.small_marts import small_home
 
 from ml.backtest import evaluate
 from ml.forecast.baselines import train_recent, train_seasonal_naive
