@@ -90,7 +90,7 @@ def rejecting(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> L
     too_many, not_yet = sorted(life.undecided(), key=lambda made: made.sku == "ginger")
     life.reject([not_yet], "not yet", "--until", f"{friday}")
     life.reject([too_many], "too many", "--until-grows", "50")
-    life.run("refresh", expected_day=THURSDAY)
+    life.run("refresh", expected_day=THURSDAY - DAY)
     return life
 
 
