@@ -41,7 +41,7 @@ from serving.store import Store
 PROJECT = Path(__file__).parents[1] / "dbt_project"
 CONTRACT = {
     table["name"]: {column["name"]: column["data_type"] for column in table["columns"]}
-    for table in yaml.safe_load((PROJECT / "models" / "sources.yml").read_text())["sources"][0]["tables"]
+    for table in yaml.safe_load((PROJECT / "models" / "staging" / "__raw.yml").read_text())["sources"][0]["tables"]
 }
 LINEAGE = {
     "batch_id": "varchar",
@@ -463,10 +463,10 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
         warehouse.rows("select sku, on_hand_units::double from marts.fct_stock_position where location_id = 'x'")
     )
     daily = {"even": 10.0, "s0": 2.0, "s1": 0.4, "asleep": 0.05}
-    columns = yaml.safe_load((PROJECT / "models" / "reporting" / "predictions.yml").read_text())
     types = {
         table["name"]: {column["name"]: column["data_type"] for column in table["columns"]}
-        for table in columns["sources"][0]["tables"]
+        for file in ("__predictions.yml", "__decisions.yml")
+        for table in yaml.safe_load((PROJECT / "models" / "reporting" / file).read_text())["sources"][0]["tables"]
     }
 
     def line(sku: str, days: int, level: float, **more: Any) -> dict[str, Any]:

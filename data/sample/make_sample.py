@@ -66,7 +66,7 @@ from simulator import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTRACT = ROOT / "dbt_project" / "models" / "sources.yml"
+CONTRACT = ROOT / "dbt_project" / "models" / "staging" / "__raw.yml"
 
 UKN_SHARE = 0.58
 RATIO_CLIP = (0.3, 3.0)

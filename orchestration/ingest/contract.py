@@ -1,6 +1,6 @@
 """The input contract: tables and columns as the dbt sources file declares them, and the texts made from it.
 
-Belongs here: reading `dbt_project/models/sources.yml`, and the README table, CSV templates and JSON Schema generated
+Belongs here: reading `dbt_project/models/staging/__raw.yml`, and the README table, CSV templates and JSON Schema made
 from it. Does not: which values are allowed (suites), how values are read (validator).
 """
 
@@ -16,7 +16,7 @@ import yaml
 from orchestration.home.settings import PROJECT_FOLDER
 from orchestration.ingest.errors import ContractError
 
-CONTRACT_FILE = PROJECT_FOLDER / "dbt_project" / "models" / "sources.yml"
+CONTRACT_FILE = PROJECT_FOLDER / "dbt_project" / "models" / "staging" / "__raw.yml"
 
 Arrival = Literal["facts", "versions", "snapshot"]
 
