@@ -13,17 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-KEYS = ["sku", "location_id"]
+from ml.schema import KEYS, Doubles, Flags, Floats, Integers
+
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MOST_UNITS = 1e12
 # A grid holds every period between the first and the last: one date with a wrong year would fill the memory.
 MOST_YEARS = 60
 RESERVED = {"sku", "location_id", "period_start", "demand_units", "is_in_stock", "expected_uplift"}
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True)

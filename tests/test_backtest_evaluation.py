@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.backtest import abc_class, demand_class, evaluate, stratified_series
+from ml.backtest import evaluate, stratified_series
 from ml.backtest.gate import verdict
 from ml.forecast import Settings, train
 from ml.forecast.baselines import train_recent, train_seasonal_naive
 from ml.metrics import forecast as metrics
-from ml.panel import KEYS
+from ml.schema import KEYS
+from ml.segments import demand_class
 
 SMALL = Settings(mean_rows=3000, spread_rows=2000, rounds=20, learning_rate=0.2, spread_rounds=10, spread_rate=0.3)
 RECIPES = {"naive": train_seasonal_naive, "recent": train_recent}
@@ -168,24 +169,6 @@ def test_closed_days_are_not_scored(demand):
 def test_too_many_windows_are_refused(demand):
     with pytest.raises(ValueError, match="demand has 120"):
         evaluate(RECIPES, demand, freq="D", horizon=14, windows=30, step=7)
-
-
-@pytest.mark.parametrize(
-    ("history", "expected"),
-    [
-        ([5, 6, 5, 6, 5, 6], "smooth"),
-        ([1, 20, 1, 1, 30, 1], "erratic"),
-        ([0, 5, 0, 5, 0, 5, 0, 0, 5], "intermittent"),
-        ([1, 0, 0, 40, 0, 0, 2, 0], "lumpy"),
-        ([0, 0, 0], "none"),
-    ],
-)
-def test_demand_classes(history, expected):
-    assert demand_class(np.array([history], dtype=float)) == [expected]
-
-
-def test_abc_classes_split_the_value():
-    assert abc_class(np.array([4.0, 70.0, 20.0, 6.0])) == ["C", "A", "A", "B"]
 
 
 def test_a_stratified_choice_has_every_class(demand):

@@ -8,7 +8,7 @@ from ml.forecast.baselines import train_recent, train_seasonal_naive
 from ml.forecast.classical import train_croston_sba, train_ets, train_theta, train_tsb
 from ml.forecast.distribution import QUANTILE_COLUMNS, STANDARD_PATHS
 from ml.forecast.ensemble import CLASSES, Combination, CombinedForecaster, choose_weights, mixed_quantiles
-from ml.panel import KEYS
+from ml.schema import KEYS
 
 
 def shop(series=12, days=120, seed=0):

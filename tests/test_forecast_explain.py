@@ -18,7 +18,8 @@ from ml.forecast.plots import (
     importance_chart,
     typical_and_worst,
 )
-from ml.panel import KEYS, FeaturePlan, Frequency
+from ml.panel import FeaturePlan, Frequency
+from ml.schema import KEYS
 
 SMALL = Settings(mean_rows=4000, spread_rows=3000, rounds=40, learning_rate=0.15, spread_rounds=10, spread_rate=0.3)
 

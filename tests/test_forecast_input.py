@@ -10,7 +10,7 @@ from ml.forecast import Settings, train
 from ml.forecast.baselines import train_recent
 from ml.forecast.distribution import QUANTILE_COLUMNS
 from ml.forecast.ensemble import CLASSES, CombinedForecaster
-from ml.panel import KEYS
+from ml.schema import KEYS
 
 SMALL = Settings(mean_rows=1500, spread_rows=1000, rounds=10, spread_rounds=4)
 

@@ -7,7 +7,7 @@ import pytest
 from ml.forecast import Settings, load, train
 from ml.forecast.explain import GROUPS, contributions
 from ml.forecast.notes import forecast_notes
-from ml.panel import KEYS
+from ml.schema import KEYS
 
 SMALL = Settings(mean_rows=6000, spread_rows=3000, rounds=40, learning_rate=0.15, spread_rounds=10, spread_rate=0.3)
 HORIZON = 14

@@ -12,7 +12,7 @@ from ml.forecast.ensemble import CLASSES, CombinedForecaster
 from ml.forecast.explain import GROUPS, contributions
 from ml.forecast.notes import forecast_notes
 from ml.forecast.promotions import missed_factor
-from ml.panel import KEYS
+from ml.schema import KEYS
 
 SMALL = Settings(mean_rows=6000, spread_rows=3000, rounds=60, learning_rate=0.15, spread_rounds=10, spread_rate=0.3)
 DAYS, HORIZON = 150, 14

@@ -4,15 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.panel import (
-    FeatureBuilder,
-    FeaturePlan,
-    Frequency,
-    History,
-    build_panel,
-    check_items,
-    static_features,
-)
+from ml.panel import FeatureBuilder, FeaturePlan, Frequency, History, build_panel, check_items, static_features
 
 
 def frame(values, start="2024-01-01", freq="D", sku="a", location_id="north", **more):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ml.restock import recommend
 from ml.restock.lead_times import draw_arrivals
+from ml.schema import KEYS
 
-KEYS = ["sku", "location_id"]
 ITEMS, PATHS, HORIZON = 24, 80, 45
 NOTHING = pd.DataFrame({"sku": [], "location_id": [], "periods_ahead": [], "units": []})
 

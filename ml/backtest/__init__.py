@@ -5,8 +5,6 @@ from ml.backtest.evaluation import (
     Evaluation,
     Forecaster,
     Recipe,
-    abc_class,
-    demand_class,
     evaluate,
     stratified_series,
 )
@@ -16,8 +14,6 @@ __all__ = [
     "Evaluation",
     "Forecaster",
     "Recipe",
-    "abc_class",
-    "demand_class",
     "evaluate",
     "stratified_series",
 ]

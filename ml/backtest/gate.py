@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ml.backtest.evaluation import SEGMENTS, Evaluation
-from ml.panel import Doubles
+from ml.schema import Doubles
 
 
 def verdict(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from ml.metrics import forecast as metrics
-from ml.panel import KEYS, Doubles
+from ml.schema import KEYS, Doubles
 
 
 def matched(archive: pd.DataFrame, actuals: pd.DataFrame) -> pd.DataFrame:

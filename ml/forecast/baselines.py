@@ -26,7 +26,8 @@ from ml.forecast.distribution import (
 )
 from ml.forecast.promotions import UPLIFT, declared_uplift
 from ml.forecast.season import Season
-from ml.panel import KEYS, Doubles, Floats, Frequency, Integers, Panel, build_panel, covariate_names
+from ml.panel import Frequency, Panel, build_panel, covariate_names
+from ml.schema import KEYS, Doubles, Floats, Integers
 
 INDEPENDENT = Dependence(0.0, 0.0, 0.0, 0.0)
 

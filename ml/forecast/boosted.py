@@ -49,15 +49,10 @@ from ml.forecast.promotions import (
 from ml.forecast.season import Season, coming, season_from, second_opinion, spans_of, waking
 from ml.metrics.forecast import randomised_pit
 from ml.panel import (
-    KEYS,
-    Doubles,
     FeatureBuilder,
     FeaturePlan,
-    Flags,
-    Floats,
     Frequency,
     History,
-    Integers,
     Panel,
     Rows,
     build_panel,
@@ -65,6 +60,7 @@ from ml.panel import (
     covariate_names,
     static_features,
 )
+from ml.schema import KEYS, Doubles, Flags, Floats, Integers
 
 if TYPE_CHECKING:
     from ml.forecast.ensemble import CombinedForecaster

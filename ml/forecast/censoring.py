@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ml.panel import Doubles, Flags, Floats, Integers, Panel
+from ml.panel import Panel
+from ml.schema import Doubles, Flags, Floats, Integers
 
 # A series is read from this many sales on; with fewer it leans on the usual sale of all series.
 OWN_SALES, NEAR_SALES = 5.0, 20.0

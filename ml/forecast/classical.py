@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast.baselines import LocalForecaster
-from ml.panel import Doubles, Floats, Frequency, Integers, Panel
+from ml.panel import Frequency, Panel
+from ml.schema import Doubles, Floats, Integers
 
 # Two years of a season are enough for its shape, and keep a fit below a tenth of a second.
 YEARS_SEEN = 2

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ml.metrics.forecast import randomised_pit
-from ml.panel import KEYS, Doubles, Flags, Floats, Integers
+from ml.schema import KEYS, Doubles, Flags, Floats, Integers
 
 STANDARD_PATHS = 500
 QUANTILE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)

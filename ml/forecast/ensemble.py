@@ -15,7 +15,7 @@ from typing import Protocol, cast
 import numpy as np
 import pandas as pd
 
-from ml.backtest.evaluation import Forecaster, demand_class
+from ml.backtest.evaluation import Forecaster
 from ml.forecast.distribution import (
     QUANTILE_COLUMNS,
     QUANTILE_LEVELS,
@@ -27,7 +27,9 @@ from ml.forecast.distribution import (
     shuffle_grid,
 )
 from ml.metrics import forecast as metrics
-from ml.panel import KEYS, Doubles, Floats, Integers, Panel
+from ml.panel import Panel
+from ml.schema import KEYS, Doubles, Floats, Integers
+from ml.segments import demand_class
 
 CLASSES = ("smooth", "erratic", "intermittent", "lumpy", "none")
 FORMAT = 1

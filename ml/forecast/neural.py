@@ -27,7 +27,8 @@ from ml.forecast.boosted import (
 )
 from ml.forecast.distribution import KNOTS, Dependence
 from ml.forecast.promotions import PromotionMemory, count_promotions
-from ml.panel import Doubles, FeatureBuilder, Floats, Frequency, Integers, build_panel, check_items
+from ml.panel import FeatureBuilder, Frequency, build_panel, check_items
+from ml.schema import Doubles, Floats, Integers
 
 BATCH = 1024
 

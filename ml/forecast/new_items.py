@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast.distribution import KNOTS, Dependence, quantile_grid
-from ml.panel import KEYS, Doubles, FeaturePlan, Flags, Floats, Frequency, History, Integers
+from ml.panel import FeaturePlan, Frequency, History
+from ml.schema import KEYS, Doubles, Flags, Floats, Integers
 
 # A median of fewer items is left for that of a wider group.
 FEWEST_ITEMS = 8

@@ -14,7 +14,7 @@ from ml.forecast.ensemble import CombinedForecaster
 from ml.forecast.ensemble import Scene as AnyScene
 from ml.forecast.promotions import PROMOTION, UPLIFT, PromotionMemory
 from ml.forecast.season import waking
-from ml.panel import KEYS
+from ml.schema import KEYS
 
 NOTE_COLUMNS = ("sku", "location_id", "subject", "source", "from_day", "to_day", "factor", "note")
 

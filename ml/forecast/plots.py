@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast.explain import GROUPS
-from ml.panel import KEYS
+from ml.schema import KEYS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from ml.panel import Doubles, Flags, Floats, History, Integers, Panel
+from ml.panel import History, Panel
+from ml.schema import Doubles, Flags, Floats, Integers
 
 PROMOTION, PRICE, UPLIFT = "is_promotion", "unit_price", "expected_uplift"
 # Fewer past promotions than these teach nothing that orders should follow.

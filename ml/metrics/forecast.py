@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml.panel import Doubles, Floats
+from ml.schema import Doubles, Floats
 
 
 def _pairs(actual: Doubles, forecast: Doubles) -> tuple[Doubles, Doubles]:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-KEYS = ["sku", "location_id"]
+from ml.schema import KEYS
+
 SERVICE_SLACK = 0.005
 SEGMENT_LIMIT = 0.02
 _DRAWS = 2000

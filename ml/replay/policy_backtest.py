@@ -17,15 +17,14 @@ import pandas as pd
 from ml.replay.gate import decision_verdict, service, service_calibration
 from ml.replay.simulate import Seen, State, replay
 from ml.restock.recommendation import recommend
+from ml.schema import KEYS, SERVICE_TARGETS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ml.backtest.evaluation import Forecaster
 
-KEYS = ["sku", "location_id"]
 WEEK = pd.Timedelta(days=7)
-_SERVICE_TARGETS = ("cycle_service_level", "fill_rate")
 
 
 @dataclass(frozen=True)
@@ -226,7 +225,7 @@ def _aiming_at_service(stage: Stage, service_level: float) -> Stage:
 
 def _aiming_at_cost(stage: Stage) -> Stage:
     # Without a margin no cost can be least.
-    priced = stage.policy["target_type"].isin(_SERVICE_TARGETS) & (stage.policy["shortage_cost"] > 0)
+    priced = stage.policy["target_type"].isin(SERVICE_TARGETS) & (stage.policy["shortage_cost"] > 0)
     if not priced.any():
         return stage
     return replace(stage, policy=stage.policy.assign(target_type=stage.policy["target_type"].mask(priced, "cost")))

@@ -18,11 +18,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.restock.lead_times import draw_arrivals, draw_lead_times
+from ml.schema import KEYS
 
 Doubles = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
-KEYS = ["sku", "location_id"]
 INFORMATION = ("full", "own_sales")
 _DRAWS = 200  # lead times of which each order that is on its way at the start meets one
 

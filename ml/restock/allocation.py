@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-KEYS = ["sku", "location_id"]
+from ml.schema import KEYS
 
 
 def allocate(

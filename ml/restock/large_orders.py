@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-KEYS = ["sku", "location_id"]
+from ml.schema import KEYS
+
 COVER_PERIODS, FEWEST_UNITS = 28.0, 12.0
 
 

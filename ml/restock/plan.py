@@ -16,8 +16,8 @@ import pandas as pd
 from ml.restock.allocation import allocate
 from ml.restock.recommendation import recommend
 from ml.restock.transfers import transfer
+from ml.schema import KEYS
 
-KEYS = ["sku", "location_id"]
 PathsOf = Callable[[pd.DataFrame], Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]]
 
 

@@ -40,14 +40,13 @@ from ml.restock.simulation import (
     weighted_quantity,
 )
 from ml.restock.transfers import transfer
+from ml.schema import KEYS, SERVICE_TARGETS
 
 __all__ = ["LINE_COLUMNS", "TERM_NAMES", "allocate", "recommend", "transfer"]
 
 Thousandths = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.object_]
 
-KEYS = ["sku", "location_id"]
-SERVICE_TARGETS = ("cycle_service_level", "fill_rate")
 STOCKED_TARGETS = ("cost", *SERVICE_TARGETS)
 TARGET_TYPES = (*STOCKED_TARGETS, "do_not_stock", "make_to_order")
 ORDER_RULES = ("order_up_to", "reorder_point_order_up_to", "reorder_point_quantity", "min_max")

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.restock.simulation import sample_quantile
+from ml.schema import KEYS
 
-KEYS = ["sku", "location_id"]
 SERVICE_LEVEL = 0.95
 
 

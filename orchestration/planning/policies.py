@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ml.restock.large_orders import largest_stocked
 from ml.restock.policy_segments import segment_members
 from ml.restock.recommendation import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
+from ml.schema import KEYS, SERVICE_TARGETS
 from serving.store.policies import EffectivePolicy, PolicyOverride, effective
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KEYS = ["sku", "location_id"]
 RESTOCK_LIMITS = ("order_up_to_max_units", "max_order_units", "max_stock_units")
 POLICY_COLUMNS = (
     *("sku", "location_id", "target_type", "target_value", "unmet_demand", "holding_cost", "shortage_cost"),
@@ -45,7 +45,6 @@ _TEXTS = (
     "policy_source",
     "policy_note",
 )
-_SERVICE_TARGETS = ("cycle_service_level", "fill_rate")
 _SCOPES = ("default", "segment", "item")
 _DAYS_OF_A_YEAR = 365
 # A first order lasts so long, or until the order after it where that comes later.
@@ -208,7 +207,7 @@ def effective_policies(
 
 def _without_idle_level(policies: "pd.DataFrame") -> "pd.DataFrame":
     """Return policies whose target value is empty where no service level is aimed at."""
-    aims_at_service = policies["target_type"].isin(_SERVICE_TARGETS)
+    aims_at_service = policies["target_type"].isin(SERVICE_TARGETS)
     return policies.assign(target_value=policies["target_value"].where(aims_at_service))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ml.schema import KEYS
 from orchestration.home.settings import Settings
 from orchestration.planning.policies import RESTOCK_LIMITS, effective_policies
 from orchestration.warehouse.frames import (
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from serving.store import PolicyOverride
 
 ITEMS, PATHS, WEEKS = 150, 100, 11
-KEYS = ["sku", "location_id"]
 RULE_COST_COLUMNS = {
     **dict.fromkeys(("rule", "segment"), "string"),
     **dict.fromkeys(("items", "days"), "int64"),

@@ -24,13 +24,15 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from ml import metrics  # noqa: E402
-from ml.backtest import Evaluation, demand_class, evaluate, stratified_series  # noqa: E402
+from ml.backtest import Evaluation, evaluate, stratified_series  # noqa: E402
 from ml.backtest.candidates import BOOSTER, challengers  # noqa: E402
 from ml.forecast import Settings, train  # noqa: E402
 from ml.forecast.baselines import train_recent, train_seasonal_naive  # noqa: E402
 from ml.forecast.boosted import Training  # noqa: E402
 from ml.forecast.classical import train_croston_sba, train_ets, train_theta, train_tsb  # noqa: E402
-from ml.panel import KEYS, Frequency, build_panel  # noqa: E402
+from ml.panel import Frequency, build_panel  # noqa: E402
+from ml.schema import KEYS  # noqa: E402
+from ml.segments import demand_class  # noqa: E402
 
 DATA = Path(os.environ.get("BENCH_DATA", ROOT.parent / "shared" / "data"))
 HOME = Path(os.environ.get("INVENTORYBOT_HOME", ROOT / "data"))

@@ -19,10 +19,10 @@ import pandas as pd
 
 from ml.forecast import DemandForecaster, train
 from ml.restock import recommend
+from ml.schema import KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "nervousness.txt"
-KEYS = ["sku", "location_id"]
 DAYS, HORIZON, ITEMS, TWINS, PATHS = 300, 28, 300, 225, 500
 
 

@@ -30,13 +30,13 @@ from ml.forecast import train
 from ml.replay import Decide, Seen, State, replay
 from ml.restock import recommend
 from ml.restock.large_orders import largest_stocked, split_large_orders
+from ml.schema import KEYS
 from orchestration.warehouse.exports import parquet_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
 EXPORTS = Path(os.environ.get("INVENTORYBOT_HOME", ROOT / "data")) / "warehouse" / "exports"
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "restock_sample.txt"
-KEYS = ["sku", "location_id"]
 COVARIATES = ["is_open", "is_promotion", "is_event", "unit_price"]
 SCORED_DAYS, WARM_UP_DAYS, REFIT_DAYS, PATHS, HOLDING_RATE = 90, 42, 28, 300, 0.25
 WINDOW_DAYS, COVER_DAYS, SAFETY_FACTOR = 56, 28, 4.4

@@ -19,7 +19,7 @@ import pandas as pd
 from bench_forecast import DATA, RESULTS, m5_frames, report
 
 from ml.forecast import Settings, train
-from ml.panel import KEYS
+from ml.schema import KEYS
 
 SMALLER = Settings(mean_boosters=1, mean_rows=60_000, spread_rows=40_000)
 # kind of origin, periods of history -> origins, the last day or week that may be seen.

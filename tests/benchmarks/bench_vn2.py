@@ -24,10 +24,10 @@ import pandas as pd
 from ml.forecast import DemandForecaster, train
 from ml.replay import Decide, Seen, State, replay
 from ml.restock import recommend
+from ml.schema import KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "restock_vn2.txt"
-KEYS = ["sku", "location_id"]
 HOLDING, SHORTAGE, LEAD, WARM_UP = 0.2, 1.0, 2, 11
 # The costs are the challenge's own: the engine holds a unit until it is sold.
 REFIT_WEEKS, DRAWS = 8, 1000

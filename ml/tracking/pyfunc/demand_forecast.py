@@ -9,7 +9,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-KEYS = ["sku", "location_id"]
+from ml.schema import KEYS
 
 
 class DemandForecast(PythonModel):

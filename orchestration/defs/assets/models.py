@@ -72,7 +72,7 @@ def demand_forecast(
     """Bring the demand forecaster up to date."""
     settings = home.settings()
     data = [export_path(settings, "marts.fct_daily_demand"), export_path(settings, "marts.dim_item_locations")]
-    names = ("panel", "forecast/boosted", *(f"forecast/{part}" for part in FORECAST_PARTS))
+    names = ("schema", "segments", "panel", "forecast/boosted", *(f"forecast/{part}" for part in FORECAST_PARTS))
     code = [*(f"ml/{name}.py" for name in names), "ml/backtest/candidates.py"]
     libraries = ["xgboost", "numpy"]
     yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_beside_challengers)
