@@ -1,6 +1,6 @@
 # The commands of a checkout. `make run` and `make test` set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui mlflow serve status check test test-services test-deep bench lock clean
+.PHONY: help setup run ui mlflow serve status check docs test test-services test-deep bench lock clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -51,6 +51,9 @@ check: setup ## lint, types, imports, dbt parse without warnings
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/dbt --quiet --warn-error parse --no-partial-parse --project-dir dbt_project --profiles-dir dbt_project
+
+docs: setup ## write the generated parts of the documents
+	@$(BIN)/python -m orchestration.cli.documents
 
 test: setup ## the tests
 	@$(BIN)/pytest

@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from orchestration.cli.main import cli
-from orchestration.home.settings import PROJECT_FOLDER
 from orchestration.ingest.batches import Events, ingest_table
 from orchestration.ingest.contract import (
     CONTRACT_FILE,
@@ -155,11 +154,6 @@ def test_a_movement_that_the_schema_takes_is_accepted_by_ingest(tmp_path):
 def test_the_schema_is_json():
     schema = movement_json_schema(load_contract())
     assert json.loads(json.dumps(schema)) == schema
-
-
-def test_the_readme_holds_the_contract_as_it_is():
-    readme = (PROJECT_FOLDER / "README.md").read_text(encoding="utf-8")
-    assert contract_markdown(load_contract()).strip() in readme
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import click
 from orchestration.cli import policies as cli_restock
 from orchestration.cli import sources as cli_ingest
 from orchestration.cli.options import Day
+from orchestration.cli.pictures import picture
 from orchestration.home.environment import open_landing, read_settings, read_sources
 from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME, Settings
 
@@ -287,6 +288,7 @@ cli.add_command(cli_restock.policy)
 cli.add_command(cli_restock.proposals)
 cli.add_command(cli_restock.reproduce)
 cli.add_command(cli_restock.what_if)
+cli.add_command(picture)
 
 
 @cli.group()

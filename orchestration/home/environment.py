@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from orchestration.ingest.sql_sources import SqlSource
     from orchestration.notifications import Notifier
 
+OTHER_VARIABLES = {
+    "INVENTORYBOT_NOTIFY_WEBHOOK": "Address that takes reports of failed runs and late events as JSON, `https://...`",
+    "INVENTORYBOT_NOTIFY_SMTP": "Mail server for the same reports, `smtp://user:password@host:587` or `smtps://...`",
+    "INVENTORYBOT_NOTIFY_TO": "Addresses that the mails go to, separated by commas; needed with INVENTORYBOT_NOTIFY_SMTP",
+    "INVENTORYBOT_NOTIFY_FROM": "Sender of the mails; default: the first address of INVENTORYBOT_NOTIFY_TO",
+    "INVENTORYBOT_EXPORT_URL": "Database that takes approved proposals, `postgresql://user@host/database`",
+    "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY": "Credentials for a landing in S3; AWS_PROFILE and the other usual ways work too",
+    "AWS_ENDPOINT_URL_S3": "S3 server other than Amazon's",
+    "OMP_NUM_THREADS, OPENBLAS_NUM_THREADS, MKL_NUM_THREADS, TF_NUM_INTRAOP_THREADS": (
+        "Threads of numerical libraries; recorded with each training"
+    ),
+    "INVENTORYBOT_WAREHOUSE, INVENTORYBOT_RAW, INVENTORYBOT_PREDICTIONS": (
+        "Paths that a run sets for dbt; needed only to run dbt by hand"
+    ),
+}
+"""Variables that are no settings of a home, with their meaning."""
+
 
 def read_settings() -> Settings:
     """Read the settings of the home from the environment.
