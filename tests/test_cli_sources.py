@@ -150,13 +150,13 @@ def test_the_example_of_a_sources_file_can_be_read(home: Home) -> None:
 def test_a_source_of_movements_is_handed_over_to_another_door(databases: Home) -> None:
     databases.append(event("d", -1))
     assert databases.succeed("sources", "hand-over", "shop", "sql:erp") == (
-        "movements of 'shop' come by sql:erp (before: online_store)\n"
+        "movements of 'shop' are owned by channel sql:erp (before: online_store)\n"
     )
-    assert "movements of 'shop' come by sql:erp" in databases.succeed("sources", "list")
+    assert "movements of 'shop' are owned by channel sql:erp" in databases.succeed("sources", "list")
 
 
 def test_a_door_that_is_not_there_is_refused(databases: Home) -> None:
-    assert "there is no door 'sql:crm'" in databases.refused("sources", "hand-over", "pos", "sql:crm")
+    assert "there is no channel 'sql:crm'" in databases.refused("sources", "hand-over", "pos", "sql:crm")
 
 
 @pytest.fixture
@@ -438,7 +438,7 @@ def test_rows_that_wait_for_a_location_are_listed_with_their_remedy(home: Home, 
 
 def test_a_row_that_waits_is_shown_with_its_values(home: Home, waiting: list[str]) -> None:
     told = home.succeed("quarantine", "show", waiting[0])
-    assert "  waiting, came by landing\n" in told
+    assert "  waiting, channel landing\n" in told
     assert "    location_id = MARS\n" in told
 
 

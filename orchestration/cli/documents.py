@@ -1,7 +1,7 @@
 """The generated parts of the documents: `make docs` writes them, one test compares them.
 
-A part stands in a Markdown file between `<!-- generated: NAME -->` and `<!-- /generated -->`. Belongs here: what each part
-is made from. Does not: text that people write, which stays as it is.
+A part stands in a Markdown file between `<!-- generated: NAME -->` and `<!-- /generated -->`. Belongs here: what each
+part is made from. Does not: text that people write, which stays as it is.
 """
 
 import inspect

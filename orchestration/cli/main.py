@@ -21,7 +21,7 @@ _FAILED = 1
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="inventorybot")
 def cli() -> None:
-    """Inventory intelligence: raw inventory in, restock recommendations out.
+    """Turn raw inventory data into restock recommendations.
 
     \b
     State lives in INVENTORYBOT_HOME (default: data/ of the checkout).
@@ -29,9 +29,9 @@ def cli() -> None:
 
     \b
     Start with your own data:
-      inventorybot init my_home                      templates to fill in
-      INVENTORYBOT_HOME=my_home inventorybot run     everything, once
-      INVENTORYBOT_HOME=my_home inventorybot ui      look at it in Dagster
+      inventorybot init my_home                      write templates to fill in
+      INVENTORYBOT_HOME=my_home inventorybot run     run the daily job
+      INVENTORYBOT_HOME=my_home inventorybot ui      show it in Dagster
     """  # noqa: D301
 
 
@@ -55,9 +55,9 @@ def _prepared(settings: Settings) -> Settings:
 
 
 @cli.command()
-@click.option("--project-only", is_flag=True, help="Only dbt's manifest, no home.")
+@click.option("--project-only", is_flag=True, help="Prepare dbt's manifest only, no home.")
 def prepare(project_only: bool) -> None:
-    """Prepare the project and the home. Manifest of dbt, databases, Dagster's instance; safe to repeat."""
+    """Prepare the project and the home. Makes dbt's manifest, databases and Dagster's instance; safe to repeat."""
     from orchestration.home.prepare import HomeError, prepare_project
 
     try:
@@ -69,28 +69,30 @@ def prepare(project_only: bool) -> None:
 
 
 @cli.command()
-@click.option("--as-of", type=Day(), help="Business day, as in 2011-12-08; default: last complete day in the data.")
+@click.option(
+    "--as-of", type=Day(), help="Business day, such as 2011-12-08; default: the last complete day in the data."
+)
 def run(as_of: date | None) -> None:
-    """Run the job daily_restock: files in, recommendations out. A second run on the same input changes nothing."""
+    """Run the job daily_restock, from files to orders. A second run on the same input changes nothing."""
     _run_job("daily_restock", as_of)
 
 
 @cli.command()
 def refresh() -> None:
-    """Take in what has arrived, without training. The job refresh_stock: minutes instead of the whole daily job."""
+    """Load new data and update orders, without training. Runs the job refresh_stock: minutes instead of a daily run."""
     _run_job("refresh_stock", None)
 
 
 @cli.command()
 @click.argument("from_day", type=Day())
 def backfill(from_day: date) -> None:
-    """Make facts from FROM_DAY on anew. They are made from the raw arrivals; the content stays the same."""
+    """Rebuild the facts of FROM_DAY and all later days. Raw data are the source; the content stays the same."""
     _run_job("refresh_stock", None, rebuild_from=from_day)
 
 
 @cli.command()
 def train() -> None:
-    """Evaluate and gate every model that has changed. The job train_models; its data or its code has changed."""
+    """Evaluate every model whose data or code has changed. Runs the job train_models; a gate judges each model."""
     _run_job("train_models", None)
 
 
@@ -124,14 +126,14 @@ def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> 
     if succeeded or was_published:
         click.echo(summarise(settings))
     if not succeeded:
-        still = "the generation published before stays current" if was_published else "nothing is published yet"
-        click.echo(f"The run FAILED, for the reason above; {still}.", err=True)
+        still = "the previously published generation stays current" if was_published else "nothing is published yet"
+        click.echo(f"The run FAILED for the reason above; {still}.", err=True)
         sys.exit(_FAILED)
 
 
 @cli.command()
 def status() -> None:
-    """Show how the last run ended. And what is published, champion and quarantined."""
+    """Show how the last run ended. Also what is published, which models are champions, what is in quarantine."""
     settings = _settings()
     from orchestration.cli.summary import summarise
     from orchestration.defs.run_history import last_run, told
@@ -141,9 +143,9 @@ def status() -> None:
 
 
 @cli.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="List what would be removed; remove nothing.")
 def retention(dry_run: bool) -> None:
-    """Forget old runs and archived decisions, as the settings say. The daily job does so too."""
+    """Remove old runs and archived decisions, as the settings say. The daily job does the same."""
     settings = _settings()
     from dagster import DagsterInstance
 
@@ -162,7 +164,7 @@ def retention(dry_run: bool) -> None:
 @cli.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
-    """Make a home at FOLDER. One template per table in landing/, ready to be filled in."""
+    """Make a home at FOLDER. Writes one template per table to landing/."""
     from orchestration.ingest.contract import load_contract, template_csv
 
     landing = folder / "landing"
@@ -183,20 +185,20 @@ def init(folder: Path) -> None:
 
 
 @cli.command()
-@click.option("--port", default=3000, show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=3000, show_default=True, help="Port to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def ui(port: int, host: str) -> None:
-    """Open Dagster's web interface. And its daemon: schedules, sensors."""
+    """Start Dagster's web interface. Its daemon runs schedules and sensors."""
     _prepared(_settings())
     click.echo(f"Dagster: http://{host}:{port}")
     _become(["dagster", "dev", "-w", str(PROJECT_FOLDER / "workspace.yaml"), "-h", host, "-p", str(port)])
 
 
 @cli.command()
-@click.option("--port", default=5000, show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=5000, show_default=True, help="Port to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def mlflow(port: int, host: str) -> None:
-    """Open MLflow's web interface. Experiments, models, gate verdicts."""
+    """Start MLflow's web interface. Shows experiments, models and gate verdicts."""
     settings = _prepared(_settings())
     click.echo(f"MLflow: http://{host}:{port}")
     store = ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifact_root]
@@ -204,8 +206,8 @@ def mlflow(port: int, host: str) -> None:
 
 
 @cli.command()
-@click.option("--port", default=8000, show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, help="Port to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def serve(port: int, host: str) -> None:
     """Serve the published generation and its models over HTTP."""
     settings = _prepared(_settings())
@@ -222,9 +224,16 @@ def serve(port: int, host: str) -> None:
 
 
 @cli.command()
-@click.option("--format", "form", type=click.Choice(["markdown", "json-schema"]), default="markdown", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["markdown", "json-schema"]),
+    default="markdown",
+    show_default=True,
+    help="Format of the output.",
+)
 def schema(form: str) -> None:
-    """Print the input contract. Every table and column, or the JSON Schema of a stock movement."""
+    """Print the input contract. Lists every table and column, or gives the JSON Schema of a stock movement."""
     import json
 
     from orchestration.ingest.contract import contract_markdown, load_contract, movement_json_schema
@@ -238,7 +247,7 @@ def schema(form: str) -> None:
 @cli.command()
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path), default="data_dictionary.html")
 def docs(output: Path) -> None:
-    """Write the data dictionary as one HTML file to OUTPUT. It is what `dbt docs` makes."""
+    """Write the data dictionary to OUTPUT, one HTML file. It is made by `dbt docs`."""
     import shutil
     import tempfile
 
@@ -256,7 +265,7 @@ def docs(output: Path) -> None:
             check=False,
         )
         if made.returncode:
-            raise click.ClickException("dbt could not write the data dictionary; its message stands above")
+            raise click.ClickException("dbt could not write the data dictionary; see its message above")
         shutil.copyfile(Path(target) / "static_index.html", output)
     click.echo(f"{output}: open it in a browser")
 
@@ -265,7 +274,7 @@ def docs(output: Path) -> None:
 @click.argument("model")
 @click.argument("version", required=False)
 def rollback(model: str, version: str | None) -> None:
-    """Make an earlier VERSION of MODEL the champion again. Without VERSION, the champion before the present one."""
+    """Make VERSION of MODEL the champion again. Default: the previous champion."""
     from orchestration.training.lifecycle import roll_back
     from serving.store import Store
 
@@ -293,13 +302,13 @@ cli.add_command(picture)
 
 @cli.group()
 def store() -> None:
-    """Look after the online store. The ledger of events, quarantine, epochs."""
+    """Check, save and restore the online store. It holds the ledger of events, quarantine, policies and proposals."""
 
 
 @store.command()
 @click.option("--begin-anew", is_flag=True, help="Make an empty store although the home holds data; default: refuse.")
 def migrate(begin_anew: bool) -> None:
-    """Create the store or bring it to the current schema. Where one is lost, restore its backup instead."""
+    """Create the store, or migrate it to the current schema. If a store is lost, restore its backup instead."""
     from orchestration.home.prepare import HomeError, make_store
     from serving.store import Store
 
@@ -316,7 +325,7 @@ def migrate(begin_anew: bool) -> None:
 
 @store.command()
 def verify() -> None:
-    """Walk the hash chain of the ledger. Hold it against the heads that the published generations noted."""
+    """Verify the hash chain of the ledger. Compares it with the heads recorded by the published generations."""
     from orchestration.publishing.generations import anchors
     from serving.store import Store
 
@@ -333,7 +342,7 @@ def verify() -> None:
 @store.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(file: Path) -> None:
-    """Write a checked snapshot to FILE while others go on writing."""
+    """Write a checked snapshot of the store to FILE. Others may write at the same time."""
     from serving.store import Store
 
     with Store.open(_settings().store_url) as opened:
@@ -344,7 +353,7 @@ def backup(file: Path) -> None:
 @store.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(file: Path) -> None:
-    """Fill an empty or absent store from the snapshot FILE. Say what the ERP may hold that is not in it."""
+    """Restore an empty or missing store from FILE. Lists what the ERP may hold that is not in the snapshot."""
     from serving.store import Store
 
     settings = _settings()
@@ -355,12 +364,12 @@ def restore(file: Path) -> None:
 
 @store.command()
 def reconcile() -> None:
-    """Take back what is published and the store does not know. For a store older than what is published."""
+    """Bring an older store up to the published generation. Recovers published proposals and movements."""
     _reconcile(_settings())
 
 
 def _reconcile(settings: Settings) -> None:
-    """Take back what is published, and tell what the ERP may hold."""
+    """Recover what is published, and print what the ERP may hold."""
     from orchestration.publishing import reconciliation
     from serving.store import Store
 
@@ -369,32 +378,32 @@ def _reconcile(settings: Settings) -> None:
         waits = opened.restored_at() is not None
         lost = reconciliation.lost_policies(settings, opened)
     if found.was_behind:
-        click.echo("the store was older than what is published; it follows the published generation now")
+        click.echo("the store was older than the published generation; it is up to date with it now")
     if found.lost_events:
         click.echo(
-            f"{found.lost_events:,} events after the backup are lost but for {taken_back:,} movements, which runs had "
-            "taken in and which are back"
+            f"{found.lost_events:,} events after the backup are lost, except {taken_back:,} movements that runs had "
+            "loaded and that are recovered"
         )
-    click.echo(f"new proposals get ids of epoch {found.epoch}, which were never given out before")
-    for told, proposals in (
-        ("put back, as they are published and were not in the store", found.put_back),
-        ("moved on to the state they are published in", found.advanced),
-        ("the ERP may hold, if they were approved or exported after that", found.doubtful),
+    click.echo(f"new proposals get ids of epoch {found.epoch}, which were never used before")
+    for what, proposals in (
+        ("recovered: they are published and were not in the store", found.put_back),
+        ("set to the state in which they are published", found.advanced),
+        ("that the ERP may hold, if they were approved or exported after the backup", found.doubtful),
     ):
         if proposals:
-            click.echo(f"\n{len(proposals):,} proposals {told}:\n{cli_restock.proposal_table(proposals)}")
+            click.echo(f"\n{len(proposals):,} proposals {what}:\n{cli_restock.proposal_table(proposals)}")
     if lost:
         click.echo("\npolicy overrides that the published orders follow and that are lost; set them again:")
         for override, items in lost.items():
             more = f" and {len(items) - 3:,} more" if len(items) > 3 else ""
             click.echo(f"  {override}: {', '.join(items[:3])}{more}")
     click.echo(
-        "\nRejections that the last publication knew are back. Policy overrides, rejections and approvals made after\n"
-        "the backup that no published run has seen are lost, and nothing names them: ask who made them."
+        "\nRejections that the last publication knew are recovered. Policy overrides, rejections and approvals that were\n"
+        "made after the backup and that no published run has used are lost and not listed: ask who made them."
     )
     if waits:
         click.echo(
-            "\nNothing is exported until somebody has looked: compare `inventorybot proposals list` with the ERP, run\n"
+            "\nNothing is exported before a check. Compare `inventorybot proposals list` with the ERP. Run\n"
             "  inventorybot proposals confirm [--held PROPOSAL]...\n"
             "with --held for each proposal that the ERP holds and that is proposed or approved here, and\n"
             "  inventorybot proposals cancel PROPOSAL... --reason WHY\n"
@@ -408,7 +417,7 @@ def _become(command: list[str]) -> None:
 
 
 def main() -> None:
-    """Entry point of the command; what the store says of itself is told without a traceback."""
+    """Entry point of the command; errors of the store are shown without a traceback."""
     from serving.store import StoreError
 
     try:

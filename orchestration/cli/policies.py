@@ -40,7 +40,7 @@ def home_settings() -> Settings:
 
 @contextmanager
 def opened_store() -> Iterator["Store"]:
-    """Open the online store of the home; what it refuses is told without a traceback."""
+    """Open the online store of the home; its errors are shown without a traceback."""
     from serving.store import Store, StoreError
 
     try:
@@ -83,7 +83,7 @@ def listing(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 @click.group()
 def policy() -> None:
-    """Set what orders aim at. For every item, a segment of items, or one item at one location.
+    """Set restock policies. A policy holds for all items, a segment, or one item at one location.
 
     \b
       inventorybot policy set target_value 0.98 --segment "abc_class=A" --reason "key items"
@@ -92,20 +92,20 @@ def policy() -> None:
       inventorybot policy score
       inventorybot policy end 17 --reason "season is over"
 
-    The next run follows them; an item stands above a segment, a segment above the default.
+    The next run uses them. An item policy overrides a segment policy, and both override the default.
     """  # noqa: D301
 
 
 @policy.command("set", epilog="Settings and what they mean: inventorybot policy settings")
 @click.argument("setting")
 @click.argument("value")
-@click.option("--segment", help='Whom it is for, as in "abc_class=A and unit_cost>100".')
-@click.option("--sku", help="Item it is for; with --location.")
-@click.option("--location", help="Location of the item.")
+@click.option("--segment", help='Segment of items, such as "abc_class=A and unit_cost>100"; default: all items.')
+@click.option("--sku", help="Item; needs --location.")
+@click.option("--location", help="Location of the item; needs --sku.")
 @click.option("--from", "first", type=Day(), metavar="DAY", help="First day; default: the current business day.")
 @click.option("--to", "last", type=Day(), metavar="DAY", help="Last day; default: until further notice.")
-@click.option("--reason", required=True, help="Why.")
-@click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
+@click.option("--reason", required=True, help="Reason.")
+@click.option("--author", default=getpass.getuser, help="Person who decides; default: your user name.")
 def set_policy(
     setting: str,
     value: str,
@@ -117,7 +117,7 @@ def set_policy(
     reason: str,
     author: str,
 ) -> None:
-    """Set SETTING to VALUE from a day on. For every item, unless a segment or an item is named."""
+    """Set SETTING to VALUE from a day on. Default: for all items."""
     from ml.restock.policy_segments import segment_conditions
     from orchestration.planning.policies import read_setting
 
@@ -142,22 +142,22 @@ def set_policy(
 
 @policy.command("settings")
 def settings_of_policies() -> None:
-    """Show what a policy may set."""
+    """List the settings of a policy with their meaning."""
     from orchestration.planning.policies import SETTINGS
 
     click.echo(listing(["setting", "meaning"], [[name, setting.meaning] for name, setting in SETTINGS.items()]))
 
 
 @policy.command("list")
-@click.option("--day", type=Day(), metavar="DAY", help="Day to look at; default: the current business day.")
-@click.option("--all", "every", is_flag=True, help="Every override ever made, in the order they were made.")
+@click.option("--day", type=Day(), metavar="DAY", help="Day to show; default: the current business day.")
+@click.option("--all", "every", is_flag=True, help="Show every override ever made, oldest first.")
 def list_policies(day: date | None, every: bool) -> None:
-    """Show the overrides that hold on a day."""
+    """List the overrides that hold on a day."""
     on_day = day or business_day()
     with opened_store() as store:
         found = store.policy_overrides(None if every else on_day)
     if not found:
-        click.echo(f"No override holds on {on_day}: the settings of the home do.")
+        click.echo(f"No override holds on {on_day}: the settings of the home apply.")
         return
     header = ["number", "for", "setting", "value", "from", "to", "author", "reason"]
     click.echo(listing(header, [_override_row(override) for override in found]))
@@ -166,10 +166,10 @@ def list_policies(day: date | None, every: bool) -> None:
 @policy.command("score")
 @click.argument("number", type=int, required=False)
 def score_policies(number: int | None) -> None:
-    """Show what overrides are worth. The orders of the last eleven weeks are replayed with and without each.
+    """Show the value of overrides. Replays the orders of the last eleven weeks with and without each override.
 
-    All that hold on the business day, or the override NUMBER. The replay uses the present forecaster, which has seen
-    those weeks, on both sides alike.
+    Default: all overrides that hold on the business day. Both replays use the current forecaster, which has seen those
+    weeks.
     """
     from orchestration.training.policy_backtest import ITEMS, score_overrides
 
@@ -177,8 +177,8 @@ def score_policies(number: int | None) -> None:
         held = store.policy_overrides(None if number else business_day())
     chosen = [override for override in held if number in (None, override.sequence) and override.value is not None]
     if not chosen:
-        told = f"there is no override {number}" if number else "no override holds"
-        raise click.ClickException(f"{told}; `inventorybot policy list --all` shows what was ever set")
+        missing = f"there is no override {number}" if number else "no override holds"
+        raise click.ClickException(f"{missing}; `inventorybot policy list --all` shows every override")
     with _champion() as (settings, forecaster):
         table = score_overrides(settings, forecaster, chosen)
     header = ["number", "for", "setting", "items", "cost with", "without", "worth", "fill rate with", "without"]
@@ -198,11 +198,13 @@ def score_policies(number: int | None) -> None:
 
 @policy.command("end")
 @click.argument("number", type=int)
-@click.option("--from", "first", type=Day(), metavar="DAY", help="First day without it; default: the business day.")
-@click.option("--reason", required=True, help="Why.")
-@click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
+@click.option(
+    "--from", "first", type=Day(), metavar="DAY", help="First day without the override; default: the business day."
+)
+@click.option("--reason", required=True, help="Reason.")
+@click.option("--author", default=getpass.getuser, help="Person who decides; default: your user name.")
 def end_policy(number: int, first: date | None, reason: str, author: str) -> None:
-    """End the override NUMBER from a day on. `policy list` shows the numbers."""
+    """End override NUMBER from a day on. `policy list` shows the numbers."""
     with opened_store() as store:
         found = next((made for made in store.policy_overrides() if made.sequence == number), None)
     if found is None or found.value is None:
@@ -240,7 +242,7 @@ def _append_override(
         report = store.append([event], source="command")
         if report.quarantine_ids:
             row, _ = store.quarantine_show(report.quarantine_ids[0])
-            store.quarantine_discard(row.quarantine_id, author=author, reason="told to its author by the command")
+            store.quarantine_discard(row.quarantine_id, author=author, reason="shown to its author by the command")
             raise click.ClickException(row.reason)
     return report.sequence
 
@@ -275,7 +277,7 @@ def _scope_text(scope: str, segment: str | None, sku: str | None, location: str 
 
 @click.group()
 def proposals() -> None:
-    """Decide on proposed orders, and hand them to the ERP.
+    """Decide on proposed orders, and export them to the ERP.
 
     \b
       inventorybot proposals list
@@ -285,9 +287,9 @@ def proposals() -> None:
       inventorybot proposals acknowledge 20111208-1f0c...-1-1 PO-4711
       inventorybot proposals cancel 20111208-1f0c...-1-1 --reason "supplier is out of stock"
 
-    A proposal is proposed, then approved or rejected; approved ones are exported, and acknowledged with the ERP's
-    order number. It counts as on order until a purchase order line with its proposal_id appears, and ends when that
-    line is received or cancelled, or 14 days after its expected day where no line ever appeared.
+    A proposal is approved or rejected. An approved one is exported, and acknowledged with the order number of the ERP.
+    It counts as on order until a purchase order line with its proposal_id arrives. It ends when that line is received
+    or cancelled, or 14 days after its expected day if no line arrives.
     """  # noqa: D301
 
 
@@ -295,10 +297,10 @@ def proposals() -> None:
 @click.option(
     "--state",
     type=click.Choice(_STATES),
-    help="Only those; default: what is proposed, approved, exported, or acknowledged without an order line.",
+    help="Show proposals in this state; default: all that are open.",
 )
 def list_proposals(state: str | None) -> None:
-    """Show proposals with their state."""
+    """List proposals with their state."""
     with proposal_store() as store:
         found = [found for wanted in ([state] if state else _OPEN) for found in _every_proposal(store, wanted)]
     if not state:
@@ -312,7 +314,7 @@ def list_proposals(state: str | None) -> None:
 @proposals.command("show")
 @click.argument("proposal_id", metavar="PROPOSAL")
 def show_proposal(proposal_id: str) -> None:
-    """Show a proposal with its history. Who decided what, when and why."""
+    """Show a proposal with its history: who decided what, when and why."""
     with proposal_store() as store:
         found, steps = store.proposal(proposal_id)
     click.echo(proposal_table([found]))
@@ -341,20 +343,19 @@ def proposal_table(found: Sequence["Proposal"]) -> str:
     return listing(header, rows)
 
 
-_author_option = click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
+_author_option = click.option("--author", default=getpass.getuser, help="Person who decides; default: your user name.")
 
 
 @proposals.command("approve")
 @click.argument("proposal_ids", nargs=-1, metavar="PROPOSAL...")
-@click.option("--all", "every", is_flag=True, help="Every undecided proposal.")
-@click.option("--supplier", help="Every undecided proposal to this supplier.")
-@click.option("--reason", default="", help="Why.")
+@click.option("--all", "every", is_flag=True, help="Approve every undecided proposal.")
+@click.option("--supplier", help="Approve every undecided proposal to this supplier.")
+@click.option("--reason", default="", help="Reason.")
 @_author_option
 def approve(proposal_ids: tuple[str, ...], every: bool, supplier: str | None, reason: str, author: str) -> None:
-    """Approve proposals, all that are named or none. From here on they count as on order.
+    """Approve proposals: all that are named or none. They count as on order from now on.
 
-    The next export hands them out. A rejected proposal may be approved after all, unless another one stands in its
-    place.
+    The next export contains them. A rejected proposal can be approved later, unless another one has replaced it.
     """
     if sum([bool(proposal_ids), every, supplier is not None]) != 1:
         raise click.ClickException("name the proposals to approve, or give --all, or --supplier; one of the three")
@@ -379,25 +380,25 @@ def approve(proposal_ids: tuple[str, ...], every: bool, supplier: str | None, re
     "--until",
     type=Day(),
     metavar="DAY",
-    help="Business day from which the need may be proposed again; default: 28 days after that of the proposal, where"
+    help="Business day from which the need may be proposed again; default: 28 days after that of the proposal, if"
     " neither option is given.",
 )
 @click.option(
     "--until-grows",
     type=click.FloatRange(0, 10_000, min_open=True),
     metavar="PERCENT",
-    help="Propose it again when the need is larger by more than that, and by more than a unit or pack; default: 50,"
-    " where neither option is given.",
+    help="Growth of the need in percent, and by more than a unit or pack, after which it is proposed again; default:"
+    " 50, if neither option is given.",
 )
-@click.option("--reason", required=True, help="Why; shown with the need as long as the rejection holds.")
+@click.option("--reason", required=True, help="Reason; shown with the need while the rejection holds.")
 @_author_option
 def reject(
     proposal_ids: tuple[str, ...], until: date | None, until_grows: float | None, reason: str, author: str
 ) -> None:
-    """Reject proposals, all that are named or none. While it holds, nothing is proposed.
+    """Reject proposals: all that are named or none. While a rejection holds, the need is not proposed again.
 
-    With both options whichever comes first ends it; so it is with neither, for 28 days and 50 percent. Reject again to
-    change until when, or approve the proposal after all. What was exported is cancelled, not rejected.
+    It ends at the date or at the growth, whichever comes first; default: 28 days and 50 percent. Reject again to change
+    them, or approve the proposal later. An exported proposal cannot be rejected: cancel it.
     """
     if until is not None and until <= business_day():
         raise click.ClickException(
@@ -409,24 +410,26 @@ def reject(
 
 @proposals.command("cancel")
 @click.argument("proposal_ids", nargs=-1, required=True, metavar="PROPOSAL...")
-@click.option("--reason", required=True, help="Why.")
+@click.option("--reason", required=True, help="Reason.")
 @_author_option
 def cancel(proposal_ids: tuple[str, ...], reason: str, author: str) -> None:
-    """Take back what the ERP will not order. Of what is approved or handed out, all that are named or none.
+    """Cancel approved or exported proposals: all that are named or none.
 
-    It counts as on order no longer, and the next run proposes what is still needed. Once its purchase order line is
-    there, cancel the line in the ERP instead.
+    They no longer count as on order, and the next run proposes what is still needed. Once the purchase order line has
+    arrived, cancel the line in the ERP instead.
     """
     with proposal_store() as store:
         _decide(store, proposal_ids, "cancelled", author, reason)
 
 
 @proposals.command("confirm")
-@click.option("--held", multiple=True, metavar="PROPOSAL", help="One that the ERP holds; may be given again.")
-@click.option("--reason", default="", help="Why.")
+@click.option(
+    "--held", multiple=True, metavar="PROPOSAL", help="Proposal that the ERP holds; repeat the option for more."
+)
+@click.option("--reason", default="", help="Reason.")
 @_author_option
 def confirm(held: tuple[str, ...], reason: str, author: str) -> None:
-    """Confirm after a restore what the ERP holds. It counts as exported, and exports go on."""
+    """Confirm, after a restore, what the ERP holds. These proposals count as exported, and exports continue."""
     with proposal_store() as store:
         if store.restored_at() is None:
             click.echo("nothing waits to be confirmed: no restore since the last confirmation")
@@ -438,16 +441,21 @@ def confirm(held: tuple[str, ...], reason: str, author: str) -> None:
 
 
 @proposals.command("export")
-@click.option("--csv", "file", type=click.Path(dir_okay=False, path_type=Path), help="File to write, in one step.")
-@click.option("--postgresql", is_flag=True, help="Upsert into the database of INVENTORYBOT_EXPORT_URL.")
+@click.option(
+    "--csv",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write atomically; default: the terminal.",
+)
+@click.option("--postgresql", is_flag=True, help="Write to the database of INVENTORYBOT_EXPORT_URL (upsert).")
 @click.option("--url", envvar="INVENTORYBOT_EXPORT_URL", hidden=True)
-@click.option("--author", default=getpass.getuser, help="Who pulls; default: your user name.")
+@click.option("--author", default=getpass.getuser, help="Person or system that pulls; default: your user name.")
 def export(file: Path | None, postgresql: bool, url: str | None, author: str) -> None:
-    """Hand out what is approved. As CSV to the terminal or a file, or into a PostgreSQL schema.
+    """Export approved proposals, as CSV to the terminal or a file, or to a PostgreSQL schema.
 
-    What was exported is handed out again until its order line appears, under the same proposal_id: repeat an export
-    that was interrupted. The receiver makes one order line per proposal_id. Not handed out is what a discontinued
-    product would order, and nothing after a restore until it is confirmed (`inventorybot proposals confirm`).
+    A proposal is exported again under the same proposal_id until its order line arrives: repeat an interrupted export.
+    The receiver must make one order line per proposal_id. Orders of discontinued products are not exported. After a
+    restore, nothing is exported before `inventorybot proposals confirm`.
     """
     from serving.store import units_text
 
@@ -490,9 +498,9 @@ def export(file: Path | None, postgresql: bool, url: str | None, author: str) ->
 @proposals.command("acknowledge")
 @click.argument("proposal_id", metavar="PROPOSAL")
 @click.argument("erp_order", metavar="ERP_ORDER")
-@click.option("--author", default=getpass.getuser, help="Who; default: your user name.")
+@click.option("--author", default=getpass.getuser, help="Person who decides; default: your user name.")
 def acknowledge(proposal_id: str, erp_order: str, author: str) -> None:
-    """Note that the ERP made order ERP_ORDER of PROPOSAL."""
+    """Record that the ERP made order ERP_ORDER of PROPOSAL."""
     with proposal_store() as store:
         store.acknowledge_proposal(proposal_id, erp_order, author=author)
     click.echo(f"{proposal_id} is ERP order {erp_order}")
@@ -521,8 +529,8 @@ def _decide(
     refused = sum(outcome.is_refused for outcome in outcomes)
     for outcome in outcomes:
         kept = "" if outcome.is_refused or outcome.is_known or not refused else "would be "
-        told = "REFUSED, " if outcome.is_refused else kept
-        click.echo(f"{outcome.proposal_id}: {told}{outcome.message}", err=outcome.is_refused)
+        prefix = "REFUSED, " if outcome.is_refused else kept
+        click.echo(f"{outcome.proposal_id}: {prefix}{outcome.message}", err=outcome.is_refused)
     if refused:
         raise click.ClickException(
             f"{refused:,} of {len(outcomes):,} cannot be {decision}: nothing was changed. Leave those out, or decide "
@@ -551,7 +559,7 @@ def _published_home() -> Settings:
 
 @contextmanager
 def _champion() -> Iterator[tuple[Settings, "Saved"]]:
-    """Load the champion of demand; what is missing is told without a traceback."""
+    """Load the champion of demand; what is missing is shown without a traceback."""
     from ml.forecast import load
     from ml.tracking import FolderHashError, Tracking
 
@@ -567,18 +575,24 @@ def _champion() -> Iterator[tuple[Settings, "Saved"]]:
 
 
 @click.command("what-if")
-@click.option("--demand", type=float, metavar="PERCENT", help="Demand so much higher, as in 20; lower with a minus.")
-@click.option("--lead-time", type=int, metavar="DAYS", help="Every lead time so many days longer.")
-@click.option("--service", type=float, metavar="LEVEL", help="Aim at this service level, as in 0.98.")
-@click.option("--price", type=float, metavar="PERCENT", help="Selling prices so much higher; lower with a minus.")
-@click.option("--budget", type=float, metavar="MONEY", help="No more money than this for all orders together.")
+@click.option(
+    "--demand", type=float, metavar="PERCENT", help="Change of demand in percent, such as 20 or -10; default: 0."
+)
+@click.option("--lead-time", type=int, metavar="DAYS", help="Days added to every lead time; default: 0.")
+@click.option(
+    "--service", type=float, metavar="LEVEL", help="Service level to aim at, such as 0.98; default: the policies."
+)
+@click.option(
+    "--price", type=float, metavar="PERCENT", help="Change of selling prices in percent, such as 5 or -5; default: 0."
+)
+@click.option("--budget", type=float, metavar="MONEY", help="Money for all orders together; default: unchanged.")
 def what_if(
     demand: float | None, lead_time: int | None, service: float | None, price: float | None, budget: float | None
 ) -> None:
-    """Show the next orders under other conditions. Nothing is changed.
+    """Compare the next orders with orders under other conditions. Nothing is changed.
 
-    Each condition by itself beside the orders as they are, and all of them at once where several are given. A price
-    changes what a lost unit loses; what customers do about it is --demand.
+    Shows each condition by itself, and all of them together. A price changes the margin of a lost unit; give its effect
+    on customers with --demand.
     """
     from ml.restock.scenarios import Scenario
     from orchestration.planning.decision import compare_scenarios
@@ -636,12 +650,21 @@ def what_if(
 
 
 @click.command()
-@click.option("--as-of", metavar="DAY", type=Day(), help="Business day; the latest archive of it is made again.")
-@click.option("--generation", metavar="GENERATION", help="Published generation, as `inventorybot status` names it.")
+@click.option(
+    "--as-of",
+    metavar="DAY",
+    type=Day(),
+    help="Business day whose latest archive to use; default: the current generation.",
+)
+@click.option(
+    "--generation",
+    metavar="GENERATION",
+    help="Published generation, as `inventorybot status` names it; default: the current one.",
+)
 def reproduce(as_of: date | None, generation: str | None) -> None:
-    """Make archived recommendations again, and compare. From their archived inputs, every column.
+    """Reproduce archived recommendations from their archived inputs, and compare every column.
 
-    Without an option those of the current generation. Ends with code 1 where something differs.
+    Exits with code 1 if something differs.
     """
     from ml.tracking import FolderHashError, Tracking
     from orchestration.planning import decision as decisions
@@ -657,7 +680,7 @@ def reproduce(as_of: date | None, generation: str | None) -> None:
     except (FileNotFoundError, FolderHashError) as error:
         raise click.ClickException(str(error)) from error
     count = sum(found.differences.values()) + found.only_archived + found.only_made_again
-    click.echo(f"{found.archive}: {found.lines:,} recommendations made again from their archived inputs")
+    click.echo(f"{found.archive}: {found.lines:,} recommendations reproduced from their archived inputs")
     click.echo(f"columns: {', '.join(found.columns)}")
     click.echo(
         "code: the same version"

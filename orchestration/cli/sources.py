@@ -32,7 +32,7 @@ _SCHEMA_FILE = "movement_schema.json"
 
 @contextmanager
 def _told() -> Iterator[Settings]:
-    """Give the settings, and tell what goes wrong without a traceback."""
+    """Give the settings, and show errors without a traceback."""
     from orchestration.home.prepare import HomeError
     from orchestration.ingest.errors import IngestError
     from serving.store import StoreError
@@ -45,12 +45,12 @@ def _told() -> Iterator[Settings]:
 
 @click.group()
 def sources() -> None:
-    """SQL databases that raw tables are pulled from. <home>/sources.yml names them."""
+    """Show and test the SQL databases that fill raw tables. <home>/sources.yml names them."""
 
 
 @sources.command("list")
 def list_sources() -> None:
-    """List the sources and how far each has been read. And which door speaks for which movements."""
+    """List the sources and how far each has been read. Also the channel that owns each source of movements."""
     from orchestration.ingest.manifests import last_cursor, read_manifests
 
     with _told() as settings:
@@ -68,13 +68,13 @@ def list_sources() -> None:
         if _has_store(settings):
             with _store(settings) as store:
                 for name, door in store.authorities().items():
-                    click.echo(f"movements of {name!r} come by {door}")
+                    click.echo(f"movements of {name!r} are owned by channel {door}")
 
 
 @sources.command("test")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def test_sources(names: tuple[str, ...]) -> None:
-    """Read a few rows of each source, and say what is wrong. Of every source, or of those named."""
+    """Read a few rows of each source, and explain errors. Default: all sources."""
     from orchestration.ingest.sql_sources import try_source
 
     with _told() as settings:
@@ -97,7 +97,7 @@ def test_sources(names: tuple[str, ...]) -> None:
 
 @sources.command("example")
 def example_source() -> None:
-    """Print a sources file to begin with."""
+    """Print an example of a sources file."""
     from orchestration.ingest.sql_sources import EXAMPLE
 
     click.echo(EXAMPLE, nl=False)
@@ -105,27 +105,27 @@ def example_source() -> None:
 
 @sources.command("hand-over")
 @click.argument("source")
-@click.argument("door")
+@click.argument("door", metavar="CHANNEL")
 def hand_over(source: str, door: str) -> None:
-    """Let movements of SOURCE come by DOOR.
+    """Transfer movements of SOURCE to CHANNEL.
 
-    Doors are landing, online_store and sql:NAME. All but one are refused from then on.
+    Channels are landing, online_store and sql:NAME. From then on, movements of SOURCE on other channels are refused.
     """
     with _told() as settings:
         doors = {"landing", "online_store", *(declared.door for declared in read_sources(settings))}
         if door not in doors:
-            raise click.ClickException(f"there is no door {door!r}; there are {', '.join(sorted(doors))}")
+            raise click.ClickException(f"there is no channel {door!r}; there are {', '.join(sorted(doors))}")
         with _store(settings) as store:
-            before = store.authorities().get(source, "nothing yet")
+            before = store.authorities().get(source, "none")
             store.take_authority(source, door, hand_over=True)
-    click.echo(f"movements of {source!r} come by {door} (before: {before})")
+    click.echo(f"movements of {source!r} are owned by channel {door} (before: {before})")
 
 
 @click.command()
-@click.option("--table", help="Only of this raw table.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
+@click.option("--table", help="Show this raw table only; default: all.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Number of loads to show.")
 def arrivals(table: str | None, limit: int) -> None:
-    """Say what became of each file, pull and range of events. The latest comes first."""
+    """List loads: files, pulls and ranges of events with their results. The latest comes first."""
     from orchestration.ingest.contract import load_contract, table_named
     from orchestration.ingest.manifests import read_manifests
 
@@ -152,33 +152,34 @@ def arrivals(table: str | None, limit: int) -> None:
 
 @click.group()
 def quarantine() -> None:
-    """Rows that were refused or wait: look, correct, give up.
+    """Show, correct and discard refused and waiting rows.
 
-    Of files, SQL sources and the online store.
-
-    A row is called by its reference, as `list` shows it: table/batch/row/file, or online_store/number.
+    They come from files, SQL sources and the online store. The reference of a row, as `list` shows it, is
+    table/batch/row/file or online_store/number.
     """
 
 
 _references = click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
-_author = click.option("--author", default=getpass.getuser, help="Who decides; default: the user of this machine.")
+_author = click.option("--author", default=getpass.getuser, help="Person who decides; default: your user name.")
 
 
 @quarantine.command("list")
-@click.option("--table", help="Only rows of this raw table; online_store for those of the online store.")
-@click.option("--rule", help="Only rows that broke this rule.")
+@click.option("--table", help="Show rows of this raw table, or online_store; default: all.")
+@click.option("--rule", help="Show rows that broke this rule; default: all.")
 @click.option(
     "--status",
     type=click.Choice(["open", "waiting", "released", "discarded", "superseded", "all"]),
     help=(
-        "Only rows with this status; default: open, and waiting for something to be delivered. waiting: accepted, and"
-        " tried again at every run. superseded: of a list, as reservations, that a later one has replaced as a whole."
+        "Show rows with this status; default: open rows, and rows that wait for a delivery. waiting: accepted, and"
+        " tried again at every run. superseded: part of a list, such as reservations, that a later list has replaced."
     ),
 )
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many of each kind.")
-@click.option("--references", is_flag=True, help="Only references, one a line, as input of another command.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="Number of rows to show of each kind."
+)
+@click.option("--references", is_flag=True, help="Print references only, one per line, as input of another command.")
 def list_rows(table: str | None, rule: str | None, status: str | None, limit: int, references: bool) -> None:
-    """List quarantined and waiting rows, and how the counts balance. The latest comes first."""
+    """List quarantined and waiting rows, with a balance of the counts. The latest comes first."""
     from orchestration.ingest.quarantine import DAYS_TO_COME, counts, list_quarantined, list_waiting
 
     wanted = cast("Status | None", None if status == "all" else status or "open")
@@ -213,7 +214,7 @@ def list_rows(table: str | None, rule: str | None, status: str | None, limit: in
 @quarantine.command()
 @_references
 def show(references: tuple[str, ...]) -> None:
-    """Show all that is known of rows. Place, rule, reason, the text as it came, what was done to it."""
+    """Show rows in full: place, rule, reason, original text and history."""
     with _told() as settings:
         numbers, rows = _found(settings, references)
         for row in rows:
@@ -226,12 +227,14 @@ def show(references: tuple[str, ...]) -> None:
 
 @quarantine.command()
 @_references
-@click.option("--set", "given", multiple=True, metavar="COLUMN=VALUE", help="A corrected value; may be given again.")
-@click.option("--text", help="Of a row of the online store: the whole event, as JSON.")
-@click.option("--reason", required=True, help="Why; kept for ever.")
+@click.option(
+    "--set", "given", multiple=True, metavar="COLUMN=VALUE", help="Corrected value; repeat the option for more columns."
+)
+@click.option("--text", help="Whole event as JSON, for a row of the online store.")
+@click.option("--reason", required=True, help="Reason; kept for ever.")
 @_author
 def fix(references: tuple[str, ...], given: tuple[str, ...], text: str | None, reason: str, author: str) -> None:
-    """Correct values of rows and judge them again. They pass the same checks as any arrival."""
+    """Correct values of rows and check them again. All checks of new rows apply."""
     corrections = dict(_corrections(given))
     if not corrections and text is None:
         raise click.UsageError("nothing is corrected: give --set COLUMN=VALUE, or --text for a whole event")
@@ -255,10 +258,10 @@ def fix(references: tuple[str, ...], given: tuple[str, ...], text: str | None, r
 
 @quarantine.command()
 @_references
-@click.option("--reason", required=True, help="Why; kept for ever.")
+@click.option("--reason", required=True, help="Reason; kept for ever.")
 @_author
 def release(references: tuple[str, ...], reason: str, author: str) -> None:
-    """Judge rows again as they stand. After a rule was changed, a source handed over, a missing photo sent."""
+    """Check rows again without a correction. Use it after a change of rules, a transfer of a source or a late photo."""
     with _told() as settings:
         numbers, rows = _found(settings, references)
         waiting, rows = _parted(rows)
@@ -274,10 +277,10 @@ def release(references: tuple[str, ...], reason: str, author: str) -> None:
 
 @quarantine.command()
 @_references
-@click.option("--reason", required=True, help="Why; kept for ever.")
+@click.option("--reason", required=True, help="Reason; kept for ever.")
 @_author
 def discard(references: tuple[str, ...], reason: str, author: str) -> None:
-    """Give rows up. They stay readable, with the reason, and count as discarded."""
+    """Discard rows. They stay readable with their reason and count as discarded."""
     from orchestration.ingest import quarantine as batch
 
     with _told() as settings:
@@ -296,24 +299,42 @@ def discard(references: tuple[str, ...], reason: str, author: str) -> None:
 
 @click.command()
 @click.option("--bootstrap-servers", required=True, metavar="HOST:PORT,...", help="Brokers of the Kafka cluster.")
-@click.option("--topic", "topics", multiple=True, required=True, help="Topic to read; may be given again.")
-@click.option("--group-id", default="inventorybot", show_default=True, help="Consumer group.")
-@click.option("--door", default="stream", show_default=True, help="Name that offsets and quarantined messages go by.")
-@click.option("--batch-messages", type=click.IntRange(1), default=1_000, show_default=True, help="Of one transaction.")
+@click.option(
+    "--topic", "topics", multiple=True, required=True, help="Topic to read; repeat the option for more topics."
+)
+@click.option("--group-id", default="inventorybot", show_default=True, help="Consumer group in Kafka.")
+@click.option(
+    "--door", default="stream", show_default=True, help="Name under which offsets and quarantined messages are stored."
+)
+@click.option(
+    "--batch-messages", type=click.IntRange(1), default=1_000, show_default=True, help="Messages in one transaction."
+)
 @click.option(
     "--client-settings",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON file with settings of librdkafka, as for TLS and SASL.",
+    help="JSON file with settings of librdkafka, such as TLS and SASL; default: none.",
 )
 @click.option(
     "--go-on-at",
     "positions",
     multiple=True,
     metavar="TOPIC/PARTITION@OFFSET",
-    help="Go on there, also backwards: after messages were lost, or the topic was made anew. May be given again.",
+    help="Continue at this offset, also backwards, after lost messages or a new topic; repeat for more partitions.",
 )
-@click.option("--connect-seconds", type=click.FloatRange(0.1), default=15.0, show_default=True, help="To wait for it.")
-@click.option("--report-seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Between reports.")
+@click.option(
+    "--connect-seconds",
+    type=click.FloatRange(0.1),
+    default=15.0,
+    show_default=True,
+    help="Seconds to wait for the brokers.",
+)
+@click.option(
+    "--report-seconds",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds between two reports of rate and lag.",
+)
 def stream(
     bootstrap_servers: str,
     topics: tuple[str, ...],
@@ -325,7 +346,7 @@ def stream(
     connect_seconds: float,
     report_seconds: float,
 ) -> None:
-    """Read stock movements from Kafka into the online store. Each exactly once, until stopped (Ctrl-C or SIGTERM)."""
+    """Read stock movements from Kafka into the online store, exactly once. Ctrl-C or SIGTERM stops it."""
     from orchestration.home.prepare import make_store
     from orchestration.ingest.contract import load_contract, movement_json_schema
 
@@ -370,7 +391,7 @@ def _go_on_at(settings: Settings, door: str, positions: Sequence[str]) -> None:
 
 
 def _has_store(settings: Settings) -> bool:
-    """Tell whether there is an online store: a look at rows does not make one."""
+    """Return whether there is an online store: showing rows does not make one."""
     from sqlalchemy import make_url
 
     url = make_url(settings.store_url)
@@ -445,7 +466,7 @@ def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
     from orchestration.ingest.manifests import read_manifests
     from orchestration.ingest.quarantine import values_of
 
-    click.echo(f"{row.reference}\n  {row.status}, came by {row.door}\n  {row.rule}: {row.reason}")
+    click.echo(f"{row.reference}\n  {row.status}, channel {row.door}\n  {row.rule}: {row.reason}")
     if row.original_text:
         click.echo(f"  as it came: {row.original_text}")
     try:
@@ -465,7 +486,7 @@ def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
 
 def _show_held(store: "Store", number: int) -> None:
     row, steps = store.quarantine_show(number)
-    click.echo(f"{_ONLINE}{number}\n  {'open' if row.state == 'held' else row.state}, came by {row.door}")
+    click.echo(f"{_ONLINE}{number}\n  {'open' if row.state == 'held' else row.state}, channel {row.door}")
     click.echo(f"  place: {row.position}, at {row.ingested_at.isoformat()}\n  {row.rule}: {row.reason}")
     click.echo(f"  as it came: {row.original.decode('utf-8', 'backslashreplace')}")
     if row.corrected is not None:

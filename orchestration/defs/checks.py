@@ -14,7 +14,7 @@ from orchestration.warehouse.exports import export_path
 @asset_check(
     asset=["marts", "fct_stock_movements"],
     name="fresh",
-    description="No location has been silent for longer than ever before, counted from the business day.",
+    description="No location has sent no movements for longer than ever before, counted from the business day.",
 )
 def fresh(home: HomeResource) -> AssetCheckResult:
     """Compare each location's last movement with the business day; nothing looks at the wall clock."""
@@ -30,7 +30,7 @@ def fresh(home: HomeResource) -> AssetCheckResult:
 @asset_check(
     asset=["predictions", "open_proposals"],
     name="order_lines_name_their_proposals",
-    description="Every purchase order line that names a proposal names one of its own item.",
+    description="Every purchase order line with a proposal_id names a proposal of its own item.",
 )
 def order_lines_name_their_proposals(home: HomeResource, store: StoreResource) -> AssetCheckResult:
     """Hold the proposals that order lines name against the outbox."""
@@ -77,8 +77,8 @@ def silent_locations(movements: Path, position: Path) -> list[str]:
     asset=["reporting", "forecast_totals"],
     name="as_last_year",
     description=(
-        "No week's forecast, in total or of a category, parts from what the recent weeks and last year's same"
-        " weeks lead to expect."
+        "The forecast of every week, in total and by category, is close to the recent weeks and to the same week of"
+        " last year."
     ),
 )
 def as_last_year(home: HomeResource) -> AssetCheckResult:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dagster._core.execution.retries import RetryMode
 
 WAIT_SECONDS = 3_600.0
-"""A run that a sensor asked for waits so long for the command that is at work; then it fails and is told of."""
+"""How long a run of a sensor waits for a running command; after that it fails and is reported."""
 
 
 class HoldingExecutor(Executor):

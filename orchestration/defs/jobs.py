@@ -31,7 +31,7 @@ from orchestration.notifications import RunFailure, StreamLag, notify_all
 from orchestration.publishing.generations import current_manifest
 
 LONGEST_LAG = timedelta(minutes=15)
-"""How long an event may wait to be published before people are told."""
+"""How long an event may wait for publication before people get a report."""
 
 LAUNCHED_BY_COMMAND = {"inventorybot/launched_by": "command"}
 """Tag of runs that `inventorybot run` and `train` execute in their own process."""
@@ -43,8 +43,8 @@ daily_restock = define_asset_job(
     "daily_restock",
     selection=AssetSelection.all(),
     description=(
-        "Ingest, marts, predictions with the champions, restock, publish; forgets what the home need not keep. Trains"
-        " only where no champion is."
+        "The daily run: load data, build marts, predict with the champions, decide on orders, publish, remove old runs."
+        " Trains only where no champion exists."
     ),
 )
 
@@ -55,8 +55,8 @@ refresh_stock = define_asset_job(
     - AssetSelection.groups("monitoring", "maintenance")
     - AssetSelection.assets(PHOTOS),
     description=(
-        "The fast path of a movement: position, anomalies, recommendations, publication. Trains nothing, and of the"
-        " facts it writes only the months that changed. Tests of every key there ever was are left to daily_restock."
+        "The fast run: stock position, anomalies, recommendations, publication. Trains nothing and writes only months"
+        " of facts that changed. Tests over all keys of the history stay with daily_restock."
     ),
 )
 
@@ -69,7 +69,7 @@ train_models = define_asset_job(
             for name in ("models__demand_forecast", "models__stock_anomalies", "models__product_photos")
         }
     },
-    description="Evaluate every recipe on rolling or held-out data, gate it against the champion, register the winner.",
+    description="Evaluate each model on rolling or held-out data, compare it with the champion, register the winner.",
 )
 
 daily = ScheduleDefinition(
@@ -103,8 +103,8 @@ _UNFINISHED = [
     minimum_interval_seconds=60,
     default_status=DefaultSensorStatus.STOPPED,
     description=(
-        "Runs refresh_stock when a file has landed or an event has come into the online store; daily_restock, which"
-        " trains, where nothing has been published yet."
+        "Runs refresh_stock when a file has landed or an event has entered the online store, and daily_restock, which"
+        " trains, while nothing is published yet."
     ),
 )
 def arrivals(context: SensorEvaluationContext, home: HomeResource, store: StoreResource) -> SensorResult | SkipReason:
@@ -144,14 +144,14 @@ def _told(waiting: Waiting) -> str:
     minimum_interval_seconds=60,
     default_status=DefaultSensorStatus.RUNNING,
     description=(
-        "Tells those whom run_failures tells when events of the online store have waited to be published for longer"
-        " than a quarter of an hour; once for each standstill."
+        "Reports, as run_failures does, when events of the online store have waited more than 15 minutes for"
+        " publication; once for each delay."
     ),
 )
 def stream_lag(
     context: SensorEvaluationContext, home: HomeResource, store: StoreResource, notifier: NotifierResource
 ) -> SkipReason:
-    """Hold the head of the ledger against what the current generation counts; the cursor is the standstill told."""
+    """Compare the head of the ledger with the current generation; the cursor is the delay reported last."""
     settings, now = home.settings(), datetime.now(UTC)
     manifest = current_manifest(settings.published)
     published = manifest["ledger"]["sequence"] if manifest else 0
@@ -171,10 +171,10 @@ def stream_lag(
     name="run_failures",
     monitored_jobs=[daily_restock, refresh_stock, train_models],
     default_status=DefaultSensorStatus.RUNNING,
-    description="Tells those whom INVENTORYBOT_NOTIFY_WEBHOOK and INVENTORYBOT_NOTIFY_SMTP name of a failed run.",
+    description="Reports a failed run to INVENTORYBOT_NOTIFY_WEBHOOK and by INVENTORYBOT_NOTIFY_SMTP.",
 )
 def run_failures(context: RunFailureSensorContext, home: HomeResource, notifier: NotifierResource) -> None:
-    """Tell of one failed run: which, why, and that the generation before still holds."""
+    """Report one failed run: which, why, and that the previous generation stays current."""
     steps = []
     for event in context.get_step_failure_events():
         error = event.step_failure_data.error

@@ -1,4 +1,4 @@
-"""What the environment says: settings of the home, its sources, where files arrive, who is told of failures.
+"""The environment: settings of the home, its sources, where files arrive, who gets reports of failures.
 
 Belongs here: reading the environment, which happens nowhere else. Does not: Dagster, which commands have no need of.
 """
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 OTHER_VARIABLES = {
     "INVENTORYBOT_NOTIFY_WEBHOOK": "Address that takes reports of failed runs and late events as JSON, `https://...`",
     "INVENTORYBOT_NOTIFY_SMTP": "Mail server for the same reports, `smtp://user:password@host:587` or `smtps://...`",
-    "INVENTORYBOT_NOTIFY_TO": "Addresses that the mails go to, separated by commas; needed with INVENTORYBOT_NOTIFY_SMTP",
+    "INVENTORYBOT_NOTIFY_TO": "Recipients of the mails, separated by commas; needed with INVENTORYBOT_NOTIFY_SMTP",
     "INVENTORYBOT_NOTIFY_FROM": "Sender of the mails; default: the first address of INVENTORYBOT_NOTIFY_TO",
     "INVENTORYBOT_EXPORT_URL": "Database that takes approved proposals, `postgresql://user@host/database`",
-    "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY": "Credentials for a landing in S3; AWS_PROFILE and the other usual ways work too",
+    "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY": "Credentials for a landing in S3; AWS_PROFILE works too",
     "AWS_ENDPOINT_URL_S3": "S3 server other than Amazon's",
     "OMP_NUM_THREADS, OPENBLAS_NUM_THREADS, MKL_NUM_THREADS, TF_NUM_INTRAOP_THREADS": (
         "Threads of numerical libraries; recorded with each training"
@@ -145,7 +145,7 @@ def open_landing(settings: Settings) -> "LandingPlace":
 
 
 def read_notifiers() -> "tuple[Notifier, ...]":
-    """Return who is told of a failed run: INVENTORYBOT_NOTIFY_WEBHOOK, INVENTORYBOT_NOTIFY_SMTP, or nobody.
+    """Return who gets reports of failed runs: INVENTORYBOT_NOTIFY_WEBHOOK, INVENTORYBOT_NOTIFY_SMTP, or nobody.
 
     Raises:
         ValueError: a variable is missing or holds no address; the message names it, never its value.
@@ -160,7 +160,7 @@ def read_notifiers() -> "tuple[Notifier, ...]":
     if server:
         recipients = [name.strip() for name in os.environ.get("INVENTORYBOT_NOTIFY_TO", "").split(",") if name.strip()]
         if not recipients:
-            raise ValueError("INVENTORYBOT_NOTIFY_TO is empty; write the addresses to tell, as ann@example.org,bo@...")
+            raise ValueError("INVENTORYBOT_NOTIFY_TO is empty; write the recipients, as ann@example.org,bo@...")
         sender = os.environ.get("INVENTORYBOT_NOTIFY_FROM") or recipients[0]
         notifiers.append(EmailNotifier(server, sender, tuple(recipients)))
     return tuple(notifiers)

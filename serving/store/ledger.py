@@ -387,7 +387,7 @@ def _checked_row(event: Mapping[str, Any], door: str, latest_instant: int) -> Ro
 def _without(
     taken: Mapping[str, str], rows: list[Row], row_numbers: list[int]
 ) -> tuple[list[Row], list[int], list[tuple[int, Refused]]]:
-    """Part the rows of sources that another door speaks for from the others."""
+    """Separate the rows of sources that another channel owns from the others."""
     kept: list[tuple[Row, int]] = []
     refused: list[tuple[int, Refused]] = []
     for row, number in zip(rows, row_numbers, strict=True):

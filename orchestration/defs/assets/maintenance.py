@@ -12,8 +12,8 @@ from orchestration.defs.retention import apply
     key=["maintenance", "retention"],
     group_name="maintenance",
     description=(
-        "Old runs of Dagster's history and old archived decisions, which the settings of the home let go; never what a"
-        " generation on disk was decided from. Raw arrivals and the ledger stay for ever."
+        "Removes old Dagster runs and archived decisions, as the settings of the home say; never the inputs of a"
+        " generation on disk. Raw data and the ledger are kept for ever."
     ),
 )
 def retention(context: AssetExecutionContext, home: HomeResource) -> MaterializeResult[None]:

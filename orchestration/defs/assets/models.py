@@ -35,7 +35,7 @@ class TrainingConfig(Config):
 
     when: str = Field(
         "missing",
-        description="missing: only a model without champion; changed: on data, code or parameters not seen; always",
+        description="missing: train only without a champion; changed: on new data, code or parameters; always",
     )
 
 
@@ -56,10 +56,10 @@ class TrainingConfig(Config):
     pool="training",
     kinds={"xgboost", "mlflow"},
     description=(
-        "Demand of every sku and location, day by day, as whole distributions. A new version replaces the champion only"
-        " when it is no worse than the champion's recipe, the seasonal naive and the recent demand on rolling windows"
-        " none has seen. From the second training on a network, ETS, Theta, Croston-SBA and TSB stand beside it on a"
-        " sample of series."
+        "Forecasts daily demand of every sku and location as a full probability distribution. A new version replaces"
+        " the champion only if it is no worse than the champion's model, the seasonal naive and the recent demand on"
+        " rolling windows that none has seen. From the second training on it is compared with a neural network, ETS,"
+        " Theta, Croston-SBA and TSB on a sample of series."
     ),
 )
 def demand_forecast(
@@ -86,8 +86,8 @@ def demand_forecast(
     pool="training",
     kinds={"xgboost", "mlflow"},
     description=(
-        "Finds false records of stock and unusual demand. Judged on record errors planted in days it has not seen,"
-        " beside a robust z-score."
+        "Finds false records of stock and unusual demand. Evaluated on errors injected into days it has not seen;"
+        " baseline: a robust z-score."
     ),
 )
 def stock_anomalies(
@@ -115,8 +115,8 @@ def stock_anomalies(
     pool="training",
     kinds={"tensorflow", "mlflow"},
     description=(
-        "Recognises products on shelf photos and says when it does not know. Trained from scratch; judged on held-out"
-        " photos beside a linear model on gradients."
+        "Recognises products on shelf photos, or answers that it does not know. Trained from scratch; evaluated on"
+        " held-out photos; baseline: a linear model on gradients (HOG)."
     ),
 )
 def product_photos(

@@ -34,9 +34,9 @@ CHECKS = {
     check_specs=[AssetCheckSpec(name, asset=KEY, description=text) for name, text in CHECKS.items()],
     kinds={"parquet"},
     description=(
-        "Forecasts that earlier runs published for the last 28 days against what happened: error by lag, bias of"
-        " segment totals, calibration, drift of the inputs. Nothing is compared before a day has passed since the"
-        " first run. One row per lag, segment, level and input, in the metadata."
+        "Compares the forecasts published for the last 28 days with what happened: error by lag, bias of segment"
+        " totals, calibration, drift of the inputs. The first comparison is made one day after the first"
+        " run. One row per lag, segment, level and input, in the metadata."
     ),
 )
 def demand_forecasts(

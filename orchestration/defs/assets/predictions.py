@@ -37,7 +37,7 @@ _KEYS = _FORECASTS, _SEASON, _NOTES = [
         for key, description in (
             (
                 _FORECASTS,
-                "Demand of each coming day as the champion sees it: mean and eleven quantiles. One row per sku,"
+                "The champion's forecast of demand for each coming day: mean and eleven quantiles. One row per sku,"
                 " location and day.",
             ),
             (

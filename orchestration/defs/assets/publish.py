@@ -26,8 +26,8 @@ RELATIONS = {relation.name: relation for relation in read_relations(MANIFEST)}
     pool="publish",
     kinds={"duckdb"},
     description=(
-        "The checked tables of one run as one immutable database with a manifest, current from one moment to the next."
-        " One generation per changed content."
+        "Publishes the checked tables of one run as an immutable database with a manifest, in one atomic step."
+        " Unchanged content publishes nothing."
     ),
 )
 def generation(

@@ -35,12 +35,17 @@ def raw_asset(table: Table) -> AssetsDefinition:
         pool="ingest",
         kinds={"parquet", "greatexpectations"},
         check_specs=[
-            AssetCheckSpec(EXPECTATIONS, asset=["raw", table.name], blocking=True, description="Its suite holds."),
-            AssetCheckSpec(FILES, asset=["raw", table.name], description="Every file that lies there could be read."),
+            AssetCheckSpec(
+                EXPECTATIONS,
+                asset=["raw", table.name],
+                blocking=True,
+                description="Every accepted row meets the expectations of the table.",
+            ),
+            AssetCheckSpec(FILES, asset=["raw", table.name], description="Every file in the folder could be read."),
             AssetCheckSpec(
                 SOURCES,
                 asset=["raw", table.name],
-                description="Every SQL source of it, and a landing folder in S3, could be read.",
+                description="Every SQL source of the table, and the landing in S3, could be read.",
             ),
         ],
     )

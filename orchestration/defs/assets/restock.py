@@ -35,8 +35,8 @@ _PREVIOUS_LINES, _PREVIOUS_TERMS = (AssetKey(["predictions", name]) for name in 
         for key, description in (
             (
                 _POLICIES,
-                "The policy that orders follow on the business day, and whether the home, a default, a segment or the"
-                " item itself sets it. One row per sku and location with a supplier.",
+                "The policy of each item on the business day, and its source: the home, a default, a segment or the"
+                " item itself. One row per sku and location with a supplier.",
             ),
             (_POLICY_EXCEPTIONS, "Policy overrides that cannot be followed, and what to do. One row per override."),
         )
@@ -67,7 +67,7 @@ def restock_policies(
     deps=[AssetKey(["marts", "fct_purchase_order_lines"])],
     kinds={"parquet"},
     description=(
-        "Proposals that people committed to and whose purchase order line has not been seen yet: they count as on"
+        "Approved, exported and acknowledged proposals whose purchase order line has not arrived yet. They count as on"
         " order. One row per proposal."
     ),
 )
@@ -124,8 +124,8 @@ def rejected_needs(context: AssetExecutionContext, home: HomeResource, store: St
         for key, description in (
             (
                 _LINES,
-                "What to order of each item now and why, in days from today: target level, position, shortfall, packs,"
-                " each a term that adds up to the order. One row per sku and location with a supplier.",
+                "What to order of each item now: target level, position, shortfall, packs; the terms add up to the"
+                " order. Times are in days from today. One row per sku and location with a supplier.",
             ),
             (
                 _TERMS,
@@ -169,11 +169,14 @@ def restock_decision(
             deps=[AssetKey(["marts", "fct_stock_position"])],
             group_name="restock",
             kinds={"parquet"},
-            description=f"{description} From the archive: recommendations say what has changed since, and why.",
+            description=f"{description} Read from the archive, to explain what has changed since.",
         )
         for key, description in (
-            (_PREVIOUS_LINES, "The orders that were published last, of whatever day. One row per sku and location."),
-            (_PREVIOUS_TERMS, "The steps of the orders that were published last. One row per sku, location and term."),
+            (_PREVIOUS_LINES, "The orders of the previous publication. One row per sku and location."),
+            (
+                _PREVIOUS_TERMS,
+                "The steps of the orders of the previous publication. One row per sku, location and term.",
+            ),
         )
     ],
 )
@@ -201,8 +204,8 @@ def previous_decision(context: AssetExecutionContext, home: HomeResource) -> Ite
     ],
     kinds={"parquet"},
     description=(
-        "The orders of the run under the ids they are proposed under, what is committed, what a rejection holds back"
-        " and what has ended. One row per proposal."
+        "The orders of the run with their proposal ids, committed proposals, needs held back by a rejection, and ended"
+        " proposals. One row per proposal."
     ),
 )
 def order_proposals(
@@ -224,10 +227,10 @@ def order_proposals(
             deps=[AssetKey(["models", "demand_forecast"])],
             group_name="restock",
             kinds={"mlflow", "parquet"},
-            description=f"{description} From the replay of the champion's orders at its training.",
+            description=f"{description} Measured by a replay of the champion's orders at its training.",
         )
         for key, description in (
-            (_RULE_COSTS, "What each rule costs. One row per rule and demand class."),
+            (_RULE_COSTS, "Cost of each rule. One row per rule and demand class."),
             (_KEPT_PROMISES, "Service promised and delivered. One row per demand class."),
         )
     ],

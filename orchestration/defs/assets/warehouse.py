@@ -37,10 +37,10 @@ class BuildConfig(Config):
     """Options of a build."""
 
     as_of: str | None = Field(
-        None, description="Business day, as in 2011-12-08; default: last complete day in the data"
+        None, description="Business day, such as 2011-12-08; default: the last complete day in the data"
     )
     rebuild_from: str | None = Field(
-        None, description="First day of a backfill: facts from it on are made anew; default: only what changed"
+        None, description="First day of a backfill, whose facts and all later ones are rebuilt; default: only changes"
     )
 
 
