@@ -14,7 +14,7 @@ WRITTEN = [
     *(file for folder in FOLDERS for file in sorted((PROJECT_FOLDER / folder).rglob("*.md"))),
 ]
 NAMES = re.compile(r"<!-- generated: (\w+) -->")
-OLD_WORDS = re.compile(r"\b(told|tells|doors?|anew)\b")
+OLD_WORDS = re.compile(r"(?<![-\w])(told|tells|doors?|anew)\b")
 
 
 def named(file: Path) -> str:

@@ -1,5 +1,6 @@
 """The command: options, help, messages; jobs themselves are in test_cli_runs."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,34 @@ def test_the_list_of_commands_says_of_each_what_it_does_in_a_line() -> None:
     width = 80 - len("  quarantine  ") - 2
     cut = [path for path, command in commands(cli) if command.get_short_help_str(width).endswith("...")]
     assert cut == []
+
+
+OPTIONS = {
+    f"{' '.join(path)} {option.opts[0]}": option
+    for path, command in commands(cli)
+    for option in command.params
+    if isinstance(option, click.Option) and not option.hidden
+}
+NOT_FIRST = {"At", "Between", "For", "Of", "On", "Only", "So", "To", "Who", "Whom", "Why", "With"}
+NUMBERS = {"integer", "float", "integer range", "float range"}
+UNITS = r"(?i)\b(seconds|days|messages|number|percent|money|port|level)\b"
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=list(OPTIONS))
+def test_the_help_of_an_option_is_a_sentence_that_starts_with_a_verb_or_a_noun(option: click.Option) -> None:
+    assert re.fullmatch(r"[A-Z].*[.]", option.help or "")
+    assert (option.help or "").split()[0].rstrip(",;") not in NOT_FIRST
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=list(OPTIONS))
+def test_the_help_of_an_option_names_its_default(option: click.Option) -> None:
+    needs_none = option.required or option.multiple or option.is_flag or option.show_default
+    assert needs_none or "default" in (option.help or "")
+
+
+@pytest.mark.parametrize("name", [name for name, option in OPTIONS.items() if option.type.name in NUMBERS])
+def test_the_help_of_a_number_names_its_unit(name: str) -> None:
+    assert re.search(UNITS, OPTIONS[name].help or "")
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ def policy() -> None:
 @click.argument("setting")
 @click.argument("value")
 @click.option("--segment", help='Segment of items, such as "abc_class=A and unit_cost>100"; default: all items.')
-@click.option("--sku", help="Item; needs --location.")
-@click.option("--location", help="Location of the item; needs --sku.")
+@click.option("--sku", help="Item, with --location; default: all items.")
+@click.option("--location", help="Location of the item, with --sku; default: all items.")
 @click.option("--from", "first", type=Day(), metavar="DAY", help="First day; default: the current business day.")
 @click.option("--to", "last", type=Day(), metavar="DAY", help="Last day; default: until further notice.")
 @click.option("--reason", required=True, help="Reason.")
@@ -314,7 +314,7 @@ def list_proposals(state: str | None) -> None:
 @proposals.command("show")
 @click.argument("proposal_id", metavar="PROPOSAL")
 def show_proposal(proposal_id: str) -> None:
-    """Show a proposal with its history: who decided what, when and why."""
+    """Show a proposal with its history. Who decided what, when and why."""
     with proposal_store() as store:
         found, steps = store.proposal(proposal_id)
     click.echo(proposal_table([found]))
@@ -349,11 +349,11 @@ _author_option = click.option("--author", default=getpass.getuser, help="Person 
 @proposals.command("approve")
 @click.argument("proposal_ids", nargs=-1, metavar="PROPOSAL...")
 @click.option("--all", "every", is_flag=True, help="Approve every undecided proposal.")
-@click.option("--supplier", help="Approve every undecided proposal to this supplier.")
-@click.option("--reason", default="", help="Reason.")
+@click.option("--supplier", help="Approve every undecided proposal to this supplier; default: those named.")
+@click.option("--reason", default="", help="Reason; default: none.")
 @_author_option
 def approve(proposal_ids: tuple[str, ...], every: bool, supplier: str | None, reason: str, author: str) -> None:
-    """Approve proposals: all that are named or none. They count as on order from now on.
+    """Approve proposals, all named or none. They count as on order from now on.
 
     The next export contains them. A rejected proposal can be approved later, unless another one has replaced it.
     """
@@ -395,7 +395,7 @@ def approve(proposal_ids: tuple[str, ...], every: bool, supplier: str | None, re
 def reject(
     proposal_ids: tuple[str, ...], until: date | None, until_grows: float | None, reason: str, author: str
 ) -> None:
-    """Reject proposals: all that are named or none. While a rejection holds, the need is not proposed again.
+    """Reject proposals, all named or none. While a rejection holds, the need is not proposed again.
 
     It ends at the date or at the growth, whichever comes first; default: 28 days and 50 percent. Reject again to change
     them, or approve the proposal later. An exported proposal cannot be rejected: cancel it.
@@ -413,7 +413,7 @@ def reject(
 @click.option("--reason", required=True, help="Reason.")
 @_author_option
 def cancel(proposal_ids: tuple[str, ...], reason: str, author: str) -> None:
-    """Cancel approved or exported proposals: all that are named or none.
+    """Cancel approved or exported proposals, all named or none.
 
     They no longer count as on order, and the next run proposes what is still needed. Once the purchase order line has
     arrived, cancel the line in the ERP instead.
@@ -426,7 +426,7 @@ def cancel(proposal_ids: tuple[str, ...], reason: str, author: str) -> None:
 @click.option(
     "--held", multiple=True, metavar="PROPOSAL", help="Proposal that the ERP holds; repeat the option for more."
 )
-@click.option("--reason", default="", help="Reason.")
+@click.option("--reason", default="", help="Reason; default: none.")
 @_author_option
 def confirm(held: tuple[str, ...], reason: str, author: str) -> None:
     """Confirm, after a restore, what the ERP holds. These proposals count as exported, and exports continue."""
@@ -451,7 +451,7 @@ def confirm(held: tuple[str, ...], reason: str, author: str) -> None:
 @click.option("--url", envvar="INVENTORYBOT_EXPORT_URL", hidden=True)
 @click.option("--author", default=getpass.getuser, help="Person or system that pulls; default: your user name.")
 def export(file: Path | None, postgresql: bool, url: str | None, author: str) -> None:
-    """Export approved proposals, as CSV to the terminal or a file, or to a PostgreSQL schema.
+    """Export approved proposals. As CSV to the terminal or a file, or to a PostgreSQL schema.
 
     A proposal is exported again under the same proposal_id until its order line arrives: repeat an interrupted export.
     The receiver must make one order line per proposal_id. Orders of discontinued products are not exported. After a
@@ -589,7 +589,7 @@ def _champion() -> Iterator[tuple[Settings, "Saved"]]:
 def what_if(
     demand: float | None, lead_time: int | None, service: float | None, price: float | None, budget: float | None
 ) -> None:
-    """Compare the next orders with orders under other conditions. Nothing is changed.
+    """Compare the next orders under other conditions. Nothing is changed.
 
     Shows each condition by itself, and all of them together. A price changes the margin of a lost unit; give its effect
     on customers with --demand.
@@ -662,7 +662,7 @@ def what_if(
     help="Published generation, as `inventorybot status` names it; default: the current one.",
 )
 def reproduce(as_of: date | None, generation: str | None) -> None:
-    """Reproduce archived recommendations from their archived inputs, and compare every column.
+    """Reproduce archived recommendations. From their archived inputs, with a comparison of every column.
 
     Exits with code 1 if something differs.
     """

@@ -125,7 +125,7 @@ def hand_over(source: str, door: str) -> None:
 @click.option("--table", help="Show this raw table only; default: all.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Number of loads to show.")
 def arrivals(table: str | None, limit: int) -> None:
-    """List loads: files, pulls and ranges of events with their results. The latest comes first."""
+    """List loads with their results. A load is a file, a pull or a range of events; the latest comes first."""
     from orchestration.ingest.contract import load_contract, table_named
     from orchestration.ingest.manifests import read_manifests
 
@@ -214,7 +214,7 @@ def list_rows(table: str | None, rule: str | None, status: str | None, limit: in
 @quarantine.command()
 @_references
 def show(references: tuple[str, ...]) -> None:
-    """Show rows in full: place, rule, reason, original text and history."""
+    """Show rows in full. With place, rule, reason, original text and history."""
     with _told() as settings:
         numbers, rows = _found(settings, references)
         for row in rows:
@@ -230,7 +230,7 @@ def show(references: tuple[str, ...]) -> None:
 @click.option(
     "--set", "given", multiple=True, metavar="COLUMN=VALUE", help="Corrected value; repeat the option for more columns."
 )
-@click.option("--text", help="Whole event as JSON, for a row of the online store.")
+@click.option("--text", help="Whole event as JSON, for a row of the online store; default: --set.")
 @click.option("--reason", required=True, help="Reason; kept for ever.")
 @_author
 def fix(references: tuple[str, ...], given: tuple[str, ...], text: str | None, reason: str, author: str) -> None:
@@ -346,7 +346,7 @@ def stream(
     connect_seconds: float,
     report_seconds: float,
 ) -> None:
-    """Read stock movements from Kafka into the online store, exactly once. Ctrl-C or SIGTERM stops it."""
+    """Read stock movements from Kafka into the online store. Each exactly once, until Ctrl-C or SIGTERM."""
     from orchestration.home.prepare import make_store
     from orchestration.ingest.contract import load_contract, movement_json_schema
 
