@@ -85,7 +85,7 @@ def commands() -> str:
     from orchestration.cli.main import cli
 
     parts = []
-    for context in _contexts(cli, click.Context(cli, info_name="inventorybot", **cli.context_settings | _WIDTHS)):
+    for context in _contexts(cli, click.Context(cli, info_name="inventorybot", **{**cli.context_settings, **_WIDTHS})):
         parts += [f"## {context.command_path}", "", "```", context.get_help(), "```", ""]
     return "\n".join(parts)
 

@@ -398,8 +398,8 @@ def _reconcile(settings: Settings) -> None:
             more = f" and {len(items) - 3:,} more" if len(items) > 3 else ""
             click.echo(f"  {override}: {', '.join(items[:3])}{more}")
     click.echo(
-        "\nRejections that the last publication knew are recovered. Policy overrides, rejections and approvals that were\n"
-        "made after the backup and that no published run has used are lost and not listed: ask who made them."
+        "\nRejections that the last publication knew are back. Policy overrides, rejections and approvals made after\n"
+        "the backup that no published run has seen are lost and not listed: ask who made them."
     )
     if waits:
         click.echo(
