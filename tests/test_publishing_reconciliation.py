@@ -172,7 +172,7 @@ def test_a_restore_says_what_the_erp_may_hold(restored: tuple[Home, dict[str, st
     _, before, result = restored
     assert result.exit_code == 0, result.output
     moved, held = result.stdout.split("the ERP may hold")
-    assert "1 proposals moved on to the state they are published in" in moved
+    assert "1 proposals set to the state in which they are published" in moved
     by_sku = {told.split(" ")[0]: (named, told.split(" ")[1]) for named, told in before.items() if "12.0" not in told}
     assert by_sku["MUG"][0] in moved
     assert by_sku["JUG"][0] in held and "JUG  N   6 " in held
@@ -230,7 +230,7 @@ def test_an_older_store_that_is_reconciled_goes_on_from_what_is_published(home: 
     home.publish(MUG=60)
     before, current = home.proposals(), home.generation()
     shutil.copy(tmp_path / "old.sqlite", home.file)
-    assert "older than what is published" in home.run("store", "reconcile").output
+    assert "older than the published generation" in home.run("store", "reconcile").output
     assert (home.proposals(), home.generation()) == (before, current)
     assert home.publish(MUG=72).is_new
 
@@ -352,7 +352,7 @@ def test_after_a_restore_every_movement_is_taken_in_once(home: Home, tmp_path: P
         noted = store.head()
     home.file.unlink()
     result = home.run("store", "restore", str(tmp_path / "backup.sqlite"))
-    assert "4 events after the backup are lost but for 2 movements" in result.output
+    assert "4 events after the backup are lost, except 2 movements" in result.output
     with home.store() as store:
         sold(store, "after")
         assert taken_in(settings, store) == (1, 2)
