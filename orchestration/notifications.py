@@ -1,9 +1,10 @@
 """Tell people that a run has failed or that events wait: one interface, a webhook and an e-mail behind it.
 
-Belongs here: the message and how it is sent. Does not: when (defs/jobs.py), to whom (defs/resources.py).
+Belongs here: the message, to whom the environment says it goes, and how it is sent. Does not: when (defs/jobs.py).
 """
 
 import json
+import os
 import smtplib
 import ssl
 import time
@@ -222,6 +223,36 @@ class EmailNotifier:
         if connection.has_extn("starttls"):
             connection.starttls(context=ssl.create_default_context())
         return connection
+
+
+def read_notifiers() -> tuple[Notifier, ...]:
+    """Return who gets reports of failed runs: INVENTORYBOT_NOTIFY_WEBHOOK, INVENTORYBOT_NOTIFY_SMTP, or nobody.
+
+    Raises:
+        ValueError: a variable is missing or holds no address; the message names it, never its value.
+    """
+    notifiers: list[Notifier] = []
+    webhook = _read_address("INVENTORYBOT_NOTIFY_WEBHOOK", ("https", "http"))
+    if webhook:
+        notifiers.append(WebhookNotifier(webhook))
+    server = _read_address("INVENTORYBOT_NOTIFY_SMTP", ("smtp", "smtps"))
+    if server:
+        recipients = [name.strip() for name in os.environ.get("INVENTORYBOT_NOTIFY_TO", "").split(",") if name.strip()]
+        if not recipients:
+            raise ValueError("INVENTORYBOT_NOTIFY_TO is empty; write the recipients, as ann@example.org,bo@...")
+        sender = os.environ.get("INVENTORYBOT_NOTIFY_FROM") or recipients[0]
+        notifiers.append(EmailNotifier(server, sender, tuple(recipients)))
+    return tuple(notifiers)
+
+
+def _read_address(name: str, schemes: tuple[str, ...]) -> str | None:
+    text = os.environ.get(name)
+    if not text:
+        return None
+    scheme, sign, rest = text.partition("://")
+    if scheme not in schemes or not sign or not rest:
+        raise ValueError(f"{name} holds no address; write one that begins with {schemes[0]}://")
+    return text
 
 
 class _MayPass(NotificationFailed):

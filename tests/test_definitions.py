@@ -9,8 +9,8 @@ from dagster import AssetKey, Definitions
 
 from orchestration.definitions import build_defs
 from orchestration.defs.assets.models import TrainingConfig
-from orchestration.home.prepare import prepare_project
 from orchestration.home.settings import PROJECT_FOLDER
+from orchestration.warehouse.dbt import prepare_project
 
 GROUPS = (
     *("raw", "staging", "intermediate", "marts", "models", "predictions", "restock", "reporting", "publish"),

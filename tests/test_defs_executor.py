@@ -19,7 +19,7 @@ from dagster import (
 from orchestration.definitions import build_defs
 from orchestration.defs.executor import HoldingExecutor, holding_home
 from orchestration.home.environment import read_settings
-from orchestration.home.prepare import HomeError, claimed, is_claimed
+from orchestration.home.lock import HomeError, claimed, is_claimed
 
 QUIET = """\
 telemetry:

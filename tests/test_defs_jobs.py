@@ -29,8 +29,9 @@ from orchestration.cli.runs import bury_dead_runs
 from orchestration.defs import jobs as automation
 from orchestration.defs.jobs import LAUNCHED_BY_COMMAND, arrivals, run_failures, stream_lag
 from orchestration.defs.resources import HomeResource, NotifierResource, StoreResource
-from orchestration.home.environment import read_notifiers, read_settings
-from orchestration.home.prepare import claimed, configure_instance
+from orchestration.home.environment import read_settings
+from orchestration.home.lock import claimed
+from orchestration.home.prepare import configure_instance
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.online_store import events_behind
 from orchestration.notifications import (
@@ -39,6 +40,7 @@ from orchestration.notifications import (
     RunFailure,
     WebhookNotifier,
     notify_all,
+    read_notifiers,
 )
 from serving.store import Store
 

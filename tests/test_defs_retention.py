@@ -11,7 +11,7 @@ from dagster import DagsterInstance
 from orchestration.cli.main import cli
 from orchestration.defs.retention import apply
 from orchestration.home.environment import read_settings
-from orchestration.home.prepare import claimed
+from orchestration.home.lock import claimed
 from orchestration.home.settings import Settings
 
 NOW = datetime.now(UTC)

@@ -13,7 +13,8 @@ from orchestration.cli.main import cli
 from orchestration.defs.jobs import LAUNCHED_BY_COMMAND
 from orchestration.defs.run_history import compact, ended_runs, forget_runs, last_run_of, runs_to_forget, told
 from orchestration.home.environment import read_settings
-from orchestration.home.prepare import claimed, configure_instance
+from orchestration.home.lock import claimed
+from orchestration.home.prepare import configure_instance
 from orchestration.home.settings import Settings
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)

@@ -20,10 +20,10 @@ from PIL import Image
 
 from orchestration.defs.assets.raw import RAW_TABLES
 from orchestration.defs.resources import HomeResource, StoreResource
-from orchestration.home.environment import open_landing, read_settings
+from orchestration.home.environment import read_settings
 from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.errors import LandingUnavailable
-from orchestration.ingest.landing import LandingFolder, S3Landing, s3_address
+from orchestration.ingest.landing import LandingFolder, S3Landing, open_landing, s3_address
 from orchestration.ingest.manifests import read_manifests
 from orchestration.ingest.pending import look_around
 from serving.store import Store
@@ -291,7 +291,7 @@ def test_without_a_scheme_the_landing_folder_is_one_of_this_machine(monkeypatch,
 def test_an_address_that_is_none_is_named(monkeypatch, url):
     monkeypatch.setenv("INVENTORYBOT_LANDING", url)
     with pytest.raises(ValueError, match=r"is no address of a landing folder; write a path, or s3://bucket/prefix"):
-        read_settings()
+        open_landing(read_settings())
 
 
 def test_a_manifest_remembers_which_version_it_was_made_from(home):

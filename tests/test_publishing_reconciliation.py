@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestration.cli.main import cli
-from orchestration.home.prepare import HomeError, make_store, prepare_home
+from orchestration.home.lock import HomeError
+from orchestration.home.prepare import make_store, prepare_home
 from orchestration.home.settings import Settings
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.online_store import claims_of, events_behind

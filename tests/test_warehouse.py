@@ -27,14 +27,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestration.home.prepare import prepare_project
+from orchestration.home.business_clock import BusinessClock
 from orchestration.ingest.batches import ingest_table
-from orchestration.ingest.business_day import BusinessClock, read_clock
+from orchestration.ingest.business_day import read_clock
 from orchestration.ingest.online_store import events_behind
 from orchestration.ingest.quarantine import QuarantinedRow, discard, list_quarantined, withdraw
 from orchestration.publishing.live_stock import rebase_live_stock
 from orchestration.warehouse.build import begin_build
-from orchestration.warehouse.dbt import read_parsed
+from orchestration.warehouse.dbt import prepare_project, read_parsed
 from orchestration.warehouse.exports import export_relations, parquet_of, relations_of
 from serving.store import Store
 

@@ -12,7 +12,7 @@ from orchestration.cli import policies as cli_restock
 from orchestration.cli import sources as cli_ingest
 from orchestration.cli.options import Day
 from orchestration.cli.pictures import picture
-from orchestration.home.environment import open_landing, read_settings, read_sources
+from orchestration.home.environment import read_settings
 from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME, Settings
 
 _FAILED = 1
@@ -43,7 +43,9 @@ def _settings() -> Settings:
 
 
 def _prepared(settings: Settings) -> Settings:
-    from orchestration.home.prepare import HomeError, prepare_home, prepare_project
+    from orchestration.home.lock import HomeError
+    from orchestration.home.prepare import prepare_home
+    from orchestration.warehouse.dbt import prepare_project
 
     try:
         prepare_project()
@@ -58,7 +60,8 @@ def _prepared(settings: Settings) -> Settings:
 @click.option("--project-only", is_flag=True, help="Prepare dbt's manifest only, no home.")
 def prepare(project_only: bool) -> None:
     """Prepare the project and the home. Makes dbt's manifest, databases and Dagster's instance; safe to repeat."""
-    from orchestration.home.prepare import HomeError, prepare_project
+    from orchestration.home.lock import HomeError
+    from orchestration.warehouse.dbt import prepare_project
 
     try:
         prepare_project()
@@ -98,13 +101,14 @@ def train() -> None:
 
 def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> None:
     settings = _settings()
-    from orchestration.home.prepare import HomeError, claimed
+    from orchestration.home.lock import HomeError, claimed
     from orchestration.ingest.errors import ContractError
+    from orchestration.ingest.landing import open_landing
+    from orchestration.ingest.sql_sources import read_sources
 
     try:
         read_sources(settings)
-        if isinstance(settings.landing, Path):
-            open_landing(settings)
+        open_landing(settings)
     except (ContractError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     _prepared(settings)
@@ -147,15 +151,11 @@ def status() -> None:
 def retention(dry_run: bool) -> None:
     """Remove old runs and archived decisions, as the settings say. The daily job does the same."""
     settings = _settings()
-    from dagster import DagsterInstance
+    from orchestration.defs.retention import tidy
+    from orchestration.home.lock import HomeError
 
-    from orchestration.defs.retention import apply
-    from orchestration.home.prepare import HomeError, claimed, configure_instance
-
-    configure_instance(settings.dagster_home)
     try:
-        with claimed(settings), DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-            kept = apply(settings, instance, now=datetime.now(UTC), is_trial=dry_run)
+        kept = tidy(settings, now=datetime.now(UTC), is_trial=dry_run)
     except HomeError as error:
         raise click.ClickException(str(error)) from error
     click.echo("\n".join(kept.told(settings)))
@@ -309,7 +309,8 @@ def store() -> None:
 @click.option("--begin-anew", is_flag=True, help="Make an empty store although the home holds data; default: refuse.")
 def migrate(begin_anew: bool) -> None:
     """Create the store, or migrate it to the current schema. If a store is lost, restore its backup instead."""
-    from orchestration.home.prepare import HomeError, make_store
+    from orchestration.home.lock import HomeError
+    from orchestration.home.prepare import make_store
     from serving.store import Store
 
     settings = _settings()

@@ -15,7 +15,7 @@ from orchestration.defs.jobs import LAUNCHED_BY_COMMAND
 def execute(job: str, *, log: Path, as_of: date | None = None, rebuild_from: date | None = None) -> bool:
     """Execute a job of the definitions; return whether it succeeded.
 
-    The caller holds the home (`orchestration.home.prepare.claimed`), so a run that a command left unfinished is dead:
+    The caller holds the home (`orchestration.home.lock.claimed`), so a run that a command left unfinished is dead:
     it is recorded as failed and gives its pool slots back.
 
     Args:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from orchestration.home.environment import open_landing, read_settings, read_sources
+from orchestration.home.environment import read_settings
 from orchestration.home.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _SCHEMA_FILE = "movement_schema.json"
 @contextmanager
 def _told() -> Iterator[Settings]:
     """Give the settings, and show errors without a traceback."""
-    from orchestration.home.prepare import HomeError
+    from orchestration.home.lock import HomeError
     from orchestration.ingest.errors import IngestError
     from serving.store import StoreError
 
@@ -52,6 +52,7 @@ def sources() -> None:
 def list_sources() -> None:
     """List the sources and how far each has been read. Also the channel that owns each source of movements."""
     from orchestration.ingest.manifests import last_cursor, read_manifests
+    from orchestration.ingest.sql_sources import read_sources
 
     with _told() as settings:
         declared = read_sources(settings)
@@ -75,7 +76,7 @@ def list_sources() -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def test_sources(names: tuple[str, ...]) -> None:
     """Read a few rows of each source, and explain errors. Default: all sources."""
-    from orchestration.ingest.sql_sources import try_source
+    from orchestration.ingest.sql_sources import read_sources, try_source
 
     with _told() as settings:
         declared = read_sources(settings)
@@ -111,6 +112,8 @@ def hand_over(source: str, door: str) -> None:
 
     Channels are landing, online_store and sql:NAME. From then on, movements of SOURCE on other channels are refused.
     """
+    from orchestration.ingest.sql_sources import read_sources
+
     with _told() as settings:
         doors = {"landing", "online_store", *(declared.door for declared in read_sources(settings))}
         if door not in doors:
@@ -282,6 +285,7 @@ def release(references: tuple[str, ...], reason: str, author: str) -> None:
 def discard(references: tuple[str, ...], reason: str, author: str) -> None:
     """Discard rows. They stay readable with their reason and count as discarded."""
     from orchestration.ingest import quarantine as batch
+    from orchestration.ingest.landing import open_landing
 
     with _told() as settings:
         numbers, rows = _found(settings, references)
@@ -539,6 +543,7 @@ def _withdraw_rows(
 ) -> int:
     """Take rows back that wait, and bring them again corrected; returns how many were refused then."""
     from orchestration.ingest import quarantine as batch
+    from orchestration.ingest.landing import open_landing
     from orchestration.ingest.online_store import claims_of
     from serving.store import Store
 
@@ -582,6 +587,7 @@ def _release_rows(
     """Judge rows of tables again; returns how many were refused again."""
     from orchestration.home.prepare import make_store
     from orchestration.ingest import quarantine as batch
+    from orchestration.ingest.landing import open_landing
     from orchestration.ingest.online_store import claims_of
 
     if not rows:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from dagster import DagsterEvent, Executor, ExecutorDefinition, InitExecutorContext, in_process_executor
 
 from orchestration.home.environment import read_settings
-from orchestration.home.prepare import claimed
+from orchestration.home.lock import claimed
 
 if TYPE_CHECKING:
     from dagster._core.execution.retries import RetryMode

@@ -25,7 +25,7 @@ from dagster import (
 
 from orchestration.defs.assets.warehouse import FAST_PATH
 from orchestration.defs.resources import HomeResource, NotifierResource, StoreResource
-from orchestration.home.prepare import is_claimed
+from orchestration.home.lock import is_claimed
 from orchestration.ingest.pending import Waiting, look_around
 from orchestration.notifications import RunFailure, StreamLag, notify_all
 from orchestration.publishing.generations import current_manifest

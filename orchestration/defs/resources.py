@@ -10,7 +10,7 @@ from dagster import ConfigurableResource
 from dagster_dbt import DbtCliResource
 from packaging.version import Version
 
-from orchestration.home.environment import open_landing, read_notifiers, read_settings, read_sources
+from orchestration.home.environment import read_settings
 from orchestration.home.settings import DBT_PROJECT, Settings
 
 if TYPE_CHECKING:
@@ -30,10 +30,16 @@ class HomeResource(ConfigurableResource[None]):
 
     def landing(self) -> "LandingPlace":
         """Return where files arrive."""
-        return open_landing(read_settings())
+        from dagster_aws.s3 import S3Resource
+
+        from orchestration.ingest.landing import S3_ATTEMPTS, open_landing
+
+        return open_landing(read_settings(), S3Resource(max_attempts=S3_ATTEMPTS).get_client)
 
     def sources(self) -> "tuple[SqlSource, ...]":
         """Return the SQL sources of the home."""
+        from orchestration.ingest.sql_sources import read_sources
+
         return read_sources(read_settings())
 
 
@@ -67,6 +73,8 @@ class NotifierResource(ConfigurableResource[None]):
 
     def notifiers(self) -> "tuple[Notifier, ...]":
         """Return the notifiers that the environment names, none where it names none."""
+        from orchestration.notifications import read_notifiers
+
         return read_notifiers()
 
 

@@ -53,6 +53,22 @@ class Kept:
         return lines if self.freed_bytes is None else [*lines, f"{self.freed_bytes / 1e6:,.1f} MB freed"]
 
 
+def tidy(settings: Settings, *, now: datetime, is_trial: bool = False) -> Kept:
+    """Hold the home and forget what its rules let go, with the instance of Dagster that it keeps; see `apply`.
+
+    Raises:
+        HomeError: a run is working on the home.
+    """
+    from dagster import DagsterInstance
+
+    from orchestration.home.lock import claimed
+    from orchestration.home.prepare import configure_instance
+
+    configure_instance(settings.dagster_home)
+    with claimed(settings), DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        return apply(settings, instance, now=now, is_trial=is_trial)
+
+
 def apply(settings: Settings, instance: "DagsterInstance", *, now: datetime, is_trial: bool = False) -> Kept:
     """Forget what the rules of a home let go; what a kept generation was decided from always stays.
 

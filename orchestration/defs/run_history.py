@@ -16,7 +16,7 @@ from textwrap import shorten
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
 
 from orchestration.defs.jobs import LAUNCHED_BY_COMMAND
-from orchestration.home.prepare import holder, is_claimed
+from orchestration.home.lock import holder, is_claimed
 from orchestration.home.settings import Settings
 
 COMMANDS = {"daily_restock": "run", "refresh_stock": "refresh", "train_models": "train"}

@@ -1,19 +1,14 @@
-"""The environment: settings of the home, its sources, where files arrive, who gets reports of failures.
+"""What the environment says of the home: its settings.
 
-Belongs here: reading the environment, which happens nowhere else. Does not: Dagster, which commands have no need of.
+Belongs here: reading every variable that becomes a setting. Does not: what opens a landing folder (ingest/landing.py),
+the databases of the sources (ingest/sql_sources.py) and the addresses of people (notifications.py), which read theirs.
 """
 
 import os
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orchestration.home.settings import PROJECT_FOLDER, Settings
-
-if TYPE_CHECKING:
-    from orchestration.ingest.landing import LandingPlace
-    from orchestration.ingest.sql_sources import SqlSource
-    from orchestration.notifications import Notifier
 
 OTHER_VARIABLES = {
     "INVENTORYBOT_NOTIFY_WEBHOOK": "Address that takes reports of failed runs and late events as JSON, `https://...`",
@@ -68,9 +63,6 @@ def thread_limits() -> dict[str, str]:
 def _read_landing(home: Path) -> Path | str:
     text = os.environ.get("INVENTORYBOT_LANDING")
     if text and "://" in text:
-        from orchestration.ingest.landing import s3_address
-
-        s3_address(text)
         return text
     return Path(text or home / "landing").expanduser().resolve()
 
@@ -107,70 +99,3 @@ def _read_choice(name: str, default: str, *others: str) -> str:
 
 def _read_budget(name: str) -> float | None:
     return _read_number(name, 0.0, above=-1.0, below=1e15) if os.environ.get(name) else None
-
-
-def read_sources(settings: Settings) -> "tuple[SqlSource, ...]":
-    """Read the SQL sources of a home, their URLs from the environment.
-
-    Raises:
-        ContractError: the sources file names a table, column or option that does not exist.
-    """
-    from orchestration.ingest.sql_sources import load_sources
-
-    return load_sources(settings.sources_file, os.environ)
-
-
-def open_landing(settings: Settings) -> "LandingPlace":
-    """Return where files arrive; S3 is reached with the credentials and the address of the usual AWS environment.
-
-    AWS_ENDPOINT_URL_S3 names a server that is not Amazon's.
-
-    Raises:
-        ValueError: a landing folder that the environment names is not there.
-    """
-    from orchestration.ingest.landing import LandingFolder, S3Landing
-
-    if isinstance(settings.landing, Path):
-        # A home that only databases and events fill has no landing folder; a name that leads nowhere is a mistake.
-        if settings.landing != settings.home / "landing" and not settings.landing.is_dir():
-            raise ValueError(
-                f"INVENTORYBOT_LANDING={str(settings.landing)!r} is no folder; name the one where files arrive"
-            )
-        return LandingFolder(settings.landing)
-    from dagster_aws.s3 import S3Resource
-
-    # A connection that is not made within 3 s is tried again, as `standard` has it; without, a minute is waited each.
-    os.environ.setdefault("AWS_DEFAULTS_MODE", "standard")
-    return S3Landing(settings.landing, S3Resource(max_attempts=4).get_client())
-
-
-def read_notifiers() -> "tuple[Notifier, ...]":
-    """Return who gets reports of failed runs: INVENTORYBOT_NOTIFY_WEBHOOK, INVENTORYBOT_NOTIFY_SMTP, or nobody.
-
-    Raises:
-        ValueError: a variable is missing or holds no address; the message names it, never its value.
-    """
-    from orchestration.notifications import EmailNotifier, WebhookNotifier
-
-    notifiers: list[Notifier] = []
-    webhook = _read_address("INVENTORYBOT_NOTIFY_WEBHOOK", ("https", "http"))
-    if webhook:
-        notifiers.append(WebhookNotifier(webhook))
-    server = _read_address("INVENTORYBOT_NOTIFY_SMTP", ("smtp", "smtps"))
-    if server:
-        recipients = [name.strip() for name in os.environ.get("INVENTORYBOT_NOTIFY_TO", "").split(",") if name.strip()]
-        if not recipients:
-            raise ValueError("INVENTORYBOT_NOTIFY_TO is empty; write the recipients, as ann@example.org,bo@...")
-        sender = os.environ.get("INVENTORYBOT_NOTIFY_FROM") or recipients[0]
-        notifiers.append(EmailNotifier(server, sender, tuple(recipients)))
-    return tuple(notifiers)
-
-
-def _read_address(name: str, schemes: tuple[str, ...]) -> str | None:
-    text = os.environ.get(name)
-    if not text:
-        return None
-    scheme, sign, rest = text.partition("://")
-    if scheme not in schemes or not sign or not rest:
-        raise ValueError(f"{name} holds no address; write one that begins with {schemes[0]}://")
-    return text

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
+from orchestration.home.business_clock import BusinessClock
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.manifests import still_counts
 from orchestration.ingest.suites import literal
@@ -23,21 +24,6 @@ FEWEST_DOCUMENTS, BELIEVED_DAYS = 3, 7
 ACTIVE_DAYS, WEEKDAY_DAYS = 28, 56
 _EPOCH = date(1970, 1, 1)
 _QUARTER_HOUR = 900_000_000  # microseconds
-
-
-@dataclass(frozen=True)
-class BusinessClock:
-    """What the movements say about time.
-
-    Attributes:
-        as_of: last day that is complete at every location that is in use.
-        counts_from: movements before this instant have a date that cannot be right; None = there are none.
-        counts_until: movements from this instant on have a date that cannot be right; None = there are none.
-    """
-
-    as_of: date
-    counts_from: datetime | None = None
-    counts_until: datetime | None = None
 
 
 def read_clock(raw: Path) -> BusinessClock:

@@ -1,21 +1,23 @@
 """Where files arrive: a folder of this machine, or a prefix of an S3 bucket, read through one interface.
 
-Belongs here: finding and fetching files wherever they lie. Does not: what is in them (files), what becomes of them
-(batches), credentials (whoever opens the client). Nothing is ever written to either kind.
+Belongs here: opening the place that a home names, finding and fetching files wherever they lie. Does not: what is in
+them (files), what becomes of them (batches). Nothing is ever written to either kind.
 
 An object of S3 appears whole or not at all: a put that is under way and an upload in parts that was not completed are
 not listed, so there is nothing to wait for. What is listed is fetched only as the version that was listed.
 """
 
 import hashlib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from orchestration.home.settings import Settings
 from orchestration.ingest.errors import LandingUnavailable
 from orchestration.ingest.files import Landing, LandingFile, is_unchanged, look, sorted_by_name
 
@@ -30,6 +32,7 @@ _REMEDIES = {
     "PreconditionFailed": "the object was replaced while it was read; the next run takes it in",
     "NoSuchKey": "the object was removed while it was read",
 }
+S3_ATTEMPTS = 4
 _STATUS_CODES = {"403": "AccessDenied", "404": "NoSuchKey", "412": "PreconditionFailed", "301": "PermanentRedirect"}
 
 
@@ -232,6 +235,43 @@ class S3Landing:
                 f"{place} cannot be read: {shown} does not answer ({type(error).__name__}): check that it runs and may "
                 "be reached, and AWS_ENDPOINT_URL_S3 where it is no server of AWS"
             ) from None
+
+
+def s3_client() -> Any:
+    """Return a client of S3 with the credentials and the address of the usual AWS environment.
+
+    AWS_ENDPOINT_URL_S3 names a server that is not Amazon's.
+    """
+    import boto3
+    from botocore.config import Config
+
+    # A session of its own: the one that boto3 shares keeps the credentials that it found first.
+    return boto3.session.Session().client(
+        "s3", config=Config(retries={"mode": "standard", "max_attempts": S3_ATTEMPTS})
+    )
+
+
+def open_landing(settings: Settings, client: Callable[[], Any] = s3_client) -> LandingPlace:
+    """Return where the files of a home arrive.
+
+    Args:
+        settings: settings of the home.
+        client: makes the client of S3, where the files arrive there.
+
+    Raises:
+        ValueError: a landing folder that the environment names is not there, or its address is none.
+    """
+    if isinstance(settings.landing, Path):
+        # A home that only databases and events fill has no landing folder; a name that leads nowhere is a mistake.
+        if settings.landing != settings.home / "landing" and not settings.landing.is_dir():
+            raise ValueError(
+                f"INVENTORYBOT_LANDING={str(settings.landing)!r} is no folder; name the one where files arrive"
+            )
+        return LandingFolder(settings.landing)
+    s3_address(settings.landing)
+    # A connection that is not made within 3 s is tried again, as `standard` has it; without, a minute is waited each.
+    os.environ.setdefault("AWS_DEFAULTS_MODE", "standard")
+    return S3Landing(settings.landing, client())
 
 
 def s3_address(url: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ EXAMPLE shows every option of the sources file. What the overlap reads twice is 
 read by ADBC as Arrow, everything else by SQLAlchemy.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
+from orchestration.home.settings import Settings
 from orchestration.ingest.contract import load_contract, table_named
 from orchestration.ingest.errors import ContractError, SourceUnavailable
 from orchestration.ingest.parsing import text_of
@@ -92,6 +94,15 @@ class SourceTrial:
     source: SqlSource
     works: bool
     message: str
+
+
+def read_sources(settings: Settings) -> tuple[SqlSource, ...]:
+    """Read the SQL sources of a home, their URLs from the environment.
+
+    Raises:
+        ContractError: the sources file names a table, column or option that does not exist.
+    """
+    return load_sources(settings.sources_file, os.environ)
 
 
 def load_sources(path: Path, environment: Mapping[str, str]) -> tuple[SqlSource, ...]:

@@ -289,7 +289,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
 
     from ml import images
     from ml.metrics.classification import confusion_figure, confusion_frame, recognition_metrics
-    from orchestration.home.environment import open_landing
+    from orchestration.ingest.landing import open_landing
 
     landing = open_landing(settings)
     photos = pd.Series([landing.read(path) for path in labelled["photo_path"]])

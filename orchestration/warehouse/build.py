@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestration.home.business_clock import BusinessClock
 from orchestration.home.fingerprints import code_fingerprint
 from orchestration.home.settings import Settings
-from orchestration.ingest.business_day import BusinessClock
 from orchestration.warehouse.exports import Relation, export_relations
 
 if TYPE_CHECKING:

@@ -6,11 +6,15 @@ day does every day. The project reads no variable while it is parsed, so what wa
 Belongs here: what runs in dbt's own process, which loads no Dagster. Does not: the assets (defs/assets/warehouse.py).
 """
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.home.fingerprints import code_fingerprint, library_fingerprint
-from orchestration.home.settings import DBT_PROJECT
+from orchestration.home.lock import HomeError
+from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -30,6 +34,31 @@ def fingerprint() -> str:
 def is_parsed() -> bool:
     """Tell whether the project is as it was when it was parsed."""
     return MANIFEST.exists() and FINGERPRINT.exists() and FINGERPRINT.read_text() == fingerprint()
+
+
+def prepare_project() -> None:
+    """Parse the dbt project when its files have changed since the last time; a fresh clone has no manifest.
+
+    Raises:
+        HomeError: dbt cannot parse it; the message holds what dbt says.
+    """
+    if is_parsed():
+        return
+    FINGERPRINT.unlink(missing_ok=True)
+    command = [str(Path(sys.executable).parent / "dbt"), "--quiet", "parse", "--no-partial-parse"]
+    folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
+    result = subprocess.run(
+        [*command, *folders, "--target-path", str(PARSED)],
+        cwd=PROJECT_FOLDER,
+        # dbt calls the database after its file; the folder is that of no home yet.
+        env=os.environ | {"INVENTORYBOT_WAREHOUSE": WAREHOUSE_NAME},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise HomeError(f"dbt cannot parse {DBT_PROJECT}:\n{result.stdout}{result.stderr}")
+    FINGERPRINT.write_text(fingerprint())
 
 
 def read_parsed() -> "Manifest | None":

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.home.prepare import prepare_project
+from orchestration.warehouse.dbt import prepare_project
 from serving.store import Proposal, Store
 from support.outside_world import Key, Row, World, fold, mind_of, open_units, write_day
 
