@@ -22,8 +22,8 @@ from orchestration.planning.decision import compare_scenarios, decide, reproduce
 from orchestration.planning.policies import effective_policies
 from orchestration.training.lifecycle import When, bring_up_to_date, pinned_models
 from orchestration.training.policy_backtest import score_overrides
-from orchestration.warehouse.build import write_predictions
 from orchestration.warehouse.frames import demand_history, planned_days, standard_policy
+from orchestration.warehouse.handoff import write_predictions
 from serving.store import PolicyOverride, Store
 
 MODEL = "demand_forecast"

@@ -19,8 +19,9 @@ from orchestration.planning.proposals import (
     rejected_needs,
     turn_back,
 )
-from orchestration.warehouse.build import Build, write_predictions
+from orchestration.warehouse.build import Build
 from orchestration.warehouse.frames import rejections
+from orchestration.warehouse.handoff import write_predictions
 from serving.store import Outbox, Store
 
 AS_OF = date(2011, 12, 8)

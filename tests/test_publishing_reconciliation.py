@@ -22,7 +22,8 @@ from orchestration.planning.proposals import rejected_needs
 from orchestration.publishing import generations as publication
 from orchestration.publishing.generations import Publication, current_manifest, publish, repair_link
 from orchestration.publishing.reconciliation import reconcile
-from orchestration.warehouse.build import Build, write_predictions
+from orchestration.warehouse.build import Build
+from orchestration.warehouse.handoff import write_predictions
 from serving.store import Outbox, Published, Store, StoreBehind
 
 FIRST = date(2011, 12, 1)

@@ -17,7 +17,8 @@ from orchestration.home.fingerprints import code_version
 from orchestration.home.settings import Settings
 from orchestration.planning.archive import ARCHIVED_INPUTS, DECISION_SETTINGS, archived
 from orchestration.warehouse import frames
-from orchestration.warehouse.build import Build, write_predictions
+from orchestration.warehouse.build import Build
+from orchestration.warehouse.handoff import write_predictions
 
 if TYPE_CHECKING:
     import numpy as np

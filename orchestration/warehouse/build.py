@@ -1,6 +1,7 @@
-"""One build of the warehouse: its clock, its fence, dbt's arguments; what models hand back to dbt.
+"""One build of the warehouse: its clock, its fence, dbt's arguments.
 
-Belongs here: what surrounds dbt. Does not: SQL (dbt_project/), Dagster (defs/assets/warehouse.py).
+Belongs here: what surrounds dbt. Does not: SQL (dbt_project/), Dagster (defs/assets/warehouse.py), what models hand
+back to dbt (handoff.py).
 """
 
 import json
@@ -150,54 +151,3 @@ def read_build(settings: Settings) -> Build:
     if not path.exists():
         raise FileNotFoundError(f"no marts have been built in {settings.home}: run the job daily_restock first")
     return Build(**json.loads(path.read_text()))
-
-
-def kept_predictions(settings: Settings, table: str, made_from: str) -> Path | None:
-    """Return what was handed to dbt before, where it was made from the same; None = it has to be made."""
-    import duckdb
-
-    path = settings.predictions / f"{table}.parquet"
-    if not path.exists():
-        return None
-    told = duckdb.execute(
-        "select decode(value) from parquet_kv_metadata(?) where decode(key) = 'made_from'", [str(path)]
-    )
-    return path if told.fetchall() == [(made_from,)] else None
-
-
-def write_predictions(
-    settings: Settings,
-    table: str,
-    frame: "pd.DataFrame",
-    build: Build,
-    version: str | None,
-    made_from: str | None = None,
-) -> Path:
-    """Hand a frame to dbt's second pass, with its business day and the version that made it, if any; return the file.
-
-    `period_start` becomes `day` and `periods_ahead`. `made_from` is a fingerprint of all it was made from, for
-    `kept_predictions`.
-    """
-    import duckdb
-
-    is_forecast = "period_start" in frame
-    days = f"period_start::date as day, date_diff('day', date '{build.as_of}', period_start::date) as periods_ahead"
-    version_column = "forecast_model_version" if table == "restock_lines" else "model_version"
-    path = settings.predictions / f"{table}.parquet"
-    beside = path.with_suffix(".tmp")
-    try:
-        with duckdb.connect() as connection:
-            connection.register("frame", frame)
-            connection.execute(
-                f"""
-                copy (
-                    select {f"* exclude (period_start), {days}" if is_forecast else "*"},
-                        date '{build.as_of}' as as_of_date{f", '{version}' as {version_column}" if version else ""}
-                    from frame
-                ) to '{beside}' (format parquet, compression zstd, kv_metadata {{made_from: '{made_from or ""}'}})
-                """
-            )
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path

@@ -10,9 +10,10 @@ from orchestration.defs.resources import HomeResource, StoreResource, TrackingRe
 from orchestration.home.fingerprints import code_version, text_fingerprint
 from orchestration.home.settings import Settings
 from orchestration.training.lifecycle import champion_of, repair_champion
-from orchestration.warehouse.build import Build, kept_predictions, read_build, write_predictions
+from orchestration.warehouse.build import Build, read_build
 from orchestration.warehouse.exports import content_hash, export_path, parquet_rows
 from orchestration.warehouse.frames import demand_history, no_anomalies, planned_days, stock_series
+from orchestration.warehouse.handoff import kept_predictions, write_predictions
 
 if TYPE_CHECKING:
     from ml.tracking import Version
