@@ -10,6 +10,7 @@ import pytest
 
 from orchestration.publishing import generations as publication
 from orchestration.publishing.generations import Publication, current_manifest, publish, repair_link
+from orchestration.warehouse.build import EPOCH
 from orchestration.warehouse.exports import content_hash
 from serving.store import Fenced, Outbox, Store, StoreError
 
@@ -37,7 +38,7 @@ def publish_one(
         relations=["marts.dim_products"],
         published=tmp_path / "published",
         store=store,
-        fence=store.claim(publication.EPOCH, "run", {}) if fence is None else fence,
+        fence=store.claim(EPOCH, "run", {}) if fence is None else fence,
         run_id="run",
         as_of=date(2011, 12, 8),
         data_as_of=date(2011, 12, 9),
@@ -93,8 +94,8 @@ def test_changed_content_becomes_the_current_generation(tmp_path: Path, store: S
 
 def test_a_run_that_a_later_one_fenced_cannot_publish(tmp_path: Path, store: Store) -> None:
     publish_one(tmp_path, store, "select 'a' as sku")
-    old = store.claim(publication.EPOCH, "old", {})
-    store.claim(publication.EPOCH, "later", {})
+    old = store.claim(EPOCH, "old", {})
+    store.claim(EPOCH, "later", {})
     with pytest.raises(Fenced):
         publish_one(tmp_path, store, "select 'b' as sku", fence=old)
     assert read(tmp_path, "select sku from marts.dim_products") == [("a",)]
@@ -166,7 +167,7 @@ def test_descriptions_become_comments(tmp_path: Path, store: Store) -> None:
 
 def test_a_day_that_was_given_is_told_beside_the_day_that_the_movements_tell(tmp_path: Path, store: Store) -> None:
     publish_one(tmp_path, store, "select 'a' as sku")
-    epoch, manifest = store.epoch(publication.EPOCH), publication.current_manifest(tmp_path / "published")
+    epoch, manifest = store.epoch(EPOCH), publication.current_manifest(tmp_path / "published")
     assert epoch is not None and manifest is not None
     for told in (epoch.detail, manifest):
         assert (told["as_of"], told["data_as_of"]) == ("2011-12-08", "2011-12-09")
@@ -209,7 +210,7 @@ def test_the_same_run_again_proposes_nothing_new(tmp_path: Path, store: Store) -
 
 
 def test_of_two_runs_at_once_only_the_later_one_proposes(tmp_path: Path, store: Store) -> None:
-    early, late = (store.claim(publication.EPOCH, name, {}) for name in ("early", "late"))
+    early, late = (store.claim(EPOCH, name, {}) for name in ("early", "late"))
     seen = store.open_orders().version
     publish_one(tmp_path, store, "select 'b' as sku", fence=late, lines=[ORDER], seen=seen)
     with pytest.raises(Fenced):

@@ -19,10 +19,9 @@ from orchestration.home.settings import Settings
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.online_store import claims_of, events_behind
 from orchestration.planning.proposals import rejected_needs
-from orchestration.publishing import generations as publication
 from orchestration.publishing.generations import Publication, current_manifest, publish, repair_link
 from orchestration.publishing.reconciliation import reconcile
-from orchestration.warehouse.build import Build
+from orchestration.warehouse.build import EPOCH, Build
 from orchestration.warehouse.handoff import write_predictions
 from serving.store import Outbox, Published, Store, StoreBehind
 
@@ -79,7 +78,7 @@ class Home:
                 relations=["reporting.purchase_order_proposals"],
                 published=self.settings.published,
                 store=store,
-                fence=store.claim(publication.EPOCH, "run"),
+                fence=store.claim(EPOCH, "run"),
                 run_id="run",
                 as_of=self.day,
                 data_as_of=self.day,
@@ -366,7 +365,7 @@ def test_after_a_restore_every_movement_is_taken_in_once(home: Home, tmp_path: P
 def test_a_gap_of_a_restore_cannot_hide_an_event_that_was_removed(home: Home) -> None:
     with home.store() as store:
         sold(store, "1")
-        store.reconcile(Published(publication.EPOCH, None, {}, [], 7))
+        store.reconcile(Published(EPOCH, None, {}, [], 7))
         sold(store, "2")
         assert (store.head()[0], store.verify().problems) == (9, [])
         with store._database.write() as connection:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from orchestration.home.fingerprints import code_version
 from orchestration.home.settings import Settings
-from orchestration.publishing.generations import current_manifest
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.exports import ALL_MONTHS, content_hash, export_path, files_of, share
 
@@ -82,16 +81,6 @@ def archive_of_day(settings: Settings, as_of: str) -> str:
         days = ", ".join(sorted({path.name.split("_")[0] for path in settings.archive.glob("[!.]*")})[-5:]) or "none"
         raise FileNotFoundError(f"the archive of {settings.home} has nothing of {as_of}; its latest days are: {days}")
     return max(made)[1]
-
-
-def published_archive(settings: Settings) -> str | None:
-    """Return the name of the archive of the current generation; None = nothing is published, or it is not kept.
-
-    One without the steps of its orders, which an earlier version of this software made, is none to compare with.
-    """
-    manifest = current_manifest(settings.published)
-    name = manifest.get("archive") if manifest else None
-    return name if name and (settings.archive / name / "restock_terms.parquet").is_file() else None
 
 
 def archived(settings: Settings, name: str) -> Path:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.home.settings import Settings
-from orchestration.publishing.generations import EPOCH
-from orchestration.warehouse.build import Build
+from orchestration.warehouse.build import EPOCH, Build
 from orchestration.warehouse.exports import export_path
 
 if TYPE_CHECKING:

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from orchestration.home.settings import Settings
+from orchestration.warehouse.build import EPOCH
 from orchestration.warehouse.exports import content_hash, files_of, parquet_of, quoted, share
 
 if TYPE_CHECKING:
     from serving.store import Outbox, ProposeReport, Store
 
-EPOCH = "generation"
 LARGE_TABLE_ROWS = 200_000
 _LINK = "current.duckdb"
 
@@ -211,6 +212,16 @@ def current_manifest(published: Path) -> dict[str, Any] | None:
         return None
     manifest: dict[str, Any] = json.loads(link.resolve().with_suffix(".json").read_text())
     return manifest
+
+
+def published_archive(settings: Settings) -> str | None:
+    """Return the name of the archive of the current generation; None = nothing is published, or it is not kept.
+
+    One without the steps of its orders, which an earlier version of this software made, is none to compare with.
+    """
+    manifest = current_manifest(settings.published)
+    name = manifest.get("archive") if manifest else None
+    return name if name and (settings.archive / name / "restock_terms.parquet").is_file() else None
 
 
 def anchors(published: Path) -> list[tuple[int, str]]:

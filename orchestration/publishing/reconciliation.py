@@ -13,7 +13,8 @@ from orchestration.home.settings import Settings
 from orchestration.ingest.contract import table_named
 from orchestration.ingest.manifests import ONLINE_STORE, ledger_watermark
 from orchestration.planning.policies import note_of
-from orchestration.publishing.generations import EPOCH, anchors, current_manifest
+from orchestration.publishing.generations import anchors, current_manifest
+from orchestration.warehouse.build import EPOCH
 from orchestration.warehouse.exports import quoted
 
 if TYPE_CHECKING:

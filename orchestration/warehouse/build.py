@@ -19,6 +19,9 @@ from orchestration.warehouse.exports import Relation, export_relations
 if TYPE_CHECKING:
     import pandas as pd
 
+EPOCH = "generation"
+"""Row of the online store that names the generation readers see; a build holds its fence."""
+
 _BUILD = "build.json"
 
 

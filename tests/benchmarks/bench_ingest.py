@@ -37,7 +37,8 @@ from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.business_day import read_clock
 from orchestration.ingest.contract import load_contract, table_named
 from orchestration.ingest.suites import load_suite
-from orchestration.publishing.generations import EPOCH, publish
+from orchestration.publishing.generations import publish
+from orchestration.warehouse.build import EPOCH
 from orchestration.warehouse.exports import export_relations, relations_of
 from serving.store import Outbox, Store
 

@@ -7,8 +7,9 @@ from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResul
 from orchestration.defs import plots
 from orchestration.defs.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.planning import proposals as outbox
-from orchestration.planning.archive import COMPARISONS, DECISION_INPUTS, published_archive
+from orchestration.planning.archive import COMPARISONS, DECISION_INPUTS
 from orchestration.planning.decision import decide
+from orchestration.publishing.generations import published_archive
 from orchestration.training.lifecycle import champion_of
 from orchestration.training.policy_backtest import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.warehouse.build import read_build

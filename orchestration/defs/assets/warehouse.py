@@ -13,8 +13,8 @@ from orchestration.defs import plots
 from orchestration.defs.resources import HomeResource, StoreResource
 from orchestration.home.settings import Settings
 from orchestration.ingest.business_day import read_clock
-from orchestration.publishing.generations import EPOCH
 from orchestration.warehouse.build import (
+    EPOCH,
     Build,
     begin_build,
     export_build,
