@@ -19,10 +19,10 @@ from ml.tracking import Tracking
 from orchestration.home.settings import Settings
 from orchestration.planning.archive import archive_decisions, archive_of_day
 from orchestration.planning.decision import compare_scenarios, decide, reproduce
-from orchestration.planning.policies import effective_policies
+from orchestration.planning.policies import effective_policies, standard_policy
 from orchestration.training.lifecycle import When, bring_up_to_date, pinned_models
 from orchestration.training.policy_backtest import score_overrides
-from orchestration.warehouse.frames import demand_history, planned_days, standard_policy
+from orchestration.warehouse.frames import demand_history, planned_days, supplier_terms
 from orchestration.warehouse.handoff import write_predictions
 from serving.store import PolicyOverride, Store
 
@@ -71,7 +71,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Tracking, 
             " current_date as expected_date, current_date as as_of_date where false"
         )
         connection.execute(f"copy ({nothing}) to '{settings.predictions}/open_proposals.parquet' (format parquet)")
-    standard = standard_policy(settings)
+    standard = standard_policy(settings, supplier_terms(settings))
     write_predictions(settings, "restock_policies", effective_policies(standard, standard, [])[0], build_of(), None)
     expected = train_recent(demand_history(settings), freq="D", horizon=14)
     forecast = expected.predict(demand_history(settings), planned_days(settings, 14))
@@ -120,7 +120,7 @@ def test_the_home_aims_at_what_it_says_and_without_a_margin_at_its_service_level
         connection.execute(f"create table terms as select * from '{terms}'")
         connection.execute("update terms set unit_price = 1.0 where sku = 'p01'")
         connection.execute(f"copy terms to '{terms}' (format parquet)")
-    standard = standard_policy(settings)
+    standard = standard_policy(settings, supplier_terms(settings))
     policies, exceptions = effective_policies(standard, standard, [])
     assert exceptions.empty
     assert policies["target_type"].tolist() == [target_type, "cycle_service_level", target_type]

@@ -6,8 +6,8 @@ import pytest
 from support.small_marts import AS_OF, build_of, read_mart, small_home
 
 from orchestration.home.settings import Settings
-from orchestration.planning.policies import effective_policies
-from orchestration.warehouse.frames import restock_terms, standard_policy
+from orchestration.planning.policies import effective_policies, standard_policy
+from orchestration.warehouse.frames import restock_terms, supplier_terms
 from orchestration.warehouse.handoff import write_predictions
 
 NEW, OLD = "p01", "p00"
@@ -30,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 def limits(home: Settings, **changed: float) -> pd.Series:
     """Return the largest position of each item under a policy."""
-    standard = standard_policy(home)
+    standard = standard_policy(home, supplier_terms(home))
     policies, _ = effective_policies(standard.assign(**changed), standard, [])
     policies = policies.assign(**{name: value for name, value in changed.items() if name not in standard})
     write_predictions(home, "restock_policies", policies, build_of(), None)
@@ -75,7 +75,7 @@ def test_a_first_order_lasts_until_the_order_after_it_where_that_comes_late(home
     kept = path.read_bytes()
     duckdb.from_df(terms).write_parquet(str(path))
     try:
-        assert standard_policy(home)["first_order_days"].unique() == [30.0]
+        assert standard_policy(home, supplier_terms(home))["first_order_days"].unique() == [30.0]
     finally:
         path.write_bytes(kept)
 

@@ -249,9 +249,9 @@ def _append_override(
 
 def _hints(number: int, day: date) -> list[str]:
     """Return why the next run cannot follow an override as it stands; nothing is known before the first build."""
-    from orchestration.planning.policies import effective_policies
+    from orchestration.planning.policies import effective_policies, standard_policy
     from orchestration.warehouse.build import read_build
-    from orchestration.warehouse.frames import segmented_items, standard_policy
+    from orchestration.warehouse.frames import segmented_items, supplier_terms
 
     settings = home_settings()
     try:
@@ -260,7 +260,8 @@ def _hints(number: int, day: date) -> list[str]:
         return []
     with opened_store() as store:
         held = store.policy_overrides(day)
-    _, exceptions = effective_policies(standard_policy(settings), segmented_items(settings), held)
+    standard = standard_policy(settings, supplier_terms(settings))
+    _, exceptions = effective_policies(standard, segmented_items(settings), held)
     return exceptions.loc[exceptions["policy_sequence"] == number, "exception"].tolist()
 
 

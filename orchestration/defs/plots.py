@@ -1,13 +1,14 @@
 """Pictures of what the assets hold, for the Dagster UI: Parquet in, figure out."""
 
 import base64
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 from dagster import MarkdownMetadataValue, MetadataValue
+
+from orchestration.training.figures import as_png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,13 +21,6 @@ def as_metadata(figure: "Figure | bytes") -> MarkdownMetadataValue:
     """Return a figure, or a PNG, as Dagster metadata."""
     png = figure if isinstance(figure, bytes) else as_png(figure)
     return MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
-
-
-def as_png(figure: "Figure") -> bytes:
-    """Return a figure as PNG bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
-    return buffer.getvalue()
 
 
 def _figure(title: str, unit: str, *, panels: int = 1) -> "Figure":

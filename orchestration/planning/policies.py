@@ -14,6 +14,7 @@ from ml.restock.large_orders import largest_stocked
 from ml.restock.policy_segments import segment_members
 from ml.restock.recommendation import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
 from ml.schema import KEYS, SERVICE_TARGETS
+from orchestration.home.settings import Settings
 from serving.store.policies import EffectivePolicy, PolicyOverride, effective
 
 if TYPE_CHECKING:
@@ -140,6 +141,34 @@ def read_setting(setting: str, text: str) -> Any:
         return SETTINGS[setting].read(text)
     except ValueError as remedy:
         raise ValueError(f"policy {setting} is {text!r}: {remedy}") from None
+
+
+def standard_policy(settings: Settings, terms: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the home's own policy for each sku and location with a supplier, before any override.
+
+    A unit left overnight costs its yearly holding rate over 365 days; a unit lost costs its margin. Where there is
+    none, no cost can be least, and the item aims at the home's service level. What a first order may hold lasts until
+    the order after it.
+
+    Args:
+        settings: of the home.
+        terms: as `frames.supplier_terms`, of which costs, prices and review periods in days are read.
+
+    Returns:
+        sku, location_id, target_type, target_value, unmet_demand, holding_cost, shortage_cost, unit_cost,
+        first_order_days; one row per row of the terms. Costs are money per unit, the holding cost per unit and day.
+    """
+    cost, price = terms["unit_cost"], terms["unit_price"]
+    has_margin = (price > cost) & (cost > 0)
+    return terms[KEYS].assign(
+        target_type=has_margin.map({True: settings.target_type, False: "cycle_service_level"}),
+        target_value=settings.cycle_service_level,
+        unmet_demand="lost_sales",
+        holding_cost=cost * settings.holding_cost_rate / _DAYS_OF_A_YEAR,
+        shortage_cost=(price - cost).clip(lower=0).fillna(0.0),
+        unit_cost=cost,
+        first_order_days=terms["review_periods"].clip(lower=FIRST_ORDER_DAYS).fillna(FIRST_ORDER_DAYS).astype(float),
+    )
 
 
 def effective_policies(

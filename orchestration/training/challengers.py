@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.home.child_process import run_in_child
 from orchestration.home.settings import Settings
-from orchestration.training.demand_forecast import SPANS_DAYS, train_demand_forecast
-from orchestration.training.lifecycle import Trained
+from orchestration.training.demand_forecast import PARAMETERS, SPANS_DAYS, train_demand_forecast
+from orchestration.training.figures import as_png
+from orchestration.training.lifecycle import Trained, Training
 from orchestration.warehouse.frames import demand_history, items, protection_horizon
 
 if TYPE_CHECKING:
@@ -65,6 +66,17 @@ def train_beside_challengers(settings: Settings, folder: Path, champion: Path | 
     )
 
 
+DEMAND_FORECAST = Training(
+    code=(
+        *("ml/schema.py", "ml/segments.py", "ml/panel.py", "ml/forecast", "ml/backtest/candidates.py"),
+        *("orchestration/warehouse/frames.py", "orchestration/training/demand_forecast.py"),
+    ),
+    libraries=("xgboost", "numpy"),
+    parameters=PARAMETERS,
+    fit=train_beside_challengers,
+)
+
+
 def challenge(settings: Settings, demand: "pd.DataFrame", horizon: int, spans: list[int]) -> Challenge:
     """Evaluate the challengers beside the booster, each refitted per window on the same sample of series.
 
@@ -99,7 +111,6 @@ def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: l
     from ml.backtest.candidates import BOOSTER, FLOOR, challengers
     from ml.backtest.gate import verdict
     from ml.forecast.plots import error_by_lag
-    from orchestration.defs.plots import as_png
 
     recipes = challengers()
     evaluation = evaluate(

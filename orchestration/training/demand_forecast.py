@@ -1,4 +1,4 @@
-"""What each model learns from, how it is evaluated and judged, and what is kept to explain it.
+"""What the demand forecast learns from, how it is evaluated and judged, and what is kept to explain it.
 
 Belongs here: putting `ml` functions together for one home. Does not: the life cycle all share (lifecycle.py).
 """
@@ -8,19 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.defs.plots import as_png
-from orchestration.home.child_process import run_in_child
 from orchestration.home.settings import Settings
-from orchestration.training.lifecycle import Headline, NothingToLearn, Trained
+from orchestration.training.lifecycle import Headline, Trained
 from orchestration.training.model_card import forecast_card
 from orchestration.training.policy_backtest import rehearse_orders
 from orchestration.warehouse.frames import (
     demand_history,
     items,
-    labelled_photos,
     planned_days,
     protection_horizon,
-    stock_series,
 )
 
 if TYPE_CHECKING:
@@ -34,21 +30,13 @@ EVALUATION_WINDOWS, EVALUATION_STEP_DAYS, EVALUATION_SERIES = 5, 21, 1_000
 EVALUATION_PATHS = 100
 EXPLAINED_SERIES = 200
 SPANS_DAYS = (7, 14, 28)
-IMAGE_PIXELS, EPOCHS, FEWEST_PHOTOS, HELD_OUT_EVERY = 64, 32, 50, 5
-CHILD_MEMORY_BYTES = 3 * 2**30
-PLANTED_DAYS, PLANTED_SHARE, FEWEST_DAYS = 120, 0.01, 28
 METRICS = ["mae", "rmse", "mape", "wape", "bias", "mase", "rmsse", "wrmsse", "pinball", "wql"]
-DETECTION_METRICS = ["precision", "recall", "f1", "auc_roc", "auc_pr"]
 
-PARAMETERS: dict[str, dict[str, Any]] = {
-    "demand_forecast": {
-        "windows": EVALUATION_WINDOWS,
-        "step_days": EVALUATION_STEP_DAYS,
-        "evaluation_series": EVALUATION_SERIES,
-        "evaluation_paths": EVALUATION_PATHS,
-    },
-    "stock_anomalies": {"planted_days": PLANTED_DAYS, "planted_share": PLANTED_SHARE},
-    "product_photos": {"image_pixels": IMAGE_PIXELS, "epochs": EPOCHS},
+PARAMETERS: Mapping[str, Any] = {
+    "windows": EVALUATION_WINDOWS,
+    "step_days": EVALUATION_STEP_DAYS,
+    "evaluation_series": EVALUATION_SERIES,
+    "evaluation_paths": EVALUATION_PATHS,
 }
 
 
@@ -224,117 +212,3 @@ def _baseline(recent: "BaselineForecaster", few: "pd.DataFrame", why: str) -> Tr
         input_example=few,
         output_example=recent.predict(few).head(),
     )
-
-
-def train_stock_anomalies(settings: Settings, folder: Path, champion: Path | None) -> Trained:
-    """Learn on the earlier days, judge on errors planted in later ones, and refit on everything."""
-    import pandas as pd
-
-    from ml import anomaly
-
-    series = stock_series(settings)
-    days = series["day"].nunique()
-    if days < FEWEST_DAYS:
-        raise NothingToLearn(f"{days} days of stock, {FEWEST_DAYS} are needed to learn what is ordinary")
-    planted_days = min(PLANTED_DAYS, days // 3)
-    split = series["day"].max() - pd.Timedelta(days=planted_days)
-    planted, labels = anomaly.plant(series, seed=settings.seed + 1, share=PLANTED_SHARE)
-    labels = labels[labels["day"] > split]
-    judged = anomaly.train(series[series["day"] <= split], seed=settings.seed)
-    rival = anomaly.robust_z_baseline(planted)
-    scores = {
-        "": judged.score(planted, since=split + pd.Timedelta(days=1)),
-        "robust_z_": rival[rival["day"] > split],
-    }
-    measured = anomaly.evaluate(scores, labels)
-    totals = measured[measured["kind"] == "all"].to_dict("records")
-    metrics = {
-        f"{row['detector']}{metric}" + ("" if row["size"] == "all" else f"_{row['size']}"): float(row[metric])
-        for row in totals
-        for metric in DETECTION_METRICS
-    }
-    detector = anomaly.train(series, seed=settings.seed)
-    detector.save(folder)
-    few = series[(series[["sku", "location_id"]] == series[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
-    return Trained(
-        verdict=_at_least(metrics, "robust_z", ["auc_roc", "auc_pr"], "planted errors"),
-        metrics=metrics,
-        headline=Headline("AUC-PR, more is better", metrics["auc_pr"], metrics["robust_z_auc_pr"], "robust z"),
-        model_card=(
-            "Suspicious days in the stock record and in demand, scored 0 to 1; each reported day has kind and reason."
-            f"\n\nJudged on {len(labels):,} record errors planted in the last {planted_days} days, which training"
-            " had not seen, beside a robust z-score. Errors that are already in the record count as ordinary."
-        ),
-        input_example=few,
-        output_example=detector.score(few).head(),
-        figures={"top_anomalies": anomaly.top_anomalies_figure(planted, scores[""])},
-        tables={"planted_errors": measured},
-    )
-
-
-def train_product_photos(settings: Settings, folder: Path, champion: Path | None) -> Trained:
-    """Train in a process of its own: TensorFlow never gives its memory back."""
-    labelled = labelled_photos(settings)
-    if len(labelled) < FEWEST_PHOTOS or labelled["label"].nunique() < 2:
-        raise NothingToLearn(f"{len(labelled)} labelled photos, {FEWEST_PHOTOS} of two labels are needed to learn from")
-    return run_in_child(
-        CHILD_MEMORY_BYTES, settings.home / "training.log", _train_recogniser, settings, labelled, folder
-    )
-
-
-def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path) -> Trained:
-    import base64
-
-    import pandas as pd
-
-    from ml import images
-    from ml.metrics.classification import confusion_figure, confusion_frame, recognition_metrics
-    from orchestration.ingest.landing import open_landing
-
-    landing = open_landing(settings)
-    photos = pd.Series([landing.read(path) for path in labelled["photo_path"]])
-    labels = labelled["label"]
-    is_held_out = labelled.groupby("label").cumcount() % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
-
-    def trained_on(rows: "pd.Series[bool]") -> images.Recogniser:
-        return images.train(
-            photos[rows].tolist(), labels[rows].tolist(), image_size=IMAGE_PIXELS, epochs=EPOCHS, seed=settings.seed
-        )
-
-    judged = trained_on(~is_held_out)
-    baseline = images.hog_baseline(
-        photos[~is_held_out].tolist(), labels[~is_held_out].tolist(), image_size=IMAGE_PIXELS, seed=settings.seed
-    )
-    unseen, actual = photos[is_held_out].tolist(), labels[is_held_out].tolist()
-    metrics = recognition_metrics(actual, judged.probabilities(unseen), judged.classes)
-    rival = recognition_metrics(actual, baseline.probabilities(unseen), baseline.classes)
-    metrics |= {f"hog_linear_{name}": value for name, value in rival.items()}
-    confusion = confusion_frame(actual, judged.predict(unseen)["label"].tolist(), judged.classes)
-    recogniser = trained_on(labels.notna())
-    recogniser.save(folder)
-    few = photos.iloc[:2].tolist()
-    return Trained(
-        verdict=_at_least(metrics, "hog_linear", ["accuracy", "top5_accuracy"], "held-out photos"),
-        metrics=metrics,
-        headline=Headline(
-            "accuracy, more is better", metrics["accuracy"], metrics["hog_linear_accuracy"], "HOG + linear"
-        ),
-        model_card=(
-            f"Recognises {labels.nunique()} labels on shelf photos, trained from scratch on {len(labelled):,} photos."
-            f"\n\nJudged on every {HELD_OUT_EVERY}th photo of a label, which the judged network had not seen; then"
-            " refitted on all. A photo whose best probability is too low is called unknown."
-        ),
-        input_example=pd.DataFrame({"image_base64": [base64.b64encode(photo).decode() for photo in few]}),
-        output_example=recogniser.predict(few),
-        figures={"confusion": as_png(confusion_figure(confusion))},
-        tables={"confusion": confusion.reset_index()},
-    )
-
-
-def _at_least(metrics: Mapping[str, float], rival: str, names: list[str], measured_on: str) -> "pd.DataFrame":
-    """Return the verdict that no metric may be below that of the rival."""
-    import pandas as pd
-
-    rows = [(f"{name} not below {rival}, {measured_on}", metrics[name], metrics[f"{rival}_{name}"]) for name in names]
-    verdict = pd.DataFrame(rows, columns=["criterion", "value", "threshold"])
-    return verdict.assign(passed=verdict["value"] >= verdict["threshold"])

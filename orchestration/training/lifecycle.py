@@ -93,6 +93,23 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Training:
+    """How one model of a home is trained.
+
+    Attributes:
+        code: folders or files of the project that make it.
+        libraries: packages whose version changes what it learns.
+        parameters: of the training, beside the seed of the home.
+        fit: trains on a home, writes the model into a folder and judges it beside the champion's folder, if any.
+    """
+
+    code: Sequence[str]
+    libraries: Sequence[str]
+    parameters: Mapping[str, Any]
+    fit: Callable[[Settings, Path, Path | None], Trained]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of a model in this run: the champion now, the version trained (None = none), why."""
 
@@ -114,6 +131,15 @@ class Outcome:
         if self.verdict is None or column not in self.verdict:
             return []
         return [str(name) for name in self.verdict.loc[~self.verdict[column].astype(bool), "criterion"]]
+
+
+def not_below(metrics: Mapping[str, float], rival: str, names: list[str], measured_on: str) -> "pd.DataFrame":
+    """Return the verdict that no metric may be below that of the rival."""
+    import pandas as pd
+
+    rows = [(f"{name} not below {rival}, {measured_on}", metrics[name], metrics[f"{rival}_{name}"]) for name in names]
+    verdict = pd.DataFrame(rows, columns=["criterion", "value", "threshold"])
+    return verdict.assign(passed=verdict["value"] >= verdict["threshold"])
 
 
 def epoch_name(model: str) -> str:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ml.schema import KEYS
 from orchestration.home.settings import Settings
-from orchestration.planning.policies import RESTOCK_LIMITS, effective_policies
+from orchestration.planning.policies import RESTOCK_LIMITS, effective_policies, standard_policy
 from orchestration.warehouse.frames import (
     demand_history,
     planned_days,
     protection_horizon,
     segmented_items,
-    standard_policy,
     supplier_terms,
 )
 
@@ -75,13 +74,14 @@ def rehearse_orders(
     windows, series = evaluation.windows, evaluation.series
     origin = windows.loc[windows["window"] == evaluation.fitted_window, "origin"].iloc[0]
     known = series[(series["window"] == evaluation.fitted_window) & (series["recipe"] == challenger)]
-    terms = supplier_terms(settings).merge(known[[*KEYS, "demand_class", "weight"]], on=KEYS)
+    offered = supplier_terms(settings)
+    terms = offered.merge(known[[*KEYS, "demand_class", "weight"]], on=KEYS)
     if terms.empty:
         return Rehearsed(None, {}, {})
     # Evenly spaced by class and value, as the evaluated series were chosen.
     terms = _spread(terms, ["demand_class", "weight"])
     segments = terms[KEYS].assign(segment=terms["demand_class"])
-    stage = _stage(settings, demand, terms, standard_policy(settings), origin)
+    stage = _stage(settings, demand, terms, standard_policy(settings, offered), origin)
     drawn = rehearsal.draw_demand(evaluation.fitted[challenger], stage)
     ours = rehearsal.rehearse(drawn, stage)
     theirs = rehearsal.rehearse(rehearsal.draw_demand(evaluation.fitted[rival], stage), stage)
@@ -109,7 +109,8 @@ def score_overrides(settings: Settings, forecaster: "Saved", overrides: "Sequenc
     from ml.replay import policy_backtest as rehearsal
     from ml.replay.gate import service
 
-    demand, standard, items = demand_history(settings), standard_policy(settings), segmented_items(settings)
+    demand, offered, items = demand_history(settings), supplier_terms(settings), segmented_items(settings)
+    standard = standard_policy(settings, offered)
     first, last = demand["period_start"].min(), demand["period_start"].max()
     origin = last - min(pd.Timedelta(weeks=WEEKS), ((last - first) / 2).floor("D"))
     known = demand.loc[demand["period_start"] <= origin, KEYS].drop_duplicates()
@@ -117,7 +118,7 @@ def score_overrides(settings: Settings, forecaster: "Saved", overrides: "Sequenc
     for override in overrides:
         policies, _ = effective_policies(standard, items, [override])
         followed = policies[policies["policy_note"].notna()].merge(known, on=KEYS)
-        terms = supplier_terms(settings).merge(followed[[*KEYS, *RESTOCK_LIMITS]], on=KEYS)
+        terms = offered.merge(followed[[*KEYS, *RESTOCK_LIMITS]], on=KEYS)
         if terms.empty:
             scores.append({"items": 0})
             continue

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from orchestration.home.settings import Settings
-from orchestration.planning.policies import FIRST_ORDER_DAYS
 from orchestration.warehouse.exports import export_path
 
 if TYPE_CHECKING:
@@ -211,29 +210,6 @@ def _policies(settings: Settings) -> str:
         union all by name
         select * from read_parquet('{settings.predictions}/restock_policies.parquet')
     """
-
-
-def standard_policy(settings: Settings) -> "pd.DataFrame":
-    """Return the home's own policy for each sku and location with a supplier, before any override.
-
-    A unit left overnight costs its yearly holding rate over 365 days; a unit lost costs its margin. Where there is
-    none, no cost can be least, and the item aims at the home's service level. What a first order may hold lasts until
-    the order after it.
-    """
-    return _frame(
-        f"""
-        select sku, location_id,
-            case
-                when unit_price > unit_cost and unit_cost > 0 then '{settings.target_type}' else 'cycle_service_level'
-            end as target_type,
-            {settings.cycle_service_level}::double as target_value, 'lost_sales' as unmet_demand,
-            unit_cost::double * {settings.holding_cost_rate} / 365 as holding_cost,
-            greatest(unit_price::double - unit_cost::double, 0) as shortage_cost, unit_cost::double as unit_cost,
-            greatest({FIRST_ORDER_DAYS}, review_period_days)::double as first_order_days
-        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
-        order by sku, location_id
-        """
-    )
 
 
 def restock_policy(settings: Settings) -> "pd.DataFrame":

@@ -1,6 +1,6 @@
 """Models: evaluated beside baselines, gated, registered. Each on its own cadence; predicting is elsewhere."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from pydantic import Field
 from orchestration.defs import plots
 from orchestration.defs.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.home.settings import Settings
-from orchestration.training.challengers import train_beside_challengers
-from orchestration.training.demand_forecast import PARAMETERS, train_product_photos, train_stock_anomalies
-from orchestration.training.lifecycle import Outcome, Trained, When, bring_up_to_date
+from orchestration.training.challengers import DEMAND_FORECAST
+from orchestration.training.lifecycle import Outcome, Training, When, bring_up_to_date
+from orchestration.training.product_photos import PRODUCT_PHOTOS
+from orchestration.training.stock_anomalies import STOCK_ANOMALIES
 from orchestration.warehouse.build import read_build
 from orchestration.warehouse.exports import export_path
 
 GATE = "gate"
-FORECAST_PARTS = ("distribution", "censoring", "baselines", "ensemble")
 
 
 class TrainingConfig(Config):
@@ -72,10 +72,7 @@ def demand_forecast(
     """Bring the demand forecaster up to date."""
     settings = home.settings()
     data = [export_path(settings, "marts.fct_daily_demand"), export_path(settings, "marts.dim_item_locations")]
-    names = ("schema", "segments", "panel", "forecast/boosted", *(f"forecast/{part}" for part in FORECAST_PARTS))
-    code = [*(f"ml/{name}.py" for name in names), "ml/backtest/candidates.py"]
-    libraries = ["xgboost", "numpy"]
-    yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_beside_challengers)
+    yield from _up_to_date(context, config, settings, store, tracking, data, DEMAND_FORECAST)
 
 
 @asset(
@@ -100,11 +97,7 @@ def stock_anomalies(
     """Bring the anomaly detector up to date."""
     settings = home.settings()
     data = [export_path(settings, f"marts.{name}") for name in ("fct_daily_stock", "fct_daily_demand")]
-    code, libraries = (
-        ["ml/anomaly/detector.py", "ml/anomaly/features.py", "ml/anomaly/injection.py"],
-        ["xgboost", "numpy"],
-    )
-    yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_stock_anomalies)
+    yield from _up_to_date(context, config, settings, store, tracking, data, STOCK_ANOMALIES)
 
 
 @asset(
@@ -129,8 +122,7 @@ def product_photos(
     """Bring the photo recogniser up to date."""
     settings = home.settings()
     data = sorted(settings.raw.glob("product_photos/*/accepted.parquet"))
-    code, libraries = ["ml/images/recogniser.py"], ["tensorflow", "numpy"]
-    yield from _up_to_date(context, config, settings, store, tracking, data, code, libraries, train_product_photos)
+    yield from _up_to_date(context, config, settings, store, tracking, data, PRODUCT_PHOTOS)
 
 
 def _up_to_date(
@@ -140,19 +132,17 @@ def _up_to_date(
     store: StoreResource,
     tracking: TrackingResource,
     data: Sequence[Path],
-    code: Sequence[str],
-    libraries: Sequence[str],
-    fit: Callable[[Settings, Path, Path | None], Trained],
+    training: Training,
 ) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
     model = context.asset_key.path[-1]
     outcome = bring_up_to_date(
         model,
         when=When(config.when),
         data=data,
-        code=[*code, "orchestration/warehouse/frames.py", "orchestration/training/demand_forecast.py"],
-        libraries=libraries,
-        parameters=PARAMETERS[model] | {"seed": settings.seed},
-        fit=lambda folder, champion: fit(settings, folder, champion),
+        code=training.code,
+        libraries=training.libraries,
+        parameters={**training.parameters, "seed": settings.seed},
+        fit=lambda folder, champion: training.fit(settings, folder, champion),
         tracking=tracking.open(),
         store=store.open(),
         run_id=context.run_id,

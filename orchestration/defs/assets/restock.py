@@ -13,7 +13,7 @@ from orchestration.publishing.generations import published_archive
 from orchestration.training.lifecycle import champion_of
 from orchestration.training.policy_backtest import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.warehouse.build import read_build
-from orchestration.warehouse.frames import previous_lines, previous_terms, segmented_items, standard_policy
+from orchestration.warehouse.frames import previous_lines, previous_terms, segmented_items, supplier_terms
 from orchestration.warehouse.handoff import write_predictions
 
 _POLICIES, _POLICY_EXCEPTIONS = (AssetKey(["predictions", name]) for name in ("restock_policies", "policy_exceptions"))
@@ -48,12 +48,13 @@ def restock_policies(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource
 ) -> Iterator[MaterializeResult[None]]:
     """Put the overrides that hold on the business day over the home's own policy."""
-    from orchestration.planning.policies import effective_policies
+    from orchestration.planning.policies import effective_policies, standard_policy
 
     settings = home.settings()
     build = read_build(settings)
     held = store.open().policy_overrides(build.as_of_date)
-    policies, exceptions = effective_policies(standard_policy(settings), segmented_items(settings), held)
+    standard = standard_policy(settings, supplier_terms(settings))
+    policies, exceptions = effective_policies(standard, segmented_items(settings), held)
     sources = policies["policy_source"].value_counts().items()
     for key, frame, note in (
         (_POLICIES, policies, ", ".join(f"{count:,} {source}" for source, count in sources)),

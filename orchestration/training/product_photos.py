@@ -1,0 +1,88 @@
+"""What the photo recogniser learns from, how it is judged on held-out photos, and what is kept to explain it.
+
+Belongs here: putting `ml` functions together for one home. Does not: the life cycle all share (lifecycle.py).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestration.home.child_process import run_in_child
+from orchestration.home.settings import Settings
+from orchestration.ingest.landing import open_landing
+from orchestration.training.figures import as_png
+from orchestration.training.lifecycle import Headline, NothingToLearn, Trained, Training, not_below
+from orchestration.warehouse.frames import labelled_photos
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMAGE_PIXELS, EPOCHS, FEWEST_PHOTOS, HELD_OUT_EVERY = 64, 32, 50, 5
+CHILD_MEMORY_BYTES = 3 * 2**30
+PARAMETERS: Mapping[str, Any] = {"image_pixels": IMAGE_PIXELS, "epochs": EPOCHS}
+
+
+def train_product_photos(settings: Settings, folder: Path, champion: Path | None) -> Trained:
+    """Train in a process of its own: TensorFlow never gives its memory back."""
+    labelled = labelled_photos(settings)
+    if len(labelled) < FEWEST_PHOTOS or labelled["label"].nunique() < 2:
+        raise NothingToLearn(f"{len(labelled)} labelled photos, {FEWEST_PHOTOS} of two labels are needed to learn from")
+    return run_in_child(
+        CHILD_MEMORY_BYTES, settings.home / "training.log", _train_recogniser, settings, labelled, folder
+    )
+
+
+def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path) -> Trained:
+    import base64
+
+    import pandas as pd
+
+    from ml import images
+    from ml.metrics.classification import confusion_figure, confusion_frame, recognition_metrics
+
+    landing = open_landing(settings)
+    photos = pd.Series([landing.read(path) for path in labelled["photo_path"]])
+    labels = labelled["label"]
+    is_held_out = labelled.groupby("label").cumcount() % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+
+    def trained_on(rows: "pd.Series[bool]") -> images.Recogniser:
+        return images.train(
+            photos[rows].tolist(), labels[rows].tolist(), image_size=IMAGE_PIXELS, epochs=EPOCHS, seed=settings.seed
+        )
+
+    judged = trained_on(~is_held_out)
+    baseline = images.hog_baseline(
+        photos[~is_held_out].tolist(), labels[~is_held_out].tolist(), image_size=IMAGE_PIXELS, seed=settings.seed
+    )
+    unseen, actual = photos[is_held_out].tolist(), labels[is_held_out].tolist()
+    metrics = recognition_metrics(actual, judged.probabilities(unseen), judged.classes)
+    rival = recognition_metrics(actual, baseline.probabilities(unseen), baseline.classes)
+    metrics |= {f"hog_linear_{name}": value for name, value in rival.items()}
+    confusion = confusion_frame(actual, judged.predict(unseen)["label"].tolist(), judged.classes)
+    recogniser = trained_on(labels.notna())
+    recogniser.save(folder)
+    few = photos.iloc[:2].tolist()
+    return Trained(
+        verdict=not_below(metrics, "hog_linear", ["accuracy", "top5_accuracy"], "held-out photos"),
+        metrics=metrics,
+        headline=Headline(
+            "accuracy, more is better", metrics["accuracy"], metrics["hog_linear_accuracy"], "HOG + linear"
+        ),
+        model_card=(
+            f"Recognises {labels.nunique()} labels on shelf photos, trained from scratch on {len(labelled):,} photos."
+            f"\n\nJudged on every {HELD_OUT_EVERY}th photo of a label, which the judged network had not seen; then"
+            " refitted on all. A photo whose best probability is too low is called unknown."
+        ),
+        input_example=pd.DataFrame({"image_base64": [base64.b64encode(photo).decode() for photo in few]}),
+        output_example=recogniser.predict(few),
+        figures={"confusion": as_png(confusion_figure(confusion))},
+        tables={"confusion": confusion.reset_index()},
+    )
+
+
+PRODUCT_PHOTOS = Training(
+    code=("ml/images", "orchestration/warehouse/frames.py", "orchestration/training/product_photos.py"),
+    libraries=("tensorflow", "numpy"),
+    parameters=PARAMETERS,
+    fit=train_product_photos,
+)

@@ -1,0 +1,75 @@
+"""What the anomaly detector learns from, how it is judged on planted errors, and what is kept to explain it.
+
+Belongs here: putting `ml` functions together for one home. Does not: the life cycle all share (lifecycle.py).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestration.home.settings import Settings
+from orchestration.training.lifecycle import Headline, NothingToLearn, Trained, Training, not_below
+from orchestration.warehouse.frames import stock_series
+
+PLANTED_DAYS, PLANTED_SHARE, FEWEST_DAYS = 120, 0.01, 28
+METRICS = ["precision", "recall", "f1", "auc_roc", "auc_pr"]
+PARAMETERS: Mapping[str, Any] = {"planted_days": PLANTED_DAYS, "planted_share": PLANTED_SHARE}
+
+
+def train_stock_anomalies(settings: Settings, folder: Path, champion: Path | None) -> Trained:
+    """Learn on the earlier days, judge on errors planted in later ones, and refit on everything."""
+    import pandas as pd
+
+    from ml import anomaly
+
+    series = stock_series(settings)
+    days = series["day"].nunique()
+    if days < FEWEST_DAYS:
+        raise NothingToLearn(f"{days} days of stock, {FEWEST_DAYS} are needed to learn what is ordinary")
+    planted_days = min(PLANTED_DAYS, days // 3)
+    split = series["day"].max() - pd.Timedelta(days=planted_days)
+    planted, labels = anomaly.plant(series, seed=settings.seed + 1, share=PLANTED_SHARE)
+    labels = labels[labels["day"] > split]
+    judged = anomaly.train(series[series["day"] <= split], seed=settings.seed)
+    rival = anomaly.robust_z_baseline(planted)
+    scores = {
+        "": judged.score(planted, since=split + pd.Timedelta(days=1)),
+        "robust_z_": rival[rival["day"] > split],
+    }
+    measured = anomaly.evaluate(scores, labels)
+    totals = measured[measured["kind"] == "all"].to_dict("records")
+    metrics = {
+        f"{row['detector']}{metric}" + ("" if row["size"] == "all" else f"_{row['size']}"): float(row[metric])
+        for row in totals
+        for metric in METRICS
+    }
+    detector = anomaly.train(series, seed=settings.seed)
+    detector.save(folder)
+    few = series[(series[["sku", "location_id"]] == series[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
+    return Trained(
+        verdict=not_below(metrics, "robust_z", ["auc_roc", "auc_pr"], "planted errors"),
+        metrics=metrics,
+        headline=Headline("AUC-PR, more is better", metrics["auc_pr"], metrics["robust_z_auc_pr"], "robust z"),
+        model_card=(
+            "Suspicious days in the stock record and in demand, scored 0 to 1; each reported day has kind and reason."
+            f"\n\nJudged on {len(labels):,} record errors planted in the last {planted_days} days, which training"
+            " had not seen, beside a robust z-score. Errors that are already in the record count as ordinary."
+        ),
+        input_example=few,
+        output_example=detector.score(few).head(),
+        figures={"top_anomalies": anomaly.top_anomalies_figure(planted, scores[""])},
+        tables={"planted_errors": measured},
+    )
+
+
+STOCK_ANOMALIES = Training(
+    code=(
+        "ml/schema.py",
+        "ml/anomaly",
+        "orchestration/warehouse/frames.py",
+        "orchestration/training/stock_anomalies.py",
+    ),
+    libraries=("xgboost", "numpy"),
+    parameters=PARAMETERS,
+    fit=train_stock_anomalies,
+)
