@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.restock import LINE_COLUMNS, recommend
+from ml.restock import LINE_COLUMNS, allocate, recommend, transfer
 from ml.restock.allocation import allocate_each
 from ml.restock.plan import Plan, World, plan_orders
-from ml.restock.recommendation import allocate, transfer
 
 # A loaded disk makes the database of examples dearer than the tests.
 QUICK = settings(deadline=None, database=None)

@@ -477,18 +477,38 @@ def _least(enough: Callable[[Doubles], Flags], low: Doubles, high: Doubles) -> D
     return high
 
 
+class CostRates(NamedTuple):
+    """What a unit of m items costs [m].
+
+    Attributes:
+        holding: money per unit left at the end of a period.
+        shortage: money per unit lost, or per unit and period that waits.
+        leftover: holding cost over the demand of a period, money: of a unit left at the end of the cycle.
+        season: money per unit left after the last period of sale.
+        lost_sales: whether unmet demand is lost.
+    """
+
+    holding: Doubles
+    shortage: Doubles
+    leftover: Doubles
+    season: Doubles
+    lost_sales: Flags
+
+    def of(self, rows: Places) -> CostRates:
+        """Return the rates of some items."""
+        return CostRates(
+            self.holding[rows], self.shortage[rows], self.leftover[rows], self.season[rows], self.lost_sales[rows]
+        )
+
+
 def expected_cycle_cost(
     rows: Places,
     need: SortedDraws,
     worst_need: SortedDraws,
     last: SortedDraws | None,
-    quantity: Doubles,
-    holding: Doubles,
-    shortage: Doubles,
-    leftover_cost: Doubles,
-    lost_sales: Flags,
     season: SortedDraws,
-    season_cost: Doubles,
+    quantity: Doubles,
+    rates: CostRates,
 ) -> Doubles:
     """Return the expected holding and shortage cost of some quantities per item, and what its season leaves unsold.
 
@@ -500,22 +520,18 @@ def expected_cycle_cost(
         need: need up to each period of the cycle, units.
         worst_need: need of the whole cycle.
         last: what must have come by the end of the cycle; None = what is left then is charged no longer.
-        quantity: units ordered [rows, k].
-        holding: money per unit left at the end of a period [rows].
-        shortage: money per unit lost, or per unit and period that waits [rows].
-        leftover_cost: holding cost over the demand of a period, money [rows].
-        lost_sales: whether unmet demand is lost [rows].
         season: what the last period of sale leaves room for, units.
-        season_cost: money per unit left after it [rows].
+        quantity: units ordered [rows, k].
+        rates: of the rows.
 
     Returns:
         Money [rows, k].
     """
     n = worst_need.ordered.shape[1]
-    missed = np.where(lost_sales[:, None], worst_need.short(rows, quantity), need.short(rows, quantity))
-    cost: Doubles = (holding[:, None] * need.left(rows, quantity) + shortage[:, None] * missed) / n
+    missed = np.where(rates.lost_sales[:, None], worst_need.short(rows, quantity), need.short(rows, quantity))
+    cost: Doubles = (rates.holding[:, None] * need.left(rows, quantity) + rates.shortage[:, None] * missed) / n
     if last is not None:
-        cost += leftover_cost[:, None] * last.left_squared(rows, quantity) / (2 * n)
-    if season_cost.any():
-        cost += season_cost[:, None] * season.left(rows, quantity) / n
+        cost += rates.leftover[:, None] * last.left_squared(rows, quantity) / (2 * n)
+    if rates.season.any():
+        cost += rates.season[:, None] * season.left(rows, quantity) / n
     return cost

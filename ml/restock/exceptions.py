@@ -1,0 +1,127 @@
+"""Why no order can be worked out for an item: every cause a planner sees, with its text and its remedy.
+
+Here belongs the list of causes and which of them an item has. What is checked stands where it is read:
+`ml.restock.inputs`, `ml.restock.schedule`, `ml.restock.cycle`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, unique
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.schema import Flags
+
+Texts = npt.NDArray[np.object_]
+
+
+@unique
+class Cause(Enum):
+    """What is wrong and what to do about it; a new kind of exception is a new member.
+
+    Attributes:
+        text: what is wrong; values of the item stand in braces.
+        remedy: what to do.
+    """
+
+    TWO_POSITIONS = "the stock position has two rows for this item", "keep one"
+    TWO_SUPPLIER_TERMS = "the supplier terms has two rows for this item", "keep the one with the first priority"
+    TWO_POLICIES = (
+        "the restock policy has two rows for this item",
+        "contradictory overrides; end one of them or narrow its dates",
+    )
+    NO_SUPPLIER_TERMS = "no supplier terms", "add a supplier_terms row for this sku and location"
+    NO_POLICY = "no restock policy", "add a policy row or a default"
+    LEAD_TIME_MISSING = "lead time is missing", "give lead_time_days in supplier_terms"
+    LEAD_TIME_NOT_WHOLE = "lead time is {lead:g} periods", "give whole periods from order to shelf, at least 1"
+    REVIEW_PERIOD_MISSING = "review period is missing", "give review_period_days of the supplier"
+    REVIEW_PERIOD_NOT_WHOLE = "review period is {review:g} periods", "give whole periods between two orders, at least 1"
+    ORDER_DAY_NOT_WHOLE = "next order day is {wait:g} periods ahead", "give whole periods, 0 = now"
+    ORDER_MULTIPLE_NOT_POSITIVE = (
+        "order multiple is {multiple:g} units",
+        "give the pack size, above 0, or leave it empty",
+    )
+    MINIMUM_ORDER_NEGATIVE = "minimum order is {moq:g} units", "give 0 or more"
+    MINIMUM_ORDER_ABOVE_MAXIMUM = (
+        "minimum order {moq:g} is above the maximum order or stock {largest:g}",
+        "lower it or raise the maximum",
+    )
+    MINIMUM_ORDER_ABOVE_LEVEL = (
+        "minimum order {moq:g} is above the order-up-to maximum {level:g}",
+        "lower it or raise the maximum",
+    )
+    TARGET_TYPE_UNKNOWN = "policy target_type is {value!r}", "use one of {allowed}"
+    UNMET_DEMAND_UNKNOWN = "policy unmet_demand is {value!r}", "use one of {allowed}"
+    ORDER_RULE_UNKNOWN = "policy order_rule is {value!r}", "use one of {allowed}"
+    DEMAND_MODEL_UNKNOWN = "policy demand_model is {value!r}", "use one of {allowed}"
+    SERVICE_LEVEL_OUT_OF_RANGE = (
+        "policy target_value is {value:g}",
+        "give a service level between 0 and 1, both left out",
+    )
+    COST_MISSING = (
+        "policy holding_cost is {holding:g} and shortage_cost {shortage:g}",
+        "a cost target needs both above 0",
+    )
+    ORDER_QUANTITY_MISSING = (
+        "policy order_quantity_units is {quantity:g}",
+        "this order rule needs it above 0",
+    )
+    MIN_NOT_BELOW_MAX = "policy min_units is {least:g} and max_units {most:g}", "give max above min"
+    ON_HAND_NEGATIVE = "on hand is {on_hand:g} units", "count the shelf and book the count"
+    FORECAST_TOO_SHORT = (
+        "the forecast reaches {horizon} periods and the order must cover {protection}",
+        "forecast further or shorten lead time, review period or the wait for the order day",
+    )
+    DEMAND_NOT_FINITE = "the demand paths hold NaN or infinite values", "forecast this item again"
+    DEMAND_NEGATIVE = "the demand paths hold negative demand", "forecast this item again"
+    BUDGET_NOT_POSITIVE = "the budget is {budget:g}", "give money above 0, or none for no limit"
+
+    def __init__(self, text: str, remedy: str) -> None:
+        """Keep what is wrong and what to do."""
+        self.text = text
+        self.remedy = remedy
+
+    @property
+    def code(self) -> str:
+        """The name as it is published, as in no_supplier_terms."""
+        return self.name.lower()
+
+    def sentence(self, **values: object) -> str:
+        """Return what is wrong and what to do, with the values of an item."""
+        return f"{self.text}: {self.remedy}".format(**values)
+
+
+@dataclass(frozen=True)
+class Exceptions:
+    """The first cause found for each item: that is the one to mend first.
+
+    Attributes:
+        codes: `Cause.code` of each item, "" where none was found.
+        sentences: likewise what is wrong and what to do.
+    """
+
+    codes: Texts
+    sentences: Texts
+
+    @classmethod
+    def none(cls, items: int) -> Exceptions:
+        """Return a record of so many items without a cause."""
+        return cls(np.full(items, "", dtype=object), np.full(items, "", dtype=object))
+
+    @property
+    def is_free(self) -> Flags:
+        """Whether no cause was found for an item."""
+        return np.asarray(self.codes == "", dtype=bool)
+
+    def part(self, rows: slice) -> Exceptions:
+        """Return the record of some items; what is noted there is noted here."""
+        return Exceptions(self.codes[rows], self.sentences[rows])
+
+    def note(self, wrong: Flags, cause: Cause, **values: object) -> None:
+        """Note a cause where it holds and none was noted before; values are one for all items or an array of them."""
+        for row in np.flatnonzero(wrong & self.is_free):
+            own = {name: value[row] if isinstance(value, np.ndarray) else value for name, value in values.items()}
+            self.codes[row] = cause.code
+            self.sentences[row] = cause.sentence(**own)

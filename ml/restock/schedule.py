@@ -1,0 +1,191 @@
+"""When things happen, in whole periods: order days, arrivals of what is on order, expiry of lots.
+
+Here belongs what arrives and expires when. What is sold meanwhile is in `ml.restock.cycle`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ml.restock.exceptions import Cause
+from ml.restock.inputs import Inputs, Thousandths, column, flags, require, thousandths
+from ml.restock.simulation import Integers, Places
+from ml.schema import KEYS, Doubles, Flags
+
+_LONGEST_PERIODS = 10_000
+
+
+class OpenOrders(NamedTuple):
+    """Open orders that are counted, sorted by their item.
+
+    Attributes:
+        item: the row of its item [orders].
+        units: thousandths [orders].
+        due: the period it was to be sold from; 0 and below = overdue [orders].
+        expected: the period it is expected to be sold from now, at least 1 [orders].
+        as_planned: whether it keeps to its date [orders].
+    """
+
+    item: Places
+    units: Thousandths
+    due: Integers
+    expected: Integers
+    as_planned: Flags
+
+    def only(self, chosen: slice | Flags) -> OpenOrders:
+        """Return some of the orders."""
+        return OpenOrders(
+            self.item[chosen], self.units[chosen], self.due[chosen], self.expected[chosen], self.as_planned[chosen]
+        )
+
+    def of(self, rows: slice) -> OpenOrders:
+        """Return the orders of some items, whose rows are counted from the first of them on."""
+        part = self.only(slice(*np.searchsorted(self.item, (rows.start, rows.stop))))
+        return part._replace(item=part.item - rows.start)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When orders arrive, in whole periods, and what is on order of every item, in thousandths.
+
+    Attributes:
+        wait: until the next order day.
+        lead: planned lead time.
+        review: between two order days.
+        orders: what is on order and counted on.
+        on_order: arrives within the protection interval.
+        not_counted: arrives after it.
+        doubtful: is later than its supplier ever was.
+    """
+
+    wait: Integers
+    lead: Integers
+    review: Integers
+    orders: OpenOrders
+    on_order: Thousandths
+    not_counted: Thousandths
+    doubtful: Thousandths
+
+    @property
+    def protection(self) -> Integers:
+        """Periods that an order must cover."""
+        return self.wait + self.lead + self.review
+
+    @property
+    def until_arrival(self) -> Integers:
+        """Periods from now until an order of the next order day arrives."""
+        return self.wait + self.lead
+
+    def part(self, rows: slice) -> Schedule:
+        """Return the schedule of some items."""
+        return Schedule(
+            wait=self.wait[rows],
+            lead=self.lead[rows],
+            review=self.review[rows],
+            orders=self.orders.of(rows),
+            on_order=self.on_order[rows],
+            not_counted=self.not_counted[rows],
+            doubtful=self.doubtful[rows],
+        )
+
+
+def schedule(inputs: Inputs, open_orders: pd.DataFrame, horizon: int) -> Schedule:
+    """Return when orders arrive; items whose forecast is too short are noted.
+
+    Args:
+        inputs: the items.
+        open_orders: as of `ml.restock.recommend`.
+        horizon: periods that the demand paths reach.
+
+    Raises:
+        ValueError: open_orders lack a required column.
+    """
+    require(open_orders, [*KEYS, "periods_ahead", "units"], "open_orders")
+    usable = inputs.exceptions.is_free
+    wait, lead, review = (
+        np.where(usable, np.nan_to_num(column(inputs.terms, name, default)), fallback).astype(np.int32)
+        for name, default, fallback in (
+            ("next_order_in_periods", 0.0, 0),
+            ("lead_time_periods", 1.0, 1),
+            ("review_periods", 1.0, 1),
+        )
+    )
+    protection = wait + lead + review
+    short = protection > horizon
+    inputs.exceptions.note(short, Cause.FORECAST_TOO_SHORT, horizon=horizon, protection=protection)
+    wait, lead, review = (np.where(short, fallback, values) for values, fallback in ((wait, 0), (lead, 1), (review, 1)))
+    rows = inputs.keys.assign(row=np.arange(len(inputs.keys)))
+    coming = open_orders.merge(rows, on=KEYS, how="inner").sort_values("row", kind="stable", ignore_index=True)
+    item, units = coming["row"].to_numpy(dtype=np.int64), thousandths(coming["units"])
+    expected = np.clip(column(coming, "periods_ahead", 1.0), 1, _LONGEST_PERIODS).astype(np.int32)
+    overdue = np.clip(column(coming, "overdue_periods", 0.0), 0, _LONGEST_PERIODS).astype(np.int32)
+    trusted = ~flags(coming, "is_doubtful")
+    inside = trusted & (expected <= (wait + lead + review)[item])
+
+    def total(counted: Flags) -> Thousandths:
+        sums = np.zeros(len(rows), np.int64)
+        np.add.at(sums, item[counted], units[counted])
+        return sums
+
+    orders = OpenOrders(
+        item, units, np.where(overdue > 0, 1 - overdue, expected), expected, flags(coming, "arrives_as_planned")
+    )
+    return Schedule(
+        wait,
+        lead,
+        review,
+        orders.only(trusted),
+        on_order=total(inside),
+        not_counted=total(trusted & ~inside),
+        doubtful=total(~trusted),
+    )
+
+
+def lots_by_item(keys: pd.DataFrame, lots: pd.DataFrame | None) -> pd.DataFrame:
+    """Return lots of these keys: item (row of the key), expires (period), units; sorted by item and expiry.
+
+    Raises:
+        ValueError: lots lack a required column.
+    """
+    if lots is None or lots.empty:
+        return pd.DataFrame({"item": np.array([], np.int64), "expires": np.array([], np.int64), "units": np.array([])})
+    require(lots, [*KEYS, "units", "expires_in_periods"], "lots")
+    found = lots.merge(keys.assign(item=np.arange(len(keys))), on=KEYS, how="inner")
+    return pd.DataFrame(
+        {
+            "item": found["item"].to_numpy(dtype=np.int64),
+            "expires": np.maximum(found["expires_in_periods"].to_numpy(dtype=np.float64), 0).astype(np.int64),
+            "units": found["units"].to_numpy(dtype=np.float64),
+        }
+    ).sort_values(["item", "expires"], ignore_index=True)
+
+
+def lots_of(lots: pd.DataFrame, rows: slice) -> pd.DataFrame:
+    """Return the lots of some items, whose rows are counted from the first of them on."""
+    own = lots[lots["item"].between(rows.start, rows.stop, inclusive="left")]
+    return own.assign(item=own["item"] - rows.start)
+
+
+def expired_by(lots: pd.DataFrame, mean_demand: Doubles) -> Thousandths:
+    """Return what is expected to have expired by the start of each period, thousandths [items, horizon].
+
+    Lots (item, units, expires: sorted by item and expiry) are sold by expiry date; what all lots up to a date hold
+    beyond the demand expected until it, mean_demand [items, horizon], is lost by then.
+    """
+    items, horizon = mean_demand.shape
+    item = lots["item"].to_numpy()
+    until = np.concatenate([np.zeros((items, 1)), np.cumsum(mean_demand, axis=1)], axis=1)
+    expires = np.minimum(lots["expires"].to_numpy(), horizon)
+    held = lots.groupby("item")["units"].cumsum().to_numpy()
+    wasted = np.where(lots["expires"].to_numpy() >= horizon, 0.0, np.maximum(held - until[item, expires], 0))
+    total = pd.Series(wasted).groupby(item).cummax().to_numpy()
+    first = np.diff(item, prepend=-1) > 0
+    fresh = np.where(first, total, np.diff(total, prepend=0.0))
+    inside = expires < horizon
+    by_period = np.zeros((items, horizon), np.int64)
+    np.add.at(by_period, (item[inside], expires[inside]), thousandths(fresh[inside]))
+    return np.cumsum(by_period, axis=1)
