@@ -75,8 +75,11 @@ def built(home_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--sku", "p00", "--location", "south"], "which nobody knows (the item is known at north): correct the names"),
-        (["--sku", "p0", "--location", "north"], "which nobody knows (known there and spelt alike: p02, p00): correct"),
+        (["--sku", "p00", "--location", "south"], "which no data mention (the item is known at north): correct"),
+        (
+            ["--sku", "p0", "--location", "north"],
+            "which no data mention (known there and spelt alike: p02, p00): correct",
+        ),
         (["--segment", "category=wine"], "to which no item belongs: correct or end it"),
         (["--segment", "xyz_class=X"], "0.98 and 0.9 of 4 items; the later one, 0.98, holds"),
     ],

@@ -87,7 +87,7 @@ def test_a_sale_of_a_source_that_comes_by_files_is_refused_by_another_door(inges
     files = f"{ingested[0].folder}/raw/stock_movements/*/quarantined.parquet"
     ((rule, reason),) = duckdb.sql(f"select rule, reason from '{files}'").fetchall()
     assert rule == "second_door"
-    assert "source 'pos' comes by landing" in reason
+    assert "source 'pos' is owned by channel landing" in reason
 
 
 def test_a_second_ingest_of_unchanged_sources_makes_no_batch(ingested: Ingested) -> None:

@@ -74,7 +74,7 @@ def test_a_failed_run_tells_the_step_the_cause_and_the_remedy(instance: DagsterI
     failing.execute_in_process(instance=instance, raise_on_error=False)
     text = said(instance, settings)
     assert "refresh_stock FAILED" in text
-    assert "stumble: no disk at all. What was published before stays current." in text
+    assert "stumble: no disk at all. The previous publication stays current." in text
     assert "run `inventorybot refresh` again" in text
 
 
@@ -90,7 +90,7 @@ def test_a_run_whose_process_is_gone_was_killed(instance: DagsterInstance, setti
 def test_a_run_that_holds_the_home_is_at_work(instance: DagsterInstance, settings: Settings) -> None:
     began(instance, DagsterRunStatus.STARTED, LAUNCHED_BY_COMMAND)
     with claimed(settings):
-        assert "is at work since 2" in said(instance, settings)
+        assert "has been running since 2" in said(instance, settings)
         assert f"(process {os.getpid()})" in said(instance, settings)
 
 

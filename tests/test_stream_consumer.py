@@ -226,7 +226,7 @@ def test_an_assignment_waits_for_a_store_that_does_not_answer(store, settings, t
 def test_a_topic_made_anew_is_loud(store, settings):
     store.append([], source="stream", offsets={(settings.topics[0], 0): 50})
     produce(settings, encoded(movement(1)), partitions=1)
-    with pytest.raises(OffsetsLost, match=r"should go on at offset 50, and it holds offsets 0 to 0"):
+    with pytest.raises(OffsetsLost, match=r"should continue at offset 50, and it holds offsets 0 to 0"):
         StreamConsumer(store, MovementSchema(SCHEMA), settings).run()
 
 

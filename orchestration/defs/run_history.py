@@ -103,22 +103,22 @@ def told(run: LastRun | None, settings: Settings) -> str:
         case "succeeded":
             return f"Last run: {run.job} succeeded at {at}."
         case "failed":
-            reasons = "; ".join(run.reasons) or "no step says why"
+            reasons = "; ".join(run.reasons) or "no step gives a reason"
             return (
-                f"Last run: {run.job} FAILED at {at}: {reasons}. What was published before stays current. {look}; mend"
+                f"Last run: {run.job} FAILED at {at}: {reasons}. The previous publication stays current. {look}; mend"
                 f" the cause and run {again} again."
             )
         case "killed":
             return (
                 f"Last run: {run.job} began at {at} and was KILLED: its process is gone. Nothing is lost and nothing"
-                f" counts twice; what was published before stays current. Run {again} again."
+                f" counts twice; the previous publication stays current. Run {again} again."
             )
         case "cancelled":
-            return f"Last run: {run.job} was cancelled at {at}. Run {again} again when it is wanted."
+            return f"Last run: {run.job} was cancelled at {at}. Run {again} again if you need it."
         case "waiting":
             return f"Last run: {run.job} waits for its turn since {at}; Dagster's daemon starts it (`inventorybot ui`)."
         case _:
-            return f"Last run: {run.job} is at work since {at} ({holder(settings)})."
+            return f"Last run: {run.job} has been running since {at} ({holder(settings)})."
 
 
 def runs_to_forget(records: Iterable[RunRecord], *, now: datetime, days: int, most: int) -> list[str]:

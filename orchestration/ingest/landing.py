@@ -26,7 +26,7 @@ _REMEDIES = {
     "NoSuchBucket": "there is no such bucket: create it, or correct INVENTORYBOT_LANDING",
     "AccessDenied": "these credentials may not read there: allow them to list the bucket and to get its objects",
     "InvalidAccessKeyId": "the access key is not known there: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "SignatureDoesNotMatch": "the secret does not fit the access key: set AWS_SECRET_ACCESS_KEY anew",
+    "SignatureDoesNotMatch": "the secret does not fit the access key: correct AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the session has expired: sign in again",
     "PermanentRedirect": "the bucket lies in another region: set AWS_REGION",
     "PreconditionFailed": "the object was replaced while it was read; the next run takes it in",

@@ -234,7 +234,7 @@ def counts(raw: Path) -> QuarantineCounts:
             counted.discarded,
         ):
             raise IngestError(
-                f"the quarantine of {table.name} does not balance: manifests tell of {counted.added} rows, {told}; "
+                f"the quarantine of {table.name} does not balance: manifests count {counted.added} rows, {told}; "
                 f"batches hold {len(found)}, {by_status}: a file in {raw / table.name} was changed or removed, "
                 "restore it from a backup"
             )
@@ -301,7 +301,7 @@ def release(
     table = table_named(_only_table(rows))
     doors = sorted({row.door for row in rows})
     if len(doors) > 1:
-        raise IngestError(f"rows of one door are released at a time, these came by {', '.join(doors)}")
+        raise IngestError(f"release rows of one channel at a time; these came from {', '.join(doors)}")
     unknown = sorted(set(corrections) - set(table.column_names))
     if unknown:
         raise IngestError(f"{table.name} has no column {unknown[0]!r}; it has {', '.join(table.column_names)}")

@@ -31,7 +31,7 @@ from orchestration.ingest.parsing import text_of
 
 EXAMPLE = """\
 sources:
-  - name: erp                        # the door is sql:erp
+  - name: erp                        # the channel is sql:erp
     table: stock_movements           # raw table it fills
     url: ERP_DATABASE_URL            # environment variable that holds the URL: no credentials in files
     query: select * from movements   # or  from: movements

@@ -255,12 +255,12 @@ def _problem(
             found = items.loc[segment_members(override.segment, items), KEYS]
             members[override.segment] = set(found.itertuples(index=False, name=None))
     except ValueError as error:
-        return "unreadable", f"{made}: {error}; end it and set it anew"
+        return "unreadable", f"{made}: {error}; end it and set it again"
     if override.scope == "item" and override.sku is not None and override.location_id is not None:
         key, named = (override.sku, override.location_id), f"sku {override.sku!r} at {override.location_id!r}"
         if key not in known:
-            told = f"{made} is for {named}, which nobody knows{_known_instead(*key, known)}"
-            return "unknown_item", f"{told}: correct the names, or end the override"
+            unknown = f"{made} is for {named}, which no data mention{_known_instead(*key, known)}"
+            return "unknown_item", f"{unknown}: correct the names, or end the override"
         if key not in restocked:
             return (
                 "no_terms",

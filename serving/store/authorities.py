@@ -34,14 +34,14 @@ def taken_elsewhere(connection: Connection, sources: set[str], now: int) -> dict
 
 
 def holders(connection: Connection) -> dict[str, str]:
-    """Return the door of every source that has one."""
+    """Return the channel of every source that has one."""
     found = connection.execute(select(authorities).order_by(authorities.c.source))
     return {row.source: row.door for row in found}
 
 
 def refusal(source: str, holder: str, door: str) -> str:
-    """Return why a door may not bring events of a source."""
+    """Return why a channel may not bring events of a source."""
     return (
-        f"source {source!r} comes by {holder}; taking it by {door} as well would count the same fact twice. "
-        f"Stop one of them, or hand the source over to {door}."
+        f"source {source!r} is owned by channel {holder}; loading it from {door} as well would count facts twice. "
+        f"Stop one of them, or transfer the source to {door}."
     )

@@ -159,8 +159,8 @@ def confirm(connection: Connection, held: Iterable[str], *, author: str, reason:
     for proposal_id in ids:
         if proposal_id not in found:
             raise UnknownRow(
-                f"There is no proposal {proposal_id!r}: nothing that is published names it, so nobody can tell what it "
-                "orders. Cancel it in the ERP; what is needed is proposed anew."
+                f"There is no proposal {proposal_id!r}: nothing published names it, so its order is unknown. Cancel "
+                "it in the ERP; what is still needed is proposed again."
             )
     moved: list[Moved] = [
         (row, reason or "the ERP holds it, confirmed after a restore", {})

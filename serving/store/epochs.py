@@ -90,7 +90,7 @@ def require_fence(connection: Connection, name: str, fence: int) -> Any:
     if fence < latest.fence:
         raise Fenced(
             f"Run {latest.run_id!r} claimed {name!r} after this one (fence {latest.fence} over {fence}); "
-            "this run may no longer set it. Start a run anew if its result is wanted."
+            "this run may no longer set it. Start the run again if its result is needed."
         )
     return latest
 

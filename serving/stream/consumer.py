@@ -316,9 +316,9 @@ class StreamConsumer:
     def _lost(self, key: tuple[str, int], offset: int, holds: str) -> str:
         topic, partition = key
         return (
-            f"Partition {partition} of topic {topic!r} should go on at offset {offset}, and {holds}: messages were "
-            "deleted before they were read, or the topic was made anew. Find out what is missing; then say where to go "
-            f"on: `inventorybot stream ... --go-on-at {topic}/{partition}@OFFSET`."
+            f"Partition {partition} of topic {topic!r} should continue at offset {offset}, and {holds}: messages were "
+            "deleted before they were read, or the topic was created again. Find out what is missing; then continue "
+            f"with `inventorybot stream ... --go-on-at {topic}/{partition}@OFFSET`."
         )
 
     def _take(self, consumer: Consumer, messages: Sequence["Message[bytes, bytes]"]) -> None:
