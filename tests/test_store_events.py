@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.store.events import COLUMNS, Refused, instant, microseconds, typed_movements, typed_row
+from serving.store.bulk import typed_movements
+from serving.store.events import COLUMNS, typed_row
+from serving.store.units import Refused, instant, microseconds
 
 NOON = datetime(2011, 3, 1, 12, tzinfo=UTC)
 SOUND: dict[str, Any] = {

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from orchestration.ingest.contract import load_contract, table_named
 from orchestration.ingest.suites import Suite, load_suite
-from serving.store.events import MOVEMENT_TYPES, Refused, typed_row
+from serving.store.events import MOVEMENT_TYPES, typed_row
+from serving.store.units import Refused
 
 BATCH_SIDE = duckdb.connect(config={"threads": 1})
 BATCH_SIDE.execute("SET TimeZone = 'UTC'")

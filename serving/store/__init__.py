@@ -3,6 +3,7 @@
 Belongs here: everything that must be true in one transaction. Knows a URL, and no file, app, stream or run beside it.
 """
 
+from serving.store.chain import VerifyReport
 from serving.store.decisions import Outcome
 from serving.store.epochs import Epoch
 from serving.store.errors import (
@@ -19,8 +20,8 @@ from serving.store.errors import (
     UnknownRow,
     WrongState,
 )
-from serving.store.events import units_text
-from serving.store.ledger import AppendReport, MovementBatch, Place, Refusal, VerifyReport
+from serving.store.ledger import AppendReport, Place, Refusal
+from serving.store.log import MovementBatch
 from serving.store.policies import EffectivePolicy, PolicyOverride
 from serving.store.proposals import Proposal
 from serving.store.proposing import Announcement, OpenOrders, Outbox, ProposeReport, why_ended
@@ -28,6 +29,7 @@ from serving.store.quarantine import QuarantinedRow
 from serving.store.recovery import Published, Recovered
 from serving.store.stock import LiveStock, fold
 from serving.store.store import Store
+from serving.store.units import units_text
 
 __all__ = [
     "Announcement",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, select
 
-from serving.store import ledger, recovery
+from serving.store import chain, recovery
 from serving.store.database import Database
 from serving.store.errors import StoreError, StoreNotEmpty
 from serving.store.migrate import migrate, require_current, version
@@ -20,7 +20,7 @@ from serving.store.schema import VERSION, ledger_head, metadata
 _ROWS = 5_000
 
 
-def backup(database: Database, path: Path) -> ledger.VerifyReport:
+def backup(database: Database, path: Path) -> chain.VerifyReport:
     """Write a snapshot of the store to `path`; the file appears whole or not at all."""
     if path.exists():
         raise StoreError(f"There is a file at {path} already; a backup never overwrites one. Name another file.")
@@ -44,7 +44,7 @@ def backup(database: Database, path: Path) -> ledger.VerifyReport:
     return report
 
 
-def restore(path: Path, url: str, now: int) -> ledger.VerifyReport:
+def restore(path: Path, url: str, now: int) -> chain.VerifyReport:
     """Fill an empty store at `url` from a backup, of this schema version or an earlier one."""
     if not path.is_file():
         raise StoreError(f"There is no backup at {path}.")
@@ -53,7 +53,7 @@ def restore(path: Path, url: str, now: int) -> ledger.VerifyReport:
         try:
             require_current(source)
             with source.read() as connection:
-                report = ledger.verify(connection, ())
+                report = chain.verify(connection, ())
             if not report.is_whole:
                 raise StoreError(f"The backup at {path} is damaged: {report.problems[0]} Take another one.")
             migrate(url)
@@ -121,11 +121,11 @@ def _require_empty(connection: Connection, shown_url: str) -> None:
         )
 
 
-def _verified(url: str) -> ledger.VerifyReport:
+def _verified(url: str) -> chain.VerifyReport:
     database = Database(url)
     try:
         with database.read() as connection:
-            report = ledger.verify(connection, ())
+            report = chain.verify(connection, ())
     finally:
         database.close()
     if not report.is_whole:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, or_, select, update
 
 from serving.store.errors import StoreError, Unconfirmed, UnknownRow, WrongState
-from serving.store.events import COLUMNS, Row, instant, quantity, units_text
+from serving.store.events import COLUMNS, Row
 from serving.store.proposals import (
     COMMITTED,
     MOVES,
@@ -29,6 +29,7 @@ from serving.store.proposals import (
     rows_by_id,
 )
 from serving.store.schema import batches, events, ledger_head, proposal_steps, proposals
+from serving.store.units import instant, quantity, units_text
 
 REJECTED_DAYS = 28
 REJECTED_GROWTH_PERCENT = 50

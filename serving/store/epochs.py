@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from serving.store.errors import Fenced, StoreError
-from serving.store.events import instant
 from serving.store.schema import claims, epochs
+from serving.store.units import instant
 
 
 @dataclass(frozen=True)

@@ -1,46 +1,32 @@
-"""The append-only event log: accept, recognise what is known, chain, read back, verify.
+"""The append-only event log: accept events, recognise what is known, bring what follows from them up to them.
 
-Belongs here: everything that writes or reads `events`, `batches`, `stream_offsets` and the head. Nothing here ever
-updates or deletes an event; what was wrong is reversed by a later event or a higher revision.
+Belongs here: everything that adds to `events` and moves `stream_offsets`. Does not: the chain over the batches
+(chain.py), reading back (log.py). Nothing here ever updates or deletes an event; what was wrong is reversed by a later
+event or a higher revision.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, and_, exc, func, insert, select, text, tuple_, update
+from sqlalchemy import Connection, and_, exc, insert, select, tuple_, update
 
-from serving.store import authorities, decisions, policies, proposals, quarantine, stock
+from serving.store import authorities, chain, decisions, policies, quarantine, stock
+from serving.store.bulk import typed_movements
 from serving.store.database import Database
 from serving.store.errors import StillRefused, StoreError
-from serving.store.events import COLUMNS, CONTENT, Refused, Row, instant, money, quantity, typed_movements, typed_row
-from serving.store.schema import batches, events, ledger_head, stream_offsets
-
-GENESIS = "0" * 64
-"""Chain hash of a ledger without events."""
-LOST = "lost"
-"""Door of a link that stands for events which a restore could not bring back."""
+from serving.store.events import COLUMNS, CONTENT, MOVEMENT_EVENTS, Row, typed_row
+from serving.store.schema import events, ledger_head, stream_offsets
+from serving.store.units import Refused, instant
 
 _EVENT_ID = COLUMNS.index("event_id")
 _TYPE = COLUMNS.index("event_type")
 _SOURCE = COLUMNS.index("source")
 _OCCURRED = COLUMNS.index("occurred_at")
 _IDENTITY = slice(COLUMNS.index("source"), COLUMNS.index("revision") + 1)
-_MOVEMENTS = ("movement", "count")
 _LOOK_UP_ROWS = 500
-_canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False)
-# Text, as building a statement anew costs each batch more than running it.
-_ADD_BATCH = text("""
-    INSERT INTO batches (batch, first_sequence, last_sequence, door, ingested_at, previous_hash, chain_hash)
-    VALUES (:batch, :first_sequence, :last_sequence, :door, :ingested_at, :previous_hash, :chain_hash)
-""")
-_MOVE_HEAD = text(
-    "UPDATE ledger_head SET sequence = :sequence, batch = :batch, chain_hash = :chain_hash, ingested_at = :ingested_at"
-)
 
 
 @dataclass(frozen=True)
@@ -93,49 +79,6 @@ class AppendReport:
     def quarantined(self) -> int:
         """Events this call put into quarantine."""
         return self.conflict + self.invalid
-
-
-@dataclass(frozen=True)
-class MovementBatch:
-    """Movements and counts of the log, column by column, in sequence order.
-
-    Attributes:
-        first_sequence: first sequence this batch speaks for.
-        last_sequence: last one; read on from here, even where other events stand between the movements.
-        columns: `sequence`, `event_id`, `ingested_at` and the contract columns of raw/stock_movements; instants are
-            UTC datetimes, quantities and money Decimal.
-    """
-
-    first_sequence: int
-    last_sequence: int
-    columns: dict[str, list[Any]]
-
-    def __len__(self) -> int:
-        return len(self.columns["sequence"])
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """What a walk over the whole chain found.
-
-    Attributes:
-        events: events read.
-        batches: links read.
-        sequence: sequence of the head.
-        chain_hash: chain hash of the head.
-        problems: one sentence per break; empty when the log is whole.
-    """
-
-    events: int
-    batches: int
-    sequence: int
-    chain_hash: str
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing was changed, added, or cut off."""
-        return not self.problems
 
 
 @dataclass
@@ -240,7 +183,9 @@ def append(
     rows, row_numbers, invalid = delivered.rows, delivered.row_numbers, list(delivered.refused)
     refusals = delivered.refusals
     head = connection.execute(select(ledger_head)).one()
-    taken = authorities.taken_elsewhere(connection, {row[_SOURCE] for row in rows if row[_TYPE] in _MOVEMENTS}, now)
+    taken = authorities.taken_elsewhere(
+        connection, {row[_SOURCE] for row in rows if row[_TYPE] in MOVEMENT_EVENTS}, now
+    )
     if taken:
         rows, row_numbers, second_door = _without(taken, rows, row_numbers)
         invalid += second_door
@@ -250,7 +195,7 @@ def append(
     if fresh:
         first = head.sequence + 1
         _insert(database, connection, fresh, first)
-        chain_hash = _link(connection, head, door, now, first, fresh)
+        chain_hash = chain.link(connection, head, door, now, first, fresh)
         _derive(connection, fresh, first, sequence, now, units_after)
     conflicts = [(row_numbers[number], refused) for number, refused in sorted_rows.conflicts]
     held = [
@@ -344,7 +289,7 @@ def _objection(connection: Connection, event: Mapping[str, Any], door: str, late
         row = _checked_row(event, door, latest_instant)
     except Refused as refused:
         return refused.reason
-    if row[_TYPE] in _MOVEMENTS:
+    if row[_TYPE] in MOVEMENT_EVENTS:
         holder = authorities.holders(connection).get(row[_SOURCE], authorities.ONLINE_STORE)
         if holder != authorities.ONLINE_STORE:
             return authorities.refusal(row[_SOURCE], holder, authorities.ONLINE_STORE)
@@ -392,7 +337,7 @@ def _without(
     refused: list[tuple[int, Refused]] = []
     for row, number in zip(rows, row_numbers, strict=True):
         source = row[_SOURCE]
-        if row[_TYPE] in _MOVEMENTS and source in taken:
+        if row[_TYPE] in MOVEMENT_EVENTS and source in taken:
             reason = authorities.refusal(source, taken[source], authorities.ONLINE_STORE)
             refused.append((number, Refused("second_door", reason)))
         else:
@@ -415,16 +360,16 @@ def _sort(connection: Connection, rows: list[Row]) -> _Sorted:
         identity = tuple_(events.c.source, events.c.document, events.c.line, events.c.revision)
         for condition in (
             events.c.event_id.in_([row[_EVENT_ID] for row in part]),
-            identity.in_([row[_IDENTITY] for row in part if row[_TYPE] in _MOVEMENTS]),
+            identity.in_([row[_IDENTITY] for row in part if row[_TYPE] in MOVEMENT_EVENTS]),
         ):
             for found in connection.execute(stored.where(condition)):
                 stored_row: Row = tuple(found)
                 by_id[stored_row[_EVENT_ID]] = stored_row
-                if stored_row[_TYPE] in _MOVEMENTS:
+                if stored_row[_TYPE] in MOVEMENT_EVENTS:
                     by_identity[stored_row[_IDENTITY]] = stored_row
     result = _Sorted()
     for number, row in enumerate(rows):
-        is_movement = row[_TYPE] in _MOVEMENTS
+        is_movement = row[_TYPE] in MOVEMENT_EVENTS
         same_identity = by_identity.get(row[_IDENTITY]) if is_movement else None
         same_id = by_id.get(row[_EVENT_ID])
         known = same_identity or same_id
@@ -455,7 +400,7 @@ def _difference(row: Row, known: Row, *, has_same_identity: bool) -> Refused | N
     shown = "; ".join(
         f"{name} {known[COLUMNS.index(name)]!r} is stored, {row[COLUMNS.index(name)]!r} came" for name in changed
     )
-    if row[_TYPE] in _MOVEMENTS:
+    if row[_TYPE] in MOVEMENT_EVENTS:
         return Refused(
             "identity_conflict",
             f"{_words(row[_IDENTITY])} exists with other content ({shown}); send a correction with a higher revision",
@@ -483,28 +428,6 @@ def _own_place(event: object, number: int) -> Place:
     return Place(f"event {number} of the call", encoded)
 
 
-def _link(connection: Connection, head: Any, door: str, now: int, first: int, fresh: list[Row]) -> str:
-    """Add the batch to the chain and move the head; returns the chain hash."""
-    last = first + len(fresh) - 1
-    # A clock that was set back must not make a later batch look as if it had been known earlier.
-    ingested_at = max(now, head.ingested_at)
-    chain_hash = _chain_hash(head.chain_hash, head.batch + 1, first, door, ingested_at, fresh)
-    new_head = {"batch": head.batch + 1, "ingested_at": ingested_at, "chain_hash": chain_hash}
-    connection.execute(
-        _ADD_BATCH,
-        {"first_sequence": first, "last_sequence": last, "door": door, "previous_hash": head.chain_hash, **new_head},
-    )
-    connection.execute(_MOVE_HEAD, {"sequence": last, **new_head})
-    return chain_hash
-
-
-def _chain_hash(
-    previous: str, batch: int, first: int, door: str, ingested_at: int, rows: Sequence[Row | list[Any] | int]
-) -> str:
-    content = _canonical.encode([previous, batch, first, door, ingested_at, rows])
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
 def _derive(
     connection: Connection,
     fresh: list[Row],
@@ -515,7 +438,7 @@ def _derive(
 ) -> None:
     """Bring every table that follows from the log up to the last event."""
     stock.follow(connection, fresh, first, last, units_after)
-    decided = [(first + number, row) for number, row in enumerate(fresh) if row[_TYPE] not in _MOVEMENTS]
+    decided = [(first + number, row) for number, row in enumerate(fresh) if row[_TYPE] not in MOVEMENT_EVENTS]
     if decided:
         policies.follow(connection, decided)
         decisions.follow(connection, decided, now)
@@ -554,181 +477,3 @@ def reset_offset(connection: Connection, door: str, topic: str, partition: int, 
     key = and_(stream_offsets.c.door == door, stream_offsets.c.topic == topic, stream_offsets.c.partition == partition)
     connection.execute(stream_offsets.delete().where(key))
     _keep_offsets(connection, door, {(topic, partition): next_offset}, now)
-
-
-def leave_gap(connection: Connection, until: int, now: int) -> int:
-    """Give out no sequence up to `until` any more: a part of the log that was lost had them; returns how many.
-
-    The gap is a link of the chain without events, so that it cannot be mistaken for events that somebody removed.
-    """
-    last = connection.execute(select(ledger_head)).one()
-    if until <= last.sequence:
-        return 0
-    first = last.sequence + 1
-    ingested_at = max(now, last.ingested_at)
-    chain_hash = _chain_hash(last.chain_hash, last.batch + 1, first, LOST, ingested_at, [until])
-    new_head = {"batch": last.batch + 1, "ingested_at": ingested_at, "chain_hash": chain_hash}
-    connection.execute(
-        _ADD_BATCH,
-        {"first_sequence": first, "last_sequence": until, "door": LOST, "previous_hash": last.chain_hash, **new_head},
-    )
-    connection.execute(_MOVE_HEAD, {"sequence": until, **new_head})
-    return int(until - last.sequence)
-
-
-def head(connection: Connection) -> tuple[int, str]:
-    """Return sequence and chain hash of the last event."""
-    row = connection.execute(select(ledger_head.c.sequence, ledger_head.c.chain_hash)).one()
-    return row.sequence, row.chain_hash
-
-
-def waiting_since(connection: Connection, sequence: int) -> int | None:
-    """Return when the first event after `sequence` came in, in microseconds; None where the log ends there."""
-    first = select(func.min(batches.c.ingested_at)).where(batches.c.last_sequence > sequence)
-    return connection.execute(first).scalar_one()
-
-
-def movements_since(connection: Connection, sequence: int, limit: int) -> MovementBatch | None:
-    """Return up to `limit` movements and counts after `sequence`, None where the log ends there."""
-    last_sequence, _ = head(connection)
-    if last_sequence <= sequence:
-        return None
-    found = connection.execute(
-        select(events)
-        .where(events.c.sequence > sequence, events.c.event_type.in_(_MOVEMENTS))
-        .order_by(events.c.sequence)
-        .limit(limit)
-    ).all()
-    if len(found) == limit:
-        last_sequence = found[-1].sequence
-    as_they_are = (
-        *("sequence", "event_id", "source", "document", "line", "revision"),
-        *("sku", "location_id", "movement_type", "lot_id", "reference", "reason"),
-    )
-    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in found] for name in as_they_are}
-    columns["ingested_at"] = _ingested_at(connection, columns["sequence"])
-    for name in ("occurred_at", "recorded_at"):
-        columns[name] = [instant(getattr(row, name)) for row in found]
-    columns["quantity_units"] = [quantity(row.quantity_thousandths) for row in found]
-    columns["unit_price"] = [
-        None if row.unit_price_ten_thousandths is None else money(row.unit_price_ten_thousandths) for row in found
-    ]
-    return MovementBatch(sequence + 1, last_sequence, columns)
-
-
-def _ingested_at(connection: Connection, sequences: list[int]) -> list[datetime]:
-    """Return when each of these events, in ascending order, was ingested."""
-    if not sequences:
-        return []
-    links = connection.execute(
-        select(batches.c.last_sequence, batches.c.ingested_at)
-        .where(batches.c.last_sequence >= sequences[0], batches.c.first_sequence <= sequences[-1])
-        .order_by(batches.c.last_sequence)
-    ).all()
-    moments: list[datetime] = []
-    remaining = iter(links)
-    link = next(remaining)
-    moment = instant(link.ingested_at)
-    for sequence in sequences:
-        while sequence > link.last_sequence:
-            link = next(remaining)
-            moment = instant(link.ingested_at)
-        moments.append(moment)
-    return moments
-
-
-def decisions_since(connection: Connection, sequence: int, limit: int) -> list[dict[str, Any]]:
-    """Return up to `limit` events that are no movements after `sequence`, their payload spread into fields."""
-    found = connection.execute(
-        select(events)
-        .where(events.c.sequence > sequence, events.c.event_type.not_in(_MOVEMENTS))
-        .order_by(events.c.sequence)
-        .limit(limit)
-    )
-    return [
-        {
-            "sequence": row.sequence,
-            "event_id": row.event_id,
-            "event_type": row.event_type,
-            "door": row.source,
-            "occurred_at": instant(row.occurred_at),
-            "recorded_at": instant(row.recorded_at),
-            "sku": row.sku,
-            "location_id": row.location_id,
-            "reason": row.reason,
-            **json.loads(row.payload),
-        }
-        for row in found
-    ]
-
-
-def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> VerifyReport:
-    """Recompute the chain from the first event and compare it with what is stored; likewise the ids of proposals.
-
-    Args:
-        connection: a read snapshot.
-        anchors: pairs of sequence and chain hash noted outside the store, as in the manifest of a generation; they
-            are what tells a truncated log from a short one.
-    """
-    problems: list[str] = []
-    stored_head = connection.execute(select(ledger_head)).one()
-    chain_hash, sequence, count, links = GENESIS, 0, 0, 0
-    ends = {0: GENESIS}
-    lost: list[range] = []
-    for link, rows in _links(connection):
-        links += 1
-        count += len(rows)
-        where = f"batch {link.batch} (events {link.first_sequence} to {link.last_sequence})"
-        if link.batch != links or link.first_sequence != sequence + 1:
-            problems.append(f"{where} does not follow the batch that ends at event {sequence}: a batch is missing.")
-        if link.previous_hash != chain_hash:
-            problems.append(f"{where} names another predecessor than the batch before it.")
-        is_gap = link.door == LOST
-        if is_gap:
-            lost.append(range(link.first_sequence, link.last_sequence + 1))
-        expected = [] if is_gap else list(range(link.first_sequence, link.last_sequence + 1))
-        if [row[0] for row in rows] != expected:
-            problems.append(f"{where} holds {len(rows)} of {len(expected)} events: some were removed or added.")
-        content = [link.last_sequence] if is_gap else [row[1:] for row in rows]
-        recomputed = _chain_hash(
-            link.previous_hash, link.batch, link.first_sequence, link.door, link.ingested_at, content
-        )
-        if recomputed != link.chain_hash:
-            problems.append(f"{where} has other content than when it was written: an event was changed.")
-        chain_hash, sequence = link.chain_hash, link.last_sequence
-        ends[sequence] = chain_hash
-    if (stored_head.sequence, stored_head.chain_hash) != (sequence, chain_hash):
-        problems.append(f"The head names event {stored_head.sequence}, the log ends at event {sequence}.")
-    beyond: Sequence[int] = (
-        connection.execute(select(events.c.sequence).where(events.c.sequence > sequence)).scalars().all()
-    )
-    if beyond:
-        problems.append(f"{len(beyond)} events stand after the last batch, the first is event {min(beyond)}.")
-    for anchor_sequence, anchor_hash in anchors:
-        # What was lost cannot be held against what was noted of it.
-        if any(anchor_sequence in part for part in lost):
-            continue
-        if anchor_sequence > sequence:
-            problems.append(
-                f"The log ends at event {sequence}, an anchor names event {anchor_sequence}: its tail is gone."
-            )
-        elif ends.get(anchor_sequence) != anchor_hash:
-            problems.append(f"The chain at event {anchor_sequence} differs from an anchor: history was rewritten.")
-    problems += proposals.changed_outside(connection)
-    return VerifyReport(count, links, stored_head.sequence, stored_head.chain_hash, problems)
-
-
-def _links(connection: Connection) -> Iterator[tuple[Any, list[Row]]]:
-    """Yield each batch with its rows (sequence first), in one pass over the log."""
-    stream = iter(
-        connection.execution_options(yield_per=5_000).execute(
-            select(events.c.sequence, *(events.c[name] for name in COLUMNS)).order_by(events.c.sequence)
-        )
-    )
-    waiting = next(stream, None)
-    for link in connection.execute(select(batches).order_by(batches.c.batch)).all():
-        rows: list[Row] = []
-        while waiting is not None and waiting[0] <= link.last_sequence:
-            rows.append(tuple(waiting))
-            waiting = next(stream, None)
-        yield link, rows

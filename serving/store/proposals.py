@@ -21,8 +21,8 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
 from serving.store.errors import UnknownRow
-from serving.store.events import instant, money, quantity, units_text
 from serving.store.schema import ledger_head, proposal_steps, proposals
+from serving.store.units import instant, money, quantity, units_text
 
 STATES = (
     *("proposed", "approved", "exported", "acknowledged", "received"),

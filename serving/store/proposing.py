@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, or_, select, update
 
 from serving.store.errors import StoreError
-from serving.store.events import Refused, date_of, money_of, quantity_of, text_of
 from serving.store.proposals import (
     COMMITTED,
     Moved,
@@ -27,6 +26,7 @@ from serving.store.proposals import (
     rows_by_id,
 )
 from serving.store.schema import ledger_head, proposals
+from serving.store.units import Refused, date_of, money_of, quantity_of, text_of
 
 Item = tuple[str, str]
 

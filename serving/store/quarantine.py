@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from serving.store.errors import UnknownRow, WrongState
-from serving.store.events import instant
 from serving.store.schema import ledger_head, quarantine, quarantine_steps
+from serving.store.units import instant
 
 
 @dataclass(frozen=True)

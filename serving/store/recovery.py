@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from serving.store import epochs, ledger
-from serving.store.events import date_of, quantity_of
+from serving.store import chain, epochs
 from serving.store.proposals import COMMITTED, Moved, Proposal, epoch_of, move, next_version, read, rows_by_id
 from serving.store.proposing import add, typed_line
 from serving.store.schema import ledger_head, proposals
+from serving.store.units import date_of, quantity_of
 
 _AUTHOR = "restore"
 # How far a proposal has come: what is published takes it further, never back.
@@ -78,7 +78,7 @@ def reconcile(connection: Connection, published: Published, now: int) -> Recover
     lines = {str(line["proposal_id"]): line for line in published.lines}
     known = rows_by_id(connection, lines)
     version = next_version(connection)
-    lost_events = ledger.leave_gap(connection, published.sequence, now)
+    lost_events = chain.leave_gap(connection, published.sequence, now)
     generation = published.generation
     was_behind = generation is not None and _adopt(connection, published.name, generation, published.detail, now)
     reason = f"put back after a restore, as generation {generation} has it"

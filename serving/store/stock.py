@@ -17,17 +17,9 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from serving.store.errors import StoreError
-from serving.store.events import (
-    COLUMNS,
-    Refused,
-    Row,
-    instant,
-    instant_of,
-    quantity,
-    quantity_of,
-    text_of,
-)
+from serving.store.events import COLUMNS, Row
 from serving.store.schema import ledger_head, live_stock, published_stock
+from serving.store.units import Refused, instant, instant_of, quantity, quantity_of, text_of
 
 PublishedUnitsAfter = Callable[[str, str, datetime], Decimal]
 """Units that published movements outside the ledger add to (sku, location_id) strictly after an instant."""

@@ -8,10 +8,10 @@ from datetime import date
 
 from sqlalchemy import Connection, select, update
 
-from serving.store.events import date_of
 from serving.store.proposals import COMMITTED, Moved, move, next_version, read
 from serving.store.proposing import OVERDUE_DAYS, why_ended
 from serving.store.schema import proposal_steps, proposals
+from serving.store.units import date_of
 
 
 def turn_back(
