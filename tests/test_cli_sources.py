@@ -21,7 +21,8 @@ from support.mock_broker import mock_broker
 
 from orchestration.cli.main import cli
 from orchestration.ingest.batches import ArrivalReport, ingest_table
-from orchestration.ingest.contract import load_contract, movement_json_schema
+from orchestration.ingest.contract import load_contract
+from orchestration.ingest.contract_texts import movement_json_schema
 from orchestration.ingest.manifests import still_counts
 from orchestration.ingest.quarantine import list_quarantined
 from serving.store import Store

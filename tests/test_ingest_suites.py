@@ -10,17 +10,8 @@ import pytest
 
 from orchestration.ingest.contract import LINEAGE_COLUMNS, Table, load_contract, table_named
 from orchestration.ingest.errors import ContractError
-from orchestration.ingest.suites import (
-    SUITES,
-    broken_table_rule,
-    frame_for_expectations,
-    literal,
-    load_suite,
-    quoted,
-    run_suite,
-    suite_parameters,
-    validate,
-)
+from orchestration.ingest.expectations import frame_for_expectations, run_suite, validate
+from orchestration.ingest.suites import SUITES, broken_table_rule, literal, load_suite, quoted, suite_parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 

@@ -25,7 +25,8 @@ from jsonschema import Draft202012Validator
 from sqlalchemy.engine import make_url
 from support.mock_broker import mock_broker
 
-from orchestration.ingest.contract import load_contract, movement_json_schema
+from orchestration.ingest.contract import load_contract
+from orchestration.ingest.contract_texts import movement_json_schema
 from serving.store import OffsetsLost, Store
 from serving.stream.consumer import (
     MovementSchema,

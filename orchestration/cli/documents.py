@@ -15,7 +15,8 @@ import yaml
 
 from orchestration.home.environment import OTHER_VARIABLES
 from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, Settings
-from orchestration.ingest.contract import contract_markdown, load_contract
+from orchestration.ingest.contract import load_contract
+from orchestration.ingest.contract_texts import contract_markdown
 
 FOLDERS = ("dbt_project", "infra", "ml", "orchestration", "serving", "tests")
 _PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- /generated -->", re.DOTALL)

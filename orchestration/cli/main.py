@@ -165,7 +165,8 @@ def retention(dry_run: bool) -> None:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
     """Make a home at FOLDER. Writes one template per table to landing/."""
-    from orchestration.ingest.contract import load_contract, template_csv
+    from orchestration.ingest.contract import load_contract
+    from orchestration.ingest.contract_texts import template_csv
 
     landing = folder / "landing"
     made = []
@@ -236,7 +237,8 @@ def schema(form: str) -> None:
     """Print the input contract. Lists every table and column, or gives the JSON Schema of a stock movement."""
     import json
 
-    from orchestration.ingest.contract import contract_markdown, load_contract, movement_json_schema
+    from orchestration.ingest.contract import load_contract
+    from orchestration.ingest.contract_texts import contract_markdown, movement_json_schema
 
     contract = load_contract()
     click.echo(

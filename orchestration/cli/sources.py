@@ -352,7 +352,8 @@ def stream(
 ) -> None:
     """Read stock movements from Kafka into the online store. Each exactly once, until Ctrl-C or SIGTERM."""
     from orchestration.home.prepare import make_store
-    from orchestration.ingest.contract import load_contract, movement_json_schema
+    from orchestration.ingest.contract import load_contract
+    from orchestration.ingest.contract_texts import movement_json_schema
 
     with _told() as settings:
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -640,7 +641,8 @@ def _movement_objection(event: Mapping[str, Any]) -> str | None:
     """Return why an event breaks the schema of a movement, which the stream checks before the store does."""
     from jsonschema import Draft202012Validator
 
-    from orchestration.ingest.contract import load_contract, movement_json_schema
+    from orchestration.ingest.contract import load_contract
+    from orchestration.ingest.contract_texts import movement_json_schema
 
     validator = Draft202012Validator(movement_json_schema(load_contract()))
     errors = [f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(event)]

@@ -27,7 +27,8 @@ from uuid import uuid4
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
-from orchestration.ingest.contract import load_contract, movement_json_schema
+from orchestration.ingest.contract import load_contract
+from orchestration.ingest.contract_texts import movement_json_schema
 from serving.store import Store
 from serving.store.events import COLUMNS, typed_row
 from serving.stream.consumer import MovementSchema, StreamConsumer, StreamSettings, StreamState

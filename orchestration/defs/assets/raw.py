@@ -19,8 +19,8 @@ from dagster import (
 from orchestration.defs.resources import HomeResource, StoreResource
 from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.contract import Table, load_contract
+from orchestration.ingest.expectations import Validation, validate
 from orchestration.ingest.online_store import claims_of, events_behind
-from orchestration.ingest.suites import Validation, validate
 
 EXPECTATIONS, FILES, SOURCES = "expectations", "files", "sources"
 
