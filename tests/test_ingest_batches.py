@@ -11,11 +11,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.ingest.batches import ArrivalReport, Events, ingest_table
+from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.contract import LINEAGE_COLUMNS, load_contract, table_named
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.expectations import validate
 from orchestration.ingest.manifests import ledger_watermark, raw_fingerprint, read_manifests
+from orchestration.ingest.staging import Events
 from orchestration.ingest.validator import QUARANTINE_COLUMNS
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")

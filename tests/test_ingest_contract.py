@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from orchestration.cli.main import cli
-from orchestration.ingest.batches import Events, ingest_table
+from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.contract import CONTRACT_FILE, load_contract, table_named
 from orchestration.ingest.contract_texts import contract_markdown, movement_json_schema, template_csv
 from orchestration.ingest.errors import ContractError
+from orchestration.ingest.staging import Events
 
 TABLES = [pytest.param(table, id=table.name) for table in load_contract()]
 MOVEMENT = {

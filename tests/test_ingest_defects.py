@@ -12,8 +12,9 @@ import duckdb
 import pytest
 import yaml
 
-from orchestration.ingest.batches import ArrivalReport, Events, ingest_table
+from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.contract import table_named
+from orchestration.ingest.staging import Events
 from orchestration.ingest.suites import literal, quoted
 
 CORPUS = yaml.safe_load((Path(__file__).parent / "defects" / "corpus.yml").read_text(encoding="utf-8"))

@@ -20,10 +20,11 @@ import pytest
 import sqlalchemy.dialects.sqlite  # noqa: F401
 
 import orchestration.ingest
-from orchestration.ingest.batches import Events, ingest_table
+from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.contract import table_named
 from orchestration.ingest.manifests import Counts, ledger_watermark, read_manifests
 from orchestration.ingest.sql_sources import SqlSource
+from orchestration.ingest.staging import Events
 from orchestration.ingest.suites import load_suite
 
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)

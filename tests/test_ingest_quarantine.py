@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestration.ingest.batches import ArrivalReport, Events, ingest_table
+from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.manifests import Counts, read_manifests
 from orchestration.ingest.quarantine import (
@@ -21,6 +21,7 @@ from orchestration.ingest.quarantine import (
     release,
     values_of,
 )
+from orchestration.ingest.staging import Events
 
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)
 MOVEMENTS = "source,document,line,occurred_at,sku,location_id,movement_type,quantity_units\n"

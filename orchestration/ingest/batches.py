@@ -16,17 +16,14 @@ of a key counts; a batch of a snapshot holds every file present.
 import difflib
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -57,6 +54,7 @@ from orchestration.ingest.manifests import (
 )
 from orchestration.ingest.photos import check_photos
 from orchestration.ingest.sql_sources import SqlSource, pull
+from orchestration.ingest.staging import Events, Release, Stage, Staged, staging_events, staging_release
 from orchestration.ingest.suites import SUITES, Suite, load_suite
 from orchestration.ingest.validator import Splitter
 
@@ -69,43 +67,13 @@ Claim = Callable[[frozenset[str], str], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
-class Events:
-    """Movements of the online store that batches have not seen yet.
-
-    Attributes:
-        rows: one mapping per movement: the columns of raw/stock_movements and `sequence`.
-        first_sequence: first ledger sequence of the range, whether or not it is a movement.
-        last_sequence: last ledger sequence of the range; the next range begins behind it.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    first_sequence: int
-    last_sequence: int
-
-
-@dataclass(frozen=True)
-class Release:
-    """Quarantined rows to be judged again, or to be given up.
-
-    Attributes:
-        rows: one mapping of contract columns to text per row that is judged again.
-        settled: what becomes of each quarantined row: first those of `rows`, in their order, then the discarded.
-        door: the way the rows came by.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    settled: tuple[Settled, ...]
-    door: str = LANDING
-
-
-@dataclass(frozen=True)
 class ArrivalReport:
     """What one call of `ingest_table` came to.
 
     Attributes:
         table: raw table.
         batches: manifests of the batches committed by this call; empty when nothing was new.
-        accepted: `accepted.parquet` of those batches that accepted rows: what to hand to `suites.validate`.
+        accepted: `accepted.parquet` of those batches that accepted rows: what to hand to `expectations.validate`.
         rows: what became of the rows of this call.
         quarantined_by_rule: quarantined rows of this call per rule.
         rejected: files that lie in the landing folder and cannot be read, those of earlier calls included.
@@ -146,8 +114,8 @@ def ingest_table(
     """Take in what is new of one raw table.
 
     Call it once per table and run, for every table of `load_contract()`: each table then has at least one batch, if
-    an empty one. Then hand `report.accepted` to `suites.validate`, where it is not empty; stop what depends on the
-    table when `report.failed` is not None.
+    an empty one. Then hand `report.accepted` to `expectations.validate`, where it is not empty; stop what depends on
+    the table when `report.failed` is not None.
 
     Args:
         table: table of the contract, or its name.
@@ -225,40 +193,6 @@ def _overlooked(landing: LandingPlace, table: Table) -> list[str]:
 
 
 @dataclass
-class _Staged:
-    """What was put into a splitter, waiting for its counts."""
-
-    name: str
-    sha256: str
-    size: int = 0
-    mark: tuple[int, ...] = ()
-    notices: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    delimiter: str = ""
-    cursor: str | None = None
-    file: LandingFile | None = None
-
-    def outcome(self, rows: Counts) -> FileOutcome:
-        return FileOutcome(
-            name=self.name,
-            sha256=self.sha256,
-            size=self.size,
-            mark=self.mark,
-            outcome="partly_quarantined" if rows.quarantined else "processed",
-            reason=None,
-            rows=rows,
-            notices=self.notices,
-            columns=self.columns,
-            delimiter=self.delimiter,
-            cursor=self.cursor,
-        )
-
-
-Stage = Callable[[Splitter, Path], tuple[list[_Staged], list[FileOutcome]]]
-"""Puts rows into a splitter; returns what was staged and what was rejected."""
-
-
-@dataclass
 class _Call:
     """One call of `ingest_table`, under the lock of its table."""
 
@@ -294,9 +228,9 @@ class _Call:
         for source in sources:
             self._take_in(source.door, self._staging_source(source))
         if events is not None:
-            self._take_in(ONLINE_STORE, _staging_events(events), events=events)
+            self._take_in(ONLINE_STORE, staging_events(events), events=events)
         if release is not None:
-            self._take_in(LANDING, _staging_release(release), settled=release.settled, came_by=release.door)
+            self._take_in(LANDING, staging_release(release), settled=release.settled, came_by=release.door)
         rejected = self._standing_rejections(set(hashes.values()))
         if self.table.required and not self._rows() and not self.failures:
             self.failures.append(self._nothing_there(rejected))
@@ -393,10 +327,10 @@ class _Call:
                 yield file
 
     def _staging_files(self, files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> Stage:
-        def stage(split: Splitter, work: Path) -> tuple[list[_Staged], list[FileOutcome]]:
+        def stage(split: Splitter, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
             staged, rejected = [], []
             for file in files:
-                known = _Staged(file.name, hashes[file], file.size, file.mark, file=file)
+                known = Staged(file.name, hashes[file], file.size, file.mark, file=file)
                 try:
                     self._stage_file(split, work, self._local(file), known)
                     staged.append(known)
@@ -408,7 +342,7 @@ class _Call:
 
         return stage
 
-    def _stage_file(self, split: Splitter, work: Path, file: LandingFile, known: _Staged) -> None:
+    def _stage_file(self, split: Splitter, work: Path, file: LandingFile, known: Staged) -> None:
         layout: Layout
         if file.name.lower().endswith(".parquet"):
             layout = parquet_layout(file, self.table, split.connection)
@@ -421,7 +355,7 @@ class _Call:
         known.columns, known.delimiter = layout.columns, layout.delimiter
 
     def _staging_source(self, source: SqlSource) -> Stage:
-        def stage(split: Splitter, work: Path) -> tuple[list[_Staged], list[FileOutcome]]:
+        def stage(split: Splitter, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
             path = work / "pulled.parquet"
             try:
                 cursor = pull(source, path, since=last_cursor(self.manifests, source.door))
@@ -432,7 +366,7 @@ class _Call:
             split.add_parquet(source.door, path, layout)
             size = path.stat().st_size
             return [
-                _Staged(source.door, content_hash(path), size, (), layout.notices, layout.columns, cursor=cursor)
+                Staged(source.door, content_hash(path), size, (), layout.notices, layout.columns, cursor=cursor)
             ], []
 
         return stage
@@ -593,36 +527,6 @@ class _Call:
         batch.rename(self.folder / manifest.batch_id)
         sync(self.folder)
         self.committed.append(manifest)
-
-
-def _staging_events(events: Events) -> Stage:
-    def stage(split: Splitter, _: Path) -> tuple[list[_Staged], list[FileOutcome]]:
-        split.add_rows(ONLINE_STORE, events.rows, [row["sequence"] for row in events.rows])
-        return [_Staged(ONLINE_STORE, _hash_of_rows(events.rows))], []
-
-    return stage
-
-
-def _staging_release(release: Release) -> Stage:
-    def stage(split: Splitter, _: Path) -> tuple[list[_Staged], list[FileOutcome]]:
-        staged = []
-        for name in sorted({settled.source_file for settled in release.settled}):
-            given = [
-                (row, settled.source_row)
-                for row, settled in zip(release.rows, release.settled, strict=False)
-                if settled.source_file == name
-            ]
-            split.add_rows(name, [row for row, _ in given], [number for _, number in given])
-            told = [asdict(settled) for settled in release.settled if settled.source_file == name]
-            staged.append(_Staged(name, _hash_of_rows([*(row for row, _ in given), *told])))
-        return staged, []
-
-    return stage
-
-
-def _hash_of_rows(rows: Sequence[Mapping[str, Any]]) -> str:
-    facts = [sorted((key, str(value)) for key, value in row.items()) for row in rows]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _without_name_time(mark: tuple[int, ...]) -> tuple[int, ...]:

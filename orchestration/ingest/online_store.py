@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.ingest.batches import Claim, Events
+from orchestration.ingest.batches import Claim
 from orchestration.ingest.manifests import ledger_watermark
+from orchestration.ingest.staging import Events
 
 if TYPE_CHECKING:
     from serving.store import Store

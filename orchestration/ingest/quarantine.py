@@ -19,12 +19,13 @@ from typing import Any, Literal
 
 import duckdb
 
-from orchestration.ingest.batches import ArrivalReport, Claim, Release, ingest_table
+from orchestration.ingest.batches import ArrivalReport, Claim, ingest_table
 from orchestration.ingest.contract import Table, load_contract, table_named
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.files import read_values
 from orchestration.ingest.landing import LandingPlace
 from orchestration.ingest.manifests import LANDING, ONLINE_STORE, FileOutcome, Manifest, Settled, read_manifests
+from orchestration.ingest.staging import Release
 from orchestration.ingest.suites import literal, quoted
 
 Status = Literal["open", "waiting", "released", "discarded", "superseded", "withdrawn"]
