@@ -8,14 +8,18 @@ from pathlib import Path
 
 import click
 
-from orchestration.cli import policies as cli_restock
-from orchestration.cli import sources as cli_ingest
+from orchestration.cli.home import FAILED, home_settings
 from orchestration.cli.options import Day
 from orchestration.cli.pictures import picture
-from orchestration.home.environment import read_settings
+from orchestration.cli.policies import policy
+from orchestration.cli.proposals import proposals
+from orchestration.cli.quarantine import quarantine
+from orchestration.cli.reproduce import reproduce
+from orchestration.cli.scenarios import what_if
+from orchestration.cli.sources import arrivals, sources
+from orchestration.cli.store import store
+from orchestration.cli.stream import stream
 from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME, Settings
-
-_FAILED = 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -33,13 +37,6 @@ def cli() -> None:
       INVENTORYBOT_HOME=my_home inventorybot run     run the daily job
       INVENTORYBOT_HOME=my_home inventorybot ui      show it in Dagster
     """  # noqa: D301
-
-
-def _settings() -> Settings:
-    try:
-        return read_settings()
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _prepared(settings: Settings) -> Settings:
@@ -68,7 +65,7 @@ def prepare(project_only: bool) -> None:
     except HomeError as error:
         raise click.ClickException(str(error)) from error
     if not project_only:
-        _prepared(_settings())
+        _prepared(home_settings())
 
 
 @cli.command()
@@ -100,7 +97,7 @@ def train() -> None:
 
 
 def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> None:
-    settings = _settings()
+    settings = home_settings()
     from orchestration.home.lock import HomeError, claimed
     from orchestration.ingest.errors import ContractError
     from orchestration.ingest.landing import open_landing
@@ -132,13 +129,13 @@ def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> 
     if not succeeded:
         still = "the previously published generation stays current" if was_published else "nothing is published yet"
         click.echo(f"The run FAILED for the reason above; {still}.", err=True)
-        sys.exit(_FAILED)
+        sys.exit(FAILED)
 
 
 @cli.command()
 def status() -> None:
     """Show how the last run ended. Also what is published, which models are champions, what is in quarantine."""
-    settings = _settings()
+    settings = home_settings()
     from orchestration.cli.summary import summarise
     from orchestration.defs.run_history import last_run, told
 
@@ -150,7 +147,7 @@ def status() -> None:
 @click.option("--dry-run", is_flag=True, help="List what would be removed; remove nothing.")
 def retention(dry_run: bool) -> None:
     """Remove old runs and archived decisions, as the settings say. The daily job does the same."""
-    settings = _settings()
+    settings = home_settings()
     from orchestration.defs.retention import tidy
     from orchestration.home.lock import HomeError
 
@@ -190,7 +187,7 @@ def init(folder: Path) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def ui(port: int, host: str) -> None:
     """Start Dagster's web interface. Its daemon runs schedules and sensors."""
-    _prepared(_settings())
+    _prepared(home_settings())
     click.echo(f"Dagster: http://{host}:{port}")
     _become(["dagster", "dev", "-w", str(PROJECT_FOLDER / "workspace.yaml"), "-h", host, "-p", str(port)])
 
@@ -200,7 +197,7 @@ def ui(port: int, host: str) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def mlflow(port: int, host: str) -> None:
     """Start MLflow's web interface. Shows experiments, models and gate verdicts."""
-    settings = _prepared(_settings())
+    settings = _prepared(home_settings())
     click.echo(f"MLflow: http://{host}:{port}")
     store = ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifact_root]
     _become(["mlflow", "server", *store, "--host", host, "--port", str(port), "--workers", "1"])
@@ -211,7 +208,7 @@ def mlflow(port: int, host: str) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 def serve(port: int, host: str) -> None:
     """Serve the published generation and its models over HTTP."""
-    settings = _prepared(_settings())
+    settings = _prepared(home_settings())
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     click.echo(f"endpoint: http://{host}:{port}/docs")
     os.execv(
@@ -280,7 +277,7 @@ def rollback(model: str, version: str | None) -> None:
     from orchestration.training.lifecycle import roll_back
     from serving.store import Store
 
-    settings = _prepared(_settings())
+    settings = _prepared(home_settings())
     from ml.tracking import Tracking
 
     tracking = Tracking(settings.tracking_uri, settings.artifact_root)
@@ -291,127 +288,8 @@ def rollback(model: str, version: str | None) -> None:
     click.echo(f"{model}: version {champion.version} is champion; the next run predicts with it")
 
 
-cli.add_command(cli_ingest.sources)
-cli.add_command(cli_ingest.arrivals)
-cli.add_command(cli_ingest.quarantine)
-cli.add_command(cli_ingest.stream)
-cli.add_command(cli_restock.policy)
-cli.add_command(cli_restock.proposals)
-cli.add_command(cli_restock.reproduce)
-cli.add_command(cli_restock.what_if)
-cli.add_command(picture)
-
-
-@cli.group()
-def store() -> None:
-    """Check, save and restore the online store. It holds the ledger of events, quarantine, policies and proposals."""
-
-
-@store.command()
-@click.option("--begin-anew", is_flag=True, help="Make an empty store although the home holds data; default: refuse.")
-def migrate(begin_anew: bool) -> None:
-    """Create the store, or migrate it to the current schema. If a store is lost, restore its backup instead."""
-    from orchestration.home.lock import HomeError
-    from orchestration.home.prepare import make_store
-    from serving.store import Store
-
-    settings = _settings()
-    settings.home.mkdir(parents=True, exist_ok=True)
-    is_new = not Store.exists(settings.store_url)
-    try:
-        click.echo(f"schema version {make_store(settings, begin_anew=begin_anew)}")
-    except HomeError as error:
-        raise click.ClickException(str(error)) from error
-    if is_new and begin_anew:
-        _reconcile(settings)
-
-
-@store.command()
-def verify() -> None:
-    """Verify the hash chain of the ledger. Compares it with the heads recorded by the published generations."""
-    from orchestration.publishing.generations import anchors
-    from serving.store import Store
-
-    settings = _settings()
-    with Store.open(settings.store_url) as opened:
-        report = opened.verify(anchors(settings.published))
-    click.echo(f"{report.events:,} events in {report.batches:,} batches, head {report.sequence} {report.chain_hash}")
-    for problem in report.problems:
-        click.echo(problem, err=True)
-    if not report.is_whole:
-        sys.exit(_FAILED)
-
-
-@store.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def backup(file: Path) -> None:
-    """Write a checked snapshot of the store to FILE. Others may write at the same time."""
-    from serving.store import Store
-
-    with Store.open(_settings().store_url) as opened:
-        report = opened.backup(file)
-    click.echo(f"{file}: {report.events:,} events, head {report.sequence}")
-
-
-@store.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def restore(file: Path) -> None:
-    """Restore an empty or missing store from FILE. Lists what the ERP may hold that is not in the snapshot."""
-    from serving.store import Store
-
-    settings = _settings()
-    report = Store.restore(file, settings.store_url)
-    click.echo(f"restored {report.events:,} events, head {report.sequence}")
-    _reconcile(settings)
-
-
-@store.command()
-def reconcile() -> None:
-    """Bring an older store up to the published generation. Recovers published proposals and movements."""
-    _reconcile(_settings())
-
-
-def _reconcile(settings: Settings) -> None:
-    """Recover what is published, and print what the ERP may hold."""
-    from orchestration.publishing import reconciliation
-    from serving.store import Store
-
-    with Store.open(settings.store_url) as opened:
-        found, taken_back = reconciliation.reconcile(settings, opened)
-        waits = opened.restored_at() is not None
-        lost = reconciliation.lost_policies(settings, opened)
-    if found.was_behind:
-        click.echo("the store was older than the published generation; it is up to date with it now")
-    if found.lost_events:
-        click.echo(
-            f"{found.lost_events:,} events after the backup are lost, except {taken_back:,} movements that runs had "
-            "loaded and that are recovered"
-        )
-    click.echo(f"new proposals get ids of epoch {found.epoch}, which were never used before")
-    for what, proposals in (
-        ("recovered: they are published and were not in the store", found.put_back),
-        ("set to the state in which they are published", found.advanced),
-        ("that the ERP may hold, if they were approved or exported after the backup", found.doubtful),
-    ):
-        if proposals:
-            click.echo(f"\n{len(proposals):,} proposals {what}:\n{cli_restock.proposal_table(proposals)}")
-    if lost:
-        click.echo("\npolicy overrides that the published orders follow and that are lost; set them again:")
-        for override, items in lost.items():
-            more = f" and {len(items) - 3:,} more" if len(items) > 3 else ""
-            click.echo(f"  {override}: {', '.join(items[:3])}{more}")
-    click.echo(
-        "\nRejections that the last publication knew are back. Policy overrides, rejections and approvals made after\n"
-        "the backup that no published run has seen are lost and not listed: ask who made them."
-    )
-    if waits:
-        click.echo(
-            "\nNothing is exported before a check. Compare `inventorybot proposals list` with the ERP. Run\n"
-            "  inventorybot proposals confirm [--held PROPOSAL]...\n"
-            "with --held for each proposal that the ERP holds and that is proposed or approved here, and\n"
-            "  inventorybot proposals cancel PROPOSAL... --reason WHY\n"
-            "for each that is exported or acknowledged here and that the ERP does not hold."
-        )
+for command in (sources, arrivals, quarantine, stream, policy, proposals, reproduce, what_if, picture, store):
+    cli.add_command(command)
 
 
 def _become(command: list[str]) -> None:
@@ -427,7 +305,7 @@ def main() -> None:
         cli()
     except StoreError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(_FAILED)
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestration.cli.policies import home_settings
+from orchestration.cli.home import home_settings
 
 if TYPE_CHECKING:
     import pandas as pd
