@@ -16,7 +16,7 @@
         when {{ units }} > 0
             then concat(
                 ', less ', {{ number_text('case when shown_decimals = 1 then round(' ~ units ~ ', 1) else ' ~ units ~ ' end') }},
-                ' {{ text }}'
+                ' {{ text | replace("'", "''") }}'
             )
         else ''
     end

@@ -67,18 +67,10 @@ recorded as (
         sum(case when term = 'moq' then term_units else 0 end) as recorded_moq_added_units,
         sum(case when term = 'packs' then term_units else 0 end) as recorded_multiple_added_units,
         sum(case when term = 'supplier_minimum' then term_units else 0 end) as recorded_supplier_minimum_added_units,
-        -sum(
-            case
-                when term in (
-                    'not_stocked', 'after_last_sale', 'above_reorder_point', 'lost_before_arrival', 'order_up_to_max',
-                    'shelf_life', 'dampened',
-                    'not_worth_it', 'max_order', 'max_stock', 'below_moq', 'rejected', 'held_back'
-                ) then term_units
-                else 0
-            end
-        ) as recorded_reduced_units,
+        -sum(case when term in {{ order_steps_of(['need', 'packs', 'person', 'sharing'], sign=-1) }} then term_units else 0 end)
+            as recorded_reduced_units,
         -sum(case when term = 'rejected' then term_units else 0 end) as recorded_rejected_units,
-        sum(case when term in ('rejected', 'supplier_minimum', 'held_back') then 0 else term_units end) as needed_units
+        sum(case when term in {{ order_steps_of(['person', 'sharing']) }} then 0 else term_units end) as needed_units
     from {{ ref('restock_terms') }}
     group by sku, location_id
 ),

@@ -7,6 +7,7 @@ alone. The level is decided in `ml.restock.targets`, what lines share in `ml.res
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,76 @@ from ml.restock.cycle import Cycle, demand_to_cover
 from ml.restock.inputs import Thousandths, column, in_units, thousandths
 from ml.schema import KEYS, Flags
 
-TERM_NAMES = (
-    "expected_demand", "large_orders", "uncertainty", "expiring_lots", "on_hand", "on_order", "reserved",
-    "backordered", "surplus", "not_stocked", "after_last_sale", "above_reorder_point", "lost_before_arrival",
-    "order_up_to_max", "shelf_life", "dampened", "moq", "packs", "not_worth_it", "max_order", "max_stock", "below_moq",
-    "rejected", "supplier_minimum", "held_back",
-)  # fmt: skip
+
+class Step(NamedTuple):
+    """One step from the expected demand to the order.
+
+    Attributes:
+        name: as it is published.
+        sign: 1 = more of it raises the order, -1 = lowers it.
+        stage: level (what to have), position (what there is), need (what of the shortfall is not ordered), packs
+            (minimum order, packs and limits), person (what a person rejected), sharing (supplier and budget).
+        noun: what a change of it speaks of; "" where the change has a sentence of its own.
+        less: what the reason says of units it takes off, after "less 12 "; "" where the reason has words of its own.
+        comparative: more and less of it in the words of a change.
+    """
+
+    name: str
+    sign: int
+    stage: str
+    noun: str
+    less: str = ""
+    comparative: tuple[str, str] = ("more", "fewer")
+
+
+# In the order in which they apply. What follows from them: the reason and the changes of a recommendation, the test
+# that makes each again (by dbt_project/macros/order_steps.sql, which `make docs` writes) and the documents.
+STEPS = (
+    Step("expected_demand", 1, "level", "expected demand", comparative=("higher", "lower")),
+    Step("large_orders", -1, "level", "demand bought to order", comparative=("more", "less")),
+    Step("uncertainty", 1, "level", "units for uncertainty"),
+    Step("expiring_lots", 1, "level", "units that expire"),
+    Step("on_hand", -1, "position", "stock on hand"),
+    Step("on_order", -1, "position", "units on order"),
+    Step("reserved", 1, "position", "reserved units"),
+    Step("backordered", 1, "position", "backordered units"),
+    Step("surplus", 1, "position", ""),
+    Step("not_stocked", -1, "need", "units not kept in stock", "that are not kept in stock"),
+    Step(
+        *("after_last_sale", -1, "need", "units that come after the last day of sale"),
+        "that would arrive after the last day of sale",
+    ),
+    Step(
+        *("above_reorder_point", -1, "need", "units that wait for the reorder point"),
+        "until the reorder point is reached",
+    ),
+    Step(
+        *("lost_before_arrival", -1, "need", "units that an order comes too late to serve"),
+        "for demand that an order comes too late to serve",
+    ),
+    Step(
+        *("order_up_to_max", -1, "need", "units above the largest level allowed"),
+        "above the largest level allowed",
+    ),
+    Step("shelf_life", -1, "need", "units that would expire on the shelf", "that would expire on the shelf"),
+    Step("dampened", -1, "need", "units too few to order yet", "too few to order yet"),
+    Step("moq", 1, "packs", "units added for the minimum order"),
+    Step("packs", 1, "packs", "units added to fill packs"),
+    Step("not_worth_it", -1, "packs", "units not worth their cost", "that would cost more to hold than they save"),
+    Step("max_order", -1, "packs", "units above the maximum order", "above the maximum order"),
+    Step("max_stock", -1, "packs", "units above the maximum stock", "above the maximum stock"),
+    Step(
+        *("below_moq", -1, "packs", "units that limits leave below the minimum order"),
+        "because limits leave less than the minimum order",
+    ),
+    Step("rejected", -1, "person", "units rejected"),
+    Step("supplier_minimum", 1, "sharing", "units added for the supplier's minimum"),
+    Step(
+        *("held_back", -1, "sharing", "units held back by the budget or the supplier's minimum"),
+        "held back by the budget or the supplier's minimum",
+    ),
+)
+TERM_NAMES = tuple(step.name for step in STEPS)
 
 _UNLIMITED = 10**15  # the largest units, in thousandths
 # An order that would raise the inventory position by less is within what the level itself is uncertain by.

@@ -13,10 +13,12 @@ from typing import Any
 import click
 import yaml
 
+from ml.restock.steps import STEPS
 from orchestration.home.environment import OTHER_VARIABLES
 from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, Settings
 from orchestration.ingest.contract import load_contract
 from orchestration.ingest.contract_texts import contract_markdown
+from orchestration.warehouse.macros import generated_macros
 
 FOLDERS = ("dbt_project", "infra", "ml", "orchestration", "serving", "tests")
 _PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- /generated -->", re.DOTALL)
@@ -114,6 +116,16 @@ def assets() -> str:
     return "\n".join([*lines, *(f"| {kind} | `{name}` | {_in_line(text or '')} |" for kind, name, text in automated)])
 
 
+def order_steps() -> str:
+    """Return each step of an order with what it does to it."""
+    rows = [
+        f"| `{step.name}` | {step.stage} | {'raises' if step.sign > 0 else 'lowers'} "
+        f"| {step.noun or 'inventory position above the level'} |"
+        for step in STEPS
+    ]
+    return "\n".join(["| Step | Stage | Does to the order | Units of it |", "|---|---|---|---|", *rows])
+
+
 def exceptions() -> str:
     """Return each cause of a restock exception with its remedy."""
     (model,) = (model for model in _models("reporting") if model["name"] == "restock_exceptions")
@@ -123,7 +135,7 @@ def exceptions() -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
-    part.__name__: part for part in (contract, tables, settings, commands, assets, exceptions)
+    part.__name__: part for part in (contract, tables, settings, commands, assets, exceptions, order_steps)
 }
 _WIDTHS: dict[str, Any] = {"terminal_width": _HELP_WIDTH, "max_content_width": _HELP_WIDTH}
 _DESCRIBED_ELSEWHERE = {
@@ -152,11 +164,10 @@ def _in_line(text: str) -> str:
 
 
 def main() -> None:
-    """Write the generated parts of every document."""
-    for file in documents():
-        old = file.read_text(encoding="utf-8")
-        new = generate(old)
-        if new != old:
+    """Write the generated parts of every document, and generated macros."""
+    parts = {file: generate(file.read_text(encoding="utf-8")) for file in documents()}
+    for file, new in {**parts, **generated_macros()}.items():
+        if not file.exists() or new != file.read_text(encoding="utf-8"):
             file.write_text(new, encoding="utf-8")
             click.echo(f"{file.relative_to(PROJECT_FOLDER)} written")
 

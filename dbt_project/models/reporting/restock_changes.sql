@@ -1,29 +1,3 @@
-{#
-    What each step is called where it has changed: a quantity that is more or fewer, and whether the order grows with it.
-    A step that is not listed goes by its own name.
-#}
-{% set quantities = {
-    'expected_demand': ('expected demand', 'higher', 'lower', 1), 'large_orders': ('demand bought to order', 'more', 'less', -1),
-    'uncertainty': ('units for uncertainty', 'more', 'fewer', 1), 'expiring_lots': ('units that expire', 'more', 'fewer', 1),
-    'on_hand': ('stock on hand', 'more', 'fewer', -1), 'on_order': ('units on order', 'more', 'fewer', -1),
-    'reserved': ('reserved units', 'more', 'fewer', 1), 'backordered': ('backordered units', 'more', 'fewer', 1),
-    'not_stocked': ('units not kept in stock', 'more', 'fewer', -1),
-    'after_last_sale': ('units that come after the last day of sale', 'more', 'fewer', -1),
-    'above_reorder_point': ('units that wait for the reorder point', 'more', 'fewer', -1),
-    'lost_before_arrival': ('units that an order comes too late to serve', 'more', 'fewer', -1),
-    'order_up_to_max': ('units above the largest level allowed', 'more', 'fewer', -1),
-    'shelf_life': ('units that would expire on the shelf', 'more', 'fewer', -1),
-    'dampened': ('units too few to order yet', 'more', 'fewer', -1),
-    'moq': ('units added for the minimum order', 'more', 'fewer', 1), 'packs': ('units added to fill packs', 'more', 'fewer', 1),
-    'not_worth_it': ('units not worth their cost', 'more', 'fewer', -1),
-    'max_order': ('units above the maximum order', 'more', 'fewer', -1),
-    'max_stock': ('units above the maximum stock', 'more', 'fewer', -1),
-    'below_moq': ('units that limits leave below the minimum order', 'more', 'fewer', -1),
-    'rejected': ('units rejected', 'more', 'fewer', -1),
-    'supplier_minimum': ('units added for the supplier\'\'s minimum', 'more', 'fewer', 1),
-    'held_back': ('units held back by the budget or the supplier\'\'s minimum', 'more', 'fewer', -1)
-} %}
-
 with restock_lines as (
     select sku, location_id, status, exception, {{ units('order_units') }} as order_units, as_of_date
     from {{ source('predictions', 'restock_lines') }}
@@ -163,11 +137,12 @@ explained as (
         case
             when term = 'no_line' and shown_units = 0 then why_no_terms
             when shown_units = 0 then null
-            {% for term, (text, more, fewer, sign) in quantities.items() %}
-            when term = '{{ term }}'
+            {% for step in order_steps() if step.noun %}
+            {% set more, fewer = step.comparative if step.sign > 0 else step.comparative | reverse | list %}
+            when term = '{{ step.name }}'
                 then concat(
-                    '{{ text }} ', {{ number_text('abs(shown_units)') }},
-                    case when shown_units > 0 then ' {{ more if sign > 0 else fewer }} ' else ' {{ fewer if sign > 0 else more }} ' end,
+                    '{{ step.noun | replace("'", "''") }} ', {{ number_text('abs(shown_units)') }},
+                    case when shown_units > 0 then ' {{ more }} ' else ' {{ fewer }} ' end,
                     effect
                 )
             {% endfor %}

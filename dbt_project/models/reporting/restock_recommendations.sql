@@ -4,17 +4,7 @@
     'moq_added_units', 'multiple_added_units', 'supplier_minimum_added_units', 'reduced_units', 'order_units', 'order_packs',
     'transfer_in_units', 'transfer_out_units', 'lost_units_without_order', 'lost_units_with_order', 'remainder_units'
 ] %}
-{# What takes units off an order, in the order of the steps: before minimum and packs, after them, and in the end. #}
-{% set before_packs = [
-    ('not_stocked', 'that are not kept in stock'), ('after_last_sale', 'that would arrive after the last day of sale'),
-    ('above_reorder_point', 'until the reorder point is reached'),
-    ('lost_before_arrival', 'for demand that an order comes too late to serve'), ('order_up_to_max', 'above the largest level allowed'),
-    ('shelf_life', 'that would expire on the shelf'), ('dampened', 'too few to order yet')
-] %}
-{% set after_packs = [
-    ('not_worth_it', 'that would cost more to hold than they save'), ('max_order', 'above the maximum order'),
-    ('max_stock', 'above the maximum stock'), ('below_moq', 'because limits leave less than the minimum order')
-] %}
+{% set reductions = order_steps() | selectattr('stage', 'in', ['need', 'packs', 'person', 'sharing']) | selectattr('sign', 'lt', 0) | list %}
 {# Least change of the demand that an order covers, as a share, from which its reason names last year's season. #}
 {% set least_season = 0.05 %}
 {#
@@ -22,9 +12,6 @@
     Items are noisier than their categories, which part at 1.5.
 #}
 {% set item_factor = 2 %}
-{# A person took it off: the rejection itself says who, until when and why. #}
-{% set by_a_person = [('rejected', none)] %}
-{% set in_the_end = [('held_back', 'held back by the budget or the supplier\'\'s minimum')] %}
 
 with restock_lines as (
     select * from {{ source('predictions', 'restock_lines') }}
@@ -193,8 +180,8 @@ reductions as (
     select
         sku,
         location_id
-        {% for term, _ in before_packs + after_packs + by_a_person + in_the_end %}
-        , sum(case when term = '{{ term }}' then -term_units else 0 end) as {{ term }}_units
+        {% for step in reductions %}
+        , sum(case when term = '{{ step.name }}' then -term_units else 0 end) as {{ step.name }}_units
         {% endfor %}
     from restock_terms
     group by sku, location_id
@@ -382,8 +369,8 @@ dated as (
         {{ units('previous_lines.order_units') }} as previous_order_units,
         {{ units('previous_lines.on_order_doubtful_units') }} as previous_on_order_doubtful_units,
         causes.causes_text,
-        {% for term, _ in before_packs + after_packs + by_a_person + in_the_end %}
-        reductions.{{ term }}_units,
+        {% for step in reductions %}
+        reductions.{{ step.name }}_units,
         {% endfor %}
         rtrim(rejected_needs.rejection, '.') as rejection,
         next_deliveries.next_delivery_date,
@@ -483,8 +470,8 @@ worded as (
             end
         ) as sum_text,
         concat(
-            {% for term, text in before_packs %}
-            {{ less_text(term ~ '_units', text) }},
+            {% for step in reductions | selectattr('stage', 'eq', 'need') %}
+            {{ less_text(step.name ~ '_units', step.less) }},
             {% endfor %}
             case
                 when moq_added_units > 0
@@ -501,8 +488,8 @@ worded as (
                 when multiple_added_units > 0 then 'packs'
                 else ''
             end,
-            {% for term, text in after_packs %}
-            {{ less_text(term ~ '_units', text) }},
+            {% for step in reductions | selectattr('stage', 'eq', 'packs') %}
+            {{ less_text(step.name ~ '_units', step.less) }},
             {% endfor %}
             case
                 when rejected_units > 0 then concat(', less ', {{ number_text('rejected_units') }}, ' ', rejection)
@@ -516,8 +503,8 @@ worded as (
                     )
                 else ''
             end
-            {% for term, text in in_the_end %}
-            , {{ less_text(term ~ '_units', text) }}
+            {% for step in reductions | selectattr('stage', 'eq', 'sharing') %}
+            , {{ less_text(step.name ~ '_units', step.less) }}
             {% endfor %}
         ) as steps_text,
         case
