@@ -25,7 +25,7 @@ _MOST_CHARACTERS = 4_000
 
 
 class NotificationFailed(Exception):
-    """Nobody could be told; the message names the place and what to do, never a credential."""
+    """A report could not be sent; the message names the place and the remedy, never a credential."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class RunFailure:
     @property
     def text(self) -> str:
         """What people read: what failed, why, and what still holds."""
-        told = "\n".join(f"- {reason}" for reason in self.reasons) or "- no step says why; look at the run in Dagster"
+        reasons = "\n".join(f"- {reason}" for reason in self.reasons) or "- no step gives a reason; see Dagster"
         return (
             f"{self.job} on {self.home} failed at {self.failed_at.isoformat(timespec='seconds')} (run {self.run_id}):\n"
-            f"{told[:_MOST_CHARACTERS]}\n"
+            f"{reasons[:_MOST_CHARACTERS]}\n"
             "The generation published before is still the current one."
         )
 
@@ -112,7 +112,7 @@ class StreamLag:
 
 
 class Notice(Protocol):
-    """What people are told."""
+    """The text of the report."""
 
     @property
     def title(self) -> str:
@@ -134,7 +134,7 @@ class Notifier(Protocol):
         """Tell of one thing.
 
         Raises:
-            NotificationFailed: nobody was told.
+            NotificationFailed: the report was not sent.
         """
 
 
@@ -164,8 +164,8 @@ class WebhookNotifier:
                 return
         except HTTPError as error:
             error.close()
-            told = f"the webhook at {host} answered {error.code}: check the address in INVENTORYBOT_NOTIFY_WEBHOOK"
-            raise (_MayPass if error.code >= 500 else NotificationFailed)(told) from None
+            failure = f"the webhook at {host} answered {error.code}: check the address in INVENTORYBOT_NOTIFY_WEBHOOK"
+            raise (_MayPass if error.code >= 500 else NotificationFailed)(failure) from None
         except (URLError, HTTPException, OSError) as error:
             reason = getattr(error, "reason", error)
             raise _MayPass(
@@ -271,10 +271,10 @@ def _often(attempt: Callable[[], None], pause: Callable[[float], None]) -> None:
 
 
 def notify_all(notifiers: Sequence[Notifier], notice: Notice) -> None:
-    """Tell everybody; one who cannot be told does not keep the message from the others.
+    """Send a report to everybody; a failure for one does not stop the others.
 
     Raises:
-        NotificationFailed: somebody was not told; the message names each.
+        NotificationFailed: a report was not sent to somebody; the message names each.
     """
     problems = []
     for notifier in notifiers:

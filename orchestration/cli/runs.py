@@ -22,9 +22,9 @@ def execute(job: str, *, log: Path, as_of: date | None = None, rebuild_from: dat
         job: name of the job, `daily_restock` or `train_models`.
         log: file that takes what dbt and other libraries print.
         as_of: business day; None = last complete day in the data.
-        rebuild_from: first day of a backfill; None = only what changed is made anew.
+        rebuild_from: first day of a backfill; None = only what changed is rebuilt.
     """
-    # dbt tells every step on the standard output; that is for its log, the progress is for people.
+    # dbt writes every step to the standard output; that is for its log, the progress is for people.
     with (
         DagsterInstance.get() as instance,
         unhurried(Path(instance.root_directory)),

@@ -1,1 +1,1 @@
-"""What Dagster is told, and the only place that knows it: assets, checks, jobs, sensors, resources."""
+"""The definitions of Dagster, and the only package that imports it: assets, checks, jobs, sensors, resources."""

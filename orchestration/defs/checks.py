@@ -34,9 +34,9 @@ def fresh(home: HomeResource) -> AssetCheckResult:
 )
 def order_lines_name_their_proposals(home: HomeResource, store: StoreResource) -> AssetCheckResult:
     """Hold the proposals that order lines name against the outbox."""
-    told = misnamed_proposals(home.settings(), store.open())
+    failures = misnamed_proposals(home.settings(), store.open())
     return AssetCheckResult(
-        passed=not told, severity=AssetCheckSeverity.WARN, metadata={"failures": "; ".join(told) or "none"}
+        passed=not failures, severity=AssetCheckSeverity.WARN, metadata={"failures": "; ".join(failures) or "none"}
     )
 
 

@@ -1,8 +1,8 @@
 """Dagster's event log in SQLite, without a wait for the disk at every event.
 
-Dagster opens its files anew for every event. Each commit waits for the disk, and each close, being the last, folds the
+Dagster opens its files again for every event. Each commit waits for the disk, and each close, being the last, folds the
 journal back into the file: some 5,000 waits in a run. A connection that stays open keeps the journal, and what the
-machine loses of the log in a power failure is told nowhere else but needed for nothing: the stores of the home keep
+machine loses of the log in a power failure is recorded nowhere else, but nothing needs it: the stores of the home keep
 their own waits.
 
 Belongs here: how a run's process opens those files. Does not: the online store (serving/store).

@@ -45,8 +45,8 @@ def _line(event: DagsterEvent) -> str | None:
             check = event.asset_check_evaluation_data
             if check.passed:
                 return None
-            told = check.metadata.get("failures")
-            return f"  check {check.check_name} of {check.asset_key.to_user_string()} FAILED: {told and told.value}"
+            why = check.metadata.get("failures")
+            return f"  check {check.check_name} of {check.asset_key.to_user_string()} FAILED: {why and why.value}"
         case DagsterEventType.ASSET_MATERIALIZATION:
             made = event.step_materialization_data.materialization
             rows, note = made.metadata.get("dagster/row_count"), made.metadata.get("note")

@@ -69,7 +69,7 @@ class TrackingResource(ConfigurableResource[None]):
 
 
 class NotifierResource(ConfigurableResource[None]):
-    """Who is told of a failed run."""
+    """Who gets reports of failed runs."""
 
     def notifiers(self) -> "tuple[Notifier, ...]":
         """Return the notifiers that the environment names, none where it names none."""

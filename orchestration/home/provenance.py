@@ -24,13 +24,13 @@ def training_environment(lock: Path = LOCK, project: Path = PROJECT_FOLDER) -> d
 
     Args:
         lock: requirements with hashes that the set-up installs from.
-        project: checkout whose commit is told.
+        project: checkout whose commit is recorded.
 
     Returns:
         python, platform, machine, cores, thread_limits (OMP_NUM_THREADS and its like), code_version; git_commit and
         git_is_changed (tracked files differ from it), both None where `project` is no checkout; lock_sha256, packages
         (name -> installed version of what the lock names) and differs_from_lock (what is installed in another version
-        than the lock's; packages of other platforms are not installed and not told), None where there is no lock.
+        than the lock's; packages of other platforms are neither installed nor listed), None where there is no lock.
     """
     commit, is_changed = _commit(project)
     known = {

@@ -89,7 +89,7 @@ def publish(
         fence: token the run claimed when it began; a later claim makes this run too old to publish.
         run_id: Dagster run.
         as_of: business day of the run.
-        data_as_of: business day that the movements told, whatever day was given.
+        data_as_of: business day of the movements, whatever day was given.
         models: per model the pinned version, run and folder hash.
         code_version: version of the code that made the tables.
         descriptions: per relation its description and those of its columns; they become SQL comments.
@@ -109,8 +109,8 @@ def publish(
     """
     published.mkdir(parents=True, exist_ok=True)
     hashed = {relation: content_hash(parquet_of(exports, relation)) for relation in relations}
-    told = {**hashed, **_without_comparisons(exports, comparisons or {}, descriptions)}
-    content = {relation: known for relation, known in told.items() if known is not None}
+    every = {**hashed, **_without_comparisons(exports, comparisons or {}, descriptions)}
+    content = {relation: known for relation, known in every.items() if known is not None}
     total = _hash_of({"tables": content, "as_of": as_of.isoformat(), "models": models})
     current = repair_link(published, store)
     if current is not None and current["content_hash"] == total:

@@ -27,7 +27,7 @@ def rebase_live_stock(
     counts_from: datetime | None = None,
     counts_until: datetime | None = None,
 ) -> int:
-    """Let live stock stand on every movement that has arrived by now, whatever door it came by.
+    """Base live stock on every movement that has arrived by now, whatever its channel.
 
     Safe to repeat. Does nothing while the ledger is empty: where all movements come by files, stock is what the
     published generation says.
@@ -136,11 +136,11 @@ def _outside(
 
 
 def _leave_out_what_the_ledger_holds(connection: duckdb.DuckDBPyConnection, store: "Store") -> None:
-    """Note the lines that came by files and by events: those of a source that was handed over and told again.
+    """Note the lines that came by files and by events: those of a source that was transferred and sent again.
 
     The warehouse takes such a line once, as a duplicate or a correction; the ledger holds it already.
     """
-    by_event = {source for source, door in store.authorities().items() if door == ONLINE_STORE}
+    by_event = {source for source, channel in store.authorities().items() if channel == ONLINE_STORE}
     found = connection.execute(f"select distinct source from arrived where source_file <> '{ONLINE_STORE}'").fetchall()
     handed_over = by_event & {source for (source,) in found}
     if not handed_over:

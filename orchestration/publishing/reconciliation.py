@@ -27,7 +27,7 @@ _TERMS = "proposal_id, as_of_date, supplier_id, sku, location_id, order_units, u
 def reconcile(settings: Settings, store: "Store") -> "tuple[Recovered, int]":
     """Let the store take back what is published and it does not know.
 
-    The list of the current generation tells the state of each proposal, and its archive the rejections that held;
+    The list of the current generation has the state of each proposal, and its archive the rejections that held;
     earlier generations and the archive tell what the other ids stand for, so that none of them names anything else from
     here on. Movements that came by the store
     and were taken in by a run come back from the arrival batches; the next run knows them as duplicates.
@@ -119,10 +119,10 @@ def lost_policies(settings: Settings, store: "Store") -> dict[str, list[str]]:
             """
         ).fetchall()
     lost: dict[str, list[str]] = {}
-    for told, item in followed:
+    for notes, item in followed:
         for note in known:
-            told = told.replace(note, "")
-        if unknown := told.strip("; "):
+            notes = notes.replace(note, "")
+        if unknown := notes.strip("; "):
             lost.setdefault(unknown, []).append(item)
     return lost
 

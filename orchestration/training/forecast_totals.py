@@ -1,6 +1,6 @@
 """Where forecast totals part from last year and the recent weeks, in sentences for the check and the summary of a run.
 
-Belongs here: which of the notes are told. Does not: the comparison itself (reporting.forecast_totals).
+Belongs here: which of the notes are shown. Does not: the comparison itself (reporting.forecast_totals).
 """
 
 from pathlib import Path

@@ -36,7 +36,7 @@ class Build:
         fence: token under which this run may publish.
         code: fingerprint of the dbt project.
         running_day: whether stock and orders count what is known of the day after the business day.
-        rebuild_from: first day of a backfill, ISO; None = only what changed is made anew.
+        rebuild_from: first day of a backfill, ISO; None = only what changed is rebuilt.
         data_as_of: business day that the movements tell, ISO, whatever day was given; None where nobody asked.
         counts_from: instant before which movements have a date that cannot be right, ISO, UTC; None = there are none.
         counts_until: instant from which on movements have a date that cannot be right, ISO, UTC; None = there are none.
@@ -67,9 +67,9 @@ class Build:
     @property
     def dbt_vars(self) -> str:
         """The variables of dbt, as its command line takes them."""
-        told = {"as_of": self.as_of, "ingested_until": self.ingested_until, "running_day": self.running_day}
+        always = {"as_of": self.as_of, "ingested_until": self.ingested_until, "running_day": self.running_day}
         optional = {name: getattr(self, name) for name in ("rebuild_from", "counts_from", "counts_until")}
-        return json.dumps(told | {name: value for name, value in optional.items() if value})
+        return json.dumps(always | {name: value for name, value in optional.items() if value})
 
 
 def begin_build(
@@ -110,7 +110,7 @@ def begin_build(
 
 
 def needs_full_refresh(settings: Settings, build: Build) -> bool:
-    """Tell whether the incremental marts must be made anew: other SQL, an earlier day, or none yet."""
+    """Return whether the incremental marts must be rebuilt: other SQL, an earlier day, or none yet."""
     if not settings.warehouse_file.exists() or not (settings.exports / _BUILD).exists():
         return True
     before = read_build(settings)

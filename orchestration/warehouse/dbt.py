@@ -1,6 +1,6 @@
 """The dbt project as `inventorybot prepare` parsed it, and the program that runs dbt on it.
 
-Parsing takes as long as building a small warehouse, and dbt parses anew whenever its variables differ, as the business
+Parsing takes as long as building a small warehouse, and dbt parses again whenever its variables differ, as the business
 day does every day. The project reads no variable while it is parsed, so what was parsed once serves every run.
 
 Belongs here: what runs in dbt's own process, which loads no Dagster. Does not: the assets (defs/assets/warehouse.py).

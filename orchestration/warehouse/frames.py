@@ -31,7 +31,7 @@ def planned_days(settings: Settings, horizon: int) -> "pd.DataFrame":
     """Return sku, location_id, period_start and covariates of the days to come, `horizon` rows per series.
 
     A day outside the season of a product is closed for it: every forecaster gives such a day no demand, in forecasts
-    and in paths alike. History tells what was sold outside a season, so there such a day stays open. The category is
+    and in paths alike. History records what was sold outside a season, so there such a day stays open. The category is
     for items that a model's training did not know yet.
     """
     return _frame(

@@ -20,10 +20,10 @@ def kept_predictions(settings: Settings, table: str, made_from: str) -> Path | N
     path = settings.predictions / f"{table}.parquet"
     if not path.exists():
         return None
-    told = duckdb.execute(
+    recorded = duckdb.execute(
         "select decode(value) from parquet_kv_metadata(?) where decode(key) = 'made_from'", [str(path)]
     )
-    return path if told.fetchall() == [(made_from,)] else None
+    return path if recorded.fetchall() == [(made_from,)] else None
 
 
 def write_predictions(

@@ -108,12 +108,12 @@ def _sources(report: ArrivalReport) -> AssetCheckResult:
 
 def _expectations(report: ArrivalReport, validation: Validation | None) -> AssetCheckResult:
     broken = [] if validation is None else [result for result in validation.results if not result.success]
-    told = [f"{result.rule}: {result.unexpected_count:,} rows, {result.observed}" for result in broken]
+    failures = [f"{result.rule}: {result.unexpected_count:,} rows, {result.observed}" for result in broken]
     return AssetCheckResult(
         check_name=EXPECTATIONS,
         passed=report.failed is None and not broken,
         metadata={
-            "failures": "; ".join(filter(None, [report.failed, *told])) or "none",
+            "failures": "; ".join(filter(None, [report.failed, *failures])) or "none",
             "evaluated": 0 if validation is None else validation.evaluated,
             "rows_checked": 0 if validation is None else validation.rows_checked,
             "expectations": MetadataValue.md(validation.markdown() if validation else "nothing new to look at"),

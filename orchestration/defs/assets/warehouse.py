@@ -74,10 +74,10 @@ def _build(
     arguments += ["--full-refresh"] if full_refresh else []
     # What must look at every key that ever came is left to the daily job.
     arguments += ["--exclude", "tag:nightly"] if context.job_name == FAST_PATH and not full_refresh else []
-    told = settings.warehouse_file.parent / "dbt" / context.op.name
+    target = settings.warehouse_file.parent / "dbt" / context.op.name
     events: list[Any] = []
     try:
-        events.extend(dbt.cli(arguments, context=context, target_path=told).stream())
+        events.extend(dbt.cli(arguments, context=context, target_path=target).stream())
     except DagsterDbtCliRuntimeError:
         # dbt has ended and says which models and tests failed; their events tell it asset by asset.
         yield from events
