@@ -36,11 +36,11 @@ def test_a_part_that_nothing_is_made_for_is_named():
 
 
 def test_text_that_people_write_stays():
-    text = "# Title\n\nbefore\n\n<!-- generated: exceptions -->\nold\n<!-- /generated -->\n\nafter\n"
+    text = "# Title\n\nbefore\n\n<!-- generated: exceptions -->\nout of date\n<!-- /generated -->\n\nafter\n"
     made = generate(text)
     assert made.startswith("# Title\n\nbefore\n\n")
     assert made.endswith("\n\nafter\n")
-    assert "old" not in made
+    assert "out of date" not in made
 
 
 def test_every_variable_that_code_reads_is_described():

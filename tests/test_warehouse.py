@@ -514,6 +514,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             "on_hand_units": -3,
         }
         | {"status": "exception", "exception": "on hand is -3 units: count the shelf and book the count"}
+        | {"exception_cause": "on_hand_negative"}
         | {"on_order_units": 0, "on_order_not_counted_units": 0, "on_order_doubtful_units": 0}
         | {"reserved_units": 0, "backordered_units": 0}
         | {"inventory_position_units": -3, "as_of_date": FIRST_STATE["as_of"], "forecast_model_version": "3"},
@@ -1186,9 +1187,16 @@ def test_nothing_to_order_is_explained_from_the_same_terms(first: Query):
 
 def test_an_exception_says_what_to_do_and_orders_nothing(first: Query):
     rows = first(
-        "select reason, order_units, shortfall_units from reporting.restock_recommendations where status = 'exception'"
+        "select reason, order_units, shortfall_units, exception_cause from reporting.restock_recommendations"
+        " where status = 'exception'"
     )
-    assert rows == [("No order can be worked out: on hand is -3 units: count the shelf and book the count.", 0, None)]
+    reason = "No order can be worked out: on hand is -3 units: count the shelf and book the count."
+    assert rows == [(reason, 0, None, "on_hand_negative")]
+
+
+def test_exceptions_can_be_counted_by_their_cause(first: Query):
+    rows = first("select exception_cause, count(*) from reporting.restock_exceptions group by all")
+    assert {"on_hand_negative": 1, "not_handed_out": 1}.items() <= dict(rows).items()
 
 
 def test_every_exception_names_its_remedy_also_of_active_items_that_nobody_supplies(first: Query):

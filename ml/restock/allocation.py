@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ml.restock.exceptions import Cause
 from ml.schema import KEYS
 
 
@@ -110,7 +111,7 @@ def _nothing(out: pd.DataFrame, budget: float) -> pd.DataFrame:
         order_cost=0.0,
         benefit=0.0,
         status=np.where(wants, "exception", "no_order"),
-        reason=np.where(wants, f"the budget is {budget:g}: give money above 0, or none for no limit", ""),
+        reason=np.where(wants, Cause.BUDGET_NOT_POSITIVE.sentence(budget=budget), ""),
     )
 
 

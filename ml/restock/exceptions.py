@@ -1,7 +1,7 @@
-"""Why no order can be worked out for an item: every cause a planner sees, with its text and its remedy.
+"""What a planner has to put right: every cause of an exception, with its text and its remedy.
 
-Here belongs the list of causes and which of them an item has. What is checked stands where it is read:
-`ml.restock.inputs`, `ml.restock.schedule`, `ml.restock.cycle`.
+Here belongs the list of causes, those of policy overrides and proposals included, and which of them an item has. What
+is checked stands where it is read: `ml.restock.inputs`, `ml.restock.schedule`, `ml.restock.cycle`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class Cause(Enum):
         "the restock policy has two rows for this item",
         "contradictory overrides; end one of them or narrow its dates",
     )
-    NO_SUPPLIER_TERMS = "no supplier terms", "add a supplier_terms row for this sku and location"
+    NO_SUPPLIER_TERMS = (
+        "no supplier terms",
+        "add a supplier_terms row, release it from quarantine, or set the product inactive",
+    )
     NO_POLICY = "no restock policy", "add a policy row or a default"
     LEAD_TIME_MISSING = "lead time is missing", "give lead_time_days in supplier_terms"
     LEAD_TIME_NOT_WHOLE = "lead time is {lead:g} periods", "give whole periods from order to shelf, at least 1"
@@ -77,6 +80,18 @@ class Cause(Enum):
     DEMAND_NOT_FINITE = "the demand paths hold NaN or infinite values", "forecast this item again"
     DEMAND_NEGATIVE = "the demand paths hold negative demand", "forecast this item again"
     BUDGET_NOT_POSITIVE = "the budget is {budget:g}", "give money above 0, or none for no limit"
+    UNREADABLE = "a policy override has a setting, value or segment that cannot be read", "end it and set it again"
+    UNKNOWN_ITEM = "a policy override names an item that no data mention", "correct the names, or end the override"
+    NO_TERMS = "a policy override is for an item that cannot be ordered", "add supplier_terms, or end the override"
+    EMPTY_SEGMENT = "a policy override is for a segment to which no item belongs", "correct or end it"
+    CONTRADICTION = (
+        "two segments set different values for the same item",
+        "end one of the overrides, or narrow its segment or dates",
+    )
+    NOT_HANDED_OUT = (
+        "a committed proposal orders what may no longer be ordered",
+        "cancel it with `inventorybot proposals cancel`, and in the ERP where it was exported",
+    )
 
     def __init__(self, text: str, remedy: str) -> None:
         """Keep what is wrong and what to do."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.restock.allocation import allocate
+from ml.restock.exceptions import Cause
 from ml.restock.recommendation import recommend
 from ml.restock.transfers import transfer
 from ml.schema import KEYS
@@ -98,9 +99,11 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
         lines, terms = _replaced(lines, again), _replaced(terms, steps, changed)
         # A budget that is none at all is a mistake to be mended, not a decision.
         mistaken = shared[shared["status"] == "exception"].set_index(KEYS)["reason"]
-        told = mistaken.reindex(pd.MultiIndex.from_frame(lines[KEYS])).to_numpy(dtype=object)
-        lines["exception"] = np.where(pd.isna(told), lines["exception"], told)
-        lines["status"] = np.where(pd.isna(told), lines["status"], "exception")
+        sentence = mistaken.reindex(pd.MultiIndex.from_frame(lines[KEYS])).to_numpy(dtype=object)
+        is_mistaken = pd.notna(sentence)
+        lines["exception"] = np.where(is_mistaken, sentence, lines["exception"])
+        lines["exception_cause"] = np.where(is_mistaken, Cause.BUDGET_NOT_POSITIVE.code, lines["exception_cause"])
+        lines["status"] = np.where(is_mistaken, "exception", lines["status"])
     for name, place in (("transfer_in_units", "to_location_id"), ("transfer_out_units", "from_location_id")):
         units = moves.groupby(["sku", place])["units"].sum()
         lines[name] = units.reindex(pd.MultiIndex.from_frame(lines[KEYS])).fillna(0.0).to_numpy(dtype=np.float64)

@@ -33,7 +33,7 @@ LINE_COLUMNS = [
     "supplier_minimum_added_units", "reduced_units", "order_units", "order_packs", "arrival_period",
     "stockout_period_50", "stockout_period_10", "stockout_probability_without_order", "stockout_probability_with_order",
     "lost_units_without_order", "lost_units_with_order", "days_of_cover_before", "days_of_cover_after",
-    "remainder_units", "status", "exception",
+    "remainder_units", "status", "exception", "exception_cause",
 ]  # fmt: skip
 
 # Items of so many draws are decided at once, which bounds the memory.
@@ -104,7 +104,9 @@ def recommend(
             reserved, shortfall = max(order_up_to − inventory_position, 0) and
             order = shortfall + moq_added + multiple_added + supplier_minimum_added − reduced, all exact;
             remainder_units are expected to be left of all stock and orders after last_sale_period, NaN where none is
-            within the horizon; expiring_units is the part of the level that replaces lots which expire unsold.
+            within the horizon; expiring_units is the part of the level that replaces lots which expire unsold;
+            exception says what is wrong and what to do, and exception_cause is the code of its
+            `ml.restock.exceptions.Cause`, both None where an order can be worked out.
             Stock-out probabilities and lost units (expected; the most that waits at a time where unmet demand waits)
             are those of the cycle that the order covers; the stock-out periods are the first ones by whose end a
             stock-out without the order has at least that percentage.
@@ -197,6 +199,7 @@ def _lines(decided: _Decision) -> pd.DataFrame:
             **{name: known(values) for name, values in _cover(decided).items()},
             "status": np.where(~usable, "exception", np.where(order > 0, "order", "no_order")),
             "exception": pd.Series(inputs.exceptions.sentences).mask(usable, None),
+            "exception_cause": pd.Series(inputs.exceptions.codes).mask(usable, None),
         }
     )[LINE_COLUMNS]
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 import yaml
 
+from ml.restock.exceptions import Cause
 from ml.restock.steps import STEPS
 from orchestration.home.environment import OTHER_VARIABLES
 from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, Settings
@@ -128,10 +129,8 @@ def order_steps() -> str:
 
 def exceptions() -> str:
     """Return each cause of a restock exception with its remedy."""
-    (model,) = (model for model in _models("reporting") if model["name"] == "restock_exceptions")
-    (cause,) = (column for column in model["columns"] if column["name"] == "cause")
-    rows = [f"| `{name}` | {remedy} |" for name, remedy in cause["config"]["meta"]["remedies"].items()]
-    return "\n".join(["| Cause | What is wrong, and what to do |", "|---|---|", *rows])
+    rows = [f"| `{cause.code}` | {_shown(cause.text)} | {_shown(cause.remedy)} |" for cause in Cause]
+    return "\n".join(["| Cause | What is wrong | What to do |", "|---|---|---|", *rows])
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -157,6 +156,11 @@ def _contexts(command: click.Command, context: click.Context) -> Iterator[click.
     if isinstance(command, click.Group):
         for name, below in sorted(command.commands.items()):
             yield from _contexts(below, click.Context(below, info_name=name, parent=context, **_WIDTHS))
+
+
+def _shown(text: str) -> str:
+    """Return a text whose values in braces are dots."""
+    return re.sub(r"\{.*?\}", "…", text)
 
 
 def _in_line(text: str) -> str:

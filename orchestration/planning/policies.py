@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from ml.restock.exceptions import Cause
 from ml.restock.inputs import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
 from ml.restock.large_orders import largest_stocked
 from ml.restock.policy_segments import segment_members
@@ -255,21 +256,18 @@ def _problem(
             found = items.loc[segment_members(override.segment, items), KEYS]
             members[override.segment] = set(found.itertuples(index=False, name=None))
     except ValueError as error:
-        return "unreadable", f"{made}: {error}; end it and set it again"
+        return Cause.UNREADABLE.code, f"{made}: {error}; {Cause.UNREADABLE.remedy}"
     if override.scope == "item" and override.sku is not None and override.location_id is not None:
         key, named = (override.sku, override.location_id), f"sku {override.sku!r} at {override.location_id!r}"
         if key not in known:
             unknown = f"{made} is for {named}, which no data mention{_known_instead(*key, known)}"
-            return "unknown_item", f"{unknown}: correct the names, or end the override"
+            return Cause.UNKNOWN_ITEM.code, f"{unknown}: {Cause.UNKNOWN_ITEM.remedy}"
         if key not in restocked:
-            return (
-                "no_terms",
-                f"{made} is for {named}, which cannot be ordered: add supplier_terms, or end the override",
-            )
+            return Cause.NO_TERMS.code, f"{made} is for {named}, which cannot be ordered: {Cause.NO_TERMS.remedy}"
     if override.segment is not None and not members[override.segment]:
         return (
-            "empty_segment",
-            f"{made} is for segment {override.segment!r}, to which no item belongs: correct or end it",
+            Cause.EMPTY_SEGMENT.code,
+            f"{made} is for segment {override.segment!r}, to which no item belongs: {Cause.EMPTY_SEGMENT.remedy}",
         )
     return None
 
@@ -318,7 +316,7 @@ def _contradiction(
         f"of {count} {'item' if count == 1 else 'items'}; the later one, {winner.value}, holds: end one of the policy "
         f"overrides {other.sequence} and {winner.sequence}, or narrow its segment or dates"
     )
-    return None, None, winner.sequence, "contradiction", told
+    return None, None, winner.sequence, Cause.CONTRADICTION.code, told
 
 
 def _typed(policies: "pd.DataFrame") -> "pd.DataFrame":

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ml.restock.exceptions import Cause
 from ml.restock.steps import STEPS
 from orchestration.home.settings import DBT_PROJECT
 
@@ -22,8 +23,18 @@ _MACRO = """{{# Generated from {source} by `make docs`: change it there. #}}
 
 def generated_macros() -> Mapping[Path, str]:
     """Return the files of generated macros with what belongs in them."""
-    steps = _macro("order_steps", "ml/restock/steps.py", (step._asdict() for step in STEPS))
-    return {DBT_PROJECT / "macros" / "order_steps.sql": steps}
+    causes = ({"code": cause.code, "text": cause.text, "remedy": cause.remedy} for cause in Cause)
+    return {
+        _file(name): _macro(name, source, rows)
+        for name, source, rows in (
+            ("order_steps", "ml/restock/steps.py", (step._asdict() for step in STEPS)),
+            ("exception_causes", "ml/restock/exceptions.py", causes),
+        )
+    }
+
+
+def _file(name: str) -> Path:
+    return DBT_PROJECT / "macros" / f"{name}.sql"
 
 
 def _macro(name: str, source: str, rows: Iterable[Mapping[str, Any]]) -> str:

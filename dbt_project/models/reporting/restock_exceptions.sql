@@ -39,6 +39,7 @@ exceptions as (
         sku,
         location_id,
         cast(null as bigint) as policy_sequence,
+        exception_cause,
         'no_order_worked_out' as cause,
         exception as remedy,
         as_of_date
@@ -50,15 +51,23 @@ exceptions as (
         sku,
         location_id,
         cast(null as bigint) as policy_sequence,
+        'no_supplier_terms' as exception_cause,
         'no_supplier_terms' as cause,
         concat(
-            'sku ', sku, ' at ', location_id, ' has no supplier terms that hold: add a supplier_terms row, release it from'
-            ' quarantine, or set the product inactive'
+            'sku ', sku, ' at ', location_id, ' has no supplier terms that hold: {{ exception_remedy('no_supplier_terms') }}'
         ) as remedy,
         as_of_date
     from unsupplied
     union all
-    select 'policy' as exception_source, sku, location_id, policy_sequence, cause, exception as remedy, as_of_date
+    select
+        'policy' as exception_source,
+        sku,
+        location_id,
+        policy_sequence,
+        cause as exception_cause,
+        cause,
+        exception as remedy,
+        as_of_date
     from policy_exceptions
     union all
     select
@@ -66,10 +75,11 @@ exceptions as (
         order_proposals.sku,
         order_proposals.location_id,
         cast(null as bigint) as policy_sequence,
+        'not_handed_out' as exception_cause,
         'not_handed_out' as cause,
         concat(
             'proposal ', order_proposals.proposal_id, ' is ', order_proposals.state, ', and ', order_proposals.cause,
-            ': cancel it with `inventorybot proposals cancel`, and in the ERP where it was exported'
+            ': {{ exception_remedy('not_handed_out') }}'
         ) as remedy,
         positions.as_of_date
     from order_proposals

@@ -195,6 +195,7 @@ lines as (
         as_of_date,
         status,
         exception,
+        exception_cause,
         target_type,
         nullif(target_value, cast('nan' as double)) as target_value,
         protection_periods,
@@ -743,6 +744,7 @@ recommendations as (
             doubt_text
         ) as reason,
         exception,
+        exception_cause,
         forecast_model_version
     from worded
 )

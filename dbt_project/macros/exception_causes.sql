@@ -1,0 +1,38 @@
+{# Generated from ml/restock/exceptions.py by `make docs`: change it there. #}
+{% macro exception_causes() -%}
+    {{ return([
+        {"code": "two_positions", "text": "the stock position has two rows for this item", "remedy": "keep one"},
+        {"code": "two_supplier_terms", "text": "the supplier terms has two rows for this item", "remedy": "keep the one with the first priority"},
+        {"code": "two_policies", "text": "the restock policy has two rows for this item", "remedy": "contradictory overrides; end one of them or narrow its dates"},
+        {"code": "no_supplier_terms", "text": "no supplier terms", "remedy": "add a supplier_terms row, release it from quarantine, or set the product inactive"},
+        {"code": "no_policy", "text": "no restock policy", "remedy": "add a policy row or a default"},
+        {"code": "lead_time_missing", "text": "lead time is missing", "remedy": "give lead_time_days in supplier_terms"},
+        {"code": "lead_time_not_whole", "text": "lead time is {lead:g} periods", "remedy": "give whole periods from order to shelf, at least 1"},
+        {"code": "review_period_missing", "text": "review period is missing", "remedy": "give review_period_days of the supplier"},
+        {"code": "review_period_not_whole", "text": "review period is {review:g} periods", "remedy": "give whole periods between two orders, at least 1"},
+        {"code": "order_day_not_whole", "text": "next order day is {wait:g} periods ahead", "remedy": "give whole periods, 0 = now"},
+        {"code": "order_multiple_not_positive", "text": "order multiple is {multiple:g} units", "remedy": "give the pack size, above 0, or leave it empty"},
+        {"code": "minimum_order_negative", "text": "minimum order is {moq:g} units", "remedy": "give 0 or more"},
+        {"code": "minimum_order_above_maximum", "text": "minimum order {moq:g} is above the maximum order or stock {largest:g}", "remedy": "lower it or raise the maximum"},
+        {"code": "minimum_order_above_level", "text": "minimum order {moq:g} is above the order-up-to maximum {level:g}", "remedy": "lower it or raise the maximum"},
+        {"code": "target_type_unknown", "text": "policy target_type is {value!r}", "remedy": "use one of {allowed}"},
+        {"code": "unmet_demand_unknown", "text": "policy unmet_demand is {value!r}", "remedy": "use one of {allowed}"},
+        {"code": "order_rule_unknown", "text": "policy order_rule is {value!r}", "remedy": "use one of {allowed}"},
+        {"code": "demand_model_unknown", "text": "policy demand_model is {value!r}", "remedy": "use one of {allowed}"},
+        {"code": "service_level_out_of_range", "text": "policy target_value is {value:g}", "remedy": "give a service level between 0 and 1, both left out"},
+        {"code": "cost_missing", "text": "policy holding_cost is {holding:g} and shortage_cost {shortage:g}", "remedy": "a cost target needs both above 0"},
+        {"code": "order_quantity_missing", "text": "policy order_quantity_units is {quantity:g}", "remedy": "this order rule needs it above 0"},
+        {"code": "min_not_below_max", "text": "policy min_units is {least:g} and max_units {most:g}", "remedy": "give max above min"},
+        {"code": "on_hand_negative", "text": "on hand is {on_hand:g} units", "remedy": "count the shelf and book the count"},
+        {"code": "forecast_too_short", "text": "the forecast reaches {horizon} periods and the order must cover {protection}", "remedy": "forecast further or shorten lead time, review period or the wait for the order day"},
+        {"code": "demand_not_finite", "text": "the demand paths hold NaN or infinite values", "remedy": "forecast this item again"},
+        {"code": "demand_negative", "text": "the demand paths hold negative demand", "remedy": "forecast this item again"},
+        {"code": "budget_not_positive", "text": "the budget is {budget:g}", "remedy": "give money above 0, or none for no limit"},
+        {"code": "unreadable", "text": "a policy override has a setting, value or segment that cannot be read", "remedy": "end it and set it again"},
+        {"code": "unknown_item", "text": "a policy override names an item that no data mention", "remedy": "correct the names, or end the override"},
+        {"code": "no_terms", "text": "a policy override is for an item that cannot be ordered", "remedy": "add supplier_terms, or end the override"},
+        {"code": "empty_segment", "text": "a policy override is for a segment to which no item belongs", "remedy": "correct or end it"},
+        {"code": "contradiction", "text": "two segments set different values for the same item", "remedy": "end one of the overrides, or narrow its segment or dates"},
+        {"code": "not_handed_out", "text": "a committed proposal orders what may no longer be ordered", "remedy": "cancel it with `inventorybot proposals cancel`, and in the ERP where it was exported"}
+    ]) }}
+{%- endmacro %}
