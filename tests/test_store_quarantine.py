@@ -1,5 +1,6 @@
 """Quarantine: nothing is dropped, everything can be corrected, and the counts balance for ever."""
 
+import sqlite3
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -36,7 +37,7 @@ def test_a_refused_event_is_kept_with_place_text_rule_and_reason(store):
     store.append([], source="stream", refusals=[Refusal(place, "json", "byte 9 is no UTF-8")])
     (row,) = store.quarantine()
     assert (row.door, row.position, row.original) == ("stream", "movements/0@41", b'{"sku": "\xff"}')
-    assert (row.rule, row.reason, row.state) == ("json", "byte 9 is no UTF-8", "held")
+    assert (row.rule, row.reason, row.state) == ("json", "byte 9 is no UTF-8", "open")
 
 
 def test_an_event_without_a_place_is_kept_as_json(store):
@@ -58,6 +59,18 @@ def test_places_must_match_events(store):
         store.append([movement("a"), movement("b")], source="api", places=[Place("x", b"")])
 
 
+def test_a_row_of_an_earlier_version_is_open_after_the_migration(url):
+    with Store.open(url) as store:
+        store.append([movement(units="many")], source="api")
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("update quarantine set state = 'held'")
+        connection.execute("update alembic_version set version_num = '0002'")
+    connection.close()
+    assert Store.migrate(url) == 3
+    with Store.open(url) as store:
+        assert [row.state for row in store.quarantine()] == ["open"]
+
+
 def test_a_corrected_row_can_be_released(store):
     store.append([movement(units="many")], source="api")
     number = held(store)
@@ -69,11 +82,11 @@ def test_a_corrected_row_can_be_released(store):
     assert store.live_stock("MUG", "NORTH").on_hand_units == -7
 
 
-def test_a_row_that_is_still_wrong_stays_held(store):
+def test_a_row_that_is_still_wrong_stays_open(store):
     store.append([movement(units="many")], source="api")
     with pytest.raises(StillRefused, match="'many' is not a number"):
         store.quarantine_release(held(store), author="ann", reason="hope")
-    assert store.quarantine_counts() == {"added": 1, "held": 1, "released": 0, "discarded": 0}
+    assert store.quarantine_counts() == {"added": 1, "open": 1, "released": 0, "discarded": 0}
 
 
 def test_a_conflict_is_refused_again_until_its_revision_is_raised(store):
@@ -141,7 +154,7 @@ def test_counts_balance_whatever_is_done(store, seed):
                     row.quarantine_id, author="ann", reason=f"step {number}"
                 )
         counts = store.quarantine_counts()
-        assert counts["added"] == counts["held"] + counts["released"] + counts["discarded"]
+        assert counts["added"] == counts["open"] + counts["released"] + counts["discarded"]
         assert rows_in == accepted + duplicate + counts["added"]
 
 

@@ -63,8 +63,7 @@ def list_rows(table: str | None, rule: str | None, status: str | None, limit: in
         lines = []
         if table in (None, "online_store") and has_store(settings):
             with open_store(settings) as store:
-                state = "held" if wanted == "open" else wanted
-                held = [] if state in ("superseded", "waiting") else _held_rows(store, state, rule, limit)
+                held = [] if wanted in ("superseded", "waiting") else _held_rows(store, wanted, rule, limit)
                 lines += [(f"{_ONLINE}{row.quarantine_id}", row.rule, row.reason) for row in held]
         if table != "online_store":
             rows = list_quarantined(settings.raw, table=table, rule=rule, status=wanted, limit=limit)
@@ -84,7 +83,7 @@ def list_rows(table: str | None, rule: str | None, status: str | None, limit: in
         if has_store(settings):
             with open_store(settings) as store:
                 online = store.quarantine_counts()
-            _balance("online store", online["added"], online["held"], online["released"], online["discarded"])
+            _balance("online store", online["added"], online["open"], online["released"], online["discarded"])
 
 
 @quarantine.command()
@@ -254,7 +253,7 @@ def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
 
 def _show_held(store: "Store", number: int) -> None:
     row, steps = store.quarantine_show(number)
-    click.echo(f"{_ONLINE}{number}\n  {'open' if row.state == 'held' else row.state}, channel {row.door}")
+    click.echo(f"{_ONLINE}{number}\n  {row.state}, channel {row.door}")
     click.echo(f"  place: {row.position}, at {row.ingested_at.isoformat()}\n  {row.rule}: {row.reason}")
     click.echo(f"  as it came: {row.original.decode('utf-8', 'backslashreplace')}")
     if row.corrected is not None:

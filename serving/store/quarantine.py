@@ -1,6 +1,7 @@
 """Rows that could not be accepted: kept as they came, with place and reason, until somebody settles them.
 
-Counts balance for ever: added = held + released + discarded.
+Counts balance for ever: added = open + released + discarded. The states are called as among
+the rows of files (orchestration/ingest).
 """
 
 import hashlib
@@ -39,7 +40,7 @@ class QuarantinedRow:
         rule: name of the broken rule.
         reason: why, in words, with the value.
         corrected: its bytes after the last fix, None before any.
-        state: held, released or discarded.
+        state: open, released or discarded.
         ingested_at: when it came.
         settled_at: when it was released or discarded.
     """
@@ -93,7 +94,7 @@ def add(connection: Connection, held: Sequence[Held], now: int) -> list[int | No
                 original_sha256=digest,
                 rule=row.rule,
                 reason=row.reason,
-                state="held",
+                state="open",
                 ingested_at=now,
             )
         )
@@ -127,7 +128,7 @@ def row(connection: Connection, quarantine_id: int) -> QuarantinedRow:
     return _row(found)
 
 
-def held_row(connection: Connection, quarantine_id: int) -> QuarantinedRow:
+def open_row(connection: Connection, quarantine_id: int) -> QuarantinedRow:
     """Return one row that nobody settled yet.
 
     Raises:
@@ -135,21 +136,21 @@ def held_row(connection: Connection, quarantine_id: int) -> QuarantinedRow:
         WrongState: it was released or discarded before.
     """
     found = row(connection, quarantine_id)
-    if found.state != "held":
-        raise WrongState(f"Quarantined row {quarantine_id} is {found.state} already; only a held row can be changed.")
+    if found.state != "open":
+        raise WrongState(f"Quarantined row {quarantine_id} is {found.state} already; only an open row can be changed.")
     return found
 
 
 def correct(connection: Connection, quarantine_id: int, text: bytes, author: str, reason: str, now: int) -> None:
     """Keep a corrected text beside the original."""
-    held_row(connection, quarantine_id)
+    open_row(connection, quarantine_id)
     connection.execute(update(quarantine).where(quarantine.c.quarantine_id == quarantine_id).values(corrected=text))
     _note(connection, quarantine_id, "fixed", author, reason, text, now)
 
 
 def settle(connection: Connection, quarantine_id: int, state: str, author: str, reason: str, now: int) -> None:
-    """Mark a held row as released or discarded, for good."""
-    held_row(connection, quarantine_id)
+    """Mark an open row as released or discarded, for good."""
+    open_row(connection, quarantine_id)
     connection.execute(
         update(quarantine).where(quarantine.c.quarantine_id == quarantine_id).values(state=state, settled_at=now)
     )
@@ -157,11 +158,11 @@ def settle(connection: Connection, quarantine_id: int, state: str, author: str, 
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Return how many rows were added and how many are held, released and discarded."""
+    """Return how many rows were added and how many are open, released and discarded."""
     number = func.count().label("number")
     grouped = connection.execute(select(quarantine.c.state, number).group_by(quarantine.c.state))
     found: dict[str, int] = {row.state: row.number for row in grouped}
-    by_state = {state: found.get(state, 0) for state in ("held", "released", "discarded")}
+    by_state = {state: found.get(state, 0) for state in ("open", "released", "discarded")}
     return {"added": connection.execute(select(ledger_head.c.quarantine_id)).scalar_one(), **by_state}
 
 

@@ -332,7 +332,7 @@ class Store(ProposalStore):
             return quarantine.add(connection, [held], microseconds(self._clock()))[0]
 
     def quarantine(
-        self, *, state: str | None = "held", source: str | None = None, after: int = 0, limit: int = 1_000
+        self, *, state: str | None = "open", source: str | None = None, after: int = 0, limit: int = 1_000
     ) -> list[QuarantinedRow]:
         """Return quarantined rows in the order they came; `after` is the last number seen, for paging."""
         with self._database.read() as connection:
@@ -348,7 +348,7 @@ class Store(ProposalStore):
             return quarantine.row(connection, quarantine_id), quarantine.steps(connection, quarantine_id)
 
     def quarantine_counts(self) -> dict[str, int]:
-        """Return added, held, released, discarded; the first is always the sum of the others."""
+        """Return added, open, released, discarded; the first is always the sum of the others."""
         with self._database.read() as connection:
             return quarantine.counts(connection)
 
@@ -372,7 +372,7 @@ class Store(ProposalStore):
         reason: str,
         check: Callable[[Mapping[str, Any]], str | None] | None = None,
     ) -> AppendReport:
-        """Append a held row, corrected or as it came, through the same checks as any event, in one transaction.
+        """Append an open row, corrected or as it came, through the same checks as any event, in one transaction.
 
         Args:
             quarantine_id: number of the row.
@@ -383,11 +383,11 @@ class Store(ProposalStore):
         Raises:
             UnknownRow: there is none of that number.
             WrongState: it was settled before.
-            StillRefused: it fails its checks again; it stays held.
+            StillRefused: it fails its checks again; it stays open.
         """
         now = self._clock()
         with self._database.write() as connection:
-            row = quarantine.held_row(connection, quarantine_id)
+            row = quarantine.open_row(connection, quarantine_id)
             report = ledger.release(
                 self._database,
                 connection,
@@ -401,7 +401,7 @@ class Store(ProposalStore):
         return report
 
     def quarantine_discard(self, quarantine_id: int, *, author: str, reason: str) -> None:
-        """Settle a held row as not wanted; it stays readable.
+        """Settle an open row as not wanted; it stays readable.
 
         Raises:
             UnknownRow: there is none of that number.
