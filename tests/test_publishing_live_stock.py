@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
 from support.small_landing import SKUS, write_landing
 
@@ -33,7 +34,12 @@ def taken_in(folder: Path, store: Store) -> None:
         events = events_behind(store, raw) if table == "stock_movements" else None
         options = {"landing": landing, "raw": raw, "ingested_at": ARRIVED, "settle_seconds": 0}
         ingest_table(table, events=events, claim=claims_of(store), **options)
-    rebase_live_stock(raw, datetime(2027, 1, 1, tzinfo=UTC), store)
+    exports = folder / "exports"
+    (exports / "marts").mkdir(parents=True, exist_ok=True)
+    for table in ("products", "locations"):
+        known = duckdb.read_parquet(f"{raw}/{table}/*/accepted.parquet")
+        known.write_parquet(f"{exports}/marts/dim_{table}.parquet")
+    rebase_live_stock(raw, exports, datetime(2027, 1, 1, tzinfo=UTC), store)
 
 
 @pytest.fixture
@@ -67,6 +73,15 @@ def test_files_and_events_add_up(home: Path, store: Store) -> None:
     store.append([{**EVENT, "source": "app"}, {**EVENT, "source": "app", "document": "2", "sku": "B"}], source="api")
     taken_in(home, store)
     assert [(item.sku, item.on_hand_units) for item in store.live_stocks()] == [("A", 10), ("B", 5)]
+
+
+def test_a_movement_of_a_product_that_came_after_the_build_counts_nowhere_yet(home: Path, store: Store) -> None:
+    store.append([{**EVENT, "source": "app", "sku": "B"}], source="api")
+    taken_in(home, store)
+    products = str(home / "exports/marts/dim_products.parquet")
+    duckdb.sql("select 'B' as sku").write_parquet(products)
+    rebase_live_stock(home / "raw", home / "exports", datetime(2027, 1, 1, tzinfo=UTC), store)
+    assert [(item.sku, item.on_hand_units) for item in store.live_stocks()] == [("B", 5)]
 
 
 def test_what_a_handed_over_source_tells_again_counts_once(home: Path, store: Store) -> None:

@@ -1489,8 +1489,9 @@ def test_live_stock_is_the_published_fold_after_every_run_whatever_the_door(pane
                 events = events_behind(store, home.raw) if table == "stock_movements" else None
                 assert not ingest_table(table, events=events, **options).quarantined_by_rule
             until = arrived + timedelta(hours=1)
-            home.dbt("run", "--select", "+fct_stock_movements", as_of="2011-04-30", ingested_until=until.isoformat())
-            assert rebase_live_stock(home.raw, until, store)
+            relations = ("+fct_stock_movements", "dim_products", "dim_locations")
+            home.build("run", "--select", *relations, as_of="2011-04-30", ingested_until=until.isoformat())
+            assert rebase_live_stock(home.raw, home.exports, until, store)
             with duckdb.connect(str(home.folder / "build.duckdb"), read_only=True) as connection:
                 published = connection.execute(
                     "select sku, location_id, sum(change_units) from marts.fct_stock_movements group by all"
@@ -1498,7 +1499,7 @@ def test_live_stock_is_the_published_fold_after_every_run_whatever_the_door(pane
             live = store.live_stocks()
             assert sorted((stock.sku, stock.location_id, stock.on_hand_units) for stock in live) == sorted(published)
             assert all(stock.is_settled for stock in live)
-            assert not rebase_live_stock(home.raw, until, store)
+            assert not rebase_live_stock(home.raw, home.exports, until, store)
 
 
 def test_rows_that_came_before_a_column_did_are_null_in_it(panel: Warehouse, tmp_path: Path):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.ingest.manifests import BATCH_ID, ONLINE_STORE, still_counts
+from orchestration.warehouse.exports import parquet_of
 
 if TYPE_CHECKING:
     from serving.store import Store
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 def rebase_live_stock(
     raw: Path,
+    exports: Path,
     ingested_until: datetime,
     store: "Store",
     *,
@@ -34,6 +36,7 @@ def rebase_live_stock(
 
     Args:
         raw: folder of arrival batches.
+        exports: folder of the exports, whose products and locations are the known ones.
         ingested_until: instant up to which arrivals count; that of the build that was published.
         store: online store.
         counts_from: movements before it have a date that cannot be right, and wait; None = there are none.
@@ -44,7 +47,7 @@ def rebase_live_stock(
     """
     if store.head()[0] == 0:
         return 0
-    with _outside(raw, ingested_until, store, counts_from, counts_until) as outside:
+    with _outside(raw, exports, ingested_until, store, counts_from, counts_until) as outside:
         return store.rebase_stock(outside.states(), units_after=outside.units_after)
 
 
@@ -87,6 +90,7 @@ class _Outside:
 @contextmanager
 def _outside(
     raw: Path,
+    exports: Path,
     ingested_until: datetime,
     store: "Store",
     counts_from: datetime | None,
@@ -120,8 +124,10 @@ def _outside(
             left join corrected using (source, document, line)
             where arrived.source_file <> '{ONLINE_STORE}'
                 and (corrected.revision is null or arrived.revision = corrected.revision)
-                and sku in (select sku from read_parquet('{raw}/products/*/accepted.parquet'))
-                and location_id in (select location_id from read_parquet('{raw}/locations/*/accepted.parquet')){dated};
+                and sku in (select sku from read_parquet('{parquet_of(exports, "marts.dim_products")}'))
+                and location_id in (
+                    select location_id from read_parquet('{parquet_of(exports, "marts.dim_locations")}')
+                ){dated};
         """)
         _leave_out_what_the_ledger_holds(connection, store)
         # One pass over the batches serves all such items.

@@ -57,6 +57,7 @@ def generation(
     )
     rebased = rebase_live_stock(
         settings.raw,
+        settings.exports,
         datetime.fromisoformat(build.ingested_until),
         ledger,
         counts_from=datetime.fromisoformat(build.counts_from) if build.counts_from else None,
