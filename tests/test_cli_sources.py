@@ -242,7 +242,7 @@ def test_a_row_of_a_second_door_is_released_after_the_source_was_handed_over(hom
     home.append(event("d", -1, "pos"))
     (row,) = list_quarantined(home.raw)
     fix = ("quarantine", "fix", row.reference, "--set", "quantity_units=-5", "--reason", "typing")
-    assert "count the same fact twice" in home.refused(*fix)
+    assert "count facts twice" in home.refused(*fix)
     home.succeed("sources", "hand-over", "pos", "landing")
     (row,) = list_quarantined(home.raw)
     assert "1 accepted" in home.succeed("quarantine", "release", row.reference, "--reason", "handed over")
