@@ -20,7 +20,7 @@ from orchestration.home.settings import Settings
 from orchestration.planning.archive import archive_decisions, archive_of_day
 from orchestration.planning.decision import compare_scenarios, decide, reproduce
 from orchestration.planning.policies import effective_policies, standard_policy
-from orchestration.training.lifecycle import When, bring_up_to_date, pinned_models
+from orchestration.training.lifecycle import Training, When, bring_up_to_date, pinned_models
 from orchestration.training.policy_backtest import score_overrides
 from orchestration.warehouse.frames import demand_history, planned_days, supplier_terms
 from orchestration.warehouse.handoff import write_predictions
@@ -80,19 +80,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Tracking, 
     Store.migrate(url)
     tracking = Tracking(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))
 
-    def fit(target: Path, _champion: object) -> object:
+    def fit(_settings: Settings, target: Path, _champion: object, _kept: object) -> object:
         trained = fitted(target, passed=True)
         train_recent(demand_history(settings), freq="D", horizon=14).save(target)
         return trained
 
     outcome = bring_up_to_date(
-        MODEL,
+        Training(MODEL, code=["ml/forecast"], judge=["ml/backtest"], libraries=["numpy"], parameters={}, fit=fit),
+        settings,
         when=When.MISSING,
         data=[marts / "fct_daily_demand.parquet"],
-        code=["ml/forecast/baselines.py"],
-        libraries=["numpy"],
-        parameters={},
-        fit=fit,
         tracking=tracking,
         store=Store.open(url),
         run_id="run",

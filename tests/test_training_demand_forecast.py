@@ -1,5 +1,6 @@
 """Training of the demand forecast from the marts of a small home: what is judged, served and explained."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,8 +15,8 @@ from ml.forecast.ensemble import CombinedForecaster
 from ml.tracking import Tracking
 from orchestration.defs.assets.models import metadata_of
 from orchestration.home.settings import Settings
-from orchestration.training.demand_forecast import train_demand_forecast
-from orchestration.training.lifecycle import Trained, When, bring_up_to_date
+from orchestration.training.demand_forecast import _kept_booster, train_demand_forecast
+from orchestration.training.lifecycle import Trained, Training, When, bring_up_to_date
 from serving.store import Store
 
 
@@ -101,22 +102,19 @@ PICTURES = {
 
 
 def test_pictures_verdict_card_and_settings_are_in_mlflow_and_in_dagster(
-    first: tuple[Trained, Path], registry_url: str, store: Store, tmp_path: Path
+    home: Settings, first: tuple[Trained, Path], registry_url: str, store: Store, tmp_path: Path
 ) -> None:
     trained, saved = first
 
-    def fit(folder: Path, _champion: Path | None) -> Trained:
+    def fit(_settings: Settings, folder: Path, _champion: Path | None, _kept: Path | None) -> Trained:
         shutil.copytree(saved, folder, dirs_exist_ok=True)
         return trained
 
     outcome = bring_up_to_date(
-        "demand_forecast",
+        Training("demand_forecast", code=[], judge=[], libraries=[], parameters={}, fit=fit),
+        home,
         when=When.MISSING,
         data=[],
-        code=[],
-        libraries=[],
-        parameters={"seed": 0},
-        fit=fit,
         tracking=Tracking(registry_url, tmp_path / "artifacts"),
         store=store,
         run_id="run",
@@ -163,6 +161,23 @@ def test_a_champion_of_another_recipe_is_beaten_in_every_segment_or_stays(
     assert judged.loc[~judged["blocks"]].index.str.startswith(told).all()
     assert "pinball over xgboost, demand_class smooth, surely" in judged.index
     assert isinstance(load(candidate), CombinedForecaster)
+
+
+def test_a_kept_model_is_judged_again_and_not_trained(
+    home: Settings, first: tuple[Trained, Path], tmp_path: Path
+) -> None:
+    # Another seed would make another booster.
+    trained = train_demand_forecast(dataclasses.replace(home, seed=1), tmp_path, None, kept=first[1])
+    assert trained.is_kept
+    assert trained.metrics != first[0].metrics
+    boosters = [next(folder.rglob("*.ubj")).read_bytes() for folder in (first[1], tmp_path)]
+    assert boosters[0] == boosters[1]
+
+
+def test_a_kept_model_that_is_no_candidate_any_more_is_replaced(home: Settings, tmp_path: Path) -> None:
+    baseline = tmp_path / "baseline"
+    train_recent(pd.DataFrame(), freq="D", horizon=7).save(baseline)
+    assert _kept_booster(baseline) is None
 
 
 def test_too_little_history_to_judge_leaves_recent_demand(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 import duckdb
+import grimp
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -17,15 +18,17 @@ from click.testing import CliRunner
 from ml.forecast.baselines import train_recent
 from ml.tracking import Tracking
 from orchestration.cli.main import cli
-from orchestration.home.fingerprints import code_version
+from orchestration.home.fingerprints import code_fingerprint, code_version
 from orchestration.home.provenance import LOCK
 from orchestration.home.settings import Settings
+from orchestration.training.challengers import DEMAND_FORECAST
 from orchestration.training.lifecycle import (
     Headline,
     NoChampion,
     NothingToLearn,
     Outcome,
     Trained,
+    Training,
     When,
     bring_up_to_date,
     champion_of,
@@ -34,6 +37,8 @@ from orchestration.training.lifecycle import (
     repair_champion,
     roll_back,
 )
+from orchestration.training.product_photos import PRODUCT_PHOTOS
+from orchestration.training.stock_anomalies import STOCK_ANOMALIES
 from serving.store import Store
 
 MODEL = "demand_forecast"
@@ -45,6 +50,9 @@ class Home:
     tracking: Tracking
     store: Store
     seed: int = 0
+    code: str = "ml/forecast/baselines.py"
+    judge: str = "ml/backtest/gate.py"
+    kept: list[Path | None] = dataclasses.field(default_factory=list)
 
     def learn_from(self, value: int, rows: int = 1) -> None:
         duckdb.sql(
@@ -52,14 +60,23 @@ class Home:
         )
 
     def train(self, when: When, fit: Callable[[Path, Path | None], Trained], day: str = "2024-01-30") -> Outcome:
-        return bring_up_to_date(
+        def noting_what_is_kept(_settings: Settings, folder: Path, champion: Path | None, kept: Path | None) -> Trained:
+            self.kept.append(kept)
+            return dataclasses.replace(fit(folder, champion), is_kept=kept is not None)
+
+        training = Training(
             MODEL,
+            code=[self.code],
+            judge=[self.judge],
+            libraries=["numpy"],
+            parameters={},
+            fit=noting_what_is_kept,
+        )
+        return bring_up_to_date(
+            training,
+            Settings(self.folder, self.folder, "", "", "", seed=self.seed),
             when=when,
             data=[self.folder / "data.parquet"],
-            code=["ml/forecast/baselines.py"],
-            libraries=["numpy"],
-            parameters={"seed": self.seed},
-            fit=fit,
             tracking=self.tracking,
             store=self.store,
             run_id="run",
@@ -138,6 +155,51 @@ def test_the_weekly_job_trains_on_changed_data_alone(home: Home) -> None:
     home.learn_from(2)
     assert home.train(When.CHANGED, good).trained is not None
     assert home.tracking.training_runs(MODEL) == 2
+
+
+def test_a_changed_package_of_the_model_trains_again(home: Home) -> None:
+    home.train(When.MISSING, good)
+    home.code = "ml/forecast"
+    assert home.train(When.CHANGED, good).note == "version 2 is champion"
+    assert home.train(When.CHANGED, good).trained is None
+    assert home.kept == [None, None]
+
+
+def test_a_changed_judge_alone_judges_again_and_trains_nothing(home: Home) -> None:
+    home.train(When.MISSING, good)
+    home.judge = "ml/backtest"
+    assert home.train(When.CHANGED, good).note == "version 2, which is version 1 judged again, is champion"
+    assert home.train(When.CHANGED, good).trained is None
+    assert [kept and (kept / "baseline.json").is_file() for kept in home.kept] == [None, True]
+
+
+def test_what_a_changed_judge_refuses_does_not_replace_the_champion(home: Home) -> None:
+    home.train(When.MISSING, good)
+    home.judge = "ml/backtest"
+    outcome = home.train(When.CHANGED, bad)
+    assert outcome.note == "version 2, which is version 1 judged again, failed its gate; champion stays 1"
+
+
+def test_what_failed_its_gate_is_judged_again_by_a_changed_judge(home: Home) -> None:
+    home.train(When.MISSING, bad)
+    home.judge = "ml/backtest"
+    assert home.train(When.MISSING, good).champion is not None
+    assert home.kept[1] is not None
+
+
+@pytest.mark.parametrize("training", [DEMAND_FORECAST, STOCK_ANOMALIES, PRODUCT_PHOTOS], ids=lambda one: one.model)
+def test_the_fingerprints_of_a_model_cover_all_of_ml_that_its_training_imports(training: Training) -> None:
+    graph = grimp.build_graph("orchestration", "ml", "serving", cache_dir=None)
+    for module in {"ml.tracking", *graph.find_descendants("ml.tracking")}:
+        graph.remove_module(module)
+    imported = {name.replace(".", "/") for name in graph.find_upstream_modules(training.fit.__module__)}
+    covered = tuple(place.removesuffix(".py") for place in (*training.code, *training.judge))
+    assert {name for name in imported if name.startswith("ml/") and not name.startswith(covered)} == set()
+
+
+def test_a_place_that_is_not_there_is_in_no_fingerprint() -> None:
+    with pytest.raises(FileNotFoundError, match="ml/forcast is to be part of a fingerprint and is not there"):
+        code_fingerprint("ml/forcast")
 
 
 def test_a_failed_gate_never_replaces_the_champion(home: Home) -> None:

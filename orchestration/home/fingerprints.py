@@ -11,10 +11,16 @@ _LEFT_OUT = {"target", "logs", "__pycache__"}
 
 
 def code_fingerprint(*places: str) -> str:
-    """Return a hash over the source files of folders or files of the project, such as `ml` or `ml/panel.py`."""
+    """Return a hash over the source files of folders or files of the project, such as `ml` or `ml/panel.py`.
+
+    Raises:
+        FileNotFoundError: the project has no such folder or file.
+    """
     digest = hashlib.sha256()
     for place in places:
         root = PROJECT_FOLDER / place
+        if not root.exists():
+            raise FileNotFoundError(f"{root} is to be part of a fingerprint and is not there: correct its name")
         for path in sorted(root.rglob("*") if root.is_dir() else [root]):
             if path.suffix in _SOURCE_ENDINGS and not _LEFT_OUT & set(path.parts):
                 digest.update(f"{path.relative_to(PROJECT_FOLDER)}\0".encode() + path.read_bytes() + b"\0")

@@ -40,7 +40,9 @@ class Challenge:
     tables: "dict[str, pd.DataFrame]"
 
 
-def train_beside_challengers(settings: Settings, folder: Path, champion: Path | None) -> Trained:
+def train_beside_challengers(
+    settings: Settings, folder: Path, champion: Path | None, kept: Path | None = None
+) -> Trained:
     """Train the demand forecast; where there is a champion already, tell how the challengers did as well.
 
     The first training of a home, which a person waits for, goes without them.
@@ -49,10 +51,11 @@ def train_beside_challengers(settings: Settings, folder: Path, champion: Path | 
         settings: of the home.
         folder: as `train_demand_forecast`.
         champion: as `train_demand_forecast`.
+        kept: as `train_demand_forecast`.
     """
     import pandas as pd
 
-    trained = train_demand_forecast(settings, folder, champion)
+    trained = train_demand_forecast(settings, folder, champion, kept)
     if champion is None:
         return trained
     horizon = protection_horizon(settings)
@@ -67,9 +70,14 @@ def train_beside_challengers(settings: Settings, folder: Path, champion: Path | 
 
 
 DEMAND_FORECAST = Training(
+    model="demand_forecast",
     code=(
-        *("ml/schema.py", "ml/segments.py", "ml/panel.py", "ml/forecast", "ml/backtest/candidates.py"),
+        *("ml/schema.py", "ml/segments.py", "ml/panel.py", "ml/forecast"),
         *("orchestration/warehouse/frames.py", "orchestration/training/demand_forecast.py"),
+    ),
+    judge=(
+        *("ml/backtest", "ml/metrics", "ml/replay", "ml/restock", "orchestration/planning/policies.py"),
+        *("orchestration/training/challengers.py", "orchestration/training/policy_backtest.py"),
     ),
     libraries=("xgboost", "numpy"),
     parameters=PARAMETERS,

@@ -6,7 +6,7 @@ Belongs here: putting `ml` functions together for one home. Does not: the life c
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from orchestration.home.settings import Settings
 from orchestration.training.lifecycle import Headline, Trained
@@ -40,11 +40,12 @@ PARAMETERS: Mapping[str, Any] = {
 }
 
 
-def train_demand_forecast(settings: Settings, folder: Path, champion: Path | None) -> Trained:
+def train_demand_forecast(settings: Settings, folder: Path, champion: Path | None, kept: Path | None = None) -> Trained:
     """Backtest the recipes on rolling windows, judge, and refit the candidate on everything.
 
     A home with too little history to judge, or whose candidate does not beat the seasonal naive while there is no
-    champion, keeps the recent distribution: orders need a forecast, and that one promises nothing.
+    champion, keeps the recent distribution: orders need a forecast, and that one promises nothing. A kept model whose
+    recipe is still the candidate's is not refitted; its shares are chosen on what the backtest says now.
     """
     import pandas as pd
 
@@ -85,7 +86,10 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
     is_change = field.champion not in (None, CANDIDATE)
     rival = str(field.champion) if is_change else RECENT
     rehearsed = rehearse_orders(settings, evaluation, demand, CANDIDATE, rival, blocks=is_change)
-    booster = forecast.train(demand, freq="D", horizon=horizon, items=attributes, seed=settings.seed)
+    booster = _kept_booster(kept)
+    is_kept = booster is not None
+    if booster is None:
+        booster = forecast.train(demand, freq="D", horizon=horizon, items=attributes, seed=settings.seed)
     forecaster = field.combinations[CANDIDATE](
         {BOOSTER: booster, RECENT: recent}, evaluation.tried, evaluation.tried_sums
     )
@@ -129,7 +133,20 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
             **explained.tables,
             **rehearsed.tables,
         },
+        is_kept=is_kept,
     )
+
+
+def _kept_booster(kept: Path | None) -> "DemandForecaster | None":
+    """Return the booster of a model trained before; None where there is none, or today's candidate is another."""
+    from ml import forecast
+    from ml.backtest.candidates import BOOSTER, CANDIDATE, line_up
+    from ml.forecast.ensemble import CombinedForecaster
+
+    saved = None if kept is None else forecast.load(kept)
+    if not isinstance(saved, CombinedForecaster) or line_up(saved).champion != CANDIDATE:
+        return None
+    return cast("DemandForecaster", saved.members[BOOSTER])
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ class Trained:
         figures: name -> matplotlib figure or PNG bytes.
         tables: name -> frame.
         settings: of the model, and what its training chose itself; logged beside the parameters.
+        is_kept: whether it is a model that was trained before, judged again.
     """
 
     verdict: "pd.DataFrame"
@@ -90,23 +91,30 @@ class Trained:
     figures: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, "pd.DataFrame"] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    is_kept: bool = False
 
 
 @dataclass(frozen=True)
 class Training:
-    """How one model of a home is trained.
+    """How one model of a home is trained and judged.
 
     Attributes:
-        code: folders or files of the project that make it.
+        model: experiment, registered model and asset name.
+        code: folders or files of the project that make the model.
+        judge: those that evaluate it and decide whether it may be champion.
         libraries: packages whose version changes what it learns.
         parameters: of the training, beside the seed of the home.
-        fit: trains on a home, writes the model into a folder and judges it beside the champion's folder, if any.
+        fit: called with the settings of the home, an empty folder for the model, the folder of the champion it is
+            judged beside (None = there is none, or its files are gone) and the folder of a model that the same code,
+            data and parameters made (None = train): that one is judged again and not trained.
     """
 
+    model: str
     code: Sequence[str]
+    judge: Sequence[str]
     libraries: Sequence[str]
     parameters: Mapping[str, Any]
-    fit: Callable[[Settings, Path, Path | None], Trained]
+    fit: Callable[[Settings, Path, Path | None, Path | None], Trained]
 
 
 @dataclass(frozen=True)
@@ -153,14 +161,11 @@ def verdict_name(model: str) -> str:
 
 
 def bring_up_to_date(
-    model: str,
+    training: Training,
+    settings: Settings,
     *,
     when: When,
     data: Sequence[Path],
-    code: Sequence[str],
-    libraries: Sequence[str],
-    parameters: Mapping[str, Any],
-    fit: Callable[[Path, Path | None], Trained],
     tracking: "Tracking",
     store: "Store",
     run_id: str,
@@ -169,16 +174,13 @@ def bring_up_to_date(
     """Train a model if it is needed and promote it if it passes its gate.
 
     Args:
-        model: experiment, registered model and asset name.
+        training: of the model.
+        settings: of the home.
         when: `missing` trains only a model without champion, `changed` also one whose data, code, libraries or
-            parameters have changed; neither trains twice on the same, nor again what failed its gate before there is
-            reason to (`RETRY_DAYS`, `RETRY_GROWTH`). `always` does.
+            parameters have changed; where only its judge has changed, the model is judged again without a training.
+            Neither does the same twice, nor tries again what failed its gate before there is reason to (`RETRY_DAYS`,
+            `RETRY_GROWTH`). `always` trains.
         data: Parquet files it learns from; their content is the data fingerprint.
-        code: folders or files of the project that make it.
-        libraries: packages whose version changes what it learns.
-        parameters: of the training.
-        fit: trains, writes the model into the given empty folder, evaluates and judges beside the champion, whose
-            folder comes second; None = there is none, or its files are gone, so that nothing can be compared with it.
         tracking: MLflow.
         store: online store; its epoch row decides the champion, the alias follows.
         run_id: Dagster run.
@@ -186,24 +188,23 @@ def bring_up_to_date(
     """
     from ml.tracking import training_fingerprint
 
+    model = training.model
     champion = repair_champion(model, tracking, store)
     if when is When.MISSING and champion is not None:
         return Outcome(champion, None, None, {}, f"champion is version {champion.version}, nothing trained")
-    contents = [content_hash(path) for path in data]
-    data_fingerprint = text_fingerprint(*contents)
-    code_print = text_fingerprint(code_fingerprint(*code), library_fingerprint(libraries))
-    fingerprint = training_fingerprint(data_fingerprint, code_print, parameters)
+    prints = _Prints.of(training, settings, data)
+    fingerprint = training_fingerprint(prints.data, prints.code, prints.parameters)
     attempt = _Attempt(
-        recipe=text_fingerprint(code_print, sorted(parameters.items())),
-        rows=sum(rows for rows, _ in contents),
+        recipe=text_fingerprint(prints.code, prints.judge, sorted(prints.parameters.items())),
+        rows=prints.rows,
         business_day=(tags or {}).get("as_of"),
         day=datetime.now(UTC).date().isoformat(),
     )
-    seen = tracking.training_fingerprint_seen(model, fingerprint)
-    if when is not When.ALWAYS and seen is not None:
-        judged = "passed" if seen.passed else "failed"
+    kept = None if when is When.ALWAYS else tracking.training_fingerprint_seen(model, fingerprint)
+    if kept is not None and _was_judged_alike(kept, attempt, store):
+        judged = "passed" if kept.passed else "failed"
         note = (
-            f"data, code and parameters are those of version {seen.version}, which {judged} its gate; nothing trained"
+            f"data, code and parameters are those of version {kept.version}, which {judged} its gate; nothing trained"
         )
         return Outcome(champion, None, None, {}, note)
     failed = _failure_that_holds(model, attempt, store)
@@ -215,7 +216,7 @@ def bring_up_to_date(
         folder = Path(scratch) / "model"
         folder.mkdir()
         try:
-            trained = fit(folder, _folder_of(champion, tracking))
+            trained = training.fit(settings, folder, _folder_of(champion, tracking), _folder_of(kept, tracking))
         except NothingToLearn as reason:
             return Outcome(champion, None, None, {}, f"nothing trained: {reason}")
         version = tracking.log_training(
@@ -225,25 +226,58 @@ def bring_up_to_date(
             output_example=trained.output_example,
             verdict=trained.verdict,
             metrics=trained.metrics,
-            parameters={**parameters, **trained.settings},
+            parameters={**prints.parameters, **trained.settings},
             fingerprint=fingerprint,
-            data_fingerprint=data_fingerprint,
-            code_fingerprint=code_print,
+            data_fingerprint=prints.data,
+            code_fingerprint=prints.code,
             model_card=trained.model_card,
             figures=trained.figures,
             tables=trained.tables,
             environment=training_environment(),
             lock=LOCK if LOCK.is_file() else None,
-            tags={**(tags or {}), "dagster_run_id": run_id},
+            tags={**(tags or {}), "dagster_run_id": run_id, "judge_fingerprint": prints.judge},
             started_at=began,
         )
     _remember(model, version, trained.verdict, attempt, run_id, store)
+    again = f", which is version {kept.version} judged again," if kept and trained.is_kept else ""
     if not version.passed:
-        note = f"version {version.version} failed its gate; champion stays {champion.version if champion else 'none'}"
+        stays = champion.version if champion else "none"
+        note = f"version {version.version}{again} failed its gate; champion stays {stays}"
         return Outcome(champion, version, trained.verdict, trained.figures, note)
     store.advance(epoch_name(model), fence, version.version, asdict(trained.headline))
     promoted = tracking.promote(model, version.version)
-    return Outcome(promoted, version, trained.verdict, trained.figures, f"version {version.version} is champion")
+    note = f"version {version.version}{again} is champion"
+    return Outcome(promoted, version, trained.verdict, trained.figures, note)
+
+
+@dataclass(frozen=True)
+class _Prints:
+    """What a model is made and judged with, as fingerprints.
+
+    Attributes:
+        data: of the content it learns from.
+        code: of the code and the libraries that make it.
+        judge: of the code that judges it.
+        parameters: of the training, the seed among them.
+        rows: rows of the data.
+    """
+
+    data: str
+    code: str
+    judge: str
+    parameters: Mapping[str, Any]
+    rows: int
+
+    @classmethod
+    def of(cls, training: Training, settings: Settings, data: Sequence[Path]) -> "_Prints":
+        contents = [content_hash(path) for path in data]
+        return cls(
+            data=text_fingerprint(*contents),
+            code=text_fingerprint(code_fingerprint(*training.code), library_fingerprint(training.libraries)),
+            judge=code_fingerprint(*training.judge),
+            parameters={**training.parameters, "seed": settings.seed},
+            rows=sum(rows for rows, _ in contents),
+        )
 
 
 @dataclass(frozen=True)
@@ -251,7 +285,7 @@ class _Attempt:
     """What a training was tried with, as far as it decides whether to try again.
 
     Attributes:
-        recipe: fingerprint of code, libraries and parameters.
+        recipe: fingerprint of code, judge, libraries and parameters.
         rows: rows of the data it learnt from.
         business_day: business day of its data, ISO; None = not known.
         day: day on which it was tried, ISO, UTC.
@@ -284,6 +318,12 @@ def _remember(
     detail = {"passed": version.passed, "failed": failed, "attempt": asdict(attempt)}
     name = verdict_name(model)
     store.advance(name, store.claim(name, run_id, {}), version.version, detail)
+
+
+def _was_judged_alike(version: "Version", attempt: _Attempt, store: "Store") -> bool:
+    """Tell whether a version was made and judged by the code of an attempt."""
+    verdicts = [epoch for epoch in store.epochs(verdict_name(version.name)) if epoch.value == version.version]
+    return bool(verdicts) and _Attempt(**verdicts[-1].detail["attempt"]).recipe == attempt.recipe
 
 
 def _failure_that_holds(model: str, attempt: _Attempt, store: "Store") -> str | None:

@@ -22,17 +22,17 @@ CHILD_MEMORY_BYTES = 3 * 2**30
 PARAMETERS: Mapping[str, Any] = {"image_pixels": IMAGE_PIXELS, "epochs": EPOCHS}
 
 
-def train_product_photos(settings: Settings, folder: Path, champion: Path | None) -> Trained:
+def train_product_photos(settings: Settings, folder: Path, champion: Path | None, kept: Path | None = None) -> Trained:
     """Train in a process of its own: TensorFlow never gives its memory back."""
     labelled = labelled_photos(settings)
     if len(labelled) < FEWEST_PHOTOS or labelled["label"].nunique() < 2:
         raise NothingToLearn(f"{len(labelled)} labelled photos, {FEWEST_PHOTOS} of two labels are needed to learn from")
     return run_in_child(
-        CHILD_MEMORY_BYTES, settings.home / "training.log", _train_recogniser, settings, labelled, folder
+        CHILD_MEMORY_BYTES, settings.home / "training.log", _train_recogniser, settings, labelled, folder, kept
     )
 
 
-def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path) -> Trained:
+def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path, kept: Path | None) -> Trained:
     import base64
 
     import pandas as pd
@@ -59,7 +59,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
     rival = recognition_metrics(actual, baseline.probabilities(unseen), baseline.classes)
     metrics |= {f"hog_linear_{name}": value for name, value in rival.items()}
     confusion = confusion_frame(actual, judged.predict(unseen)["label"].tolist(), judged.classes)
-    recogniser = trained_on(labels.notna())
+    recogniser = images.Recogniser.load(kept) if kept else trained_on(labels.notna())
     recogniser.save(folder)
     few = photos.iloc[:2].tolist()
     return Trained(
@@ -77,11 +77,14 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
         output_example=recogniser.predict(few),
         figures={"confusion": as_png(confusion_figure(confusion))},
         tables={"confusion": confusion.reset_index()},
+        is_kept=kept is not None,
     )
 
 
 PRODUCT_PHOTOS = Training(
+    model="product_photos",
     code=("ml/images", "orchestration/warehouse/frames.py", "orchestration/training/product_photos.py"),
+    judge=("ml/metrics",),
     libraries=("tensorflow", "numpy"),
     parameters=PARAMETERS,
     fit=train_product_photos,

@@ -16,8 +16,8 @@ METRICS = ["precision", "recall", "f1", "auc_roc", "auc_pr"]
 PARAMETERS: Mapping[str, Any] = {"planted_days": PLANTED_DAYS, "planted_share": PLANTED_SHARE}
 
 
-def train_stock_anomalies(settings: Settings, folder: Path, champion: Path | None) -> Trained:
-    """Learn on the earlier days, judge on errors planted in later ones, and refit on everything."""
+def train_stock_anomalies(settings: Settings, folder: Path, champion: Path | None, kept: Path | None = None) -> Trained:
+    """Learn on the earlier days, judge on errors planted in later ones, and refit on everything unless one is kept."""
     import pandas as pd
 
     from ml import anomaly
@@ -43,7 +43,7 @@ def train_stock_anomalies(settings: Settings, folder: Path, champion: Path | Non
         for row in totals
         for metric in METRICS
     }
-    detector = anomaly.train(series, seed=settings.seed)
+    detector = anomaly.Detector.load(kept) if kept else anomaly.train(series, seed=settings.seed)
     detector.save(folder)
     few = series[(series[["sku", "location_id"]] == series[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
     return Trained(
@@ -59,16 +59,19 @@ def train_stock_anomalies(settings: Settings, folder: Path, champion: Path | Non
         output_example=detector.score(few).head(),
         figures={"top_anomalies": anomaly.top_anomalies_figure(planted, scores[""])},
         tables={"planted_errors": measured},
+        is_kept=kept is not None,
     )
 
 
 STOCK_ANOMALIES = Training(
+    model="stock_anomalies",
     code=(
         "ml/schema.py",
         "ml/anomaly",
         "orchestration/warehouse/frames.py",
         "orchestration/training/stock_anomalies.py",
     ),
+    judge=("ml/metrics",),
     libraries=("xgboost", "numpy"),
     parameters=PARAMETERS,
     fit=train_stock_anomalies,

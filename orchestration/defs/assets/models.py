@@ -35,7 +35,8 @@ class TrainingConfig(Config):
 
     when: str = Field(
         "missing",
-        description="missing: train only without a champion; changed: on new data, code or parameters; always",
+        description="missing: train only without a champion; changed: on new data, code or parameters,"
+        " judge again where only the judge is new; always",
     )
 
 
@@ -134,15 +135,11 @@ def _up_to_date(
     data: Sequence[Path],
     training: Training,
 ) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
-    model = context.asset_key.path[-1]
     outcome = bring_up_to_date(
-        model,
+        training,
+        settings,
         when=When(config.when),
         data=data,
-        code=training.code,
-        libraries=training.libraries,
-        parameters={**training.parameters, "seed": settings.seed},
-        fit=lambda folder, champion: training.fit(settings, folder, champion),
         tracking=tracking.open(),
         store=store.open(),
         run_id=context.run_id,
