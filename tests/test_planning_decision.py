@@ -22,8 +22,9 @@ from orchestration.planning.decision import compare_scenarios, decide, reproduce
 from orchestration.planning.policies import effective_policies, standard_policy
 from orchestration.training.lifecycle import Training, When, bring_up_to_date, pinned_models
 from orchestration.training.policy_backtest import score_overrides
-from orchestration.warehouse.frames import demand_history, planned_days, supplier_terms
+from orchestration.warehouse.demand_frames import demand_history, planned_days
 from orchestration.warehouse.handoff import write_predictions
+from orchestration.warehouse.restock_frames import supplier_terms
 from serving.store import PolicyOverride, Store
 
 MODEL = "demand_forecast"

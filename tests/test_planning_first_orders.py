@@ -7,8 +7,8 @@ from support.small_marts import AS_OF, build_of, read_mart, small_home
 
 from orchestration.home.settings import Settings
 from orchestration.planning.policies import effective_policies, standard_policy
-from orchestration.warehouse.frames import restock_terms, supplier_terms
 from orchestration.warehouse.handoff import write_predictions
+from orchestration.warehouse.restock_frames import restock_terms, supplier_terms
 
 NEW, OLD = "p01", "p00"
 DAILY = 0.45

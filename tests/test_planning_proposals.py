@@ -20,8 +20,8 @@ from orchestration.planning.proposals import (
     turn_back,
 )
 from orchestration.warehouse.build import Build
-from orchestration.warehouse.frames import rejections
 from orchestration.warehouse.handoff import write_predictions
+from orchestration.warehouse.restock_frames import rejections
 from serving.store import Outbox, Store
 
 AS_OF = date(2011, 12, 8)

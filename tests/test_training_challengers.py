@@ -11,7 +11,7 @@ from ml.backtest import evaluate
 from ml.forecast.baselines import train_recent, train_seasonal_naive
 from ml.forecast.distribution import QUANTILE_COLUMNS
 from orchestration.training.challengers import challenge, chosen_shares, train_beside_challengers
-from orchestration.warehouse.frames import demand_history
+from orchestration.warehouse.demand_frames import demand_history
 
 
 def test_a_home_with_few_series_is_not_challenged(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def _hints(number: int, day: date) -> list[str]:
     """Return why the next run cannot follow an override as it stands; nothing is known before the first build."""
     from orchestration.planning.policies import effective_policies, standard_policy
     from orchestration.warehouse.build import read_build
-    from orchestration.warehouse.frames import segmented_items, supplier_terms
+    from orchestration.warehouse.restock_frames import segmented_items, supplier_terms
 
     settings = home_settings()
     try:

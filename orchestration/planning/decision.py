@@ -16,8 +16,9 @@ import duckdb
 from orchestration.home.fingerprints import code_version
 from orchestration.home.settings import Settings
 from orchestration.planning.archive import ARCHIVED_INPUTS, DECISION_SETTINGS, archived
-from orchestration.warehouse import frames
+from orchestration.warehouse import restock_frames as frames
 from orchestration.warehouse.build import Build
+from orchestration.warehouse.demand_frames import demand_history, planned_days
 from orchestration.warehouse.handoff import write_predictions
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def read_world(settings: Settings) -> "World":
 
 def _paths_of(settings: Settings, forecaster: "Saved") -> "PathsOf":
     """Return what samples the demand of some items, a chunk of items at a time."""
-    history, future = frames.demand_history(settings), frames.planned_days(settings, forecaster.horizon)
+    history, future = demand_history(settings), planned_days(settings, forecaster.horizon)
 
     def paths_of(keys: "pd.DataFrame") -> "Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]":
         return forecaster.sample_paths(history, settings.path_count, future, keys=keys, seed=settings.seed)

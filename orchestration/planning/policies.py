@@ -153,7 +153,7 @@ def standard_policy(settings: Settings, terms: "pd.DataFrame") -> "pd.DataFrame"
 
     Args:
         settings: of the home.
-        terms: as `frames.supplier_terms`, of which costs, prices and review periods in days are read.
+        terms: as `restock_frames.supplier_terms`, of which costs, prices and review periods in days are read.
 
     Returns:
         sku, location_id, target_type, target_value, unmet_demand, holding_cost, shortage_cost, unit_cost,

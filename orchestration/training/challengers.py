@@ -13,7 +13,7 @@ from orchestration.home.settings import Settings
 from orchestration.training.demand_forecast import PARAMETERS, SPANS_DAYS, train_demand_forecast
 from orchestration.training.figures import as_png
 from orchestration.training.lifecycle import Trained, Training
-from orchestration.warehouse.frames import demand_history, items, protection_horizon
+from orchestration.warehouse.demand_frames import demand_history, items, protection_horizon
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,10 +73,11 @@ DEMAND_FORECAST = Training(
     model="demand_forecast",
     code=(
         *("ml/schema.py", "ml/segments.py", "ml/panel.py", "ml/forecast"),
-        *("orchestration/warehouse/frames.py", "orchestration/training/demand_forecast.py"),
+        *("orchestration/warehouse/demand_frames.py", "orchestration/training/demand_forecast.py"),
     ),
     judge=(
         *("ml/backtest", "ml/metrics", "ml/replay", "ml/restock", "orchestration/planning/policies.py"),
+        "orchestration/warehouse/restock_frames.py",
         *("orchestration/training/challengers.py", "orchestration/training/policy_backtest.py"),
     ),
     libraries=("xgboost", "numpy"),
@@ -93,7 +94,7 @@ def challenge(settings: Settings, demand: "pd.DataFrame", horizon: int, spans: l
 
     Args:
         settings: of the home.
-        demand: as `frames.demand_history`.
+        demand: as `demand_frames.demand_history`.
         horizon: days ahead.
         spans: lengths of sums, days.
     """

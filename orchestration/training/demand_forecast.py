@@ -12,7 +12,7 @@ from orchestration.home.settings import Settings
 from orchestration.training.lifecycle import Headline, Trained
 from orchestration.training.model_card import forecast_card
 from orchestration.training.policy_backtest import rehearse_orders
-from orchestration.warehouse.frames import (
+from orchestration.warehouse.demand_frames import (
     demand_history,
     items,
     planned_days,

@@ -50,7 +50,7 @@ def forecast_card(
     Args:
         evaluation: of the recipe beside its rivals.
         recipe: the candidate.
-        demand: what it learnt from, as `frames.demand_history`.
+        demand: what it learnt from, as `demand_frames.demand_history`.
         horizon: days ahead.
         most_series: most series that were evaluated.
         weights: demand class -> member -> share.

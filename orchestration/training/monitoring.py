@@ -9,12 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from orchestration.home.settings import Settings
 from orchestration.warehouse.build import Build
-from orchestration.warehouse.exports import export_path
-from orchestration.warehouse.frames import items
+from orchestration.warehouse.demand_frames import items
+from orchestration.warehouse.exports import export_path, read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +127,7 @@ def _pairs(settings: Settings, build: Build, files: list[Path]) -> "pd.DataFrame
     Days out of stock are left out: what they would have sold is not known.
     """
     sources = ", ".join(f"'{path}'" for path in files)
-    return _frame(
+    return read_frame(
         f"""
         with actuals as (
             select sku, location_id, day, demand_units::double as actual_units
@@ -162,7 +160,7 @@ def _pairs(settings: Settings, build: Build, files: list[Path]) -> "pd.DataFrame
 
 def _inputs(settings: Settings, build: Build, back: int) -> "pd.DataFrame":
     """Return INPUTS of each sku and location over the last span of days judged (1), or the one before it (2)."""
-    return _frame(
+    return read_frame(
         f"""
         select sku, location_id, avg(demand_units)::double as mean_daily_units,
             avg((demand_units > 0)::integer) as share_of_days_sold, avg(is_in_stock::integer) as share_of_days_in_stock,
@@ -173,8 +171,3 @@ def _inputs(settings: Settings, build: Build, back: int) -> "pd.DataFrame":
         group by sku, location_id
         """
     )
-
-
-def _frame(query: str) -> "pd.DataFrame":
-    with duckdb.connect() as connection:
-        return connection.execute(query).df()

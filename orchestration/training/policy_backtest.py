@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ml.schema import KEYS
 from orchestration.home.settings import Settings
 from orchestration.planning.policies import RESTOCK_LIMITS, effective_policies, standard_policy
-from orchestration.warehouse.frames import (
-    demand_history,
-    planned_days,
-    protection_horizon,
-    segmented_items,
-    supplier_terms,
-)
+from orchestration.warehouse.demand_frames import demand_history, planned_days, protection_horizon
+from orchestration.warehouse.restock_frames import segmented_items, supplier_terms
 
 if TYPE_CHECKING:
     import pandas as pd

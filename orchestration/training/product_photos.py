@@ -12,7 +12,7 @@ from orchestration.home.settings import Settings
 from orchestration.ingest.landing import open_landing
 from orchestration.training.figures import as_png
 from orchestration.training.lifecycle import Headline, NothingToLearn, Trained, Training, not_below
-from orchestration.warehouse.frames import labelled_photos
+from orchestration.warehouse.exports import read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,11 +24,23 @@ PARAMETERS: Mapping[str, Any] = {"image_pixels": IMAGE_PIXELS, "epochs": EPOCHS}
 
 def train_product_photos(settings: Settings, folder: Path, champion: Path | None, kept: Path | None = None) -> Trained:
     """Train in a process of its own: TensorFlow never gives its memory back."""
-    labelled = labelled_photos(settings)
+    labelled = _labelled_photos(settings)
     if len(labelled) < FEWEST_PHOTOS or labelled["label"].nunique() < 2:
         raise NothingToLearn(f"{len(labelled)} labelled photos, {FEWEST_PHOTOS} of two labels are needed to learn from")
     return run_in_child(
         CHILD_MEMORY_BYTES, settings.home / "training.log", _train_recogniser, settings, labelled, folder, kept
+    )
+
+
+def _labelled_photos(settings: Settings) -> "pd.DataFrame":
+    """Return photo_path (within the landing folder) and label of every accepted photo that has a label."""
+    return read_frame(
+        f"""
+        select photo_path, label
+        from read_parquet('{settings.raw}/product_photos/*/accepted.parquet')
+        qualify row_number() over (partition by photo_path order by batch_id desc) = 1 and label is not null
+        order by photo_path
+        """
     )
 
 
@@ -83,7 +95,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
 
 PRODUCT_PHOTOS = Training(
     model="product_photos",
-    code=("ml/images", "orchestration/warehouse/frames.py", "orchestration/training/product_photos.py"),
+    code=("ml/images", "orchestration/training/product_photos.py"),
     judge=("ml/metrics",),
     libraries=("tensorflow", "numpy"),
     parameters=PARAMETERS,

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestration.home.settings import Settings
 from orchestration.training.lifecycle import Headline, NothingToLearn, Trained, Training, not_below
-from orchestration.warehouse.frames import stock_series
+from orchestration.warehouse.stock_frames import stock_series
 
 PLANTED_DAYS, PLANTED_SHARE, FEWEST_DAYS = 120, 0.01, 28
 METRICS = ["precision", "recall", "f1", "auc_roc", "auc_pr"]
@@ -68,7 +68,7 @@ STOCK_ANOMALIES = Training(
     code=(
         "ml/schema.py",
         "ml/anomaly",
-        "orchestration/warehouse/frames.py",
+        "orchestration/warehouse/stock_frames.py",
         "orchestration/training/stock_anomalies.py",
     ),
     judge=("ml/metrics",),

@@ -19,6 +19,7 @@ import duckdb
 from orchestration.home.settings import Settings
 
 if TYPE_CHECKING:
+    import pandas as pd
     from duckdb import DuckDBPyConnection
 
 ALL_MONTHS = "*.parquet"
@@ -192,6 +193,12 @@ def files_of(parquet: Path) -> list[Path]:
 def parquet_rows(parquet: Path) -> int:
     """Return the rows of Parquet, as its footers tell."""
     return int(duckdb.execute("select count(*) from read_parquet(?)", [str(parquet)]).fetchall()[0][0])
+
+
+def read_frame(query: str) -> "pd.DataFrame":
+    """Return the answer to a query of Parquet files."""
+    with duckdb.connect() as connection:
+        return connection.execute(query).df()
 
 
 def content_hash(parquet: Path, left_out: Iterable[str] = ()) -> tuple[int, str]:

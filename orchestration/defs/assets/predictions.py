@@ -11,9 +11,10 @@ from orchestration.home.fingerprints import code_version, text_fingerprint
 from orchestration.home.settings import Settings
 from orchestration.training.lifecycle import champion_of, repair_champion
 from orchestration.warehouse.build import Build, read_build
+from orchestration.warehouse.demand_frames import demand_history, planned_days
 from orchestration.warehouse.exports import content_hash, export_path, parquet_rows
-from orchestration.warehouse.frames import demand_history, no_anomalies, planned_days, stock_series
 from orchestration.warehouse.handoff import kept_predictions, write_predictions
+from orchestration.warehouse.stock_frames import no_anomalies, stock_series
 
 if TYPE_CHECKING:
     from ml.tracking import Version

@@ -13,8 +13,8 @@ from orchestration.publishing.generations import published_archive
 from orchestration.training.lifecycle import champion_of
 from orchestration.training.policy_backtest import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.warehouse.build import read_build
-from orchestration.warehouse.frames import previous_lines, previous_terms, segmented_items, supplier_terms
 from orchestration.warehouse.handoff import write_predictions
+from orchestration.warehouse.restock_frames import previous_lines, previous_terms, segmented_items, supplier_terms
 
 _POLICIES, _POLICY_EXCEPTIONS = (AssetKey(["predictions", name]) for name in ("restock_policies", "policy_exceptions"))
 _RULE_COSTS, _KEPT_PROMISES = (AssetKey(["predictions", name]) for name in ("restock_rule_costs", "service_promises"))

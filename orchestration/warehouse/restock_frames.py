@@ -1,145 +1,20 @@
-"""Exported marts as the frames that `ml` takes: renamed to its vocabulary, periods are days. No arithmetic."""
+"""What restock decisions read, as the frames that `ml.restock` takes: periods are days.
+
+Belongs here: renaming marts and predictions to the vocabulary of `ml`. Does not: what is decided (planning/).
+"""
 
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from orchestration.home.settings import Settings
-from orchestration.warehouse.exports import export_path
+from orchestration.warehouse.exports import export_path, read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Numeric covariates that are known ahead for the days to come.
-_KNOWN_AHEAD = """is_promotion::double as is_promotion, (event_name is not null and is_open)::double as is_event,
-            unit_price::double as unit_price"""
-
-
-def demand_history(settings: Settings) -> "pd.DataFrame":
-    """Return sku, location_id, period_start, demand_units, is_in_stock and covariates, one row per series and day."""
-    return _frame(
-        f"""
-        select sku, location_id, day::timestamp as period_start, demand_units::double as demand_units, is_in_stock,
-            is_open::double as is_open, {_KNOWN_AHEAD}
-        from read_parquet('{export_path(settings, "marts.fct_daily_demand")}')
-        order by sku, location_id, day
-        """
-    )
-
-
-def planned_days(settings: Settings, horizon: int) -> "pd.DataFrame":
-    """Return sku, location_id, period_start and covariates of the days to come, `horizon` rows per series.
-
-    A day outside the season of a product is closed for it: every forecaster gives such a day no demand, in forecasts
-    and in paths alike. History records what was sold outside a season, so there such a day stays open. The category is
-    for items that a model's training did not know yet.
-    """
-    return _frame(
-        f"""
-        select sku, location_id, day::timestamp as period_start,
-            (is_open and is_on_sale)::double as is_open, {_KNOWN_AHEAD},
-            expected_uplift::double as expected_uplift, category
-        from read_parquet('{export_path(settings, "marts.fct_planned_days")}')
-        left join (
-            select sku, location_id, category
-            from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
-        ) as item_locations using (sku, location_id)
-        where days_ahead <= {horizon}
-        order by sku, location_id, day
-        """
-    )
-
-
-def items(settings: Settings) -> "pd.DataFrame":
-    """Return the static attributes of each sku and location: category, unit_cost, unit_price."""
-    return _frame(
-        f"""
-        select sku, location_id, category, unit_cost::double as unit_cost, unit_price::double as unit_price
-        from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
-        order by sku, location_id
-        """
-    )
-
-
-def protection_horizon(settings: Settings) -> int:
-    """Return the days that forecasts must reach, at least 7.
-
-    P99 of the measured lead times plus the longest review period, and never less than the longest protection interval
-    that is planned for an item.
-    """
-    frame = _frame(
-        f"""
-        with terms as (
-            select coalesce(max(review_period_days), 7) as review_days,
-                coalesce(max(lead_time_days + review_period_days + next_order_in_days), 7) as planned_days
-            from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
-        ),
-
-        measured as (
-            select coalesce(quantile_cont(lead_time_days, 0.99), 0) as lead_time_days
-            from read_parquet('{export_path(settings, "marts.fct_supplier_lead_times")}')
-        )
-
-        select greatest(7, planned_days, ceil(lead_time_days) + review_days)::integer as days from terms, measured
-        """
-    )
-    return int(frame["days"].iloc[0])
-
-
-def stock_series(settings: Settings) -> "pd.DataFrame":
-    """Return daily stock, demand and what is remarkable in the day's movements, as the anomaly detector reads them.
-
-    One row per sku, location and day. counted_change_units: what counts corrected that day; max_line_units: largest
-    movement; repeated_line_units: largest quantity that two movements of one type share, 0 = none.
-    """
-    return _frame(
-        f"""
-        with lines as (
-            select sku, location_id, day, movement_type, change_units, count(*) as times
-            from read_parquet('{export_path(settings, "marts.fct_stock_movements")}')
-            group by all
-        ),
-
-        remarkable as (
-            select sku, location_id, day,
-                sum(change_units * times) filter (where movement_type = 'count') as counted_change_units,
-                max(abs(change_units)) filter (where movement_type <> 'count') as max_line_units,
-                max(abs(change_units)) filter (where movement_type <> 'count' and times > 1) as repeated_line_units
-            from lines
-            group by all
-        )
-
-        select stock.sku, stock.location_id, stock.day::timestamp as day,
-            stock.opening_units::double as opening_units, stock.receipt_units::double as receipt_units,
-            stock.sales_units::double as sales_units, stock.other_units::double as other_units,
-            stock.closing_units::double as closing_units, demand.demand_units::double as demand_units,
-            demand.is_in_stock, demand.is_open, demand.unit_price::double as unit_price,
-            remarkable.counted_change_units::double as counted_change_units,
-            coalesce(remarkable.max_line_units, 0)::double as max_line_units,
-            coalesce(remarkable.repeated_line_units, 0)::double as repeated_line_units
-        from read_parquet('{export_path(settings, "marts.fct_daily_stock")}') as stock
-        inner join read_parquet('{export_path(settings, "marts.fct_daily_demand")}') as demand
-            using (sku, location_id, day)
-        left join remarkable using (sku, location_id, day)
-        order by stock.sku, stock.location_id, stock.day
-        """
-    )
-
-
-def no_anomalies() -> "pd.DataFrame":
-    """Return an empty frame of anomalies."""
-    return _frame(
-        """
-        select ''::varchar as sku, ''::varchar as location_id, now()::timestamp as day, 0::double as anomaly_score,
-            ''::varchar as kind, ''::varchar as reason, 0::double as record_error_score
-        where false
-        """
-    )
-
 
 def supplier_terms(settings: Settings) -> "pd.DataFrame":
     """Return the supplier's terms of each sku and location with a supplier, times in periods of a day."""
-    return _frame(
+    return read_frame(
         f"""
         select sku, location_id, supplier_id,
             lead_time_days::integer as lead_time_periods, lead_time_days_mean::double as lead_time_mean_periods,
@@ -160,7 +35,7 @@ def restock_terms(settings: Settings) -> "pd.DataFrame":
     An item that has never sold is ordered up to at most `first_order_days` of its forecast, or its minimum order where
     that is more: until it sells, nobody knows what it is worth, and the next order comes soon enough.
     """
-    limits = _frame(
+    limits = read_frame(
         f"""
         with policies as (
             {_policies(settings)}
@@ -193,7 +68,7 @@ def restock_terms(settings: Settings) -> "pd.DataFrame":
         left join first_orders using (sku, location_id)
         """
     )
-    seasons = _frame(
+    seasons = read_frame(
         f"""
         select sku, location_id, last_sale_in_days::double as last_sale_period
         from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
@@ -214,7 +89,7 @@ def _policies(settings: Settings) -> str:
 
 def restock_policy(settings: Settings) -> "pd.DataFrame":
     """Return the policy that holds for each sku and location with a supplier, as `ml.restock.recommend` reads it."""
-    return _frame(
+    return read_frame(
         f"""
         select * exclude (
             order_up_to_max_units, max_order_units, max_stock_units, first_order_days, excess_above_days,
@@ -228,7 +103,7 @@ def restock_policy(settings: Settings) -> "pd.DataFrame":
 
 def segmented_items(settings: Settings) -> "pd.DataFrame":
     """Return what the segments of policies speak of, one row per sku and location."""
-    return _frame(
+    return read_frame(
         f"""
         select sku, location_id, category, supplier_id, abc_class, xyz_class, demand_class,
             unit_cost::double as unit_cost, unit_price::double as unit_price,
@@ -241,7 +116,7 @@ def segmented_items(settings: Settings) -> "pd.DataFrame":
 
 def stock_position(settings: Settings) -> "pd.DataFrame":
     """Return on_hand_units, sold_since_units, reserved_units and backordered_units of each sku and location."""
-    return _frame(
+    return read_frame(
         f"""
         select sku, location_id, on_hand_units::double as on_hand_units, sold_since_units::double as sold_since_units,
             reserved_units::double as reserved_units, backordered_units::double as backordered_units
@@ -257,7 +132,7 @@ def open_orders(settings: Settings) -> "pd.DataFrame":
     Returns:
         sku, location_id, periods_ahead, units, overdue_periods, is_doubtful, document, line.
     """
-    return _frame(
+    return read_frame(
         f"""
         select sku, location_id, periods_ahead::integer as periods_ahead, open_units::double as units,
             case when is_late then days_late + 1 else 0 end as overdue_periods, is_doubtful,
@@ -285,7 +160,7 @@ def rejections(settings: Settings) -> "pd.DataFrame":
         from read_parquet('{path}')
         order by sku, location_id
         """
-    return _frame(held if path.exists() else none)
+    return read_frame(held if path.exists() else none)
 
 
 def previous_lines(settings: Settings, archive: str | None) -> "pd.DataFrame":
@@ -295,7 +170,7 @@ def previous_lines(settings: Settings, archive: str | None) -> "pd.DataFrame":
         sku, location_id, decided_date, status, order_units, on_order_doubtful_units, protection_periods,
         forecast_model_version.
     """
-    return _frame(
+    return read_frame(
         f"""
         select sku, location_id, as_of_date as decided_date, status, order_units, on_order_doubtful_units,
             protection_periods, forecast_model_version
@@ -316,7 +191,7 @@ def previous_terms(settings: Settings, archive: str | None) -> "pd.DataFrame":
     Returns:
         sku, location_id, step, term, units.
     """
-    return _frame(
+    return read_frame(
         f"""
         select sku, location_id, step, term, units
         from (
@@ -338,7 +213,7 @@ def _archived_rows(settings: Settings, archive: str | None, table: str) -> str:
 
 def stock_lots(settings: Settings) -> "pd.DataFrame":
     """Return units and expires_in_periods (the last period in which they can be sold) of each lot on a shelf."""
-    return _frame(
+    return read_frame(
         f"""
         select sku, location_id, left_units::double as units, days_to_expiry::integer as expires_in_periods
         from read_parquet('{export_path(settings, "marts.fct_stock_lots")}')
@@ -349,7 +224,7 @@ def stock_lots(settings: Settings) -> "pd.DataFrame":
 
 def transfer_lanes(settings: Settings) -> "pd.DataFrame":
     """Return from_location_id, to_location_id, lead_time_periods and unit_cost of each way that stock may move."""
-    return _frame(
+    return read_frame(
         f"""
         select from_location_id, to_location_id, lead_time_days::integer as lead_time_periods,
             unit_cost::double as unit_cost
@@ -357,20 +232,3 @@ def transfer_lanes(settings: Settings) -> "pd.DataFrame":
         order by from_location_id, to_location_id
         """
     )
-
-
-def labelled_photos(settings: Settings) -> "pd.DataFrame":
-    """Return photo_path (within the landing folder) and label of every accepted photo that has a label."""
-    return _frame(
-        f"""
-        select photo_path, label
-        from read_parquet('{settings.raw}/product_photos/*/accepted.parquet')
-        qualify row_number() over (partition by photo_path order by batch_id desc) = 1 and label is not null
-        order by photo_path
-        """
-    )
-
-
-def _frame(query: str) -> "pd.DataFrame":
-    with duckdb.connect() as connection:
-        return connection.execute(query).df()

@@ -1,0 +1,85 @@
+"""Demand, what is known of the days to come, and the items: the frames that `ml.forecast` takes; periods are days."""
+
+from typing import TYPE_CHECKING
+
+from orchestration.home.settings import Settings
+from orchestration.warehouse.exports import export_path, read_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# Numeric covariates that are known ahead for the days to come.
+_KNOWN_AHEAD = """is_promotion::double as is_promotion, (event_name is not null and is_open)::double as is_event,
+            unit_price::double as unit_price"""
+
+
+def demand_history(settings: Settings) -> "pd.DataFrame":
+    """Return sku, location_id, period_start, demand_units, is_in_stock and covariates, one row per series and day."""
+    return read_frame(
+        f"""
+        select sku, location_id, day::timestamp as period_start, demand_units::double as demand_units, is_in_stock,
+            is_open::double as is_open, {_KNOWN_AHEAD}
+        from read_parquet('{export_path(settings, "marts.fct_daily_demand")}')
+        order by sku, location_id, day
+        """
+    )
+
+
+def planned_days(settings: Settings, horizon: int) -> "pd.DataFrame":
+    """Return sku, location_id, period_start and covariates of the days to come, `horizon` rows per series.
+
+    A day outside the season of a product is closed for it: every forecaster gives such a day no demand, in forecasts
+    and in paths alike. History records what was sold outside a season, so there such a day stays open. The category is
+    for items that a model's training did not know yet.
+    """
+    return read_frame(
+        f"""
+        select sku, location_id, day::timestamp as period_start,
+            (is_open and is_on_sale)::double as is_open, {_KNOWN_AHEAD},
+            expected_uplift::double as expected_uplift, category
+        from read_parquet('{export_path(settings, "marts.fct_planned_days")}')
+        left join (
+            select sku, location_id, category
+            from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
+        ) as item_locations using (sku, location_id)
+        where days_ahead <= {horizon}
+        order by sku, location_id, day
+        """
+    )
+
+
+def items(settings: Settings) -> "pd.DataFrame":
+    """Return the static attributes of each sku and location: category, unit_cost, unit_price."""
+    return read_frame(
+        f"""
+        select sku, location_id, category, unit_cost::double as unit_cost, unit_price::double as unit_price
+        from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
+        order by sku, location_id
+        """
+    )
+
+
+def protection_horizon(settings: Settings) -> int:
+    """Return the days that forecasts must reach, at least 7.
+
+    P99 of the measured lead times plus the longest review period, and never less than the longest protection interval
+    that is planned for an item.
+    """
+    frame = read_frame(
+        f"""
+        with terms as (
+            select coalesce(max(review_period_days), 7) as review_days,
+                coalesce(max(lead_time_days + review_period_days + next_order_in_days), 7) as planned_days
+            from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+        ),
+
+        measured as (
+            select coalesce(quantile_cont(lead_time_days, 0.99), 0) as lead_time_days
+            from read_parquet('{export_path(settings, "marts.fct_supplier_lead_times")}')
+        )
+
+        select greatest(7, planned_days, ceil(lead_time_days) + review_days)::integer as days from terms, measured
+        """
+    )
+    return int(frame["days"].iloc[0])
