@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,6 +11,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from support.reads import Listening
 from support.small_marts import AS_OF, build_of, small_home
 from test_training_lifecycle import fitted
 
@@ -20,6 +22,7 @@ from orchestration.home.settings import Settings
 from orchestration.planning.archive import archive_decisions, archive_of_day
 from orchestration.planning.decision import compare_scenarios, decide, reproduce
 from orchestration.planning.policies import effective_policies, standard_policy
+from orchestration.training.data import read_training_data
 from orchestration.training.lifecycle import Training, When, bring_up_to_date, pinned_models
 from orchestration.training.policy_backtest import score_overrides
 from orchestration.warehouse.demand_frames import demand_history, planned_days
@@ -152,6 +155,35 @@ def test_an_archived_decision_is_made_again_with_the_rejections_it_knew(home, tm
     archive = archive_decisions(then, build_of(), pinned_models(tracking))
     (then.predictions / "rejected_needs.parquet").unlink()
     assert reproduce(then, archive, tracking).is_equal
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts of the files that are read from here on."""
+    counts: Counter[str] = Counter()
+    connect = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda *place: Listening(connect(*place), counts))
+    return counts
+
+
+def test_a_decision_reads_every_file_of_the_home_once(home, read: Counter[str]):
+    settings, _, _ = home
+    champion = forecaster(settings)
+    read.clear()
+    decide(settings, champion)
+    assert set(read) >= {"fct_daily_demand", "fct_replenishment_terms", "restock_policies", "demand_forecasts"}
+    assert set(read.values()) == {1}
+
+
+def test_a_training_reads_every_mart_once_but_the_items(home, read: Counter[str]):
+    read_training_data(home[0])
+    assert read == {
+        "fct_daily_demand": 1,
+        "fct_planned_days": 1,
+        "fct_replenishment_terms": 1,
+        "fct_supplier_lead_times": 1,
+        "dim_item_locations": 2,
+    }
 
 
 def test_an_item_listed_since_the_training_is_decided_upon(home, tmp_path):

@@ -7,8 +7,9 @@ from support.small_marts import AS_OF, build_of, read_mart, small_home
 
 from orchestration.home.settings import Settings
 from orchestration.planning.policies import effective_policies, standard_policy
+from orchestration.warehouse.demand_frames import demand_history
 from orchestration.warehouse.handoff import write_predictions
-from orchestration.warehouse.restock_frames import restock_terms, supplier_terms
+from orchestration.warehouse.restock_frames import policies_in_force, restock_terms, supplier_terms
 
 NEW, OLD = "p01", "p00"
 DAILY = 0.45
@@ -34,7 +35,12 @@ def limits(home: Settings, **changed: float) -> pd.Series:
     policies, _ = effective_policies(standard.assign(**changed), standard, [])
     policies = policies.assign(**{name: value for name, value in changed.items() if name not in standard})
     write_predictions(home, "restock_policies", policies, build_of(), None)
-    return restock_terms(home).set_index("sku")["order_up_to_max_units"]
+    return held_limits(home)
+
+
+def held_limits(home: Settings) -> pd.Series:
+    sold = demand_history(home).query("demand_units > 0")[["sku", "location_id"]].drop_duplicates()
+    return restock_terms(home, policies_in_force(home), sold).set_index("sku")["order_up_to_max_units"]
 
 
 def test_an_item_without_sales_is_ordered_up_to_a_fortnight_of_its_forecast(home):
@@ -86,4 +92,4 @@ def test_an_archive_without_days_for_first_orders_limits_none(home):
         columns=["first_order_days", "as_of_date"]
     )
     write_predictions(home, "restock_policies", policies, build_of(AS_OF), None)
-    assert pd.isna(restock_terms(home).set_index("sku").loc[NEW, "order_up_to_max_units"])
+    assert pd.isna(held_limits(home)[NEW])

@@ -11,12 +11,13 @@ from ml.backtest import evaluate
 from ml.forecast.baselines import train_recent, train_seasonal_naive
 from ml.forecast.distribution import QUANTILE_COLUMNS
 from orchestration.training.challengers import challenge, chosen_shares, train_beside_challengers
+from orchestration.training.data import read_training_data
 from orchestration.warehouse.demand_frames import demand_history
 
 
 def test_a_home_with_few_series_is_not_challenged(tmp_path: Path) -> None:
     home = small_home(tmp_path, days=56, series=8)
-    found = challenge(home, demand_history(home), 7, [7])
+    found = challenge(home, read_training_data(home), [7])
     assert found.verdict.empty
     assert found.tables == {}
 
@@ -48,7 +49,7 @@ def test_a_challenger_that_is_no_better_would_not_be_chosen(tried: pd.DataFrame)
 @pytest.mark.deep
 def test_every_challenger_is_told_beside_the_booster_and_none_blocks(tmp_path: Path) -> None:
     home = small_home(tmp_path, days=170, series=44)
-    found = challenge(home, demand_history(home), 7, [7])
+    found = challenge(home, read_training_data(home), [7])
     assert set(found.tables["challengers"]["recipe"]) == {
         *("xgboost", "seasonal_naive", "recent", "network", "ets", "theta", "croston_sba", "tsb")
     }

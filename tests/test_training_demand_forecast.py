@@ -15,6 +15,7 @@ from ml.forecast.ensemble import CombinedForecaster
 from ml.tracking import Tracking
 from orchestration.defs.assets.models import metadata_of
 from orchestration.home.settings import Settings
+from orchestration.training.data import read_training_data
 from orchestration.training.demand_forecast import _kept_booster, train_demand_forecast
 from orchestration.training.lifecycle import Trained, Training, When, bring_up_to_date
 from serving.store import Store
@@ -28,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def first(home: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path]:
     folder = tmp_path_factory.mktemp("model")
-    return train_demand_forecast(home, folder, None), folder
+    return train_demand_forecast(home, read_training_data(home), folder, None), folder
 
 
 def test_the_first_training_serves_the_mixture(first: tuple[Trained, Path]) -> None:
@@ -156,7 +157,7 @@ def test_a_champion_of_another_recipe_is_beaten_in_every_segment_or_stays(
 ) -> None:
     champion, candidate = tmp_path / "champion", tmp_path / "candidate"
     load(first[1]).members["xgboost"].save(champion)
-    judged = train_demand_forecast(home, candidate, champion).verdict.set_index("criterion")
+    judged = train_demand_forecast(home, read_training_data(home), candidate, champion).verdict.set_index("criterion")
     told = ("calibration of 7-period sums", "orders replayed: fill rate", "orders replayed: cycle service level")
     assert judged.loc[~judged["blocks"]].index.str.startswith(told).all()
     assert "pinball over xgboost, demand_class smooth, surely" in judged.index
@@ -167,7 +168,8 @@ def test_a_kept_model_is_judged_again_and_not_trained(
     home: Settings, first: tuple[Trained, Path], tmp_path: Path
 ) -> None:
     # Another seed would make another booster.
-    trained = train_demand_forecast(dataclasses.replace(home, seed=1), tmp_path, None, kept=first[1])
+    other = dataclasses.replace(home, seed=1)
+    trained = train_demand_forecast(other, read_training_data(other), tmp_path, None, kept=first[1])
     assert trained.is_kept
     assert trained.metrics != first[0].metrics
     boosters = [next(folder.rglob("*.ubj")).read_bytes() for folder in (first[1], tmp_path)]
@@ -182,7 +184,7 @@ def test_a_kept_model_that_is_no_candidate_any_more_is_replaced(home: Settings, 
 
 def test_too_little_history_to_judge_leaves_recent_demand(tmp_path: Path) -> None:
     home = small_home(tmp_path / "home", days=20, series=3)
-    trained = train_demand_forecast(home, tmp_path / "model", None)
+    trained = train_demand_forecast(home, read_training_data(home), tmp_path / "model", None)
     assert isinstance(load(tmp_path / "model"), BaselineForecaster)
     assert "20 days of history are too few" in trained.verdict["criterion"].iloc[0]
 
@@ -190,6 +192,6 @@ def test_too_little_history_to_judge_leaves_recent_demand(tmp_path: Path) -> Non
 def test_a_candidate_below_the_floor_leaves_recent_demand(tmp_path: Path) -> None:
     # The last week repeats exactly: nothing can beat the seasonal naive.
     home = small_home(tmp_path / "home", days=49, series=6, repeats=True)
-    trained = train_demand_forecast(home, tmp_path / "model", None)
+    trained = train_demand_forecast(home, read_training_data(home), tmp_path / "model", None)
     assert load(tmp_path / "model") == train_recent(pd.DataFrame(), freq="D", horizon=7)
     assert "wrmsse over seasonal_naive, all" in trained.verdict["criterion"].iloc[0]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
 
+from ml.schema import KEYS
 from orchestration.home.fingerprints import code_version
 from orchestration.home.settings import Settings
 from orchestration.planning.archive import ARCHIVED_INPUTS, DECISION_SETTINGS, archived
@@ -72,33 +73,35 @@ def decide(settings: Settings, forecaster: "Saved") -> "Plan":
     """Return the restock line of every item with terms, and what to move between locations before buying."""
     from ml.restock.plan import plan_orders
 
-    return plan_orders(_paths_of(settings, forecaster), read_world(settings), seed=settings.seed)
+    paths_of, world = _read(settings, forecaster)
+    return plan_orders(paths_of, world, seed=settings.seed)
 
 
-def read_world(settings: Settings) -> "World":
-    """Return all that a decision of the latest build knows besides demand."""
+def _read(settings: Settings, forecaster: "Saved") -> "tuple[PathsOf, World]":
+    """Read all that a decision of the latest build rests on, each file once.
+
+    Returns:
+        What samples the demand of some items, a chunk of items at a time, and all that is known besides demand.
+    """
     from ml.restock.plan import World
 
-    return World(
+    history, future = demand_history(settings), planned_days(settings, forecaster.horizon)
+    policies = frames.policies_in_force(settings)
+    sold = history.loc[history["demand_units"] > 0, KEYS].drop_duplicates()
+
+    def paths_of(keys: "pd.DataFrame") -> "Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]":
+        return forecaster.sample_paths(history, settings.path_count, future, keys=keys, seed=settings.seed)
+
+    return paths_of, World(
         position=frames.stock_position(settings),
         open_orders=frames.open_orders(settings),
-        terms=frames.restock_terms(settings),
-        policy=frames.restock_policy(settings),
+        terms=frames.restock_terms(settings, policies, sold),
+        policy=frames.restock_policy(policies),
         lots=frames.stock_lots(settings),
         lanes=frames.transfer_lanes(settings),
         budget=settings.order_budget,
         rejections=frames.rejections(settings),
     )
-
-
-def _paths_of(settings: Settings, forecaster: "Saved") -> "PathsOf":
-    """Return what samples the demand of some items, a chunk of items at a time."""
-    history, future = demand_history(settings), planned_days(settings, forecaster.horizon)
-
-    def paths_of(keys: "pd.DataFrame") -> "Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]":
-        return forecaster.sample_paths(history, settings.path_count, future, keys=keys, seed=settings.seed)
-
-    return paths_of
 
 
 def compare_scenarios(settings: Settings, forecaster: "Saved", scenarios: "Sequence[Scenario]") -> "pd.DataFrame":
@@ -109,7 +112,8 @@ def compare_scenarios(settings: Settings, forecaster: "Saved", scenarios: "Seque
     """
     from ml.restock.scenarios import what_if
 
-    return what_if(_paths_of(settings, forecaster), read_world(settings), scenarios, seed=settings.seed)
+    paths_of, world = _read(settings, forecaster)
+    return what_if(paths_of, world, scenarios, seed=settings.seed)
 
 
 def reproduce(settings: Settings, archive: str, tracking: "Tracking") -> Reproduction:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ml.schema import KEYS
 from orchestration.home.child_process import run_in_child
 from orchestration.home.settings import Settings
+from orchestration.training.data import TrainingData, read_training_data
 from orchestration.training.demand_forecast import PARAMETERS, SPANS_DAYS, train_demand_forecast
 from orchestration.training.figures import as_png
 from orchestration.training.lifecycle import Trained, Training
-from orchestration.warehouse.demand_frames import demand_history, items, protection_horizon
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,12 +56,11 @@ def train_beside_challengers(
     """
     import pandas as pd
 
-    trained = train_demand_forecast(settings, folder, champion, kept)
+    data = read_training_data(settings)
+    trained = train_demand_forecast(settings, data, folder, champion, kept)
     if champion is None:
         return trained
-    horizon = protection_horizon(settings)
-    spans = [span for span in SPANS_DAYS if span <= horizon]
-    found = challenge(settings, demand_history(settings), horizon, spans)
+    found = challenge(settings, data, [span for span in SPANS_DAYS if span <= data.horizon])
     return replace(
         trained,
         verdict=pd.concat([trained.verdict, found.verdict], ignore_index=True),
@@ -73,7 +73,8 @@ DEMAND_FORECAST = Training(
     model="demand_forecast",
     code=(
         *("ml/schema.py", "ml/segments.py", "ml/panel.py", "ml/forecast"),
-        *("orchestration/warehouse/demand_frames.py", "orchestration/training/demand_forecast.py"),
+        *("orchestration/warehouse/demand_frames.py", "orchestration/training/data.py"),
+        "orchestration/training/demand_forecast.py",
     ),
     judge=(
         *("ml/backtest", "ml/metrics", "ml/replay", "ml/restock", "orchestration/planning/policies.py"),
@@ -86,7 +87,7 @@ DEMAND_FORECAST = Training(
 )
 
 
-def challenge(settings: Settings, demand: "pd.DataFrame", horizon: int, spans: list[int]) -> Challenge:
+def challenge(settings: Settings, data: TrainingData, spans: list[int]) -> Challenge:
     """Evaluate the challengers beside the booster, each refitted per window on the same sample of series.
 
     TensorFlow never gives its memory back and numba compiles for seconds, so this belongs to the weekly training and
@@ -94,26 +95,24 @@ def challenge(settings: Settings, demand: "pd.DataFrame", horizon: int, spans: l
 
     Args:
         settings: of the home.
-        demand: as `demand_frames.demand_history`.
-        horizon: days ahead.
+        data: of the home.
         spans: lengths of sums, days.
     """
     import pandas as pd
 
     from ml.backtest import stratified_series
 
+    demand = data.demand
     days = demand["period_start"].nunique()
-    if (
-        days < FEWEST_DAYS + horizon + STEP_DAYS
-        or len(demand[["sku", "location_id"]].drop_duplicates()) < FEWEST_SERIES
-    ):
+    if days < FEWEST_DAYS + data.horizon + STEP_DAYS or len(demand[KEYS].drop_duplicates()) < FEWEST_SERIES:
         return Challenge(pd.DataFrame(), {}, {})
     chosen = stratified_series(demand, freq="D", most=SERIES)
+    part = replace(data, demand=demand.merge(chosen, on=KEYS), items=data.items.merge(chosen, on=KEYS))
     log = settings.home / "training.log"
-    return run_in_child(MEMORY_BYTES, log, _evaluate, settings, chosen, horizon, spans)
+    return run_in_child(MEMORY_BYTES, log, _evaluate, settings, part, spans)
 
 
-def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: list[int]) -> Challenge:
+def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Challenge:
     import pandas as pd
 
     from ml.backtest import evaluate
@@ -124,12 +123,12 @@ def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: l
     recipes = challengers()
     evaluation = evaluate(
         recipes,
-        demand_history(settings).merge(chosen, on=["sku", "location_id"]),
+        data.demand,
         freq="D",
-        horizon=horizon,
+        horizon=data.horizon,
         windows=WINDOWS,
         step=STEP_DAYS,
-        items=items(settings).merge(chosen, on=["sku", "location_id"]),
+        items=data.items,
         spans=spans,
         paths=PATHS,
         keep_forecasts=True,
@@ -141,7 +140,11 @@ def _evaluate(settings: Settings, chosen: "pd.DataFrame", horizon: int, spans: l
     choice = chosen_shares(evaluation.forecasts, [BOOSTER, *rivals])
     told = pd.concat([told, _shares_of_challengers(choice)], ignore_index=True)
     return Challenge(
-        told.assign(criterion=f"{len(chosen)} series: " + told["criterion"], blocks=False, passed=True),
+        told.assign(
+            criterion=f"{len(data.demand[KEYS].drop_duplicates())} series: " + told["criterion"],
+            blocks=False,
+            passed=True,
+        ),
         {"challengers_by_lag": as_png(error_by_lag(evaluation.horizons, own=BOOSTER, season=7, period="day"))},
         {
             "challengers": evaluation.segments,

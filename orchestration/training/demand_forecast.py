@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestration.home.settings import Settings
+from orchestration.training.data import TrainingData
 from orchestration.training.lifecycle import Headline, Trained
 from orchestration.training.model_card import forecast_card
 from orchestration.training.policy_backtest import rehearse_orders
-from orchestration.warehouse.demand_frames import (
-    demand_history,
-    items,
-    planned_days,
-    protection_horizon,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +35,9 @@ PARAMETERS: Mapping[str, Any] = {
 }
 
 
-def train_demand_forecast(settings: Settings, folder: Path, champion: Path | None, kept: Path | None = None) -> Trained:
+def train_demand_forecast(
+    settings: Settings, data: TrainingData, folder: Path, champion: Path | None, kept: Path | None = None
+) -> Trained:
     """Backtest the recipes on rolling windows, judge, and refit the candidate on everything.
 
     A home with too little history to judge, or whose candidate does not beat the seasonal naive while there is no
@@ -55,7 +52,7 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
     from ml.backtest.gate import verdict
     from ml.forecast.baselines import train_recent
 
-    demand, attributes, horizon = demand_history(settings), items(settings), protection_horizon(settings)
+    demand, horizon = data.demand, data.horizon
     few = demand[(demand[["sku", "location_id"]] == demand[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
     days = demand["period_start"].nunique()
     windows = min(EVALUATION_WINDOWS, (days - 2 * horizon) // EVALUATION_STEP_DAYS)
@@ -71,7 +68,7 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
         horizon=horizon,
         windows=windows,
         step=EVALUATION_STEP_DAYS,
-        items=attributes,
+        items=data.items,
         combinations=field.combinations,
         series=stratified_series(demand, freq="D", most=EVALUATION_SERIES),
         spans=[span for span in SPANS_DAYS if span <= horizon],
@@ -85,18 +82,18 @@ def train_demand_forecast(settings: Settings, folder: Path, champion: Path | Non
         return _baseline(recent, few, f"failed were: {', '.join(judged.loc[~judged['passed'], 'criterion'])}")
     is_change = field.champion not in (None, CANDIDATE)
     rival = str(field.champion) if is_change else RECENT
-    rehearsed = rehearse_orders(settings, evaluation, demand, CANDIDATE, rival, blocks=is_change)
+    rehearsed = rehearse_orders(settings, data, evaluation, CANDIDATE, rival, blocks=is_change)
     booster = _kept_booster(kept)
     is_kept = booster is not None
     if booster is None:
-        booster = forecast.train(demand, freq="D", horizon=horizon, items=attributes, seed=settings.seed)
+        booster = forecast.train(demand, freq="D", horizon=horizon, items=data.items, seed=settings.seed)
     forecaster = field.combinations[CANDIDATE](
         {BOOSTER: booster, RECENT: recent}, evaluation.tried, evaluation.tried_sums
     )
     forecaster.save(folder)
     metrics = _forecast_metrics(evaluation, CANDIDATE)
     boosted = [name for name, shares in forecaster.weights.items() if shares[BOOSTER] > 0]
-    explained = _explanations(booster, settings, demand, evaluation.series, boosted)
+    explained = _explanations(booster, data, evaluation.series, boosted)
     return Trained(
         verdict=pd.concat([judged, rehearsed.verdict], ignore_index=True),
         metrics=metrics,
@@ -159,8 +156,7 @@ class _Explained:
 
 def _explanations(
     booster: "DemandForecaster",
-    settings: Settings,
-    demand: "pd.DataFrame",
+    data: TrainingData,
     series: "pd.DataFrame",
     demand_classes: Sequence[str],
 ) -> _Explained:
@@ -168,8 +164,7 @@ def _explanations(
 
     Args:
         booster: fitted on everything.
-        settings: of the home.
-        demand: history.
+        data: of the home.
         series: `Evaluation.series`, of which some are explained.
         demand_classes: those that the booster has a share in.
     """
@@ -183,7 +178,7 @@ def _explanations(
     chosen = typical_and_worst(known, known["recipe"].iloc[0], each=1)
     spread = keys.iloc[:: -(-len(keys) // EXPLAINED_SERIES)]
     some = spread.merge(chosen[["sku", "location_id"]], how="outer")
-    split = contributions(booster, demand, planned_days(settings, booster.horizon), some)
+    split = contributions(booster, data.demand, data.planned, some)
     moved = importance(split)
     figures = {"importance": importance_chart(moved, period="day")}
     for key in chosen.to_dict("records"):

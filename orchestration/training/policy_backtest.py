@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ml.schema import KEYS
 from orchestration.home.settings import Settings
-from orchestration.planning.policies import RESTOCK_LIMITS, effective_policies, standard_policy
-from orchestration.warehouse.demand_frames import demand_history, planned_days, protection_horizon
-from orchestration.warehouse.restock_frames import segmented_items, supplier_terms
+from orchestration.planning.policies import RESTOCK_LIMITS, effective_policies
+from orchestration.training.data import TrainingData, read_training_data
+from orchestration.warehouse.restock_frames import segmented_items
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,14 +52,14 @@ class Rehearsed:
 
 
 def rehearse_orders(
-    settings: Settings, evaluation: "Evaluation", demand: "pd.DataFrame", challenger: str, rival: str, *, blocks: bool
+    settings: Settings, data: TrainingData, evaluation: "Evaluation", challenger: str, rival: str, *, blocks: bool
 ) -> Rehearsed:
     """Replay the weekly orders of two evaluated recipes, under the home's own policy, on items that stand for all.
 
     Args:
         settings: of the home.
+        data: of the home.
         evaluation: with what the recipes fitted before its last window but one.
-        demand: history with covariates.
         challenger: recipe to judge.
         rival: recipe it is judged against.
         blocks: whether what is not met keeps the challenger from promotion.
@@ -69,14 +69,13 @@ def rehearse_orders(
     windows, series = evaluation.windows, evaluation.series
     origin = windows.loc[windows["window"] == evaluation.fitted_window, "origin"].iloc[0]
     known = series[(series["window"] == evaluation.fitted_window) & (series["recipe"] == challenger)]
-    offered = supplier_terms(settings)
-    terms = offered.merge(known[[*KEYS, "demand_class", "weight"]], on=KEYS)
+    terms = data.terms.merge(known[[*KEYS, "demand_class", "weight"]], on=KEYS)
     if terms.empty:
         return Rehearsed(None, {}, {})
     # Evenly spaced by class and value, as the evaluated series were chosen.
     terms = _spread(terms, ["demand_class", "weight"])
     segments = terms[KEYS].assign(segment=terms["demand_class"])
-    stage = _stage(settings, demand, terms, standard_policy(settings, offered), origin)
+    stage = _stage(settings, data, terms, data.policy, origin)
     drawn = rehearsal.draw_demand(evaluation.fitted[challenger], stage)
     ours = rehearsal.rehearse(drawn, stage)
     theirs = rehearsal.rehearse(rehearsal.draw_demand(evaluation.fitted[rival], stage), stage)
@@ -104,25 +103,24 @@ def score_overrides(settings: Settings, forecaster: "Saved", overrides: "Sequenc
     from ml.replay import policy_backtest as rehearsal
     from ml.replay.gate import service
 
-    demand, offered, items = demand_history(settings), supplier_terms(settings), segmented_items(settings)
-    standard = standard_policy(settings, offered)
-    first, last = demand["period_start"].min(), demand["period_start"].max()
+    data, items = read_training_data(settings), segmented_items(settings)
+    first, last = data.demand["period_start"].min(), data.demand["period_start"].max()
     origin = last - min(pd.Timedelta(weeks=WEEKS), ((last - first) / 2).floor("D"))
-    known = demand.loc[demand["period_start"] <= origin, KEYS].drop_duplicates()
+    known = data.demand.loc[data.demand["period_start"] <= origin, KEYS].drop_duplicates()
     scores: list[dict[str, float]] = []
     for override in overrides:
-        policies, _ = effective_policies(standard, items, [override])
+        policies, _ = effective_policies(data.policy, items, [override])
         followed = policies[policies["policy_note"].notna()].merge(known, on=KEYS)
-        terms = offered.merge(followed[[*KEYS, *RESTOCK_LIMITS]], on=KEYS)
+        terms = data.terms.merge(followed[[*KEYS, *RESTOCK_LIMITS]], on=KEYS)
         if terms.empty:
             scores.append({"items": 0})
             continue
         terms = _spread(terms, ["unit_cost"])
-        stage = _stage(settings, demand, terms, followed, origin)
+        stage = _stage(settings, data, terms, followed, origin)
         plain = replace(
             stage,
             terms=terms.drop(columns=list(RESTOCK_LIMITS)),
-            policy=standard.merge(terms[KEYS], on=KEYS),
+            policy=data.policy.merge(terms[KEYS], on=KEYS),
         )
         drawn = rehearsal.draw_demand(forecaster, stage)
         ours, theirs = (rehearsal.rehearse(drawn, each).rows.query("is_scored") for each in (stage, plain))
@@ -150,20 +148,19 @@ def _spread(terms: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
 
 def _stage(
     settings: Settings,
-    demand: "pd.DataFrame",
+    data: TrainingData,
     terms: "pd.DataFrame",
     policy: "pd.DataFrame",
     first_order: "pd.Timestamp",
 ) -> "Stage":
     from ml.replay.policy_backtest import Stage
 
-    horizon = protection_horizon(settings)
     return Stage(
-        demand=demand.merge(terms[KEYS], on=KEYS),
-        future=planned_days(settings, horizon).merge(terms[KEYS], on=KEYS),
+        demand=data.demand.merge(terms[KEYS], on=KEYS),
+        future=data.planned.merge(terms[KEYS], on=KEYS),
         terms=terms,
         policy=policy.merge(terms[KEYS], on=KEYS),
-        horizon=horizon,
+        horizon=data.horizon,
         first_order=first_order,
         paths=PATHS,
         seed=settings.seed,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_LEAST_HORIZON = 7
 # Numeric covariates that are known ahead for the days to come.
 _KNOWN_AHEAD = """is_promotion::double as is_promotion, (event_name is not null and is_open)::double as is_event,
             unit_price::double as unit_price"""
@@ -60,26 +61,22 @@ def items(settings: Settings) -> "pd.DataFrame":
     )
 
 
-def protection_horizon(settings: Settings) -> int:
+def protection_horizon(settings: Settings, terms: "pd.DataFrame") -> int:
     """Return the days that forecasts must reach, at least 7.
 
     P99 of the measured lead times plus the longest review period, and never less than the longest protection interval
     that is planned for an item.
+
+    Args:
+        settings: of the home.
+        terms: as `restock_frames.supplier_terms`.
     """
-    frame = read_frame(
+    measured = read_frame(
         f"""
-        with terms as (
-            select coalesce(max(review_period_days), 7) as review_days,
-                coalesce(max(lead_time_days + review_period_days + next_order_in_days), 7) as planned_days
-            from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
-        ),
-
-        measured as (
-            select coalesce(quantile_cont(lead_time_days, 0.99), 0) as lead_time_days
-            from read_parquet('{export_path(settings, "marts.fct_supplier_lead_times")}')
-        )
-
-        select greatest(7, planned_days, ceil(lead_time_days) + review_days)::integer as days from terms, measured
+        select coalesce(ceil(quantile_cont(lead_time_days, 0.99)), 0)::double as days
+        from read_parquet('{export_path(settings, "marts.fct_supplier_lead_times")}')
         """
-    )
-    return int(frame["days"].iloc[0])
+    )["days"].iloc[0]
+    review = terms["review_periods"].max() if terms["review_periods"].notna().any() else _LEAST_HORIZON
+    planned = terms[["lead_time_periods", "review_periods", "next_order_in_periods"]].sum(axis=1, skipna=False)
+    return int(max(_LEAST_HORIZON, measured + review, *planned.dropna()))

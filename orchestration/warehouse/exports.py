@@ -195,9 +195,11 @@ def parquet_rows(parquet: Path) -> int:
     return int(duckdb.execute("select count(*) from read_parquet(?)", [str(parquet)]).fetchall()[0][0])
 
 
-def read_frame(query: str) -> "pd.DataFrame":
-    """Return the answer to a query of Parquet files."""
+def read_frame(query: str, **frames: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the answer to a query of Parquet files, and of frames by their names."""
     with duckdb.connect() as connection:
+        for name, frame in frames.items():
+            connection.register(name, frame)
         return connection.execute(query).df()
 
 

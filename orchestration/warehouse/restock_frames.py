@@ -12,39 +12,42 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def supplier_terms(settings: Settings) -> "pd.DataFrame":
-    """Return the supplier's terms of each sku and location with a supplier, times in periods of a day."""
-    return read_frame(
-        f"""
-        select sku, location_id, supplier_id,
+_SUPPLIER_TERMS = """sku, location_id, supplier_id,
             lead_time_days::integer as lead_time_periods, lead_time_days_mean::double as lead_time_mean_periods,
             lead_time_days_sd::double as lead_time_sd_periods, review_period_days::integer as review_periods,
             next_order_in_days::integer as next_order_in_periods, moq_units::double as moq_units,
             order_multiple_units::double as order_multiple_units, shelf_life_days::integer as shelf_life_periods,
             unit_cost::double as unit_cost, unit_price::double as unit_price,
-            minimum_order_value::double as minimum_order_value
+            minimum_order_value::double as minimum_order_value"""
+
+
+def supplier_terms(settings: Settings) -> "pd.DataFrame":
+    """Return the supplier's terms of each sku and location with a supplier, times in periods of a day."""
+    return read_frame(
+        f"""
+        select {_SUPPLIER_TERMS}
         from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
         order by sku, location_id
         """
     )
 
 
-def restock_terms(settings: Settings) -> "pd.DataFrame":
+def restock_terms(settings: Settings, policies: "pd.DataFrame", sold: "pd.DataFrame") -> "pd.DataFrame":
     """Return `supplier_terms` with the limits that the policy of each item sets, and its last day of sale.
 
     An item that has never sold is ordered up to at most `first_order_days` of its forecast, or its minimum order where
     that is more: until it sells, nobody knows what it is worth, and the next order comes soon enough.
-    """
-    limits = read_frame(
-        f"""
-        with policies as (
-            {_policies(settings)}
-        ),
 
-        sold as (
-            select distinct sku, location_id
-            from read_parquet('{export_path(settings, "marts.fct_daily_demand")}')
-            where demand_units > 0
+    Args:
+        settings: of the home.
+        policies: as `policies_in_force`.
+        sold: sku and location_id of what has sold.
+    """
+    return read_frame(
+        f"""
+        with terms as (
+            select {_SUPPLIER_TERMS}, last_sale_in_days::double as last_sale_period
+            from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
         ),
 
         first_orders as (
@@ -55,50 +58,46 @@ def restock_terms(settings: Settings) -> "pd.DataFrame":
                 ) as first_order_units
             from read_parquet('{settings.predictions}/demand_forecasts.parquet') as forecasts
             inner join policies using (sku, location_id)
-            inner join read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}') as terms
-                using (sku, location_id)
+            inner join terms using (sku, location_id)
             anti join sold using (sku, location_id)
             where first_order_days is not null and periods_ahead between 1 and ceil(first_order_days)
             group by sku, location_id
         )
 
-        select sku, location_id, least(order_up_to_max_units, first_order_units) as order_up_to_max_units,
-            max_order_units, max_stock_units
-        from (select * replace (nullif(order_up_to_max_units, 'nan') as order_up_to_max_units) from policies)
+        select terms.* exclude (last_sale_period),
+            least(order_up_to_max_units, first_order_units) as order_up_to_max_units, max_order_units, max_stock_units,
+            last_sale_period
+        from terms
+        left join policies using (sku, location_id)
         left join first_orders using (sku, location_id)
-        """
+        order by sku, location_id
+        """,
+        policies=policies,
+        sold=sold,
     )
-    seasons = read_frame(
+
+
+def policies_in_force(settings: Settings) -> "pd.DataFrame":
+    """Return the policies of the business day; an archive of an earlier version has none for first orders."""
+    return read_frame(
         f"""
-        select sku, location_id, last_sale_in_days::double as last_sale_period
-        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
-        """
-    )
-    terms = supplier_terms(settings).merge(limits, on=["sku", "location_id"], how="left")
-    return terms.merge(seasons, on=["sku", "location_id"], how="left")
-
-
-def _policies(settings: Settings) -> str:
-    """Return the query of the policies; an archive of an earlier version has none for first orders."""
-    return f"""
         select * from (select null::double as first_order_days where false)
         union all by name
         select * from read_parquet('{settings.predictions}/restock_policies.parquet')
-    """
-
-
-def restock_policy(settings: Settings) -> "pd.DataFrame":
-    """Return the policy that holds for each sku and location with a supplier, as `ml.restock.recommend` reads it."""
-    return read_frame(
-        f"""
-        select * exclude (
-            order_up_to_max_units, max_order_units, max_stock_units, first_order_days, excess_above_days,
-            dead_after_days, policy_source, policy_note, as_of_date
-        )
-        from ({_policies(settings)})
         order by sku, location_id
         """
     )
+
+
+def restock_policy(policies: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the policy of each sku and location with a supplier as `ml.restock.recommend` reads it.
+
+    Args:
+        policies: as `policies_in_force`.
+    """
+    limits = ["order_up_to_max_units", "max_order_units", "max_stock_units", "first_order_days"]
+    reported = ["excess_above_days", "dead_after_days", "policy_source", "policy_note", "as_of_date"]
+    return policies.drop(columns=[*limits, *reported])
 
 
 def segmented_items(settings: Settings) -> "pd.DataFrame":
