@@ -16,19 +16,12 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS, MOST_LINES_OF_SQL = 600, 
 # What is not mended yet. Whoever mends one takes it off its list; nothing is put on.
 CIRCLES: set[frozenset[str]] = {
     frozenset({"ml.backtest.evaluation", "ml.forecast.boosted", "ml.forecast.ensemble"}),
-    frozenset({"orchestration.ingest.contract", "orchestration.ingest.suites"}),
 }
 LONG_MODULES: set[str] = {
     "ml/anomaly/features.py",
     "ml/forecast/boosted.py",
     "ml/panel.py",
     "ml/tracking/registry.py",
-    "orchestration/cli/policies.py",
-    "orchestration/cli/sources.py",
-    "orchestration/ingest/batches.py",
-    "serving/store/events.py",
-    "serving/store/ledger.py",
-    "serving/store/store.py",
 }
 LONG_FUNCTIONS: set[str] = {
     "ml/anomaly/features.py:_details",
@@ -41,7 +34,6 @@ WIDE_FUNCTIONS: set[str] = {
     "ml/tracking/registry.py:log_training",
     "orchestration/ingest/batches.py:ingest_table",
     "orchestration/publishing/generations.py:publish",
-    "orchestration/training/lifecycle.py:bring_up_to_date",
 }
 LONG_SQL: set[str] = {
     "dbt_project/models/intermediate/int_daily_balances.sql",
