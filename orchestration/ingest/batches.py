@@ -55,7 +55,7 @@ from orchestration.ingest.manifests import (
 from orchestration.ingest.photos import check_photos
 from orchestration.ingest.sql_sources import SqlSource, pull
 from orchestration.ingest.staging import Events, Release, Stage, Staged, staging_events, staging_release
-from orchestration.ingest.suites import SUITES, Suite, load_suite
+from orchestration.ingest.suites import Suite, load_suite
 from orchestration.ingest.validator import Splitter
 
 _ARRIVING = ".arriving"
@@ -108,8 +108,6 @@ def ingest_table(
     release: Release | None = None,
     claim: Claim | None = None,
     settle_seconds: float = 1.0,
-    memory_limit: str = "2GB",
-    suites: Path = SUITES,
 ) -> ArrivalReport:
     """Take in what is new of one raw table.
 
@@ -128,8 +126,6 @@ def ingest_table(
         release: quarantined rows to judge again or to give up; see quarantine.py.
         claim: asks which sources of movements may come by a door, so that no sale enters by two.
         settle_seconds: a file changed within this time before the call is looked at twice.
-        memory_limit: bound of DuckDB's memory.
-        suites: folder of suites.
 
     Returns:
         The report. A file that cannot be read is in `rejected`; other files go on.
@@ -147,9 +143,9 @@ def ingest_table(
         (raw / table.name).mkdir(exist_ok=True)
         with _locked(arriving, table):
             _remove_abandoned(arriving)
-            suite = load_suite(table, suites)
+            suite = load_suite(table)
             before = read_manifests(raw / table.name)
-            call = _Call(table, suite, place, raw, arriving, ingested_at.astimezone(UTC), memory_limit, claim, before)
+            call = _Call(table, suite, place, raw, arriving, ingested_at.astimezone(UTC), claim, before)
             return call.run(events, sources, release, settle_seconds)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -202,7 +198,6 @@ class _Call:
     raw: Path
     arriving: Path
     ingested_at: datetime
-    memory_limit: str
     claim: Claim | None
     before: list[Manifest]
     committed: list[Manifest] = field(default_factory=list)
@@ -388,7 +383,7 @@ class _Call:
         work = self.arriving / f"{batch_id}.{os.getpid()}"
         work.mkdir()
         try:
-            with Splitter(self.table, self.suite, work, ingested_at, memory_limit=self.memory_limit) as split:
+            with Splitter(self.table, self.suite, work, ingested_at) as split:
                 staged, rejected = stage(split, work)
                 if rejected and self.table.arrival == "snapshot":
                     # A list with a part missing would read as if that part no longer held: the list before stays.

@@ -47,6 +47,7 @@ QUARANTINE_COLUMNS = (
 )
 """Columns of `quarantined.parquet`."""
 
+_MEMORY = "2GB"
 _CHUNK_ROWS = 50_000
 _NOT_CONTENT = {"recorded_at"}
 
@@ -70,14 +71,11 @@ class Splitter:
     Args:
         table: table of the contract.
         suite: its compiled suite.
-        work: folder for spilling and temporary copies; must exist.
+        work: folder for temporary copies and for rows beyond 2 GB of memory; must exist.
         ingested_at: instant of the arrival, aware.
-        memory_limit: bound of DuckDB's memory, as in `2GB`; rows beyond it spill to `work`.
     """
 
-    def __init__(
-        self, table: Table, suite: Suite, work: Path, ingested_at: datetime, *, memory_limit: str = "2GB"
-    ) -> None:
+    def __init__(self, table: Table, suite: Suite, work: Path, ingested_at: datetime) -> None:
         self._table = table
         self._suite = suite
         self._work = work
@@ -88,7 +86,7 @@ class Splitter:
             rule.name for rule in suite.row_rules
         ]
         spill = work / "spill"
-        self.connection = duckdb.connect(config={"memory_limit": memory_limit, "temp_directory": str(spill)})
+        self.connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(spill)})
         self.connection.execute("set TimeZone = 'UTC'")
         self.connection.execute(
             "create table broken (origin integer, source_row integer, original_text varchar, rule varchar, "
