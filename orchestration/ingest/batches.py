@@ -56,7 +56,7 @@ from orchestration.ingest.photos import check_photos
 from orchestration.ingest.sql_sources import SqlSource, pull
 from orchestration.ingest.staging import Events, Release, Stage, Staged, staging_events, staging_release
 from orchestration.ingest.suites import Suite, load_suite
-from orchestration.ingest.validator import Splitter
+from orchestration.ingest.validator import RowValidator
 
 _ARRIVING = ".arriving"
 _FETCHED = "fetched"
@@ -322,12 +322,12 @@ class _Call:
                 yield file
 
     def _staging_files(self, files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> Stage:
-        def stage(split: Splitter, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
+        def stage(validator: RowValidator, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
             staged, rejected = [], []
             for file in files:
                 known = Staged(file.name, hashes[file], file.size, file.mark, file=file)
                 try:
-                    self._stage_file(split, work, self._local(file), known)
+                    self._stage_file(validator, work, self._local(file), known)
                     staged.append(known)
                 except FileRejected as error:
                     rejected.append(
@@ -337,28 +337,28 @@ class _Call:
 
         return stage
 
-    def _stage_file(self, split: Splitter, work: Path, file: LandingFile, known: Staged) -> None:
+    def _stage_file(self, validator: RowValidator, work: Path, file: LandingFile, known: Staged) -> None:
         layout: Layout
         if file.name.lower().endswith(".parquet"):
-            layout = parquet_layout(file, self.table, split.connection)
-            split.add_parquet(file.name, file.path, layout)
+            layout = parquet_layout(file, self.table, validator.connection)
+            validator.add_parquet(file.name, file.path, layout)
         else:
             text = readable_text(file, work)
             layout = csv_layout(file, text, self.table)
-            known.notices = split.add_csv(file.name, text, layout)
+            known.notices = validator.add_csv(file.name, text, layout)
         known.notices = layout.notices + known.notices
         known.columns, known.delimiter = layout.columns, layout.delimiter
 
     def _staging_source(self, source: SqlSource) -> Stage:
-        def stage(split: Splitter, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
+        def stage(validator: RowValidator, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
             path = work / "pulled.parquet"
             try:
                 cursor = pull(source, path, since=last_cursor(self.manifests, source.door))
-                layout = parquet_layout(stat_file(path), self.table, split.connection)
+                layout = parquet_layout(stat_file(path), self.table, validator.connection)
             except (SourceUnavailable, FileRejected) as error:
                 self.unavailable.append(f"{source.door}: {error}")
                 return [], []
-            split.add_parquet(source.door, path, layout)
+            validator.add_parquet(source.door, path, layout)
             size = path.stat().st_size
             return [
                 Staged(source.door, content_hash(path), size, (), layout.notices, layout.columns, cursor=cursor)
@@ -383,20 +383,20 @@ class _Call:
         work = self.arriving / f"{batch_id}.{os.getpid()}"
         work.mkdir()
         try:
-            with Splitter(self.table, self.suite, work, ingested_at) as split:
-                staged, rejected = stage(split, work)
+            with RowValidator(self.table, self.suite, work, ingested_at) as validator:
+                staged, rejected = stage(validator, work)
                 if rejected and self.table.arrival == "snapshot":
                     # A list with a part missing would read as if that part no longer held: the list before stays.
                     self.spoiling += rejected
                     return
                 if staged:
-                    self._check_against_the_world(split, came_by or door)
-                split.settle(self._accepted_files(self.manifests))
-                refusal = self._refusal(split)
+                    self._check_against_the_world(validator, came_by or door)
+                validator.settle(self._accepted_files(self.manifests))
+                refusal = self._refusal(validator)
                 if refusal is not None:
                     self.failures.append(refusal)
                     return
-                counts = split.counts()
+                counts = validator.counts()
                 outcomes = [known.outcome(counts[known.name]) for known in staged]
                 if not self._is_worth_a_batch(door, outcomes, rejected, events):
                     return
@@ -406,13 +406,13 @@ class _Call:
                     ingested_at=ingested_at.isoformat(),
                     door=door,
                     rows=sum((outcome.rows for outcome in outcomes), Counts()),
-                    quarantined_by_rule=split.quarantined_by_rule(),
+                    quarantined_by_rule=validator.quarantined_by_rule(),
                     files=(*outcomes, *rejected),
                     first_sequence=events.first_sequence if events else None,
                     last_sequence=events.last_sequence if events else None,
                     settled=settled,
                 )
-                batch = self._write(split, manifest, work)
+                batch = self._write(validator, manifest, work)
                 for known in staged:
                     self._check_unchanged(known.file)
                 self._publish(manifest, batch)
@@ -426,31 +426,35 @@ class _Call:
                 "complete (write it under a name that ends in .tmp, then rename it)"
             )
 
-    def _check_against_the_world(self, split: Splitter, door: str) -> None:
+    def _check_against_the_world(self, validator: RowValidator, door: str) -> None:
         """Refuse rows for what no rule on values can see: a photo that is none, a source that has another door."""
         if self.table.name == "product_photos":
-            split.update_rows("photo_path", check_photos(self.landing, split.accepted_values("photo_path", "sha256")))
+            validator.update_rows(
+                "photo_path", check_photos(self.landing, validator.accepted_values("photo_path", "sha256"))
+            )
         if self.table.name == "stock_movements" and self.claim is not None and door != ONLINE_STORE:
-            sources = frozenset(source for (source,) in split.accepted_values("source"))
+            sources = frozenset(source for (source,) in validator.accepted_values("source"))
             refused = sorted(self.claim(sources, door).items()) if sources else []
             if refused:
                 names, reasons = zip(*refused, strict=True)
                 rules = ["second_door"] * len(names)
                 verdicts = {"value": names, "rule": rules, "reason": reasons}
-                split.update_rows("source", pa.table({key: pa.array(v, pa.string()) for key, v in verdicts.items()}))
+                validator.update_rows(
+                    "source", pa.table({key: pa.array(v, pa.string()) for key, v in verdicts.items()})
+                )
 
-    def _refusal(self, split: Splitter) -> str | None:
-        rows = sum(split.counts().values(), Counts())
+    def _refusal(self, validator: RowValidator) -> str | None:
+        rows = sum(validator.counts().values(), Counts())
         if not rows.rows_in:
             return None
         is_snapshot = self.table.arrival == "snapshot"
         if is_snapshot and not rows.accepted:
             return (
                 f"{self.table.name}: none of {rows.rows_in} rows was accepted, so the list before stays "
-                f"({split.first_reason()})"
+                f"({validator.first_reason()})"
             )
-        reason = split.broken_table_rule(rows_before=0 if is_snapshot else self._rows())
-        return f"{reason} ({split.first_reason()})" if reason and not rows.accepted else reason
+        reason = validator.broken_table_rule(rows_before=0 if is_snapshot else self._rows())
+        return f"{reason} ({validator.first_reason()})" if reason and not rows.accepted else reason
 
     def _is_worth_a_batch(
         self, door: str, outcomes: list[FileOutcome], rejected: list[FileOutcome], events: Events | None
@@ -491,16 +495,16 @@ class _Call:
         work = self.arriving / f"{batch_id}.{os.getpid()}"
         work.mkdir()
         try:
-            with Splitter(self.table, self.suite, work, self.ingested_at) as split:
-                split.settle([])
+            with RowValidator(self.table, self.suite, work, self.ingested_at) as validator:
+                validator.settle([])
                 at = self.ingested_at.isoformat()
                 manifest = Manifest(self.table.name, batch_id, at, LANDING, Counts(), {}, ())
-                self._publish(manifest, self._write(split, manifest, work))
+                self._publish(manifest, self._write(validator, manifest, work))
         finally:
             shutil.rmtree(work, ignore_errors=True)
         self.committed.clear()
 
-    def _write(self, split: Splitter, manifest: Manifest, work: Path) -> Path:
+    def _write(self, validator: RowValidator, manifest: Manifest, work: Path) -> Path:
         """Write a batch aside, durably; returns its folder."""
         if not manifest.rows.is_balanced or manifest.rows.quarantined != sum(manifest.quarantined_by_rule.values()):
             raise IngestError(
@@ -509,8 +513,8 @@ class _Call:
             )
         batch = work / "batch"
         batch.mkdir()
-        split.write_accepted(batch / "accepted.parquet", manifest.batch_id)
-        split.write_quarantined(batch / "quarantined.parquet", manifest.batch_id)
+        validator.write_accepted(batch / "accepted.parquet", manifest.batch_id)
+        validator.write_quarantined(batch / "quarantined.parquet", manifest.batch_id)
         (batch / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         for name in ("accepted.parquet", "quarantined.parquet", "manifest.json"):
             sync(batch / name)

@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestration.ingest.files import LandingFile
 from orchestration.ingest.manifests import LANDING, ONLINE_STORE, Counts, FileOutcome, Settled
-from orchestration.ingest.validator import Splitter
+from orchestration.ingest.validator import RowValidator
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ class Staged:
         )
 
 
-Stage = Callable[[Splitter, Path], tuple[list[Staged], list[FileOutcome]]]
+Stage = Callable[[RowValidator, Path], tuple[list[Staged], list[FileOutcome]]]
 """Puts rows into a splitter; returns what was staged and what was rejected."""
 
 
 def staging_events(events: Events) -> Stage:
     """Return what stages movements of the online store."""
 
-    def stage(split: Splitter, _: Path) -> tuple[list[Staged], list[FileOutcome]]:
-        split.add_rows(ONLINE_STORE, events.rows, [row["sequence"] for row in events.rows])
+    def stage(validator: RowValidator, _: Path) -> tuple[list[Staged], list[FileOutcome]]:
+        validator.add_rows(ONLINE_STORE, events.rows, [row["sequence"] for row in events.rows])
         return [Staged(ONLINE_STORE, _hash_of_rows(events.rows))], []
 
     return stage
@@ -94,7 +94,7 @@ def staging_events(events: Events) -> Stage:
 def staging_release(release: Release) -> Stage:
     """Return what stages quarantined rows that are judged again, file by file as they came."""
 
-    def stage(split: Splitter, _: Path) -> tuple[list[Staged], list[FileOutcome]]:
+    def stage(validator: RowValidator, _: Path) -> tuple[list[Staged], list[FileOutcome]]:
         staged = []
         for name in sorted({settled.source_file for settled in release.settled}):
             given = [
@@ -102,7 +102,7 @@ def staging_release(release: Release) -> Stage:
                 for row, settled in zip(release.rows, release.settled, strict=False)
                 if settled.source_file == name
             ]
-            split.add_rows(name, [row for row, _ in given], [number for _, number in given])
+            validator.add_rows(name, [row for row, _ in given], [number for _, number in given])
             told = [asdict(settled) for settled in release.settled if settled.source_file == name]
             staged.append(Staged(name, _hash_of_rows([*(row for row, _ in given), *told])))
         return staged, []

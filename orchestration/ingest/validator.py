@@ -65,7 +65,7 @@ class _Origin:
     parquet: Path | None = None
 
 
-class Splitter:
+class RowValidator:
     """Splits the rows of one arrival batch. Add sources, settle identities, then write.
 
     Args:
@@ -93,7 +93,7 @@ class Splitter:
             "reason varchar)"
         )
 
-    def __enter__(self) -> "Splitter":
+    def __enter__(self) -> "RowValidator":
         return self
 
     def __exit__(self, *_: object) -> None:
