@@ -387,6 +387,14 @@ def test_a_manifest_is_read_as_it_was_written(home):
     assert tuple(read_manifests(home.raw / "stock_movements")) == report.batches
 
 
+def test_a_manifest_of_the_first_version_says_its_channel_too(home):
+    home.land("stock_movements", "a.csv", MOVEMENTS + sale("1"))
+    (made,) = home.ingest("stock_movements").batches
+    path = home.raw / "stock_movements" / made.batch_id / "manifest.json"
+    path.write_text(path.read_text().replace('"channel": "landing"', '"door": "landing"'))
+    assert read_manifests(home.raw / "stock_movements") == [made]
+
+
 def test_what_was_accepted_satisfies_great_expectations(home):
     home.land("stock_movements", "a.csv", MOVEMENTS + sale("1") + sale("2", "5"))
     report = home.ingest("stock_movements")

@@ -82,7 +82,7 @@ def database(tmp_path) -> Database:
 def test_rows_of_a_query_are_taken_in_under_the_name_of_the_source(database):
     database.sell(1, -2.5)
     report = database.ingest()
-    assert (report.rows.accepted, report.batches[0].door) == (1, "sql:erp")
+    assert (report.rows.accepted, report.batches[0].channel) == (1, "sql:erp")
     files = f"{database.raw}/stock_movements/*/accepted.parquet"
     found = duckdb.sql(f"select source_file, source_row, quantity_units::varchar from '{files}'")
     assert found.fetchall() == [("sql:erp", 1, "-2.500")]

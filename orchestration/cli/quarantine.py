@@ -180,8 +180,8 @@ def _balance(place: str, added: int, held: int, released: int, discarded: int, s
             f"released, {discarded} discarded and {superseded} superseded. Restore it from a backup."
         )
     by_later_lists = f" + {superseded:,} superseded by later lists" if superseded else ""
-    told = f"{held:,} open + {released:,} released + {discarded:,} discarded{by_later_lists}"
-    click.echo(f"{place}: {added:,} quarantined = {told}")
+    sum_of = f"{held:,} open + {released:,} released + {discarded:,} discarded{by_later_lists}"
+    click.echo(f"{place}: {added:,} quarantined = {sum_of}")
 
 
 def _waiting_rows(settings: Settings) -> Path:
@@ -233,7 +233,7 @@ def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
     from orchestration.ingest.manifests import read_manifests
     from orchestration.ingest.quarantine import values_of
 
-    click.echo(f"{row.reference}\n  {row.status}, channel {row.door}\n  {row.rule}: {row.reason}")
+    click.echo(f"{row.reference}\n  {row.status}, channel {row.channel}\n  {row.rule}: {row.reason}")
     if row.original_text:
         click.echo(f"  as it came: {row.original_text}")
     try:
@@ -333,15 +333,15 @@ def _tell_corrected(settings: Settings, row: "QuarantinedRow", report: "ArrivalR
     """Say what became of a corrected row that had waited; returns how many were refused."""
     from orchestration.ingest.quarantine import list_quarantined
 
-    told = report.rows
+    counted = report.rows
     click.echo(
-        f"{row.reference}: {told.accepted} accepted, {told.duplicate} known already, {told.quarantined} refused"
-        f"{'; the next run takes it up' if told.accepted else ''}"
+        f"{row.reference}: {counted.accepted} accepted, {counted.duplicate} known already, "
+        f"{counted.quarantined} refused{'; the next run takes it up' if counted.accepted else ''}"
     )
     for made in report.batches:
         for found in list_quarantined(settings.raw, table=row.table, batches={made.batch_id}):
             click.echo(f"{found.reference}\n    {found.rule}: {found.reason}", err=True)
-    return told.quarantined
+    return counted.quarantined
 
 
 def _release_rows(
@@ -358,7 +358,7 @@ def _release_rows(
     make_store(settings)
     refused = 0
     with open_store(settings) as store:
-        for group in _grouped(rows, lambda row: (row.table, row.door)):
+        for group in _grouped(rows, lambda row: (row.table, row.channel)):
             report = batch.release(
                 *(settings.raw, open_landing(settings), group),
                 corrections=corrections,
@@ -368,16 +368,16 @@ def _release_rows(
             )
             if report.failed is not None:
                 raise click.ClickException(f"{report.failed}; nothing was changed")
-            told = report.rows
+            counted = report.rows
             click.echo(
-                f"{group[0].table}: {told.accepted} accepted, {told.duplicate} known already, "
-                f"{told.quarantined} refused again{'; the next run takes them up' if told.accepted else ''}"
+                f"{group[0].table}: {counted.accepted} accepted, {counted.duplicate} known already, "
+                f"{counted.quarantined} refused again{'; the next run takes them up' if counted.accepted else ''}"
             )
             for made in report.batches:
                 batches = {made.batch_id}
                 for row in batch.list_quarantined(settings.raw, table=group[0].table, batches=batches):
                     click.echo(f"{row.reference}\n    {row.rule}: {row.reason}", err=True)
-            refused += told.quarantined
+            refused += counted.quarantined
     return refused
 
 

@@ -29,18 +29,18 @@ def list_sources() -> None:
         declared = read_sources(settings)
         for source in declared:
             manifests = read_manifests(settings.raw / source.table)
-            rows = sum(manifest.rows.accepted for manifest in manifests if manifest.door == source.door)
+            rows = sum(manifest.rows.accepted for manifest in manifests if manifest.channel == source.channel)
             url = "set" if source.url else "NOT SET"
             read = f"{rows:,} rows so far"
             if source.cursor:
-                read += f", {source.cursor} up to {last_cursor(manifests, source.door) or 'nothing'}"
+                read += f", {source.cursor} up to {last_cursor(manifests, source.channel) or 'nothing'}"
             click.echo(f"{source.name}  fills {source.table}, URL in {source.url_variable} ({url}), {read}")
         if not declared:
             click.echo(f"{settings.sources_file} names no source; how to write one: `inventorybot sources example`")
         if has_store(settings):
             with open_store(settings) as store:
-                for name, door in store.authorities().items():
-                    click.echo(f"movements of {name!r} are owned by channel {door}")
+                for name, channel in store.authorities().items():
+                    click.echo(f"movements of {name!r} are owned by channel {channel}")
 
 
 @sources.command("test")
@@ -77,8 +77,8 @@ def example_source() -> None:
 
 @sources.command("hand-over")
 @click.argument("source")
-@click.argument("door", metavar="CHANNEL")
-def hand_over(source: str, door: str) -> None:
+@click.argument("channel", metavar="CHANNEL")
+def hand_over(source: str, channel: str) -> None:
     """Transfer movements of SOURCE to CHANNEL.
 
     Channels are landing, online_store and sql:NAME. From then on, movements of SOURCE on other channels are refused.
@@ -86,13 +86,13 @@ def hand_over(source: str, door: str) -> None:
     from orchestration.ingest.sql_sources import read_sources
 
     with errors_shown() as settings:
-        doors = {"landing", "online_store", *(declared.door for declared in read_sources(settings))}
-        if door not in doors:
-            raise click.ClickException(f"there is no channel {door!r}; there are {', '.join(sorted(doors))}")
+        channels = {"landing", "online_store", *(declared.channel for declared in read_sources(settings))}
+        if channel not in channels:
+            raise click.ClickException(f"there is no channel {channel!r}; there are {', '.join(sorted(channels))}")
         with open_store(settings) as store:
             before = store.authorities().get(source, "none")
-            store.take_authority(source, door, hand_over=True)
-    click.echo(f"movements of {source!r} are owned by channel {door} (before: {before})")
+            store.take_authority(source, channel, hand_over=True)
+    click.echo(f"movements of {source!r} are owned by channel {channel} (before: {before})")
 
 
 @click.command()

@@ -8,7 +8,7 @@ sql_sources), judging (validator, suites), the shape of manifests (manifests).
 
 A batch becomes visible by one rename, after all of it is durable; a process killed before leaves nothing behind but a
 folder in `.arriving`, which the next call removes. `.arriving` lies one level deeper than batches, so that no glob
-over batches meets it. Everything in a batch came by one door. A batch of facts holds every file that was new at one
+over batches meets it. Everything in a batch came by one channel. A batch of facts holds every file that was new at one
 call; each new file of a versioned table is a batch of its own, in the order of file names, because the later arrival
 of a key counts; a batch of a snapshot holds every file present.
 """
@@ -63,7 +63,7 @@ _FETCHED = "fetched"
 _LOCK_SECONDS = 60.0
 
 Claim = Callable[[frozenset[str], str], Mapping[str, str]]
-"""Takes the sources of movements and the door they came by; returns, per source that may not come by it, why."""
+"""Takes the sources of movements and the channel they came by; returns, per source that may not come by it, why."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def ingest_table(
         events: for stock_movements, what the online store holds behind `manifests.ledger_watermark(raw)`.
         sources: SQL sources of this table.
         release: quarantined rows to judge again or to give up; see quarantine.py.
-        claim: asks which sources of movements may come by a door, so that no sale enters by two.
+        claim: asks which sources of movements may come by a channel, so that no sale enters by two.
         settle_seconds: a file changed within this time before the call is looked at twice.
 
     Returns:
@@ -221,11 +221,11 @@ class _Call:
         # Beside a release no file is looked at: what arrived meanwhile waits for the next ingest.
         hashes = {} if release else self._take_in_files(settle_seconds)
         for source in sources:
-            self._take_in(source.door, self._staging_source(source))
+            self._take_in(source.channel, self._staging_source(source))
         if events is not None:
             self._take_in(ONLINE_STORE, staging_events(events), events=events)
         if release is not None:
-            self._take_in(LANDING, staging_release(release), settled=release.settled, came_by=release.door)
+            self._take_in(LANDING, staging_release(release), settled=release.settled, came_by=release.channel)
         rejected = self._standing_rejections(set(hashes.values()))
         if self.table.required and not self._rows() and not self.failures:
             self.failures.append(self._nothing_there(rejected))
@@ -263,7 +263,7 @@ class _Call:
         for manifest in self.committed:
             for rule, rows in manifest.quarantined_by_rule.items():
                 by_rule[rule] = by_rule.get(rule, 0) + rows
-        told = [notice for manifest in self.committed for file in manifest.files for notice in file.notices]
+        found = [notice for manifest in self.committed for file in manifest.files for notice in file.notices]
         return ArrivalReport(
             table=self.table.name,
             batches=tuple(self.committed),
@@ -273,7 +273,7 @@ class _Call:
             rejected=rejected,
             unavailable=tuple(self.unavailable),
             waiting=tuple(self.waiting),
-            notices=(*self.notices, *told),
+            notices=(*self.notices, *found),
             table_rows=self._rows(),
             failed="; ".join(self.failures) or None,
         )
@@ -291,7 +291,7 @@ class _Call:
     def _batches(self, present: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> list[list[LandingFile]]:
         """Return the files of each batch to make."""
         if self.table.arrival == "snapshot":
-            latest = next((m for m in reversed(self.before) if m.files and m.door == LANDING), None)
+            latest = next((m for m in reversed(self.before) if m.files and m.channel == LANDING), None)
             known = {file.sha256 for file in latest.files} if latest else set()
             if not present or {hashes[file] for file in present} == known:
                 return []
@@ -353,15 +353,15 @@ class _Call:
         def stage(validator: RowValidator, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
             path = work / "pulled.parquet"
             try:
-                cursor = pull(source, path, since=last_cursor(self.manifests, source.door))
+                cursor = pull(source, path, since=last_cursor(self.manifests, source.channel))
                 layout = parquet_layout(stat_file(path), self.table, validator.connection)
             except (SourceUnavailable, FileRejected) as error:
-                self.unavailable.append(f"{source.door}: {error}")
+                self.unavailable.append(f"{source.channel}: {error}")
                 return [], []
-            validator.add_parquet(source.door, path, layout)
+            validator.add_parquet(source.channel, path, layout)
             size = path.stat().st_size
             return [
-                Staged(source.door, content_hash(path), size, (), layout.notices, layout.columns, cursor=cursor)
+                Staged(source.channel, content_hash(path), size, (), layout.notices, layout.columns, cursor=cursor)
             ], []
 
         return stage
@@ -370,7 +370,7 @@ class _Call:
 
     def _take_in(
         self,
-        door: str,
+        channel: str,
         stage: Stage,
         *,
         events: Events | None = None,
@@ -390,7 +390,7 @@ class _Call:
                     self.spoiling += rejected
                     return
                 if staged:
-                    self._check_against_the_world(validator, came_by or door)
+                    self._check_against_the_world(validator, came_by or channel)
                 validator.settle(self._accepted_files(self.manifests))
                 refusal = self._refusal(validator)
                 if refusal is not None:
@@ -398,13 +398,13 @@ class _Call:
                     return
                 counts = validator.counts()
                 outcomes = [known.outcome(counts[known.name]) for known in staged]
-                if not self._is_worth_a_batch(door, outcomes, rejected, events):
+                if not self._is_worth_a_batch(channel, outcomes, rejected, events):
                     return
                 manifest = Manifest(
                     table=self.table.name,
                     batch_id=batch_id,
                     ingested_at=ingested_at.isoformat(),
-                    door=door,
+                    channel=channel,
                     rows=sum((outcome.rows for outcome in outcomes), Counts()),
                     quarantined_by_rule=validator.quarantined_by_rule(),
                     files=(*outcomes, *rejected),
@@ -426,15 +426,15 @@ class _Call:
                 "complete (write it under a name that ends in .tmp, then rename it)"
             )
 
-    def _check_against_the_world(self, validator: RowValidator, door: str) -> None:
-        """Refuse rows for what no rule on values can see: a photo that is none, a source that has another door."""
+    def _check_against_the_world(self, validator: RowValidator, channel: str) -> None:
+        """Refuse rows for what no rule on values can see: a photo that is none, a source that has another channel."""
         if self.table.name == "product_photos":
             validator.update_rows(
                 "photo_path", check_photos(self.landing, validator.accepted_values("photo_path", "sha256"))
             )
-        if self.table.name == "stock_movements" and self.claim is not None and door != ONLINE_STORE:
+        if self.table.name == "stock_movements" and self.claim is not None and channel != ONLINE_STORE:
             sources = frozenset(source for (source,) in validator.accepted_values("source"))
-            refused = sorted(self.claim(sources, door).items()) if sources else []
+            refused = sorted(self.claim(sources, channel).items()) if sources else []
             if refused:
                 names, reasons = zip(*refused, strict=True)
                 rules = ["second_door"] * len(names)
@@ -457,17 +457,17 @@ class _Call:
         return f"{reason} ({validator.first_reason()})" if reason and not rows.accepted else reason
 
     def _is_worth_a_batch(
-        self, door: str, outcomes: list[FileOutcome], rejected: list[FileOutcome], events: Events | None
+        self, channel: str, outcomes: list[FileOutcome], rejected: list[FileOutcome], events: Events | None
     ) -> bool:
         """Tell whether anything is to be remembered: a source that brought nothing but what is known is not."""
-        if not door.startswith("sql:"):
+        if not channel.startswith("sql:"):
             return bool(outcomes or rejected or events)
-        latest = next((m for m in reversed(self.manifests) if m.door == door), None)
+        latest = next((m for m in reversed(self.manifests) if m.channel == channel), None)
         for outcome in outcomes:
             is_new = outcome.rows.accepted or outcome.rows.quarantined
             if latest is None or (is_new and outcome.sha256 != latest.files[0].sha256):
                 return True
-            if outcome.cursor != last_cursor(self.manifests, door):
+            if outcome.cursor != last_cursor(self.manifests, channel):
                 return True
         return False
 

@@ -104,7 +104,7 @@ class Manifest:
         table: raw table.
         batch_id: instant of the arrival as a name that sorts by time.
         ingested_at: the same instant, ISO 8601, UTC.
-        door: the way it came by: landing, online_store or sql:<name>.
+        channel: the way it came by: landing, online_store or sql:<name>.
         rows: what became of its rows.
         quarantined_by_rule: quarantined rows per rule.
         files: what it was made from; empty for the batch that only gives a table its columns.
@@ -116,7 +116,7 @@ class Manifest:
     table: str
     batch_id: str
     ingested_at: str
-    door: str
+    channel: str
     rows: Counts
     quarantined_by_rule: Mapping[str, int]
     files: tuple[FileOutcome, ...]
@@ -136,6 +136,8 @@ def read_manifests(folder: Path) -> list[Manifest]:
 
 def _read_manifest(path: Path) -> Manifest:
     document = json.loads(path.read_text(encoding="utf-8"))
+    # What 0.1.0 wrote calls the channel a door.
+    document["channel"] = document.pop("door", None) or document["channel"]
     sequences = ("mark", "notices", "columns")
     files = (
         {**file, **{name: tuple(file[name]) for name in sequences}, "rows": Counts(**file["rows"])}
@@ -169,9 +171,11 @@ def ledger_watermark(raw: Path) -> int:
     return max((manifest.last_sequence or 0 for manifest in manifests), default=0)
 
 
-def last_cursor(manifests: Iterable[Manifest], door: str) -> str | None:
+def last_cursor(manifests: Iterable[Manifest], channel: str) -> str | None:
     """Return the cursor up to which a SQL source has been read; None when it never was."""
-    cursors = [file.cursor for manifest in manifests if manifest.door == door for file in manifest.files if file.cursor]
+    cursors = [
+        file.cursor for manifest in manifests if manifest.channel == channel for file in manifest.files if file.cursor
+    ]
     return cursors[-1] if cursors else None
 
 

@@ -1,4 +1,4 @@
-"""What ingest asks of the online store: the movements behind the last batch, and which door speaks for a source."""
+"""What ingest asks of the online store: the movements behind the last batch, and which channel speaks for a source."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,18 +29,18 @@ def events_behind(store: "Store", raw: Path) -> Events | None:
 
 
 def claims_of(store: "Store") -> Claim:
-    """Return a claim that takes sources of movements for a door, in the online store.
+    """Return a claim that takes sources of movements for a channel, in the online store.
 
-    A source that has no door yet gets the one it came by; a source that another door speaks for is refused, so that
-    the same sale does not enter by two.
+    A source that has no channel yet gets the one it came by; a source that another channel speaks for is refused, so
+    that the same sale does not enter by two.
     """
     from serving.store import SourceTaken
 
-    def claim(sources: frozenset[str], door: str) -> Mapping[str, str]:
+    def claim(sources: frozenset[str], channel: str) -> Mapping[str, str]:
         known, refused = store.authorities(), {}
-        for source in sorted(source for source in sources if known.get(source) != door):
+        for source in sorted(source for source in sources if known.get(source) != channel):
             try:
-                store.take_authority(source, door)
+                store.take_authority(source, channel)
             except SourceTaken as error:
                 refused[source] = str(error)
         return refused

@@ -62,7 +62,7 @@ class QuarantinedRow:
     status: Status
 
     @property
-    def door(self) -> str:
+    def channel(self) -> str:
         """The way it came by: landing, online_store or sql:<name>."""
         return self.source_file if self.source_file.startswith(("sql:", ONLINE_STORE)) else LANDING
 
@@ -171,7 +171,7 @@ def list_waiting(
         f"rule = {literal(rule)}" if rule else f"(rule <> {literal(DAYS_TO_COME)} or {bool(batches)})",
         f"batch_id in ({', '.join(map(literal, sorted(batches)))})" if batches else "true",
     ]
-    # An export from before rows said so themselves lacks the column: the next run makes it anew.
+    # An export from before rows said so themselves lacks the column: the next run writes it.
     found = duckdb.sql(f"""
         select table_name, batch_id, source_file, source_row, original_text, rule, reason
         from (
@@ -222,7 +222,7 @@ def counts(raw: Path) -> QuarantineCounts:
         settled = {(s.batch_id, s.source_file, s.source_row): s.how for m in manifests for s in m.settled}
         found = list_quarantined(raw, table=table.name, status=None, limit=_EVERY_ROW) if manifests else []
         by_status = Counter(row.status for row in found)
-        told = Counter(settled.values())
+        fates = Counter(settled.values())
         counted = QuarantineCounts(
             sum(manifest.rows.quarantined for manifest in manifests),
             by_status["open"],
@@ -230,12 +230,12 @@ def counts(raw: Path) -> QuarantineCounts:
             by_status["discarded"],
             by_status["superseded"],
         )
-        if len(found) != counted.added or (told["released"], told["discarded"]) != (
+        if len(found) != counted.added or (fates["released"], fates["discarded"]) != (
             counted.released,
             counted.discarded,
         ):
             raise IngestError(
-                f"the quarantine of {table.name} does not balance: manifests count {counted.added} rows, {told}; "
+                f"the quarantine of {table.name} does not balance: manifests count {counted.added} rows, {fates}; "
                 f"batches hold {len(found)}, {by_status}: a file in {raw / table.name} was changed or removed, "
                 "restore it from a backup"
             )
@@ -247,7 +247,7 @@ def values_of(raw: Path, row: QuarantinedRow) -> dict[str, str | None]:
     """Return the values of a quarantined row by column of the contract, as text.
 
     Raises:
-        IngestError: the original text cannot be told apart into columns (a broken line, say).
+        IngestError: the original text cannot be parsed into columns (a broken line, say).
     """
     table = table_named(row.table)
     if row.status in ("waiting", "withdrawn"):
@@ -290,19 +290,19 @@ def release(
         corrections: column of the contract to the text it is to have, in every one of the rows.
         ingested_at: instant of the release.
         reason: who releases them and why; kept beside the corrections.
-        claim: as for `ingest_table`: a row whose source has another door stays out.
+        claim: as for `ingest_table`: a row whose source has another channel stays out.
 
     Returns:
         The report of the batch; a row that is still refused lies in quarantine again, under that batch.
 
     Raises:
-        IngestError: no rows, rows of several tables or doors or of a snapshot, a row that is not open, a column that
+        IngestError: no rows, rows of several tables or channels or of a snapshot, a row that is not open, a column that
             does not exist, or a later version of the same key has arrived since.
     """
     table = table_named(_only_table(rows))
-    doors = sorted({row.door for row in rows})
-    if len(doors) > 1:
-        raise IngestError(f"release rows of one channel at a time; these came from {', '.join(doors)}")
+    channels = sorted({row.channel for row in rows})
+    if len(channels) > 1:
+        raise IngestError(f"release rows of one channel at a time; these came from {', '.join(channels)}")
     unknown = sorted(set(corrections) - set(table.column_names))
     if unknown:
         raise IngestError(f"{table.name} has no column {unknown[0]!r}; it has {', '.join(table.column_names)}")
@@ -311,10 +311,10 @@ def release(
     if table.arrival == "versions":
         for row, values in zip(rows, given, strict=True):
             _check_not_overtaken(raw, table, row, values)
-    told = ", ".join(f"{name} = {value}" for name, value in corrections.items()) or "unchanged"
-    told = f"{reason}: {told}" if reason else told
-    settled = tuple(Settled(row.batch_id, row.source_file, row.source_row, "released", told) for row in rows)
-    return _settle(raw, landing, table.name, Release(given, settled, doors[0]), ingested_at, claim)
+    changed = ", ".join(f"{name} = {value}" for name, value in corrections.items()) or "unchanged"
+    changed = f"{reason}: {changed}" if reason else changed
+    settled = tuple(Settled(row.batch_id, row.source_file, row.source_row, "released", changed) for row in rows)
+    return _settle(raw, landing, table.name, Release(given, settled, channels[0]), ingested_at, claim)
 
 
 def discard(
@@ -365,7 +365,7 @@ def withdraw(
         raise IngestError("a row is taken back with a reason: say why")
     if table.arrival == "snapshot":
         raise IngestError(f"{table.name} is replaced as a whole: correct the list at its source and send it again")
-    if row.door == ONLINE_STORE:
+    if row.channel == ONLINE_STORE:
         raise IngestError(
             f"{row.reference} is an event of the online store, whose ledger nobody changes: send the event again with "
             "the right values under the next revision, or deliver what it waits for"
@@ -373,11 +373,11 @@ def withdraw(
     unknown = sorted(set(corrections) - set(table.column_names))
     if unknown:
         raise IngestError(f"{table.name} has no column {unknown[0]!r}; it has {', '.join(table.column_names)}")
-    told = ", ".join(f"{name} = {value}" for name, value in corrections.items()) or "discarded"
+    changed = ", ".join(f"{name} = {value}" for name, value in corrections.items()) or "discarded"
     rows = [_next_revision(raw, table, row) | dict(corrections)] if corrections else []
-    settled = Settled(row.batch_id, row.source_file, row.source_row, "withdrawn", f"{reason}: {told}")
-    door = row.door if rows else LANDING
-    return _settle(raw, landing, table.name, Release(rows, (settled,), door), ingested_at, claim)
+    settled = Settled(row.batch_id, row.source_file, row.source_row, "withdrawn", f"{reason}: {changed}")
+    channel = row.channel if rows else LANDING
+    return _settle(raw, landing, table.name, Release(rows, (settled,), channel), ingested_at, claim)
 
 
 def _next_revision(raw: Path, table: Table, row: QuarantinedRow) -> dict[str, str | None]:

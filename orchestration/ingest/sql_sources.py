@@ -76,7 +76,7 @@ class SqlSource:
     url: str | None = field(default=None, repr=False)
 
     @property
-    def door(self) -> str:
+    def channel(self) -> str:
         """The way its rows come by, as manifests and raw rows name it."""
         return f"sql:{self.name}"
 
@@ -227,10 +227,10 @@ def _try_once(source: SqlSource) -> SourceTrial:
         return SourceTrial(source, False, message)
     if source.cursor is not None and source.cursor not in names:
         return SourceTrial(source, False, f"the query has no column {source.cursor!r} to be the cursor")
-    told = ["works"] if first is not None else ["works, and has no rows"]
+    findings = ["works"] if first is not None else ["works, and has no rows"]
     strangers = [name for name in kept if name not in table.column_names]
-    told += [f"columns that are not part of the contract are left out: {', '.join(strangers)}"] if strangers else []
-    return SourceTrial(source, True, "; ".join(told))
+    findings += [f"columns that are not part of the contract are left out: {', '.join(strangers)}"] if strangers else []
+    return SourceTrial(source, True, "; ".join(findings))
 
 
 def _pull_once(source: SqlSource, path: Path, since: str | None) -> str | None:

@@ -38,12 +38,12 @@ class Release:
     Attributes:
         rows: one mapping of contract columns to text per row that is judged again.
         settled: what becomes of each quarantined row: first those of `rows`, in their order, then the discarded.
-        door: the way the rows came by.
+        channel: the way the rows came by.
     """
 
     rows: Sequence[Mapping[str, Any]]
     settled: tuple[Settled, ...]
-    door: str = LANDING
+    channel: str = LANDING
 
 
 @dataclass
@@ -103,8 +103,8 @@ def staging_release(release: Release) -> Stage:
                 if settled.source_file == name
             ]
             validator.add_rows(name, [row for row, _ in given], [number for _, number in given])
-            told = [asdict(settled) for settled in release.settled if settled.source_file == name]
-            staged.append(Staged(name, _hash_of_rows([*(row for row, _ in given), *told])))
+            facts = [asdict(settled) for settled in release.settled if settled.source_file == name]
+            staged.append(Staged(name, _hash_of_rows([*(row for row, _ in given), *facts])))
         return staged, []
 
     return stage
