@@ -231,7 +231,7 @@ def test_a_combination_is_shown_only_periods_before_its_window(demand):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.deep
 def test_the_network_learns_level_and_weekday_and_survives_saving(tmp_path):
-    from ml.forecast.neural import load_neural, train_neural
+    from ml.forecast.neural import train_neural
 
     panel = shop(series=20, days=200)
     model = train_neural(panel, freq="D", horizon=7, rows=8000, epochs=8)
@@ -242,7 +242,7 @@ def test_the_network_learns_level_and_weekday_and_survives_saving(tmp_path):
     assert busy / frame[frame["period_start"].dt.dayofweek < 5]["mean_units"].mean() == pytest.approx(3.0, rel=0.3)
     assert (np.diff(frame[list(QUANTILE_COLUMNS)].to_numpy(), axis=1) >= 0).all()
     model.save(tmp_path)
-    pd.testing.assert_frame_equal(load_neural(tmp_path).predict(panel), frame)
+    pd.testing.assert_frame_equal(load(tmp_path).predict(panel), frame)
     assert {path.suffix for path in tmp_path.iterdir()} <= {".keras", ".json", ".npz", ".ubj"}
     _, paths = next(model.sample_paths(panel, 50))
     assert paths.shape == (20, 50, 7)

@@ -3,8 +3,6 @@
 from ml.backtest.evaluation import (
     SEGMENTS,
     Evaluation,
-    Forecaster,
-    Recipe,
     evaluate,
     stratified_series,
 )
@@ -12,8 +10,6 @@ from ml.backtest.evaluation import (
 __all__ = [
     "SEGMENTS",
     "Evaluation",
-    "Forecaster",
-    "Recipe",
     "evaluate",
     "stratified_series",
 ]

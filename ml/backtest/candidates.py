@@ -1,92 +1,77 @@
-"""The recipes that a training compares: the candidate, its parts, the baselines, challengers, the champion's own.
+"""What a training compares: the candidate, its parts, the baselines, the challengers, the champion's own model spec.
 
-Here: which recipes stand in the line-up, and how the recipe of a fitted forecaster is made again. Not here: their code.
+Here: which model specs stand side by side, and how that of a fitted forecaster is found again. Not here: their code
+(`ml.forecast`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import cast
 
-from ml.backtest.evaluation import Recipe
-from ml.forecast.baselines import BaselineForecaster, train_recent, train_seasonal_naive
-from ml.forecast.boosted import DemandForecaster, Settings, train
-from ml.forecast.classical import train_croston_sba, train_ets, train_theta, train_tsb
-from ml.forecast.ensemble import Combination, CombinedForecaster
+from ml.forecast.base import FittedForecaster, ModelSpec
+from ml.forecast.baselines import RECENT, SEASONAL_NAIVE
+from ml.forecast.boosted import BOOSTER, DemandForecaster, Settings, train
+from ml.forecast.ensemble import COMBINED, Combination, CombinedForecaster
+from ml.forecast.kinds import KINDS
 
-BOOSTER, FLOOR, RECENT, CANDIDATE, CHAMPION = "xgboost", "seasonal_naive", "recent", "combined", "champion"
+BASELINE, CANDIDATE, CHAMPION = SEASONAL_NAIVE, COMBINED, "champion"
 MEMBERS = (BOOSTER, RECENT)
 
-Fitted = DemandForecaster | BaselineForecaster | CombinedForecaster
 
-
-# Each fits series by series, or needs a library that is slow to load: meant for a sample of series.
-CLASSICAL: dict[str, Recipe] = {
-    "ets": train_ets,
-    "theta": train_theta,
-    "croston_sba": train_croston_sba,
-    "tsb": train_tsb,
-}
-NETWORK = "network"
-
-
-def challengers() -> dict[str, Recipe]:
-    """Return the network and the classical methods beside the booster and both baselines, the booster first."""
-    from ml.forecast.neural import train_neural
-
-    return {BOOSTER: train, FLOOR: train_seasonal_naive, RECENT: train_recent, NETWORK: train_neural, **CLASSICAL}
+def challengers() -> dict[str, ModelSpec]:
+    """Return the model specs of all kinds, the booster first; meant for a sample of series, for some fit one by one."""
+    return {name: kind.train for name, kind in KINDS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
-class LineUp:
+class Candidates:
     """What is evaluated side by side.
 
     Attributes:
-        recipes: name -> recipe.
+        specs: name -> model spec.
         combinations: name -> combination of them; CANDIDATE is one.
-        champion: name of the champion's recipe, CANDIDATE where it is the same; None = there is no champion.
+        champion: name of the champion's model spec, CANDIDATE where it is the same; None = there is no champion.
     """
 
-    recipes: dict[str, Recipe]
+    specs: dict[str, ModelSpec]
     combinations: dict[str, Combination]
     champion: str | None
 
 
-def line_up(champion: Fitted | None) -> LineUp:
-    """Return the candidate, its members, the baselines and the recipe of the champion where it is another.
+def candidates(champion: FittedForecaster | None) -> Candidates:
+    """Return the candidate, its members, the baselines and the model spec of the champion where it is another.
 
-    A recipe is a kind of forecaster and its settings, run by today's code: what earlier code made of the same settings
-    cannot be refitted.
+    A model spec is a kind of forecaster and its settings, run by today's code: what earlier code made of the same
+    settings cannot be refitted.
 
     Args:
         champion: the forecaster in use, if any.
     """
-    recipes: dict[str, Recipe] = {BOOSTER: train, FLOOR: train_seasonal_naive, RECENT: train_recent}
+    specs = {name: KINDS[name].train for name in (BOOSTER, BASELINE, RECENT)}
     combinations = {CANDIDATE: Combination(MEMBERS)}
     if champion is None:
-        return LineUp(recipes, combinations, None)
+        return Candidates(specs, combinations, None)
     if not isinstance(champion, CombinedForecaster):
-        name, recipe = _recipe_of(champion)
-        return LineUp(recipes | {name: recipe}, combinations, name)
-    named = [_recipe_of(cast("DemandForecaster | BaselineForecaster", one)) for one in champion.members.values()]
+        name, spec = _spec_of(champion)
+        return Candidates(specs | {name: spec}, combinations, name)
+    named = [_spec_of(one) for one in champion.members.values()]
     members = tuple(name for name, _ in named)
     if members == MEMBERS:
-        return LineUp(recipes, combinations, CANDIDATE)
-    return LineUp(recipes | dict(named), combinations | {CHAMPION: Combination(members)}, CHAMPION)
+        return Candidates(specs, combinations, CANDIDATE)
+    return Candidates(specs | dict(named), combinations | {CHAMPION: Combination(members)}, CHAMPION)
 
 
-def _recipe_of(forecaster: DemandForecaster | BaselineForecaster) -> tuple[str, Recipe]:
-    """Return name and recipe of a forecaster that is not a combination."""
-    if isinstance(forecaster, BaselineForecaster):
-        return forecaster.kind, train_recent if forecaster.kind == RECENT else train_seasonal_naive
-    if forecaster.settings == Settings():
-        return BOOSTER, train
+def _spec_of(forecaster: FittedForecaster) -> tuple[str, ModelSpec]:
+    """Return name and model spec of a forecaster that is not a combination."""
+    settings = forecaster.settings if isinstance(forecaster, DemandForecaster) else Settings()
+    if forecaster.kind != BOOSTER or settings == Settings():
+        return forecaster.kind, KINDS[forecaster.kind].train
     changed = {
-        field.name: getattr(forecaster.settings, field.name)
+        field.name: getattr(settings, field.name)
         for field in dataclasses.fields(Settings)
-        if getattr(forecaster.settings, field.name) != field.default
+        if getattr(settings, field.name) != field.default
     }
-    # MLflow refuses commas and brackets in the names of metrics, which begin with that of the recipe.
+    # MLflow refuses commas and brackets in the names of metrics, which begin with that of the model spec.
     name = f"{BOOSTER} with {' '.join(f'{key} {value}' for key, value in changed.items())}"
-    return name, functools.partial(train, settings=forecaster.settings)
+    return name, functools.partial(train, settings=settings)

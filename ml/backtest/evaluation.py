@@ -9,57 +9,19 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
 
+from ml.forecast.base import Forecaster, ModelSpec
 from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from ml.forecast.ensemble import Combination
 from ml.metrics import forecast as metrics
 from ml.panel import Frequency, Panel, build_panel
 from ml.schema import KEYS, Doubles, Flags, Floats, Integers
 from ml.segments import abc_class, demand_class
 
-if TYPE_CHECKING:
-    from ml.forecast.ensemble import Combination
-
 SEGMENTS = ("demand_class", "abc_class", "location_id")
-
-
-class Forecaster(Protocol):
-    """What a recipe returns."""
-
-    def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Forecast the periods after the last one of `history`."""
-        ...
-
-    def sample_paths(
-        self,
-        history: pd.DataFrame,
-        n: int,
-        future: pd.DataFrame | None = None,
-        keys: pd.DataFrame | None = None,
-        seed: int = 0,
-    ) -> Iterator[tuple[pd.DataFrame, Floats]]:
-        """Draw joint paths."""
-        ...
-
-
-class Recipe(Protocol):
-    """A way to make a forecaster from demand; `ml.forecast.train` is one."""
-
-    def __call__(
-        self,
-        demand: pd.DataFrame,
-        *,
-        freq: str,
-        horizon: int,
-        items: pd.DataFrame | None = None,
-        season_length: int | None = None,
-        seed: int = 0,
-    ) -> Forecaster:
-        """Fit on `demand`."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +78,7 @@ def stratified_series(demand: pd.DataFrame, *, freq: str, most: int) -> pd.DataF
 
 
 def evaluate(
-    recipes: Mapping[str, Recipe],
+    recipes: Mapping[str, ModelSpec],
     demand: pd.DataFrame,
     *,
     freq: str,

@@ -8,32 +8,23 @@ from __future__ import annotations
 import abc
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from ml.forecast.distribution import (
-    QUANTILE_COLUMNS,
-    STANDARD_PATHS,
-    Dependence,
-    forecast_frame,
-    grid_quantiles,
-    multiplied,
-    shuffle_grid,
-)
+from ml.forecast.base import GridForecaster, PreparedHistory
+from ml.forecast.distribution import multiplied
 from ml.forecast.promotions import UPLIFT, declared_uplift
-from ml.forecast.season import Season
 from ml.panel import Frequency, Panel, build_panel, covariate_names
-from ml.schema import KEYS, Doubles, Floats, Integers
+from ml.schema import Doubles, Floats, Integers
 
-INDEPENDENT = Dependence(0.0, 0.0, 0.0, 0.0)
+SEASONAL_NAIVE, RECENT = "seasonal_naive", "recent"
 
 
 @dataclasses.dataclass(frozen=True)
-class LocalForecaster(abc.ABC):
+class LocalForecaster(GridForecaster):
     """A forecaster that learns nothing across series: each forecast is read off the history it is given.
 
     Attributes:
@@ -52,46 +43,14 @@ class LocalForecaster(abc.ABC):
     def grid(self, panel: Panel, rows: Integers, n: int) -> tuple[Doubles, Floats]:
         """Return point forecasts [series, horizon] and quantile functions [series, horizon, n]."""
 
-    def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Forecast as `DemandForecaster.predict`; of the covariates only `is_open` and `expected_uplift` matter."""
-        scene = self.scene(history, future)
-        panel = scene.panel
-        mean = np.empty((panel.series, self.horizon))
-        quantiles = np.empty((panel.series, self.horizon, len(QUANTILE_COLUMNS)))
-        for rows in _blocks(np.arange(panel.series), 500):
-            point, grid = self.grid(panel, rows, STANDARD_PATHS)
-            effects = scene.promotion_effects(rows)
-            mean[rows], quantiles[rows] = point * effects, grid_quantiles(multiplied(grid, effects))
-        return forecast_frame(panel.keys, panel.future_periods(self.horizon), mean, quantiles)
-
-    def sample_paths(
-        self,
-        history: pd.DataFrame,
-        n: int,
-        future: pd.DataFrame | None = None,
-        keys: pd.DataFrame | None = None,
-        seed: int = 0,
-    ) -> Iterator[tuple[pd.DataFrame, Floats]]:
-        """Draw paths as `DemandForecaster.sample_paths`; the periods of a path are independent."""
-        scene = self.scene(history, future)
-        rows = np.arange(scene.panel.series) if keys is None else scene.find(keys)
-        for part in _blocks(rows, 200):
-            chunk = scene.panel.keys.iloc[part].reset_index(drop=True)
-            pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
-            yield chunk, shuffle_grid(scene.grid(part, n), pairs, scene.dependences(part), seed)
-
-    def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> LocalScene:
-        """Lay out a history."""
+    def prepare(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> LocalHistory:
+        """Lay out a history; of the covariates only `is_open` and `expected_uplift` matter."""
         panel = self._panel(history, future)
-        return LocalScene(self, panel, declared_uplift(panel))
+        return LocalHistory(self, panel, declared_uplift(panel))
 
     def season_note(self) -> str:
         """Return that last year has no say, in words."""
         return "Last year has no say in a forecast that each series is read off its own recent demand."
-
-    def season_frame(self, seen: pd.Timestamp | None = None) -> pd.DataFrame:
-        """Return no rows, with the columns of `DemandForecaster.season_frame`."""
-        return Season().frame(self.frequency, seen)
 
     def save(self, folder: str | Path) -> None:
         """Write the forecaster into a folder, as JSON."""
@@ -114,46 +73,27 @@ class LocalForecaster(abc.ABC):
         return build_panel(past, self.frequency, covariates=names, future=future, ahead=self.horizon)
 
 
-@dataclasses.dataclass(frozen=True)
-class LocalScene:
-    """A history laid out for a local forecaster, with the interface of `ml.forecast.boosted.Scene`.
+class LocalHistory(PreparedHistory):
+    """A history laid out for a local forecaster; the periods of a path are independent.
 
     Attributes:
         forecaster: reads its forecasts off the history.
-        panel: the history.
         declared: factors of usual demand declared for coming periods; NaN = none [series, horizon].
     """
 
-    forecaster: LocalForecaster
-    panel: Panel
-    declared: Doubles
+    def __init__(self, forecaster: LocalForecaster, panel: Panel, declared: Doubles) -> None:
+        super().__init__(panel, forecaster.horizon)
+        self.forecaster, self.declared = forecaster, declared
 
-    def find(self, keys: pd.DataFrame) -> Integers:
-        """Return the series numbers of keys.
-
-        Raises:
-            ValueError: for a key that is not in the history.
-        """
-        rows = pd.MultiIndex.from_frame(self.panel.keys).get_indexer(pd.MultiIndex.from_frame(keys[KEYS]))
-        if (rows < 0).any():
-            absent = keys.iloc[int(np.argmax(rows < 0))]
-            raise ValueError(
-                f"keys has sku {absent['sku']!r}, location {absent['location_id']!r}, which is not in history: "
-                "add its history or leave it out"
-            )
-        return np.asarray(rows, dtype=np.int64)
+    def forecast(self, rows: Integers, n: int) -> tuple[Doubles, Floats]:
+        """Return the point forecasts [series, horizon] and the quantile functions [series, horizon, n]."""
+        point, grid = self.forecaster.grid(self.panel, rows, n)
+        effects = self.promotion_effects(rows)
+        return point * effects, multiplied(grid, effects)
 
     def grid(self, rows: Integers, n: int) -> Floats:
         """Return the quantile functions of some series [series, horizon, n]."""
-        return multiplied(self.forecaster.grid(self.panel, rows, n)[1], self.promotion_effects(rows))
-
-    def dependences(self, rows: Integers) -> list[Dependence]:
-        """Return independence for each of some series."""
-        return [INDEPENDENT] * len(rows)
-
-    def season_factors(self) -> Doubles:
-        """Return ones: last year has no say [horizon]."""
-        return np.ones(self.forecaster.horizon)
+        return self.forecast(rows, n)[1]
 
     def promotion_effects(self, rows: Integers) -> Doubles:
         """Return the factors that were declared; of other promotions nothing is known [series, horizon]."""
@@ -176,7 +116,7 @@ class BaselineForecaster(LocalForecaster):
         season = self.frequency.season if self.frequency.season > 1 else self.frequency.year
         if panel.length <= season:
             season = 1
-        if self.kind == "recent":
+        if self.kind == RECENT:
             recent = values[:, -self.frequency.windows[3] :]
             one = _quantiles(np.where(np.isfinite(recent), recent, np.nan), levels)
             grid = np.repeat(one[:, None, :], self.horizon, axis=1)
@@ -207,7 +147,7 @@ def train_seasonal_naive(
     seed: int = 0,
 ) -> BaselineForecaster:
     """Return the forecaster that repeats the last season; arguments as `ml.forecast.train`."""
-    return BaselineForecaster("seasonal_naive", Frequency.of(freq, season_length), horizon, seed)
+    return BaselineForecaster(SEASONAL_NAIVE, Frequency.of(freq, season_length), horizon, seed)
 
 
 def train_recent(
@@ -220,12 +160,7 @@ def train_recent(
     seed: int = 0,
 ) -> BaselineForecaster:
     """Return the forecaster that takes the recent distribution for the future one; arguments as `ml.forecast.train`."""
-    return BaselineForecaster("recent", Frequency.of(freq, season_length), horizon, seed)
-
-
-def _blocks(rows: Integers, size: int) -> Iterator[Integers]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+    return BaselineForecaster(RECENT, Frequency.of(freq, season_length), horizon, seed)
 
 
 def _quantiles(values: Doubles, levels: Doubles) -> Doubles:

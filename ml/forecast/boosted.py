@@ -16,26 +16,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ml.forecast.baselines import BaselineForecaster
+from ml.forecast.base import GridForecaster, PreparedHistory
 from ml.forecast.censoring import SaleSizes, partly_served
-from ml.forecast.distribution import (
-    KNOTS,
-    QUANTILE_COLUMNS,
-    STANDARD_PATHS,
-    Dependence,
-    forecast_frame,
-    grid_quantiles,
-    match_sums,
-    quantile_grid,
-    shuffle_grid,
-)
+from ml.forecast.distribution import KNOTS, Dependence, match_sums, quantile_grid
 from ml.forecast.new_items import Analogues, NewItems
 from ml.forecast.promotions import (
     PROMOTION,
@@ -62,9 +51,7 @@ from ml.panel import (
 )
 from ml.schema import KEYS, Doubles, Flags, Floats, Integers
 
-if TYPE_CHECKING:
-    from ml.forecast.ensemble import CombinedForecaster
-
+BOOSTER = "xgboost"
 FORMAT, READABLE = 3, (1, 2, 3)
 
 
@@ -831,7 +818,7 @@ def predict_spread(model: Any, features: Floats, usual: Doubles) -> Floats:
 
 
 @dataclasses.dataclass
-class DemandForecaster:
+class DemandForecaster(GridForecaster):
     """A fitted forecaster. `train` makes it; `save` and `load` keep it.
 
     Attributes:
@@ -872,6 +859,11 @@ class DemandForecaster:
     season: Season | None = None
     promotions: PromotionMemory = dataclasses.field(default_factory=PromotionMemory)
     new_items: NewItems | None = None
+
+    @property
+    def kind(self) -> str:
+        """Its name among the kinds of forecasters."""
+        return BOOSTER
 
     @property
     def horizon(self) -> int:
@@ -963,81 +955,9 @@ class DemandForecaster:
             parts.append(mixed_mean(booster_mean, built.scale, self.level_share))
         return np.maximum(np.concatenate(parts), 1e-6) if parts else np.zeros(0)
 
-    def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> Scene:
+    def prepare(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> BoostedHistory:
         """Lay out a history; arguments as `predict`."""
-        return Scene(self, history, future)
-
-    def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Forecast the periods after the last one of `history`, without refitting.
-
-        Args:
-            history: as the training demand; may be newer.
-            future: sku, location_id, period_start and covariates of the coming periods. A covariate not given repeats
-                its last season (flags) or its last value (numbers). `expected_uplift` is the factor of usual demand
-                that somebody declares for a period; it takes the place of what past promotions taught. A key that
-                the training did not know takes its text attributes from here.
-
-        Returns:
-            sku, location_id, period_start, mean_units, q05_units ... q95_units: one row per series and period, sorted;
-            every series of `history`, every brand-new item of the training, and every item that only `future` names.
-            A series whose rows ended 56 days (13 weeks, 6 months) or more before the end of `history` is discontinued
-            and forecast as zero. One that has not sold yet starts from the median of its like
-            (`ml.forecast.new_items`). A planned promotion moves nothing where the training saw too few and none is
-            declared. All >= 0; quantiles never cross; the mean is that of the 500-point distribution from which paths
-            are drawn.
-
-        Raises:
-            ValueError: as `train`.
-        """
-        scene = self.scene(history, future)
-        horizon = self.horizon
-        means = np.empty((scene.panel.series, horizon), dtype=np.float64)
-        quantiles = np.empty((scene.panel.series, horizon, len(QUANTILE_COLUMNS)))
-        for rows in scene.chunks(np.arange(scene.panel.series), 20_000):
-            grid = scene.grid(rows, STANDARD_PATHS)
-            means[rows] = grid.mean(axis=2, dtype=np.float64)
-            quantiles[rows] = grid_quantiles(grid)
-        return forecast_frame(scene.panel.keys, scene.panel.future_periods(horizon), means, quantiles)
-
-    def sample_paths(
-        self,
-        history: pd.DataFrame,
-        n: int,
-        future: pd.DataFrame | None = None,
-        keys: pd.DataFrame | None = None,
-        seed: int = 0,
-    ) -> Iterator[tuple[pd.DataFrame, Floats]]:
-        """Draw joint paths of demand, in chunks of series.
-
-        The n values of a series in a period are its quantile function at (i + 0.5) / n, so their mean is the forecast
-        exactly; only their order is random. The generator is keyed by (seed, sku, location_id).
-
-        Args:
-            history: as `predict`.
-            n: paths, >= 1.
-            future: as `predict`.
-            keys: sku and location_id wanted; None = all.
-            seed: decides the order.
-
-        Yields:
-            keys (sku, location_id) and float32 [series, n, horizon], units a period. Path i of every series belongs to
-            the same future, so sums over series are sums of paths.
-
-        Raises:
-            ValueError: as `train`, or for keys without history.
-        """
-        if int(n) != n or n < 1:
-            raise ValueError(f"n is {n!r}: give a whole number of paths, 1 or more")
-        scene = self.scene(history, future)
-        rows = np.arange(scene.panel.series) if keys is None else scene.find(keys)
-        return self._paths(scene, rows, int(n), seed)
-
-    def _paths(self, scene: Scene, rows: Integers, n: int, seed: int) -> Iterator[tuple[pd.DataFrame, Floats]]:
-        for part in scene.chunks(rows, max(1, 8_000_000 // n)):
-            grid = scene.grid(part, n)
-            chunk = scene.panel.keys.iloc[part].reset_index(drop=True)
-            pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
-            yield chunk, shuffle_grid(grid, pairs, scene.dependences(part), seed)
+        return BoostedHistory(self, history, future)
 
     def save(self, folder: str | Path) -> None:
         """Write the forecaster into a folder, as .ubj, .npz and .json files."""
@@ -1080,22 +1000,20 @@ class DemandForecaster:
         }
         (target / "forecaster.json").write_text(json.dumps(document, indent=1, sort_keys=True))
 
+    @classmethod
+    def load(cls, folder: str | Path) -> DemandForecaster:
+        """Read a forecaster that `save` wrote.
 
-def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | CombinedForecaster:
-    """Read a forecaster that `DemandForecaster`, `BaselineForecaster` or `CombinedForecaster` saved.
+        Raises:
+            ValueError: if the folder holds none, or one of another format.
+        """
+        return cls(**_read(Path(folder)))
 
-    Raises:
-        ValueError: if the folder holds none, or one of another format.
-    """
+
+def _read(source: Path) -> dict[str, Any]:
+    """Return the fields of a saved forecaster."""
     import xgboost
 
-    source = Path(folder)
-    if (source / "baseline.json").is_file():
-        return BaselineForecaster.load(source)
-    if (source / "combination.json").is_file():
-        from ml.forecast.ensemble import CombinedForecaster
-
-        return CombinedForecaster.load(source)
     path = source / "forecaster.json"
     if not path.is_file():
         raise ValueError(f"{source} holds no forecaster.json: pass the folder that DemandForecaster.save wrote")
@@ -1120,28 +1038,28 @@ def load(folder: str | Path) -> DemandForecaster | BaselineForecaster | Combined
         for key in document["whole_number_keys"]:
             keys[key] = keys[key].astype(np.int64)
         statics, has_demand = arrays["statics"], arrays["has_demand"]
-    return DemandForecaster(
-        plan=FeaturePlan(**plan),
-        seed=document["seed"],
-        counted=document["counted"],
-        dependences=[Dependence(**one) for one in document["dependences"]],
-        mean_models=[boosters[name] for name in boosters if name.startswith("mean")],
-        sold_model=boosters.get("sold"),
-        spread_model=boosters.get("spread"),
-        prior_model=document["prior"] if document["prior"] is not None else boosters["prior"],
-        keys=keys,
-        statics=statics,
-        has_demand=has_demand,
-        sizes=SaleSizes.load(source / "sizes.npz") if (source / "sizes.npz").is_file() else None,
-        settings=Settings(**{"mean_boosters": 1, **document.get("settings", {})}),
-        level_share=document.get("level_share", 0.0),
-        season=season_from(document.get("season")),
-        promotions=PromotionMemory(**document.get("promotions", {"promotions": None})),
-        new_items=NewItems.load(source / "new_items.json") if (source / "new_items.json").is_file() else None,
-    )
+    return {
+        "plan": FeaturePlan(**plan),
+        "seed": document["seed"],
+        "counted": document["counted"],
+        "dependences": [Dependence(**one) for one in document["dependences"]],
+        "mean_models": [boosters[name] for name in boosters if name.startswith("mean")],
+        "sold_model": boosters.get("sold"),
+        "spread_model": boosters.get("spread"),
+        "prior_model": document["prior"] if document["prior"] is not None else boosters["prior"],
+        "keys": keys,
+        "statics": statics,
+        "has_demand": has_demand,
+        "sizes": SaleSizes.load(source / "sizes.npz") if (source / "sizes.npz").is_file() else None,
+        "settings": Settings(**{"mean_boosters": 1, **document.get("settings", {})}),
+        "level_share": document.get("level_share", 0.0),
+        "season": season_from(document.get("season")),
+        "promotions": PromotionMemory(**document.get("promotions", {"promotions": None})),
+        "new_items": NewItems.load(source / "new_items.json") if (source / "new_items.json").is_file() else None,
+    }
 
 
-class Scene:
+class BoostedHistory(PreparedHistory):
     """A history laid out for forecasting from its last period."""
 
     def __init__(self, forecaster: DemandForecaster, history: pd.DataFrame, future: pd.DataFrame | None) -> None:
@@ -1150,7 +1068,7 @@ class Scene:
         names = [*plan.covariates, *(["is_open"] if "is_open" in covariate_names(history) else [])]
         names += [UPLIFT] if isinstance(future, pd.DataFrame) and UPLIFT in future.columns else []
         fresh = forecaster.keys[~forecaster.has_demand]
-        self.panel = build_panel(
+        panel = build_panel(
             history.drop(columns=UPLIFT, errors="ignore"),
             plan.frequency,
             covariates=names,
@@ -1158,6 +1076,7 @@ class Scene:
             ahead=plan.horizon,
             extra_keys=fresh,
         )
+        super().__init__(panel, plan.horizon)
         self.promotions = plan_promotions(self.panel, declared_uplift(self.panel), forecaster.promotions)
         last = self.panel.last_row
         self.ended = (last >= 0) & (last < self.panel.length - plan.frequency.level_window)
@@ -1177,21 +1096,6 @@ class Scene:
         if forecaster.new_items is None:
             self.is_new[:] = False
         self.builder = FeatureBuilder(self.history, plan, nameless(plan, statics, self.is_new), levels)
-
-    def find(self, keys: pd.DataFrame) -> Integers:
-        """Return the series numbers of keys.
-
-        Raises:
-            ValueError: for a key that is neither in the history nor a brand-new item of the training.
-        """
-        rows = pd.MultiIndex.from_frame(self.panel.keys).get_indexer(pd.MultiIndex.from_frame(keys[KEYS]))
-        if (rows < 0).any():
-            absent = keys.iloc[int(np.argmax(rows < 0))]
-            raise ValueError(
-                f"keys has sku {absent['sku']!r}, location {absent['location_id']!r}, which is neither in history "
-                "nor a brand-new item of the training: add its history or leave it out"
-            )
-        return np.asarray(rows, dtype=np.int64)
 
     def dependences(self, rows: Integers) -> list[Dependence]:
         """Return the copula of each of some series."""
@@ -1281,12 +1185,6 @@ class Scene:
                 found = told.astype("string").map(plan.codes[name]).to_numpy(dtype=np.float32, na_value=np.nan)
                 result[known < 0, place] = found[known < 0]
         return result
-
-    def chunks(self, rows: Integers, most: int) -> Iterator[Integers]:
-        """Split series so that a chunk has at most `most` forecast rows."""
-        size = max(1, most // self.forecaster.horizon)
-        for start in range(0, len(rows), size):
-            yield rows[start : start + size]
 
     def grid(self, rows: Integers, n: int) -> Floats:
         """Return the quantile functions of some series [series, horizon, n]."""

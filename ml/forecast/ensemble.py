@@ -1,4 +1,4 @@
-"""A combination of recipes: the first, and per demand class another or the even mixture where that was clearly better.
+"""A combination of forecasters: the first, and per demand class another or the even mixture where clearly better.
 
 Here: choosing the shares from what earlier windows showed, and forecasting with them. Not here: the gate.
 """
@@ -7,93 +7,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from ml.backtest.evaluation import Forecaster
-from ml.forecast.distribution import (
-    QUANTILE_COLUMNS,
-    QUANTILE_LEVELS,
-    STANDARD_PATHS,
-    Dependence,
-    forecast_frame,
-    grid_quantiles,
-    multiplied,
-    shuffle_grid,
-)
+from ml.forecast.base import FittedForecaster, Forecaster, GridForecaster, PreparedHistory
+from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS, Dependence, multiplied
 from ml.metrics import forecast as metrics
-from ml.panel import Panel
 from ml.schema import KEYS, Doubles, Floats, Integers
 from ml.segments import demand_class
 
 CLASSES = ("smooth", "erratic", "intermittent", "lumpy", "none")
-FORMAT = 1
+COMBINED, FORMAT = "combined", 1
+SERIES_AT_ONCE = 500
 # Probability that each published quantile stands for: half way to its neighbours.
 _EDGES = np.concatenate([[0.0], (np.asarray(QUANTILE_LEVELS[1:]) + np.asarray(QUANTILE_LEVELS[:-1])) / 2, [1.0]])
 
 
-class Scene(Protocol):
-    """A history laid out for forecasting from its last period."""
-
-    @property
-    def panel(self) -> Panel:
-        """The history on its grid."""
-        ...
-
-    def find(self, keys: pd.DataFrame) -> Integers:
-        """Return the series numbers of keys."""
-        ...
-
-    def grid(self, rows: Integers, n: int) -> Floats:
-        """Return the quantile functions of some series [series, horizon, n], rising along the last axis."""
-        ...
-
-    def dependences(self, rows: Integers) -> list[Dependence]:
-        """Return how the periods of each of some series hang together."""
-        ...
-
-    def season_factors(self) -> Doubles:
-        """Return what last year multiplies every mean by [horizon]."""
-        ...
-
-    def promotion_effects(self, rows: Integers) -> Doubles:
-        """Return what planned promotions make of the demand of an ordinary period: a factor [series, horizon]."""
-        ...
-
-
-class Member(Forecaster, Protocol):
-    """A forecaster that can be mixed: it says whole distributions."""
-
-    @property
-    def horizon(self) -> int:
-        """Periods that are forecast."""
-        ...
-
-    def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> Scene:
-        """Lay out a history."""
-        ...
-
-    def season_note(self) -> str:
-        """Return in words what last year says of the forecast."""
-        ...
-
-    def season_frame(self, seen: pd.Timestamp | None = None) -> pd.DataFrame:
-        """Return what last year does to the forecast, period by period."""
-        ...
-
-    def save(self, folder: str | Path) -> None:
-        """Write the forecaster into a folder."""
-        ...
-
-
 @dataclasses.dataclass(frozen=True)
-class CombinedForecaster:
-    """Members and their shares per demand class; the distribution of a series is the mixture of theirs.
+class CombinedForecaster(GridForecaster):
+    """FittedForecasters and their shares per demand class; the distribution of a series is the mixture of theirs.
 
     A mixture of whole units stays in whole units and keeps calibrated members calibrated; averages of quantiles
     (Vincent 1912) do neither. The first member decides how periods hang together, which series there are, and what last
@@ -104,8 +41,13 @@ class CombinedForecaster:
         weights: demand class -> name -> share; the shares of a class sum to one.
     """
 
-    members: dict[str, Member]
+    members: dict[str, FittedForecaster]
     weights: dict[str, dict[str, float]]
+
+    @property
+    def kind(self) -> str:
+        """Its name among the kinds of forecasters."""
+        return COMBINED
 
     @property
     def horizon(self) -> int:
@@ -113,40 +55,13 @@ class CombinedForecaster:
         return self.lead.horizon
 
     @property
-    def lead(self) -> Member:
+    def lead(self) -> FittedForecaster:
         """The first member."""
         return next(iter(self.members.values()))
 
-    def scene(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> CombinedScene:
+    def prepare(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> CombinedHistory:
         """Lay out a history for every member."""
-        return CombinedScene(self, history, future)
-
-    def predict(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Forecast as `DemandForecaster.predict`; the mean is that of the mixture."""
-        scene = self.scene(history, future)
-        keys, horizon = scene.panel.keys, self.horizon
-        mean = np.empty((len(keys), horizon))
-        quantiles = np.empty((len(keys), horizon, len(QUANTILE_COLUMNS)))
-        for rows in _blocks(np.arange(len(keys)), 500):
-            grid = scene.grid(rows, STANDARD_PATHS)
-            mean[rows], quantiles[rows] = grid.mean(axis=2, dtype=np.float64), grid_quantiles(grid)
-        return forecast_frame(keys, scene.panel.future_periods(horizon), mean, quantiles)
-
-    def sample_paths(
-        self,
-        history: pd.DataFrame,
-        n: int,
-        future: pd.DataFrame | None = None,
-        keys: pd.DataFrame | None = None,
-        seed: int = 0,
-    ) -> Iterator[tuple[pd.DataFrame, Floats]]:
-        """Draw paths as `DemandForecaster.sample_paths`."""
-        scene = self.scene(history, future)
-        rows = np.arange(len(scene.panel.keys)) if keys is None else scene.find(keys)
-        for part in _blocks(rows, max(1, 8_000_000 // (n * self.horizon))):
-            chunk = scene.panel.keys.iloc[part].reset_index(drop=True)
-            pairs = list(zip(chunk["sku"], chunk["location_id"], strict=True))
-            yield chunk, shuffle_grid(scene.grid(part, n), pairs, scene.dependences(part), seed)
+        return CombinedHistory(self, history, future)
 
     def season_note(self) -> str:
         """Return in words what last year says, as `DemandForecaster.season_note`."""
@@ -166,48 +81,47 @@ class CombinedForecaster:
             member.save(target / name)
 
     @classmethod
-    def load(cls, folder: str | Path) -> CombinedForecaster:
+    def load(cls, folder: str | Path, load_member: Callable[[Path], FittedForecaster]) -> CombinedForecaster:
         """Read what `save` wrote.
+
+        Args:
+            folder: that `save` wrote.
+            load_member: reads the folder of a member, whatever its kind.
 
         Raises:
             ValueError: the folder is of another format.
         """
-        from ml.forecast.boosted import load
-
         path = Path(folder) / "combination.json"
         document = json.loads(path.read_text())
         if document.get("format") != FORMAT:
             raise ValueError(f"{path} has format {document.get('format')!r}, this code reads {FORMAT}: train again")
-        return cls({name: load(path.parent / name) for name in document["members"]}, document["weights"])
+        return cls({name: load_member(path.parent / name) for name in document["members"]}, document["weights"])
 
 
-class CombinedScene:
+class CombinedHistory(PreparedHistory):
     """A history laid out for all members; series are numbered as the first member numbers them."""
 
     def __init__(self, forecaster: CombinedForecaster, history: pd.DataFrame, future: pd.DataFrame | None) -> None:
         names = list(forecaster.members)
-        self.horizon = forecaster.horizon
-        self.scenes = {name: member.scene(history, future) for name, member in forecaster.members.items()}
-        self.lead = self.scenes[names[0]]
-        self.panel = self.lead.panel
+        self.histories = {name: member.prepare(history, future) for name, member in forecaster.members.items()}
+        self.lead = self.histories[names[0]]
+        super().__init__(self.lead.panel, forecaster.horizon)
+        # Each member lays out its own.
+        self.rows_at_once = SERIES_AT_ONCE * self.horizon
         index = pd.MultiIndex.from_frame(self.panel.keys)
         self.places = {
-            name: np.asarray(pd.MultiIndex.from_frame(scene.panel.keys).get_indexer(index), dtype=np.int64)
-            for name, scene in self.scenes.items()
+            name: np.asarray(pd.MultiIndex.from_frame(prepared.panel.keys).get_indexer(index), dtype=np.int64)
+            for name, prepared in self.histories.items()
         }
         classes = demand_class(np.where(self.panel.bound, np.nan, self.panel.demand).astype(np.float64))
         shares = pd.DataFrame(forecaster.weights).T.reindex(index=classes, columns=names).to_numpy(dtype=np.float64)
         # A brand-new item is known to the first member alone.
         for number, name in enumerate(names[1:], start=1):
             # The others say nothing of a series without a past.
-            unknown = (self.places[name] < 0) | (self.scenes[name].panel.last_row[self.places[name]] < 0)
+            unknown = (self.places[name] < 0) | (self.histories[name].panel.last_row[self.places[name]] < 0)
             shares[unknown, 0] += shares[unknown, number]
             shares[unknown, number] = 0.0
         self.shares = dict(zip(names, shares.T, strict=True))
-
-    def find(self, keys: pd.DataFrame) -> Integers:
-        """Return the series numbers of keys."""
-        return self.lead.find(keys)
 
     def dependences(self, rows: Integers) -> list[Dependence]:
         """Return how the periods of each of some series hang together."""
@@ -227,10 +141,10 @@ class CombinedScene:
             for first, last in sorted(set(zip(firsts.tolist(), lasts.tolist(), strict=True))):
                 inside = np.flatnonzero((firsts == first) & (lasts == last))
                 if last > first:
-                    scene, places = self.scenes[name], self.places[name]
-                    grid = scene.grid(places[rows[inside]], last - first)
-                    if scene is not self.lead:
-                        grid = multiplied(grid, factors * self._missing_effects(scene, places, rows[inside]))
+                    prepared, places = self.histories[name], self.places[name]
+                    grid = prepared.grid(places[rows[inside]], last - first)
+                    if prepared is not self.lead:
+                        grid = multiplied(grid, factors * self._missing_effects(prepared, places, rows[inside]))
                     result[inside, :, first:last] = grid
         mixed = np.flatnonzero((upto > since).sum(axis=0) > 1)
         result[mixed] = np.sort(result[mixed], axis=2)
@@ -240,17 +154,17 @@ class CombinedScene:
         """Return what planned promotions make of the demand of an ordinary period: a factor [series, horizon]."""
         return self.lead.promotion_effects(rows)
 
-    def _missing_effects(self, scene: Scene, places: Integers, rows: Integers) -> Doubles:
+    def _missing_effects(self, prepared: PreparedHistory, places: Integers, rows: Integers) -> Doubles:
         """Return what the first member knows of promotions and another does not: a factor [series, horizon]."""
-        return self.lead.promotion_effects(rows) / scene.promotion_effects(places[rows])
+        return self.lead.promotion_effects(rows) / prepared.promotion_effects(places[rows])
 
 
 @dataclasses.dataclass(frozen=True)
 class Combination:
-    """A recipe made of others, as `ml.backtest.evaluate` takes it.
+    """A model spec made of others, as `ml.backtest.evaluate` takes it.
 
     Attributes:
-        members: recipes; the first one also decides the joint paths.
+        members: names of model specs; the first one also decides the joint paths.
     """
 
     members: tuple[str, ...]
@@ -275,8 +189,8 @@ class Combination:
             for choice in _choices(self.members)
         }
 
-    def _members(self, fitted: Mapping[str, Forecaster]) -> dict[str, Member]:
-        return {name: cast("Member", fitted[name]) for name in self.members}
+    def _members(self, fitted: Mapping[str, Forecaster]) -> dict[str, FittedForecaster]:
+        return {name: cast("FittedForecaster", fitted[name]) for name in self.members}
 
 
 def _choices(names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -303,7 +217,7 @@ def choose_weights(
     Args:
         tried: recipe, window, sku, location_id, period_start, demand_class, actual_units, q05_units ... of forecasts
             and what happened; as `Evaluation.forecasts`. Empty = the first stands.
-        names: recipes.
+        names: of the members.
         sums: as `Evaluation.tried_sums`; None or empty = single periods alone decide.
         margin: least relative gain.
 
@@ -369,8 +283,3 @@ def mixed_quantiles(parts: Sequence[Doubles]) -> Doubles:
     ordered = np.take_along_axis(values, order, axis=1)
     places = [np.argmax(upto >= level - 1e-9, axis=1) for level in QUANTILE_LEVELS]
     return np.take_along_axis(ordered, np.stack(places, axis=1), axis=1)
-
-
-def _blocks(rows: Integers, size: int) -> Iterator[Integers]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]

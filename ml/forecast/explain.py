@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ml.forecast.boosted import DemandForecaster, Scene
+from ml.forecast.boosted import DemandForecaster
 from ml.panel import FeaturePlan
 from ml.schema import KEYS, Doubles
 
@@ -59,11 +59,11 @@ def contributions(
     """
     import xgboost
 
-    scene = Scene(forecaster, history, future)
-    rows = np.arange(scene.panel.series) if keys is None else scene.find(keys)
+    prepared = forecaster.prepare(history, future)
+    rows = np.arange(prepared.panel.series) if keys is None else prepared.find(keys)
     horizon = forecaster.horizon
-    origins, ahead = np.full(len(rows), scene.panel.length - 1), np.tile(np.arange(1, horizon + 1), (len(rows), 1))
-    built = scene.builder.build(rows, origins, ahead, scene.is_new[rows])
+    origins, ahead = np.full(len(rows), prepared.panel.length - 1), np.tile(np.arange(1, horizon + 1), (len(rows), 1))
+    built = prepared.builder.build(rows, origins, ahead, prepared.is_new[rows])
     season = np.zeros((len(built.scale), len(GROUPS)))
     season[:, GROUPS.index("season")] = np.log(built.baseline / built.scale)
     parts = [_units(season, built.scale)] if not forecaster.mean_models else []
@@ -78,27 +78,27 @@ def contributions(
     # The level has a share in the mean of its own; what the boosters add to it counts for the rest.
     added = (1.0 - forecaster.level_share) * np.mean(parts, axis=0)
     booster_mean = built.scale + added.sum(axis=1)
-    factor, floor = forecaster.seasonal(scene.history, rows, origins, ahead)
+    factor, floor = forecaster.seasonal(prepared.history, rows, origins, ahead)
     mean = np.maximum(booster_mean * factor, floor)
     added[:, GROUPS.index("last_year")] = mean - booster_mean
-    level, closed = built.scale, scene.closed(rows).reshape(-1)
+    level, closed = built.scale, prepared.closed(rows).reshape(-1)
     # What is declared for a promotion, or was missed of past ones, comes on top.
-    promoted = mean * (scene.promotions.factor[rows].reshape(-1) - 1.0)
+    promoted = mean * (prepared.promotions.factor[rows].reshape(-1) - 1.0)
     added[:, GROUPS.index("price_and_promotion")] += promoted
     mean = mean + promoted
-    new = np.flatnonzero(scene.is_new[rows])
+    new = np.flatnonzero(prepared.is_new[rows])
     if len(new):
         # A new item is forecast around the level of its like: all of it is shifted alike.
-        usual, factors = scene.start(rows[new])
+        usual, factors = prepared.start(rows[new])
         times = np.ones((len(rows), horizon))
         times[new] = usual * factors.mean(axis=1, keepdims=True) / mean.reshape(-1, horizon)[new]
         level, added, mean = level * times.reshape(-1), added * times.reshape(-1, 1), mean * times.reshape(-1)
-    frame = scene.panel.keys.iloc[np.repeat(rows, horizon)][KEYS].reset_index(drop=True)
-    frame["period_start"] = np.tile(scene.panel.future_periods(horizon), len(rows))
+    frame = prepared.panel.keys.iloc[np.repeat(rows, horizon)][KEYS].reset_index(drop=True)
+    frame["period_start"] = np.tile(prepared.panel.future_periods(horizon), len(rows))
     frame["level_units"] = level
     for place, name in enumerate(GROUPS):
         frame[f"{name}_units"] = added[:, place]
-    seen = scene.panel.frequency.periods(np.array([scene.panel.first + scene.panel.length - 1]))[0]
+    seen = prepared.panel.frequency.periods(np.array([prepared.panel.first + prepared.panel.length - 1]))[0]
     told = forecaster.season_frame(seen)
     said = told.set_index("period_start").reindex(frame["period_start"])
     frame["last_year_factor"] = factor

@@ -22,7 +22,6 @@ from ml.forecast.boosted import (
     Settings,
     Shape,
     Training,
-    load,
     prior_levels,
 )
 from ml.forecast.distribution import KNOTS, Dependence
@@ -30,7 +29,7 @@ from ml.forecast.promotions import PromotionMemory, count_promotions
 from ml.panel import FeatureBuilder, Frequency, build_panel, check_items
 from ml.schema import Doubles, Floats, Integers
 
-BATCH = 1024
+NETWORK, BATCH = "network", 1024
 
 
 @dataclasses.dataclass
@@ -48,6 +47,11 @@ class NeuralForecaster(DemandForecaster):
     centre: Floats = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     spread: Floats = dataclasses.field(default_factory=lambda: np.ones(0, dtype=np.float32))
     lookback: int = 56
+
+    @property
+    def kind(self) -> str:
+        """Its name among the kinds of forecasters."""
+        return NETWORK
 
     def distribution(self, builder: FeatureBuilder, rows: Integers, origins: Integers, ahead: Integers) -> Shape:
         """Return the distributions as `DemandForecaster.distribution`."""
@@ -74,24 +78,22 @@ class NeuralForecaster(DemandForecaster):
         np.savez_compressed(target / "scaling.npz", centre=self.centre, spread=self.spread)
         (target / "network.json").write_text(json.dumps({"lookback": self.lookback}))
 
+    @classmethod
+    def load(cls, folder: str | Path) -> NeuralForecaster:
+        """Read a forecaster that `save` wrote; errors as `ml.forecast.load`."""
+        import keras
 
-def load_neural(folder: str | Path) -> NeuralForecaster:
-    """Read a forecaster that `NeuralForecaster.save` wrote; errors as `ml.forecast.load`."""
-    import keras
-
-    source = Path(folder)
-    base = load(source)
-    if not (source / "network.keras").is_file():
-        raise ValueError(f"{source} holds no network.keras: it is a booster's folder, read it with ml.forecast.load")
-    with np.load(source / "scaling.npz", allow_pickle=False) as arrays:
-        centre, spread = arrays["centre"], arrays["spread"]
-    return NeuralForecaster(
-        **{field.name: getattr(base, field.name) for field in dataclasses.fields(base)},
-        network=keras.models.load_model(source / "network.keras", compile=False, safe_mode=True),
-        centre=centre,
-        spread=spread,
-        lookback=int(json.loads((source / "network.json").read_text())["lookback"]),
-    )
+        source = Path(folder)
+        base = DemandForecaster.load(source)
+        with np.load(source / "scaling.npz", allow_pickle=False) as arrays:
+            centre, spread = arrays["centre"], arrays["spread"]
+        return cls(
+            **{field.name: getattr(base, field.name) for field in dataclasses.fields(base)},
+            network=keras.models.load_model(source / "network.keras", compile=False, safe_mode=True),
+            centre=centre,
+            spread=spread,
+            lookback=int(json.loads((source / "network.json").read_text())["lookback"]),
+        )
 
 
 def train_neural(

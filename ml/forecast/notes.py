@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ml.forecast.baselines import BaselineForecaster
-from ml.forecast.boosted import DemandForecaster, Scene
+from ml.forecast.base import FittedForecaster, PreparedHistory
+from ml.forecast.boosted import BoostedHistory, DemandForecaster
 from ml.forecast.ensemble import CombinedForecaster
-from ml.forecast.ensemble import Scene as AnyScene
 from ml.forecast.promotions import PROMOTION, UPLIFT, PromotionMemory
 from ml.forecast.season import waking
 from ml.schema import KEYS
@@ -20,7 +19,7 @@ NOTE_COLUMNS = ("sku", "location_id", "subject", "source", "from_day", "to_day",
 
 
 def forecast_notes(
-    forecaster: DemandForecaster | CombinedForecaster | BaselineForecaster,
+    forecaster: FittedForecaster,
     history: pd.DataFrame,
     future: pd.DataFrame,
 ) -> pd.DataFrame:
@@ -39,11 +38,11 @@ def forecast_notes(
         its end.
     """
     lead = forecaster.lead if isinstance(forecaster, CombinedForecaster) else forecaster
-    scene = lead.scene(history, future)
+    prepared = lead.prepare(history, future)
     memory = lead.promotions if isinstance(lead, DemandForecaster) else PromotionMemory()
-    rows = _promotion_notes(future, scene, memory)
-    if isinstance(scene, Scene):
-        rows += _new_item_notes(scene) + _woken_notes(scene)
+    rows = _promotion_notes(future, prepared, memory)
+    if isinstance(prepared, BoostedHistory):
+        rows += _new_item_notes(prepared) + _woken_notes(prepared)
     else:
         rows += _nothing_known(history, future)
     frame = pd.DataFrame(rows, columns=list(NOTE_COLUMNS))
@@ -53,20 +52,22 @@ def forecast_notes(
     ).sort_values([*KEYS, "subject", "from_day"], ignore_index=True)
 
 
-def _promotion_notes(future: pd.DataFrame, scene: AnyScene, memory: PromotionMemory) -> list[tuple[object, ...]]:
+def _promotion_notes(
+    future: pd.DataFrame, prepared: PreparedHistory, memory: PromotionMemory
+) -> list[tuple[object, ...]]:
     days = future.assign(
         declared=future[UPLIFT].astype("float64") if UPLIFT in future else np.nan,
         is_promoted=future[PROMOTION].eq(1) if PROMOTION in future else False,
     )
-    periods = scene.panel.future_periods(scene.panel.ahead)
+    periods = prepared.panel.future_periods(prepared.panel.ahead)
     days = days[(days["is_promoted"] | days["declared"].notna()) & days["period_start"].isin(periods)]
     if days.empty:
         return []
     days = days.sort_values([*KEYS, "period_start"], ignore_index=True)
-    numbers = scene.find(days)
+    numbers = prepared.find(days)
     series, place = np.unique(numbers, return_inverse=True)
     columns = np.searchsorted(periods, days["period_start"])
-    days["effect"] = scene.promotion_effects(series)[place, columns]
+    days["effect"] = prepared.promotion_effects(series)[place, columns]
     days["column"] = columns
     goes_on = (
         (numbers[1:] == numbers[:-1])
@@ -108,15 +109,15 @@ def _when(first: pd.Timestamp, last: pd.Timestamp, *, goes_beyond: bool) -> str:
     return f"of {first:%Y-%m-%d}" if first == last else f"from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
 
 
-def _new_item_notes(scene: Scene) -> list[tuple[object, ...]]:
-    rows = np.flatnonzero(scene.is_new)
-    new_items, period = scene.forecaster.new_items, _PERIODS.get(scene.panel.frequency.name, "week")
+def _new_item_notes(prepared: BoostedHistory) -> list[tuple[object, ...]]:
+    rows = np.flatnonzero(prepared.is_new)
+    new_items, period = prepared.forecaster.new_items, _PERIODS.get(prepared.panel.frequency.name, "week")
     if new_items is None or not len(rows):
         return []
     found = []
-    for row, like, usual, factors in zip(rows, scene.analogues(rows), *scene.start(rows), strict=True):
-        key = scene.panel.keys.iloc[row]
-        unsold = int(scene.unsold_periods[row])
+    for row, like, usual, factors in zip(rows, prepared.analogues(rows), *prepared.start(rows), strict=True):
+        key = prepared.panel.keys.iloc[row]
+        unsold = int(prepared.unsold_periods[row])
         shelf = f" (not sold in {unsold} {period}{'s' if unsold > 1 else ''} on the shelf)" if unsold else ""
         kind = f" of {like.shared}" if like.shared and not like.shared.startswith("at ") else f" {like.shared}".rstrip()
         expected, middle = usual.mean() * factors.mean(), usual.mean()
@@ -129,18 +130,18 @@ def _new_item_notes(scene: Scene) -> list[tuple[object, ...]]:
     return found
 
 
-def _woken_notes(scene: Scene) -> list[tuple[object, ...]]:
-    if scene.forecaster.season is None:
+def _woken_notes(prepared: BoostedHistory) -> list[tuple[object, ...]]:
+    if prepared.forecaster.season is None:
         return []
-    horizon, series = scene.forecaster.horizon, scene.panel.series
+    horizon, series = prepared.forecaster.horizon, prepared.panel.series
     ahead = np.tile(np.arange(1, horizon + 1), (series, 1))
-    _, seasons = waking(scene.history, np.arange(series), np.full(series, scene.panel.length - 1), ahead)
+    _, seasons = waking(prepared.history, np.arange(series), np.full(series, prepared.panel.length - 1), ahead)
     seasons = seasons.reshape(series, horizon)
-    seasons[scene.closed(np.arange(series))] = 0
-    periods = scene.panel.future_periods(horizon)
+    seasons[prepared.closed(np.arange(series))] = 0
+    periods = prepared.panel.future_periods(horizon)
     found = []
     for row in np.flatnonzero(seasons.any(axis=1)):
-        woken, key = np.flatnonzero(seasons[row]), scene.panel.keys.iloc[row]
+        woken, key = np.flatnonzero(seasons[row]), prepared.panel.keys.iloc[row]
         twice = seasons[row].max() > 1
         seen = "at the smaller of two seasons" if twice else "at half of the only season seen"
         note = f"Asleep until its season: from {periods[woken[0]]:%Y-%m-%d} on it is forecast {seen}"

@@ -22,7 +22,7 @@ from ml.schema import KEYS, SERVICE_TARGETS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ml.backtest.evaluation import Forecaster
+    from ml.forecast.base import Forecaster
 
 WEEK = pd.Timedelta(days=7)
 

@@ -15,7 +15,7 @@ from orchestration.home.environment import read_settings
 from orchestration.home.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestration.planning.decision import Saved
+    from ml.forecast.base import FittedForecaster
     from serving.store import Store
 
 FAILED = 1
@@ -69,7 +69,7 @@ def published_home() -> Settings:
 
 
 @contextmanager
-def demand_champion() -> Iterator[tuple[Settings, "Saved"]]:
+def demand_champion() -> Iterator[tuple[Settings, "FittedForecaster"]]:
     """Load the champion of demand; what is missing is shown without a traceback."""
     from ml.forecast import load
     from ml.tracking import FolderHashError, Tracking

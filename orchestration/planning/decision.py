@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -27,14 +27,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from ml.forecast import DemandForecaster
-    from ml.forecast.baselines import BaselineForecaster
-    from ml.forecast.ensemble import CombinedForecaster
+    from ml.forecast.base import FittedForecaster
     from ml.restock.plan import PathsOf, Plan, World
     from ml.restock.scenarios import Scenario
     from ml.tracking import Tracking
 
-    Saved: TypeAlias = DemandForecaster | BaselineForecaster | CombinedForecaster
 
 _LINES = "restock_lines"
 
@@ -69,7 +66,7 @@ class Reproduction:
         return not (self.differences or self.only_archived or self.only_made_again)
 
 
-def decide(settings: Settings, forecaster: "Saved") -> "Plan":
+def decide(settings: Settings, forecaster: "FittedForecaster") -> "Plan":
     """Return the restock line of every item with terms, and what to move between locations before buying."""
     from ml.restock.plan import plan_orders
 
@@ -77,7 +74,7 @@ def decide(settings: Settings, forecaster: "Saved") -> "Plan":
     return plan_orders(paths_of, world, seed=settings.seed)
 
 
-def _read(settings: Settings, forecaster: "Saved") -> "tuple[PathsOf, World]":
+def _read(settings: Settings, forecaster: "FittedForecaster") -> "tuple[PathsOf, World]":
     """Read all that a decision of the latest build rests on, each file once.
 
     Returns:
@@ -104,7 +101,9 @@ def _read(settings: Settings, forecaster: "Saved") -> "tuple[PathsOf, World]":
     )
 
 
-def compare_scenarios(settings: Settings, forecaster: "Saved", scenarios: "Sequence[Scenario]") -> "pd.DataFrame":
+def compare_scenarios(
+    settings: Settings, forecaster: "FittedForecaster", scenarios: "Sequence[Scenario]"
+) -> "pd.DataFrame":
     """Return what the latest build would order as it is and under each scenario; nothing is written.
 
     Returns:

@@ -116,8 +116,9 @@ def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Chall
     import pandas as pd
 
     from ml.backtest import evaluate
-    from ml.backtest.candidates import BOOSTER, FLOOR, challengers
+    from ml.backtest.candidates import BASELINE, challengers
     from ml.backtest.gate import verdict
+    from ml.forecast.boosted import BOOSTER
     from ml.forecast.plots import error_by_lag
 
     recipes = challengers()
@@ -134,8 +135,8 @@ def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Chall
         keep_forecasts=True,
         seed=settings.seed,
     )
-    rivals = [name for name in recipes if name not in (BOOSTER, FLOOR)]
-    judged = verdict(evaluation, BOOSTER, FLOOR, rivals=rivals, seed=settings.seed)
+    rivals = [name for name in recipes if name not in (BOOSTER, BASELINE)]
+    judged = verdict(evaluation, BOOSTER, BASELINE, rivals=rivals, seed=settings.seed)
     told = judged[judged["criterion"].str.endswith(", all")]
     choice = chosen_shares(evaluation.forecasts, [BOOSTER, *rivals])
     told = pd.concat([told, _shares_of_challengers(choice)], ignore_index=True)

@@ -48,9 +48,10 @@ def train_demand_forecast(
 
     from ml import forecast
     from ml.backtest import evaluate, stratified_series
-    from ml.backtest.candidates import BOOSTER, CANDIDATE, FLOOR, RECENT, line_up
+    from ml.backtest.candidates import BASELINE, CANDIDATE, candidates
     from ml.backtest.gate import verdict
-    from ml.forecast.baselines import train_recent
+    from ml.forecast.baselines import RECENT, train_recent
+    from ml.forecast.boosted import BOOSTER
 
     demand, horizon = data.demand, data.horizon
     few = demand[(demand[["sku", "location_id"]] == demand[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
@@ -60,9 +61,9 @@ def train_demand_forecast(
     if windows < 1:
         recent.save(folder)
         return _baseline(recent, few, f"{days} days of history are too few to judge forecasts of {horizon} days")
-    field = line_up(None if champion is None else forecast.load(champion))
+    field = candidates(None if champion is None else forecast.load(champion))
     evaluation = evaluate(
-        field.recipes,
+        field.specs,
         demand,
         freq="D",
         horizon=horizon,
@@ -76,7 +77,7 @@ def train_demand_forecast(
         keep_forecasts=True,
         seed=settings.seed,
     )
-    judged = verdict(evaluation, CANDIDATE, FLOOR, rivals=[RECENT], champion=field.champion, seed=settings.seed)
+    judged = verdict(evaluation, CANDIDATE, BASELINE, rivals=[RECENT], champion=field.champion, seed=settings.seed)
     if champion is None and not judged["passed"].all():
         recent.save(folder)
         return _baseline(recent, few, f"failed were: {', '.join(judged.loc[~judged['passed'], 'criterion'])}")
@@ -97,7 +98,7 @@ def train_demand_forecast(
     return Trained(
         verdict=pd.concat([judged, rehearsed.verdict], ignore_index=True),
         metrics=metrics,
-        headline=Headline("WRMSSE, less is better", metrics["wrmsse"], metrics[f"{FLOOR}_wrmsse"], "seasonal naive"),
+        headline=Headline("WRMSSE, less is better", metrics["wrmsse"], metrics[f"{BASELINE}_wrmsse"], "seasonal naive"),
         model_card=forecast_card(
             evaluation,
             CANDIDATE,
@@ -137,11 +138,12 @@ def train_demand_forecast(
 def _kept_booster(kept: Path | None) -> "DemandForecaster | None":
     """Return the booster of a model trained before; None where there is none, or today's candidate is another."""
     from ml import forecast
-    from ml.backtest.candidates import BOOSTER, CANDIDATE, line_up
+    from ml.backtest.candidates import CANDIDATE, candidates
+    from ml.forecast.boosted import BOOSTER
     from ml.forecast.ensemble import CombinedForecaster
 
     saved = None if kept is None else forecast.load(kept)
-    if not isinstance(saved, CombinedForecaster) or line_up(saved).champion != CANDIDATE:
+    if not isinstance(saved, CombinedForecaster) or candidates(saved).champion != CANDIDATE:
         return None
     return cast("DemandForecaster", saved.members[BOOSTER])
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.backtest import Evaluation
+    from ml.forecast.base import FittedForecaster
     from ml.replay.policy_backtest import Stage
-    from orchestration.planning.decision import Saved
     from serving.store import PolicyOverride
 
 ITEMS, PATHS, WEEKS = 150, 100, 11
@@ -89,7 +89,9 @@ def rehearse_orders(
     )
 
 
-def score_overrides(settings: Settings, forecaster: "Saved", overrides: "Sequence[PolicyOverride]") -> "pd.DataFrame":
+def score_overrides(
+    settings: Settings, forecaster: "FittedForecaster", overrides: "Sequence[PolicyOverride]"
+) -> "pd.DataFrame":
     """Return what each override is worth to its items: the orders of the last weeks replayed with and without it.
 
     Eleven weeks are replayed, or half of what is known.
