@@ -20,7 +20,8 @@ from ml.forecast.distribution import (
     quantile_grid,
     shuffle_grid,
 )
-from ml.panel import FeatureBuilder, Frequency, build_panel
+from ml.forecast.features import FeatureBuilder
+from ml.panel import Frequency, build_panel
 from ml.schema import KEYS
 
 SMALL = Settings(mean_rows=6000, spread_rows=4000, rounds=40, learning_rate=0.15, spread_rounds=15, spread_rate=0.3)

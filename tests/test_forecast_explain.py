@@ -8,6 +8,7 @@ from ml.backtest import evaluate
 from ml.forecast import Settings, train
 from ml.forecast.baselines import train_seasonal_naive
 from ml.forecast.explain import GROUPS, contributions, group_of, importance
+from ml.forecast.features import FeaturePlan
 from ml.forecast.plots import (
     as_png,
     calibration_curve,
@@ -18,7 +19,7 @@ from ml.forecast.plots import (
     importance_chart,
     typical_and_worst,
 )
-from ml.panel import FeaturePlan, Frequency
+from ml.panel import Frequency
 from ml.schema import KEYS
 
 SMALL = Settings(mean_rows=4000, spread_rows=3000, rounds=40, learning_rate=0.15, spread_rounds=10, spread_rate=0.3)

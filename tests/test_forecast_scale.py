@@ -4,7 +4,8 @@ import pytest
 
 from ml.forecast import Settings, train
 from ml.forecast.boosted import FEW_PERIODS, MOST_SCALES, Block, Training, fit_mean, predict_mean
-from ml.panel import FeatureBuilder, Frequency, build_panel
+from ml.forecast.features import FeatureBuilder
+from ml.panel import Frequency, build_panel
 
 SMALL = Settings(mean_rows=6000, spread_rows=4000, rounds=40, learning_rate=0.15, spread_rounds=15, spread_rate=0.3)
 

@@ -9,6 +9,7 @@ from ml.forecast import Settings, load, train
 from ml.forecast.baselines import train_recent
 from ml.forecast.ensemble import CLASSES, CombinedForecaster
 from ml.forecast.explain import GROUPS, contributions
+from ml.forecast.features import History
 from ml.forecast.notes import forecast_notes
 from ml.forecast.season import (
     ONE_YEAR_THRESHOLD,
@@ -20,7 +21,7 @@ from ml.forecast.season import (
     spans_of,
     waking,
 )
-from ml.panel import Frequency, History, build_panel
+from ml.panel import Frequency, build_panel
 
 SMALL = Settings(
     mean_boosters=1, mean_rows=3000, spread_rows=3000, rounds=20, learning_rate=0.15, spread_rounds=10, spread_rate=0.3

@@ -25,6 +25,7 @@ import pandas as pd
 from ml.forecast.base import GridForecaster, PreparedHistory
 from ml.forecast.censoring import SaleSizes, partly_served
 from ml.forecast.distribution import KNOTS, Dependence, match_sums, quantile_grid
+from ml.forecast.features import FeatureBuilder, FeaturePlan, History, Rows, nameless, static_features
 from ml.forecast.new_items import Analogues, NewItems
 from ml.forecast.promotions import (
     PROMOTION,
@@ -37,18 +38,7 @@ from ml.forecast.promotions import (
 )
 from ml.forecast.season import Season, coming, season_from, second_opinion, spans_of, waking
 from ml.metrics.forecast import randomised_pit
-from ml.panel import (
-    FeatureBuilder,
-    FeaturePlan,
-    Frequency,
-    History,
-    Panel,
-    Rows,
-    build_panel,
-    check_items,
-    covariate_names,
-    static_features,
-)
+from ml.panel import Frequency, Panel, build_panel, check_items, covariate_names
 from ml.schema import KEYS, Doubles, Flags, Floats, Integers
 
 BOOSTER = "xgboost"
@@ -508,14 +498,6 @@ class Training:
             some = inside if len(inside) <= 1000 else np.sort(generator.choice(inside, 1000, replace=False))
             result.append(match_sums(own, quantiles[some], pairs.ahead[some], amounts[some], generator))
         return result
-
-
-def nameless(plan: FeaturePlan, statics: Floats, rows: Flags) -> Floats:
-    """Return static features without the name of the item in some rows [series, columns]."""
-    result = statics.copy()
-    if "sku" in plan.statics:
-        result[rows, plan.statics.index("sku")] = np.nan
-    return result
 
 
 def sold_kind(share: Doubles | Floats) -> Integers:

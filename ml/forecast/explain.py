@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast.boosted import DemandForecaster
-from ml.panel import FeaturePlan
+from ml.forecast.features import FeaturePlan
 from ml.schema import KEYS, Doubles
 
 GROUPS = ("season", "last_year", "price_and_promotion", "events", "trend", "attributes", "other")

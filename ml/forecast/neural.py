@@ -14,19 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.forecast.boosted import (
-    SOLD_SHARES,
-    Block,
-    DemandForecaster,
-    Pairs,
-    Settings,
-    Shape,
-    Training,
-    prior_levels,
-)
+from ml.forecast.boosted import SOLD_SHARES, Block, DemandForecaster, Pairs, Settings, Shape, Training, prior_levels
 from ml.forecast.distribution import KNOTS, Dependence
+from ml.forecast.features import FeatureBuilder
 from ml.forecast.promotions import PromotionMemory, count_promotions
-from ml.panel import FeatureBuilder, Frequency, build_panel, check_items
+from ml.panel import Frequency, build_panel, check_items
 from ml.schema import Doubles, Floats, Integers
 
 NETWORK, BATCH = "network", 1024

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast.distribution import KNOTS, Dependence, quantile_grid
-from ml.panel import FeaturePlan, Frequency, History
+from ml.forecast.features import FeaturePlan, History
+from ml.panel import Frequency
 from ml.schema import KEYS, Doubles, Flags, Floats, Integers
 
 # A median of fewer items is left for that of a wider group.

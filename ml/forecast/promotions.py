@@ -15,7 +15,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from ml.panel import History, Panel
+from ml.forecast.features import History
+from ml.panel import Panel
 from ml.schema import Doubles, Flags, Floats, Integers
 
 PROMOTION, PRICE, UPLIFT = "is_promotion", "unit_price", "expected_uplift"

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.panel import Frequency, History, fill_ahead
+from ml.forecast.features import History
+from ml.panel import Frequency, fill_ahead
 from ml.schema import Doubles, Flags, Integers
 
 

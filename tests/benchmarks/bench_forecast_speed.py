@@ -22,7 +22,8 @@ from ml import metrics
 from ml.forecast import Settings, train
 from ml.forecast.boosted import Training, predict_mean
 from ml.forecast.distribution import STANDARD_PATHS
-from ml.panel import FeatureBuilder, Frequency, build_panel
+from ml.forecast.features import FeatureBuilder
+from ml.panel import Frequency, build_panel
 from ml.schema import KEYS
 
 SHIPPED = Settings()
