@@ -8,7 +8,8 @@ import pytest
 from ml.forecast import DemandForecaster, Settings, load, train
 from ml.forecast import boosted as forecast
 from ml.forecast.baselines import train_recent, train_seasonal_naive
-from ml.forecast.boosted import Block, Training, best_level_share, fit_mean_judged
+from ml.forecast.boosted import Training
+from ml.forecast.boosters import Block, best_level_share, fit_mean_judged
 from ml.forecast.distribution import (
     KNOTS,
     QUANTILE_COLUMNS,

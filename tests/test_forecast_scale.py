@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from ml.forecast import Settings, train
-from ml.forecast.boosted import FEW_PERIODS, MOST_SCALES, Block, Training, fit_mean, predict_mean
+from ml.forecast.boosted import FEW_PERIODS, MOST_SCALES, Training
+from ml.forecast.boosters import Block, fit_mean, predict_mean
 from ml.forecast.features import FeatureBuilder
 from ml.panel import Frequency, build_panel
 

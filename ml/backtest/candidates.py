@@ -11,7 +11,8 @@ import functools
 
 from ml.forecast.base import FittedForecaster, ModelSpec
 from ml.forecast.baselines import RECENT, SEASONAL_NAIVE
-from ml.forecast.boosted import BOOSTER, DemandForecaster, Settings, train
+from ml.forecast.boosted import BOOSTER, DemandForecaster, train
+from ml.forecast.boosters import Settings
 from ml.forecast.ensemble import COMBINED, Combination, CombinedForecaster
 from ml.forecast.kinds import KINDS
 

@@ -24,6 +24,8 @@ QUANTILE_LEVELS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 QUANTILE_COLUMNS = tuple(f"q{round(level * 100):02d}_units" for level in QUANTILE_LEVELS)
 KNOTS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99)
 COUNTED_BELOW = 60.0
+# Copulas are learnt apart for series that sell seldom, often, almost always: share of periods with demand.
+SOLD_SHARES = (0.0, 0.15, 0.4, 0.8)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -338,3 +340,35 @@ def shuffle_grid(
         for _ in pool.map(fill, range(series)):
             pass
     return paths
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Predictive distributions before they are laid on a grid.
+
+    Attributes:
+        mean: expected units a period [rows].
+        sold: probability of any demand, in (0, 1] [rows].
+        knots: quantiles at KNOTS of the demand of periods with demand, units [rows, knots].
+    """
+
+    mean: Doubles
+    sold: Doubles
+    knots: Floats
+
+    def grid(self, n: int, counted: bool) -> Floats:
+        """Return the quantile functions [rows, n]; `counted` = demand comes in whole units."""
+        return quantile_grid(self.knots, self.mean, n, np.full(len(self.mean), counted), self.sold)
+
+    def times(self, factor: Doubles) -> Shape:
+        """Return the distributions with `factor` times as much demand, part of it in more periods that sell [rows]."""
+        if (factor == 1.0).all():
+            return self
+        sold = 1.0 - (1.0 - self.sold) ** factor
+        sizes = factor * self.sold / sold
+        return Shape(self.mean * factor, sold, (self.knots * sizes[:, None]).astype(np.float32))
+
+
+def sold_kind(share: Doubles | Floats) -> Integers:
+    """Return the class of SOLD_SHARES each share of periods with demand falls into; unknown = the first."""
+    return np.maximum(np.searchsorted(SOLD_SHARES, np.nan_to_num(share, nan=0.0), side="right") - 1, 0)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.forecast.boosted import SOLD_SHARES, Block, DemandForecaster, Pairs, Settings, Shape, Training, prior_levels
-from ml.forecast.distribution import KNOTS, Dependence
+from ml.forecast.boosted import DemandForecaster, Pairs, Training
+from ml.forecast.boosters import Block, Settings, prior_levels
+from ml.forecast.distribution import KNOTS, SOLD_SHARES, Dependence, Shape
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.promotions import PromotionMemory, count_promotions
 from ml.panel import Frequency, build_panel, check_items
