@@ -8,7 +8,6 @@ import pytest
 from ml.forecast import DemandForecaster, Settings, load, train
 from ml.forecast import boosted as forecast
 from ml.forecast.baselines import train_recent, train_seasonal_naive
-from ml.forecast.boosted import Training
 from ml.forecast.boosters import Block, best_level_share, fit_mean_judged
 from ml.forecast.distribution import (
     KNOTS,
@@ -22,6 +21,7 @@ from ml.forecast.distribution import (
     shuffle_grid,
 )
 from ml.forecast.features import FeatureBuilder
+from ml.forecast.training import Training
 from ml.panel import Frequency, build_panel
 from ml.schema import KEYS
 

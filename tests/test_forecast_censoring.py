@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from ml.forecast import Settings
-from ml.forecast.boosted import Training
 from ml.forecast.censoring import SaleSizes, partly_served
+from ml.forecast.training import Training
 from ml.panel import Frequency, build_panel
 
 

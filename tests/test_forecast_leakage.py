@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ml.forecast import Settings, train
-from ml.forecast.boosted import Training
+from ml.forecast.training import Training
 from ml.panel import Frequency, build_panel
 
 SETTINGS = Settings(mean_rows=2000, spread_rows=1500, rounds=15, spread_rounds=5)

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from ml.forecast import Settings, train
-from ml.forecast.boosted import FEW_PERIODS, MOST_SCALES, Training
 from ml.forecast.boosters import Block, fit_mean, predict_mean
 from ml.forecast.features import FeatureBuilder
+from ml.forecast.training import FEW_PERIODS, MOST_SCALES, Training
 from ml.panel import Frequency, build_panel
 
 SMALL = Settings(mean_rows=6000, spread_rows=4000, rounds=40, learning_rate=0.15, spread_rounds=15, spread_rate=0.3)

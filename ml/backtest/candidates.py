@@ -11,10 +11,11 @@ import functools
 
 from ml.forecast.base import FittedForecaster, ModelSpec
 from ml.forecast.baselines import RECENT, SEASONAL_NAIVE
-from ml.forecast.boosted import BOOSTER, DemandForecaster, train
+from ml.forecast.boosted import BOOSTER, DemandForecaster
 from ml.forecast.boosters import Settings
 from ml.forecast.ensemble import COMBINED, Combination, CombinedForecaster
 from ml.forecast.kinds import KINDS
+from ml.forecast.training import train
 
 BASELINE, CANDIDATE, CHAMPION = SEASONAL_NAIVE, COMBINED, "champion"
 MEMBERS = (BOOSTER, RECENT)

@@ -16,6 +16,16 @@ from ml.forecast.features import FeaturePlan, History
 from ml.schema import Doubles, Floats
 
 
+FEWEST_SALES = 200
+BALANCE_ROUNDS = 4
+# A Newton step under a logarithm overshoots by far where a leaf's actual is many times its forecast: largest step.
+BALANCE_STEP = 0.3
+BINS, BINNED_ROWS = 128, 20_000
+# Best in fewer rounds than these, the booster of the mean is fitted again in steps so many times as small.
+FEW_ROUNDS, FINER = 80, 2
+LEVEL_SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Parameters of the training, all in one place.
@@ -61,26 +71,6 @@ class Settings:
     anonymous_share: float = 0.08
     holdout_share: float = 0.35
     season_trust: float = 0.85
-
-
-FEWEST_SALES = 200
-
-
-BALANCE_ROUNDS = 4
-
-
-# A Newton step under a logarithm overshoots by far where a leaf's actual is many times its forecast: largest step.
-BALANCE_STEP = 0.3
-
-
-BINS, BINNED_ROWS = 128, 20_000
-
-
-# Best in fewer rounds than these, the booster of the mean is fitted again in steps so many times as small.
-FEW_ROUNDS, FINER = 80, 2
-
-
-LEVEL_SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
 @dataclasses.dataclass(frozen=True)

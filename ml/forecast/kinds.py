@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from ml.forecast.base import FittedForecaster, ModelSpec
 from ml.forecast.baselines import RECENT, SEASONAL_NAIVE, BaselineForecaster, train_recent, train_seasonal_naive
-from ml.forecast.boosted import BOOSTER, DemandForecaster, train
+from ml.forecast.boosted import BOOSTER, DemandForecaster
 from ml.forecast.classical import ClassicalForecaster, train_croston_sba, train_ets, train_theta, train_tsb
 from ml.forecast.ensemble import CombinedForecaster
 from ml.forecast.neural import NETWORK, NeuralForecaster, train_neural
+from ml.forecast.training import train
 
 
 class Kind(NamedTuple):

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.forecast.boosted import DemandForecaster, Pairs, Training
+from ml.forecast.boosted import DemandForecaster
 from ml.forecast.boosters import Block, Settings, prior_levels
 from ml.forecast.distribution import KNOTS, SOLD_SHARES, Dependence, Shape
 from ml.forecast.features import FeatureBuilder
 from ml.forecast.promotions import PromotionMemory, count_promotions
+from ml.forecast.training import Pairs, Training
 from ml.panel import Frequency, build_panel, check_items
 from ml.schema import Doubles, Floats, Integers
 

@@ -28,8 +28,9 @@ from ml.backtest import Evaluation, evaluate, stratified_series  # noqa: E402
 from ml.backtest.candidates import challengers  # noqa: E402
 from ml.forecast import Settings, train  # noqa: E402
 from ml.forecast.baselines import train_recent, train_seasonal_naive  # noqa: E402
-from ml.forecast.boosted import BOOSTER, Training  # noqa: E402
+from ml.forecast.boosted import BOOSTER  # noqa: E402
 from ml.forecast.classical import train_croston_sba, train_ets, train_theta, train_tsb  # noqa: E402
+from ml.forecast.training import Training  # noqa: E402
 from ml.panel import Frequency, build_panel  # noqa: E402
 from ml.schema import KEYS  # noqa: E402
 from ml.segments import demand_class  # noqa: E402

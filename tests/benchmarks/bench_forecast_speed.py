@@ -20,10 +20,10 @@ from bench_forecast import DATA, m5_frames, report
 
 from ml import metrics
 from ml.forecast import Settings, train
-from ml.forecast.boosted import Training
 from ml.forecast.boosters import predict_mean
 from ml.forecast.distribution import STANDARD_PATHS
 from ml.forecast.features import FeatureBuilder
+from ml.forecast.training import Training
 from ml.panel import Frequency, build_panel
 from ml.schema import KEYS
 
