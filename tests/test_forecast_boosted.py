@@ -5,8 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.forecast import DemandForecaster, Settings, load, train
-from ml.forecast import boosted as forecast
+from ml.forecast import DemandForecaster, Settings, boosters, load, storage, train
 from ml.forecast.baselines import train_recent, train_seasonal_naive
 from ml.forecast.boosters import Block, best_level_share, fit_mean_judged
 from ml.forecast.distribution import (
@@ -444,14 +443,14 @@ def test_importing_the_forecaster_loads_no_heavy_library():
 def test_the_forecaster_is_what_the_module_returns(fitted):
     assert isinstance(fitted, DemandForecaster)
     assert fitted.horizon == HORIZON
-    assert forecast.FORMAT == 3
+    assert storage.FORMAT == 3
 
 
 @pytest.mark.parametrize("rounds", [1, 6])
 def test_a_training_may_have_fewer_than_ten_rounds(demand, rounds):
     few = Settings(mean_rows=2000, spread_rows=1500, rounds=rounds, spread_rounds=3)
     model = train(demand, freq="D", horizon=HORIZON, settings=few)
-    assert {one.num_boosted_rounds() for one in model.mean_models} == {rounds + forecast.BALANCE_ROUNDS}
+    assert {one.num_boosted_rounds() for one in model.mean_models} == {rounds + boosters.BALANCE_ROUNDS}
     assert np.isfinite(model.predict(demand)["mean_units"]).all()
 
 
@@ -539,9 +538,9 @@ def test_a_booster_that_stops_early_goes_on_in_smaller_steps():
         Block(generator.random((6000, 3), np.float32), generator.gamma(1.0, 2.0, 6000), *(np.full(6000, 2.0),) * 3)
         for _ in range(2)
     ]
-    settings = Settings(rounds=forecast.FEW_ROUNDS + 1, depth=2)
+    settings = Settings(rounds=boosters.FEW_ROUNDS + 1, depth=2)
     _, chosen = fit_mean_judged(*rows, settings, 0)
-    assert chosen.learning_rate == settings.learning_rate / forecast.FINER
+    assert chosen.learning_rate == settings.learning_rate / boosters.FINER
 
 
 def test_a_long_series_gives_so_many_rows_unless_rare_events_must_be_learnt():

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ml.forecast import storage
 from ml.forecast.base import GridForecaster, PreparedHistory
 from ml.forecast.boosters import (
     Settings,
@@ -38,12 +38,11 @@ from ml.forecast.distribution import Dependence, Shape, sold_kind
 from ml.forecast.features import FeatureBuilder, FeaturePlan, History, Rows, nameless
 from ml.forecast.new_items import Analogues, NewItems
 from ml.forecast.promotions import UPLIFT, PromotionMemory, declared_uplift, ordinary, plan_promotions
-from ml.forecast.season import Season, season_from, waking
-from ml.panel import Frequency, build_panel, covariate_names
+from ml.forecast.season import Season, waking
+from ml.panel import build_panel, covariate_names
 from ml.schema import KEYS, Doubles, Flags, Floats, Integers
 
 BOOSTER = "xgboost"
-FORMAT, READABLE = 3, (1, 2, 3)
 COLD_ROWS = 100_000
 
 
@@ -191,44 +190,8 @@ class DemandForecaster(GridForecaster):
 
     def save(self, folder: str | Path) -> None:
         """Write the forecaster into a folder, as .ubj, .npz and .json files."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        models: dict[str, Any] = {
-            **{f"mean_{number}": model for number, model in enumerate(self.mean_models)},
-            "sold": self.sold_model,
-            "spread": self.spread_model,
-            "prior": self.prior_model,
-        }
-        boosters = {name: model for name, model in models.items() if model is not None and not isinstance(model, float)}
-        for name, model in boosters.items():
-            model.save_model(target / f"{name}.ubj")
-        np.savez_compressed(
-            target / "series.npz",
-            sku=self.keys["sku"].astype(str).to_numpy(dtype=str),
-            location_id=self.keys["location_id"].astype(str).to_numpy(dtype=str),
-            statics=self.statics,
-            has_demand=self.has_demand,
-        )
-        if self.sizes is not None:
-            self.sizes.save(target / "sizes.npz")
-        if self.new_items is not None:
-            self.new_items.save(target / "new_items.json")
-        plan = dataclasses.asdict(self.plan)
-        document = {
-            "format": FORMAT,
-            "seed": self.seed,
-            "boosters": list(boosters),
-            "settings": dataclasses.asdict(self.settings),
-            "counted": self.counted,
-            "level_share": self.level_share,
-            "promotions": dataclasses.asdict(self.promotions),
-            "dependences": [dataclasses.asdict(one) for one in self.dependences],
-            "prior": self.prior_model if isinstance(self.prior_model, float) else None,
-            "whole_number_keys": [key for key in KEYS if pd.api.types.is_integer_dtype(self.keys[key])],
-            "plan": plan,
-            "season": None if self.season is None else dataclasses.asdict(self.season),
-        }
-        (target / "forecaster.json").write_text(json.dumps(document, indent=1, sort_keys=True))
+        fields = dataclasses.fields(DemandForecaster)
+        storage.write(Path(folder), {field.name: getattr(self, field.name) for field in fields})
 
     @classmethod
     def load(cls, folder: str | Path) -> DemandForecaster:
@@ -237,56 +200,7 @@ class DemandForecaster(GridForecaster):
         Raises:
             ValueError: if the folder holds none, or one of another format.
         """
-        return cls(**_read(Path(folder)))
-
-
-def _read(source: Path) -> dict[str, Any]:
-    """Return the fields of a saved forecaster."""
-    import xgboost
-
-    path = source / "forecaster.json"
-    if not path.is_file():
-        raise ValueError(f"{source} holds no forecaster.json: pass the folder that DemandForecaster.save wrote")
-    document = json.loads(path.read_text())
-    if document.get("format") not in READABLE:
-        raise ValueError(f"{path} has format {document.get('format')!r}, this code reads {READABLE}: train again")
-
-    boosters = {}
-    for name in document.get("boosters", sorted(file.stem for file in source.glob("*.ubj"))):
-        file = source / f"{name}.ubj"
-        if not file.is_file():
-            raise ValueError(
-                f"{source} lacks {file.name}, which {path.name} names: copy the whole folder or train again"
-            )
-        boosters[name] = xgboost.Booster()
-        boosters[name].load_model(file)
-
-    plan = dict(document["plan"])
-    plan["frequency"] = Frequency(**{**plan["frequency"], "windows": tuple(plan["frequency"]["windows"])})
-    with np.load(source / "series.npz", allow_pickle=False) as arrays:
-        keys = pd.DataFrame({key: arrays[key].astype(object) for key in KEYS})
-        for key in document["whole_number_keys"]:
-            keys[key] = keys[key].astype(np.int64)
-        statics, has_demand = arrays["statics"], arrays["has_demand"]
-    return {
-        "plan": FeaturePlan(**plan),
-        "seed": document["seed"],
-        "counted": document["counted"],
-        "dependences": [Dependence(**one) for one in document["dependences"]],
-        "mean_models": [boosters[name] for name in boosters if name.startswith("mean")],
-        "sold_model": boosters.get("sold"),
-        "spread_model": boosters.get("spread"),
-        "prior_model": document["prior"] if document["prior"] is not None else boosters["prior"],
-        "keys": keys,
-        "statics": statics,
-        "has_demand": has_demand,
-        "sizes": SaleSizes.load(source / "sizes.npz") if (source / "sizes.npz").is_file() else None,
-        "settings": Settings(**{"mean_boosters": 1, **document.get("settings", {})}),
-        "level_share": document.get("level_share", 0.0),
-        "season": season_from(document.get("season")),
-        "promotions": PromotionMemory(**document.get("promotions", {"promotions": None})),
-        "new_items": NewItems.load(source / "new_items.json") if (source / "new_items.json").is_file() else None,
-    }
+        return cls(**storage.read(Path(folder)))
 
 
 class BoostedHistory(PreparedHistory):

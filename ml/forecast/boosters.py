@@ -15,7 +15,6 @@ from ml.forecast.distribution import KNOTS
 from ml.forecast.features import FeaturePlan, History
 from ml.schema import Doubles, Floats
 
-
 FEWEST_SALES = 200
 BALANCE_ROUNDS = 4
 # A Newton step under a logarithm overshoots by far where a leaf's actual is many times its forecast: largest step.
