@@ -14,13 +14,9 @@ PACKAGES = ("orchestration", "ml", "serving")
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS, MOST_LINES_OF_SQL = 600, 80, 10, 150
 
 # What is not mended yet. Whoever mends one takes it off its list; nothing is put on.
-CIRCLES: set[frozenset[str]] = {
-    frozenset({"ml.backtest.evaluation", "ml.forecast.boosted", "ml.forecast.ensemble"}),
-}
+CIRCLES: set[frozenset[str]] = set()
 LONG_MODULES: set[str] = {
     "ml/anomaly/features.py",
-    "ml/forecast/boosted.py",
-    "ml/panel.py",
     "ml/tracking/registry.py",
 }
 LONG_FUNCTIONS: set[str] = {
@@ -32,7 +28,6 @@ LONG_FUNCTIONS: set[str] = {
 WIDE_FUNCTIONS: set[str] = {
     "ml/backtest/evaluation.py:evaluate",
     "ml/tracking/registry.py:log_training",
-    "orchestration/ingest/batches.py:ingest_table",
     "orchestration/publishing/generations.py:publish",
 }
 LONG_SQL: set[str] = {
