@@ -28,7 +28,8 @@ MARTS = (
 )
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
-    *("restock_changes", "restock_policies", "restock_recommendations", "restock_terms"),
+    *("restock_changes", "restock_policies", "restock_order_steps", "restock_recommendations"),
+    "restock_terms",
     *("risk_dead_stock", "risk_excess_stock", "risk_expiring_lots", "risk_late_purchase_orders"),
     *("risk_orders_too_late", "risk_stockouts_before_receipt", "stock_transfers", "risk_rule_costs"),
     *("restock_service_promises", "forecast_totals"),

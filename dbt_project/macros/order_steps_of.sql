@@ -6,3 +6,13 @@
         {%- endfor -%}
     )
 {%- endmacro %}
+
+
+{# Steps that take units off a shortfall or an order: all of them, or those of a stage. #}
+{% macro reducing_steps(stage=none) -%}
+    {% set found = [] %}
+    {% for step in order_steps() if step.sign < 0 and step.stage not in ('level', 'position') and stage in (none, step.stage) %}
+        {% do found.append(step) %}
+    {% endfor %}
+    {{ return(found) }}
+{%- endmacro %}

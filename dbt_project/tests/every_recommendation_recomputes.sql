@@ -71,7 +71,7 @@ recorded as (
             as recorded_reduced_units,
         -sum(case when term = 'rejected' then term_units else 0 end) as recorded_rejected_units,
         sum(case when term in {{ order_steps_of(['person', 'sharing']) }} then 0 else term_units end) as needed_units
-    from {{ ref('restock_terms') }}
+    from {{ ref('restock_order_steps') }}
     group by sku, location_id
 ),
 

@@ -520,7 +520,7 @@ COMPARED = {
     "marts.fct_open_orders": "select * exclude (proposal_id) from marts.fct_open_orders",
     "marts.fct_replenishment_terms": "select * from marts.fct_replenishment_terms",
     "reporting.fct_demand_forecasts": "select * from reporting.fct_demand_forecasts",
-    "reporting.restock_terms": "select * from reporting.restock_terms",
+    "reporting.restock_order_steps": "select * from reporting.restock_order_steps",
     "reporting.restock_recommendations": """
         select * exclude (previous_decided_date, previous_order_units, change_units, change_reason)
         from reporting.restock_recommendations

@@ -1,3 +1,5 @@
+{% set effect %}concat('(', case when shown_units > 0 then '+' else '−' end, {{ number_text('abs(shown_units)') }}, ' to the order)'){% endset %}
+
 with restock_lines as (
     select sku, location_id, status, exception, {{ units('order_units') }} as order_units, as_of_date
     from {{ source('predictions', 'restock_lines') }}
@@ -8,8 +10,8 @@ previous_lines as (
     from {{ source('predictions', 'previous_restock_lines') }}
 ),
 
-restock_terms as (
-    select * from {{ ref('restock_terms') }}
+order_steps as (
+    select * from {{ ref('restock_order_steps') }}
 ),
 
 previous_terms as (
@@ -33,10 +35,8 @@ compared as (
         restock_lines.order_units - previous_lines.order_units as order_change_units,
         previous_lines.order_units as previous_order_units,
         restock_lines.order_units,
-        case
-            when restock_lines.status = 'exception' then 'no order can be worked out any more'
-            else 'no order could be worked out then'
-        end as why_no_terms,
+        case when restock_lines.status = 'exception' then 'no order can be worked out any more' else 'no order could be worked out then' end
+            as why_no_terms,
         restock_lines.status = 'exception' or previous_lines.status = 'exception' as has_no_terms
     from restock_lines
     inner join previous_lines
@@ -72,7 +72,7 @@ steps as (
         sku, location_id, term, max(step) as step,
         sum(case when is_now then 0 else term_units end) as previous_units, sum(case when is_now then term_units else 0 end) as term_units
     from (
-        select sku, location_id, step, term, term_units, true as is_now from restock_terms
+        select sku, location_id, step, term, term_units, true as is_now from order_steps
         union all
         select sku, location_id, step, term, term_units, false from previous_terms
     ) as both_decisions
@@ -116,15 +116,6 @@ shown as (
     from changed
 ),
 
-worded as (
-    select
-        *,
-        concat(
-            '(', case when shown_units > 0 then '+' else '−' end, {{ number_text('abs(shown_units)') }}, ' to the order)'
-        ) as effect
-    from shown
-),
-
 explained as (
     select
         sku,
@@ -142,19 +133,18 @@ explained as (
             when term = '{{ step.name }}'
                 then concat(
                     '{{ step.noun | replace("'", "''") }} ', {{ number_text('abs(shown_units)') }},
-                    case when shown_units > 0 then ' {{ more }} ' else ' {{ fewer }} ' end,
-                    effect
+                    case when shown_units > 0 then ' {{ more }} ' else ' {{ fewer }} ' end, {{ effect }}
                 )
             {% endfor %}
             when term = 'surplus' and shown_units > 0
-                then concat('of this ', {{ number_text('shown_units') }}, ' more than is needed, which no order takes back ', effect)
+                then concat('of this ', {{ number_text('shown_units') }}, ' more than is needed, which no order takes back ', {{ effect }})
             when term = 'surplus'
-                then concat('of this ', {{ number_text('-shown_units') }}, ' that were more than was needed before ', effect)
-            when term in ('exception', 'no_line') then concat(why_no_terms, ' ', effect)
-            else concat(replace(term, '_', ' '), ' ', effect)
+                then concat('of this ', {{ number_text('-shown_units') }}, ' that were more than was needed before ', {{ effect }})
+            when term in ('exception', 'no_line') then concat(why_no_terms, ' ', {{ effect }})
+            else concat(replace(term, '_', ' '), ' ', {{ effect }})
         end as cause,
         as_of_date
-    from worded
+    from shown
 )
 
 select * from explained

@@ -1,16 +1,3 @@
-with terms as (
-    select * from {{ source('predictions', 'restock_terms') }}
-),
+{{ config(materialized='view', contract={'enforced': false}) }}
 
-numbered as (
-    select
-        sku,
-        location_id,
-        cast(step as integer) as step,
-        term,
-        {{ units('units') }} as term_units,
-        as_of_date
-    from terms
-)
-
-select * from numbered
+select * from {{ ref('restock_order_steps') }}

@@ -1,0 +1,63 @@
+with lines as (
+    select * from {{ ref('int_restock_lines') }}
+),
+
+replenishment_terms as (
+    select * from {{ ref('fct_replenishment_terms') }}
+),
+
+open_orders as (
+    select * from {{ ref('fct_open_orders') }}
+),
+
+open_proposals as (
+    select * from {{ source('predictions', 'open_proposals') }}
+),
+
+next_deliveries as (
+    select sku, location_id, min(expected_date) as next_delivery_date
+    from (
+        select sku, location_id, expected_date from open_orders where not is_doubtful
+        union all
+        select sku, location_id, expected_date from open_proposals
+    ) as deliveries
+    group by sku, location_id
+),
+
+doubtful_orders as (
+    select sku, location_id, min(expected_date) as doubtful_since_date
+    from open_orders
+    where is_doubtful
+    group by sku, location_id
+),
+
+deliveries_after_sale as (
+    select deliveries.sku, deliveries.location_id, sum(deliveries.open_units) as after_sale_units
+    from (
+        select sku, location_id, expected_date, open_units from open_orders
+        union all
+        select sku, location_id, expected_date, {{ units('open_units') }} as open_units from open_proposals
+    ) as deliveries
+    inner join replenishment_terms
+        on deliveries.sku = replenishment_terms.sku and deliveries.location_id = replenishment_terms.location_id
+    where deliveries.expected_date > replenishment_terms.last_sale_date
+    group by deliveries.sku, deliveries.location_id
+),
+
+joined as (
+    select
+        lines.sku,
+        lines.location_id,
+        next_deliveries.next_delivery_date,
+        doubtful_orders.doubtful_since_date,
+        deliveries_after_sale.after_sale_units
+    from lines
+    left join next_deliveries
+        on lines.sku = next_deliveries.sku and lines.location_id = next_deliveries.location_id
+    left join doubtful_orders
+        on lines.sku = doubtful_orders.sku and lines.location_id = doubtful_orders.location_id
+    left join deliveries_after_sale
+        on lines.sku = deliveries_after_sale.sku and lines.location_id = deliveries_after_sale.location_id
+)
+
+select * from joined

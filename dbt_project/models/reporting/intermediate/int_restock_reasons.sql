@@ -1,0 +1,125 @@
+{# Least change of the demand that an order covers, as a share, from which its reason names last year's season. #}
+{% set least_season = 0.05 %}
+
+with sums as (
+    select * from {{ ref('int_restock_sums') }}
+),
+
+worded as (
+    select
+        *,
+        concat(
+            case
+                when on_order_not_counted_units > 0
+                    then concat(' ', {{ number_text('on_order_not_counted_units') }}, ' more on order come too late to count.')
+                else ''
+            end,
+            case
+                when on_order_doubtful_units > 0
+                    then concat(
+                        ' ', {{ number_text('on_order_doubtful_units') }}, ' on order were due on ', doubtful_since_date,
+                        case
+                            when order_units > 0
+                            then concat(
+                                ' and are not counted; this order replaces ',
+                                {{ number_text('least(on_order_doubtful_units, order_units)') }}, ' of them.'
+                            )
+                            else ' and are not counted.'
+                        end,
+                        ' Ask the supplier, or close the order line.'
+                    )
+                else ''
+            end
+        ) as late_text,
+        case
+            when last_sale_date is null then ''
+            when remainder_units >= 0.5 or after_sale_units > 0
+                then concat(
+                    ' ',
+                    concat_ws(
+                        '; ',
+                        case
+                            when remainder_units >= 0.5
+                                then concat(
+                                    {{ whole_number_text('remainder_units') }}, ' of stock and orders ',
+                                    case
+                                        when last_sale_date > as_of_date then 'may be left when the season ends on '
+                                        else 'are left: the season ended on '
+                                    end,
+                                    {{ day_text('last_sale_date') }}
+                                )
+                        end,
+                        case
+                            when after_sale_units > 0
+                                then concat(
+                                    {{ number_text('after_sale_units') }}, ' on order are due after the last day of sale, ',
+                                    {{ day_text('last_sale_date') }}
+                                )
+                        end
+                    ),
+                    '.'
+                )
+            when after_last_sale_units > 0
+                then concat(
+                    ' The season ', case when last_sale_date > as_of_date then 'ends' else 'ended' end, ' on ',
+                    {{ day_text('last_sale_date') }}, '.'
+                )
+            else ''
+        end as season_text,
+        case
+            -- Where more is to spare than the season moves, it decides nothing.
+            when
+                status <> 'exception'
+                and abs(season_change) >= {{ least_season }}
+                and abs(season_units) > inventory_position_units - order_up_to_units
+                then concat(
+                    ' Last year''s season ', case when season_change > 0 then 'raises' else 'lowers' end, ' the forecast by ',
+                    {{ whole_number_text('100 * abs(season_change)') }}, ' % (trust ', {{ number_text('round(season_trust, 2)') }}, ').'
+                )
+            else ''
+        end as last_year_text,
+        case
+            when forecast_note is null then ''
+            when is_forecast_high then concat(' ', forecast_note, ' If demand follows those weeks, this order is not needed.')
+            else concat(' ', forecast_note, ' If demand follows those weeks, this order is ', {{ whole_number_text('doubtful_units') }}, ' too small.')
+        end as doubt_text,
+        case when forecast_basis is null then '' else concat(' ', forecast_basis, '.') end as basis_text
+    from sums
+),
+
+reasons as (
+    select
+        sku,
+        location_id,
+        concat(
+            case
+                when status = 'exception' then concat('No order can be worked out: ', exception, '.')
+                when status = 'order'
+                    then concat(
+                        'Order ', {{ number_text('order_units') }},
+                        case
+                            when pack_units = 1 then ''
+                            when order_packs = 1 then concat(' (1 pack of ', {{ number_text('pack_units') }}, ')')
+                            else concat(' (', {{ number_text('order_packs') }}, ' packs of ', {{ number_text('pack_units') }}, ')')
+                        end,
+                        ': ', sum_text, ' = ', {{ number_text('shown_level - inventory_position_units') }}, steps_text, '.', late_text
+                    )
+                when shortfall_units > 0 or rejected_units > 0
+                    then concat(
+                        'Order nothing: ', sum_text, ' = ', {{ number_text('shown_level - inventory_position_units') }},
+                        steps_text, '.', late_text
+                    )
+                else concat(
+                    'Order nothing: ', sum_text, ' leaves ', {{ number_text('inventory_position_units - shown_level') }}, ' to spare.',
+                    late_text
+                )
+            end,
+            basis_text,
+            last_year_text,
+            season_text,
+            doubt_text
+        ) as reason
+    from worded
+)
+
+select * from reasons
