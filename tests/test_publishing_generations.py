@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 from orchestration.publishing import generations as publication
-from orchestration.publishing.generations import Publication, current_manifest, publish, repair_link
+from orchestration.publishing.generations import FinishedRun, Publication, current_manifest, publish, repair_link
 from orchestration.warehouse.build import EPOCH
-from orchestration.warehouse.exports import content_hash
+from orchestration.warehouse.exports import Relation, content_hash
 from serving.store import Fenced, Outbox, Store, StoreError
 
 
@@ -30,25 +30,34 @@ def publish_one(
     keep: int = 5,
     lines: list[dict[str, object]] | None = None,
     seen: int | None = None,
-    comparisons: dict[str, list[str]] | None = None,
+    compares: tuple[str, ...] = (),
 ) -> Publication:
     export(tmp_path / "exports", "marts.dim_products", query)
     return publish(
+        FinishedRun(
+            run_id="run",
+            fence=store.claim(EPOCH, "run", {}) if fence is None else fence,
+            as_of=date(2011, 12, 8),
+            data_as_of=date(2011, 12, 9),
+            models={},
+            code_version="1",
+            outbox=Outbox(date(2011, 12, 8), lines or [], store.open_orders().version if seen is None else seen, {}),
+            archive="2011-12-08_0",
+        ),
         exports=tmp_path / "exports",
-        relations=["marts.dim_products"],
+        relations=[
+            Relation(
+                "marts.dim_products",
+                grain=("sku",),
+                in_months=False,
+                description="What is sold. One row per sku.",
+                columns={"sku": "Stock keeping unit"},
+                compares=compares,
+            )
+        ],
         published=tmp_path / "published",
         store=store,
-        fence=store.claim(EPOCH, "run", {}) if fence is None else fence,
-        run_id="run",
-        as_of=date(2011, 12, 8),
-        data_as_of=date(2011, 12, 9),
-        models={},
-        code_version="1",
-        descriptions={"marts.dim_products": ("What is sold. One row per sku.", {"sku": "Stock keeping unit"})},
-        comparisons=comparisons,
         keep=keep,
-        outbox=Outbox(date(2011, 12, 8), lines or [], store.open_orders().version if seen is None else seen, {}),
-        archive="2011-12-08_0",
     )
 
 
@@ -73,17 +82,17 @@ def test_unchanged_content_is_not_published_again(tmp_path: Path, store: Store) 
 def test_what_compares_with_the_generation_before_is_published_and_no_reason_to_publish(
     tmp_path: Path, store: Store
 ) -> None:
-    comparing = {"marts.dim_products": ["change"]}
-    publish_one(tmp_path, store, "select 'a' as sku, 'none' as change", comparisons=comparing)
-    assert not publish_one(tmp_path, store, "select 'a' as sku, '+3' as change", comparisons=comparing).is_new
-    assert publish_one(tmp_path, store, "select 'b' as sku, '+3' as change", comparisons=comparing).is_new
+    comparing = ("change",)
+    publish_one(tmp_path, store, "select 'a' as sku, 'none' as change", compares=comparing)
+    assert not publish_one(tmp_path, store, "select 'a' as sku, '+3' as change", compares=comparing).is_new
+    assert publish_one(tmp_path, store, "select 'b' as sku, '+3' as change", compares=comparing).is_new
     assert read(tmp_path, "select change from marts.dim_products") == [("+3",)]
 
 
 def test_a_relation_that_only_compares_is_no_reason_to_publish(tmp_path: Path, store: Store) -> None:
-    comparing = {"marts.dim_products": ["sku"]}
-    publish_one(tmp_path, store, "select 'a' as sku", comparisons=comparing)
-    assert not publish_one(tmp_path, store, "select 'b' as sku", comparisons=comparing).is_new
+    comparing = ("sku",)
+    publish_one(tmp_path, store, "select 'a' as sku", compares=comparing)
+    assert not publish_one(tmp_path, store, "select 'b' as sku", compares=comparing).is_new
 
 
 def test_changed_content_becomes_the_current_generation(tmp_path: Path, store: Store) -> None:

@@ -19,9 +19,10 @@ from orchestration.home.settings import Settings
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.online_store import claims_of, events_behind
 from orchestration.planning.proposals import rejected_needs
-from orchestration.publishing.generations import Publication, current_manifest, publish, repair_link
+from orchestration.publishing.generations import FinishedRun, Publication, current_manifest, publish, repair_link
 from orchestration.publishing.reconciliation import reconcile
 from orchestration.warehouse.build import EPOCH, Build
+from orchestration.warehouse.exports import Relation
 from orchestration.warehouse.handoff import write_predictions
 from serving.store import Outbox, Published, Store, StoreBehind
 
@@ -74,20 +75,21 @@ class Home:
             ]
             self._export(rows)
             return publish(
+                FinishedRun(
+                    run_id="run",
+                    fence=store.claim(EPOCH, "run"),
+                    as_of=self.day,
+                    data_as_of=self.day,
+                    models={},
+                    code_version="1",
+                    outbox=Outbox(self.day, lines, found.version, {}, counted=counted),
+                    archive=self.archive,
+                ),
                 exports=self.settings.exports,
-                relations=["reporting.purchase_order_proposals"],
+                relations=[Relation("reporting.purchase_order_proposals", ("proposal_id",), False, "", {})],
                 published=self.settings.published,
                 store=store,
-                fence=store.claim(EPOCH, "run"),
-                run_id="run",
-                as_of=self.day,
-                data_as_of=self.day,
-                models={},
-                code_version="1",
-                descriptions={},
                 keep=5,
-                outbox=Outbox(self.day, lines, found.version, {}, counted=counted),
-                archive=self.archive,
             )
 
     def _export(self, rows: list[tuple[str, str, dict[str, Any]]]) -> None:

@@ -20,7 +20,7 @@ import duckdb
 
 from orchestration.home.settings import Settings
 from orchestration.warehouse.build import EPOCH
-from orchestration.warehouse.exports import content_hash, files_of, parquet_of, quoted, share
+from orchestration.warehouse.exports import Relation, content_hash, files_of, parquet_of, quoted, share
 
 if TYPE_CHECKING:
     from serving.store import Outbox, ProposeReport, Store
@@ -58,23 +58,33 @@ class Publication:
     proposals: "ProposeReport"
 
 
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run brings to its publication.
+
+    Attributes:
+        run_id: Dagster run.
+        fence: token the run claimed when it began; a later claim makes this run too old to publish.
+        as_of: business day of the run.
+        data_as_of: business day of the movements, whatever day was given.
+        models: per model the pinned version, run and folder hash.
+        code_version: version of the code that made the tables.
+        outbox: the lines the run proposes and the order lines it has seen.
+        archive: name of the archive folder with its decisions and their inputs.
+    """
+
+    run_id: str
+    fence: int
+    as_of: date
+    data_as_of: date
+    models: Mapping[str, Mapping[str, str]]
+    code_version: str
+    outbox: "Outbox"
+    archive: str
+
+
 def publish(
-    *,
-    exports: Path,
-    relations: list[str],
-    published: Path,
-    store: "Store",
-    fence: int,
-    run_id: str,
-    as_of: date,
-    data_as_of: date,
-    models: Mapping[str, Mapping[str, str]],
-    code_version: str,
-    descriptions: Mapping[str, tuple[str, Mapping[str, str]]],
-    keep: int,
-    outbox: "Outbox",
-    archive: str,
-    comparisons: Mapping[str, Sequence[str]] | None = None,
+    run: FinishedRun, *, exports: Path, relations: Sequence[Relation], published: Path, store: "Store", keep: int
 ) -> Publication:
     """Publish the exported relations as the current generation, unless their content is current already.
 
@@ -82,22 +92,14 @@ def publish(
     where the content is current already, and then change nothing unless the outbox has lost them.
 
     Args:
+        run: what is published.
         exports: folder of exported relations (`orchestration.warehouse.exports`).
-        relations: names such as `marts.fct_daily_demand`.
+        relations: what to publish; their descriptions become SQL comments. Columns that compare with the generation
+            before are published and are no part of the content: what changed against what was published before is no
+            news of the day itself.
         published: folder that readers open.
         store: online store; its epoch row decides which generation is current.
-        fence: token the run claimed when it began; a later claim makes this run too old to publish.
-        run_id: Dagster run.
-        as_of: business day of the run.
-        data_as_of: business day of the movements, whatever day was given.
-        models: per model the pinned version, run and folder hash.
-        code_version: version of the code that made the tables.
-        descriptions: per relation its description and those of its columns; they become SQL comments.
         keep: generations left on disk, the current one included.
-        outbox: the lines the run proposes and the order lines it has seen.
-        archive: name of the archive folder with its decisions and their inputs.
-        comparisons: per relation the columns that compare with the generation before. They are published and are no
-            part of the content: what changed against what was published before is no news of the day itself.
 
     Returns:
         The publication; a failure before the switch leaves the previous generation current.
@@ -108,40 +110,44 @@ def publish(
         OSError: the disk is full or not writable; nothing half-written stays.
     """
     published.mkdir(parents=True, exist_ok=True)
-    hashed = {relation: content_hash(parquet_of(exports, relation)) for relation in relations}
-    every = {**hashed, **_without_comparisons(exports, comparisons or {}, descriptions)}
-    content = {relation: known for relation, known in every.items() if known is not None}
-    total = _hash_of({"tables": content, "as_of": as_of.isoformat(), "models": models})
+    hashed = {relation.name: content_hash(parquet_of(exports, relation.name)) for relation in relations}
+    content = {
+        relation.name: content_hash(parquet_of(exports, relation.name), relation.compares)
+        if relation.compares
+        else hashed[relation.name]
+        for relation in relations
+        if not relation.compares or set(relation.compares) != set(relation.columns)
+    }
+    total = _hash_of({"tables": content, "as_of": run.as_of.isoformat(), "models": run.models})
     current = repair_link(published, store)
     if current is not None and current["content_hash"] == total:
-        proposals = store.publish(EPOCH, fence, None, {}, outbox)
+        proposals = store.publish(EPOCH, run.fence, None, {}, run.outbox)
         return Publication(current["generation"], total, False, _tables_of(current), proposals)
 
     generation = f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{total[:8]}"
     database, manifest_file = published / f"wh_{generation}.duckdb", published / f"wh_{generation}.json"
     try:
-        tables = [_share_large(exports, published, relation, *hashed[relation]) for relation in relations]
-        _assemble(database, exports, published, tables, descriptions)
+        tables = [_share_large(exports, published, name, *known) for name, known in hashed.items()]
+        _assemble(database, exports, published, tables, {relation.name: relation for relation in relations})
         sequence, head = store.head()
         manifest = {
             "generation": generation,
-            "as_of": as_of.isoformat(),
-            "data_as_of": data_as_of.isoformat(),
-            "run_id": run_id,
+            "as_of": run.as_of.isoformat(),
+            "data_as_of": run.data_as_of.isoformat(),
+            "run_id": run.run_id,
             "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "ledger": {"sequence": sequence, "hash": head},
-            "models": models,
-            "code_version": code_version,
-            "archive": archive,
+            "models": run.models,
+            "code_version": run.code_version,
+            "archive": run.archive,
             "content_hash": total,
             "tables": {
                 table.relation: {"rows": table.rows, "hash": table.hash, "files": table.files} for table in tables
             },
         }
         _write_durably(manifest_file, json.dumps(manifest, indent=2).encode())
-        days = {"as_of": as_of.isoformat(), "data_as_of": data_as_of.isoformat()}
-        detail = {"content_hash": total, "run_id": run_id, **days}
-        proposals = store.publish(EPOCH, fence, generation, detail, outbox)
+        detail = {name: manifest[name] for name in ("content_hash", "run_id", "as_of", "data_as_of")}
+        proposals = store.publish(EPOCH, run.fence, generation, detail, run.outbox)
     except BaseException:
         database.unlink(missing_ok=True)
         manifest_file.unlink(missing_ok=True)
@@ -149,20 +155,6 @@ def publish(
     _switch_link(published, database.name)
     _forget_old(published, keep)
     return Publication(generation, total, True, tables, proposals)
-
-
-def _without_comparisons(
-    exports: Path,
-    comparisons: Mapping[str, Sequence[str]],
-    descriptions: Mapping[str, tuple[str, Mapping[str, str]]],
-) -> dict[str, tuple[int, str] | None]:
-    """Return rows and hash of each relation that compares, without those columns; None where it does nothing else."""
-    return {
-        relation: None
-        if set(columns) == set(descriptions[relation][1])
-        else content_hash(parquet_of(exports, relation), columns)
-        for relation, columns in comparisons.items()
-    }
 
 
 def require_known(published: Path, store: "Store") -> None:
@@ -257,7 +249,7 @@ def _assemble(
     exports: Path,
     published: Path,
     tables: list[PublishedTable],
-    descriptions: Mapping[str, tuple[str, Mapping[str, str]]],
+    relations: Mapping[str, Relation],
 ) -> None:
     beside = database.with_suffix(".tmp")
     beside.unlink(missing_ok=True)
@@ -270,9 +262,9 @@ def _assemble(
                 sources = [published / file for file in table.files] or [parquet_of(exports, table.relation)]
                 listed = ", ".join(map(_literal, sources))
                 connection.execute(f"create {kind} {table.relation} as select * from read_parquet([{listed}])")
-                description, columns = descriptions.get(table.relation, ("", {}))
-                connection.execute(f"comment on {kind} {table.relation} is {_literal(description)}")
-                for column, text in columns.items():
+                relation = relations[table.relation]
+                connection.execute(f"comment on {kind} {table.relation} is {_literal(relation.description)}")
+                for column, text in relation.columns.items():
                     connection.execute(f'comment on column {table.relation}."{column}" is {_literal(text)}')
             connection.execute("checkpoint")
         _sync(beside)

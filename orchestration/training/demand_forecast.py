@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.backtest import Evaluation
+    from ml.backtest.candidates import Candidates
     from ml.forecast import DemandForecaster
     from ml.forecast.baselines import BaselineForecaster
 
@@ -47,7 +48,6 @@ def train_demand_forecast(
     import pandas as pd
 
     from ml import forecast
-    from ml.backtest import evaluate, stratified_series
     from ml.backtest.candidates import BASELINE, CANDIDATE, candidates
     from ml.backtest.gate import verdict
     from ml.forecast.baselines import RECENT, train_recent
@@ -62,21 +62,7 @@ def train_demand_forecast(
         recent.save(folder)
         return _baseline(recent, few, f"{days} days of history are too few to judge forecasts of {horizon} days")
     field = candidates(None if champion is None else forecast.load(champion))
-    evaluation = evaluate(
-        field.specs,
-        demand,
-        freq="D",
-        horizon=horizon,
-        windows=windows,
-        step=EVALUATION_STEP_DAYS,
-        items=data.items,
-        combinations=field.combinations,
-        series=stratified_series(demand, freq="D", most=EVALUATION_SERIES),
-        spans=[span for span in SPANS_DAYS if span <= horizon],
-        paths=EVALUATION_PATHS,
-        keep_forecasts=True,
-        seed=settings.seed,
-    )
+    evaluation = _backtest(field, data, windows, settings.seed)
     judged = verdict(evaluation, CANDIDATE, BASELINE, rivals=[RECENT], champion=field.champion, seed=settings.seed)
     if champion is None and not judged["passed"].all():
         recent.save(folder)
@@ -132,6 +118,26 @@ def train_demand_forecast(
             **rehearsed.tables,
         },
         is_kept=is_kept,
+    )
+
+
+def _backtest(field: "Candidates", data: TrainingData, windows: int, seed: int) -> "Evaluation":
+    from ml.backtest import evaluate, stratified_series
+
+    return evaluate(
+        field.specs,
+        data.demand,
+        freq="D",
+        horizon=data.horizon,
+        windows=windows,
+        step=EVALUATION_STEP_DAYS,
+        items=data.items,
+        combinations=field.combinations,
+        series=stratified_series(data.demand, freq="D", most=EVALUATION_SERIES),
+        spans=[span for span in SPANS_DAYS if span <= data.horizon],
+        paths=EVALUATION_PATHS,
+        keep_forecasts=True,
+        seed=seed,
     )
 
 

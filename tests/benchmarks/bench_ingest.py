@@ -37,7 +37,7 @@ from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.business_day import read_clock
 from orchestration.ingest.contract import load_contract, table_named
 from orchestration.ingest.suites import load_suite
-from orchestration.publishing.generations import publish
+from orchestration.publishing.generations import FinishedRun, publish
 from orchestration.warehouse.build import EPOCH
 from orchestration.warehouse.exports import export_relations, relations_of
 from serving.store import Outbox, Store
@@ -208,20 +208,21 @@ class Home:
     def publish(self) -> None:
         with Store.open(self.url) as store:
             publish(
+                FinishedRun(
+                    run_id="bench",
+                    fence=store.claim(EPOCH, "bench", {}),
+                    as_of=read_clock(self.raw).as_of,
+                    data_as_of=read_clock(self.raw).as_of,
+                    models={},
+                    code_version="bench",
+                    outbox=Outbox(date(2011, 12, 8), [], store.open_orders().version, {}),
+                    archive="none",
+                ),
                 exports=self.folder / "exports",
-                relations=[relation.name for relation in self.relations],
+                relations=self.relations,
                 published=self.folder / "published",
                 store=store,
-                fence=store.claim(EPOCH, "bench", {}),
-                run_id="bench",
-                as_of=read_clock(self.raw).as_of,
-                data_as_of=read_clock(self.raw).as_of,
-                models={},
-                code_version="bench",
-                descriptions={},
                 keep=5,
-                outbox=Outbox(date(2011, 12, 8), [], store.open_orders().version, {}),
-                archive="none",
             )
 
 

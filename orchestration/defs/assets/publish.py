@@ -8,21 +8,21 @@ from orchestration.defs.resources import HomeResource, StoreResource, TrackingRe
 from orchestration.home.fingerprints import code_version
 from orchestration.planning.archive import archive_decisions
 from orchestration.planning.proposals import outbox_of
-from orchestration.publishing.generations import publish
+from orchestration.publishing.generations import FinishedRun, publish
 from orchestration.publishing.live_stock import rebase_live_stock
 from orchestration.training.lifecycle import pinned_models
 from orchestration.warehouse.build import read_build
 from orchestration.warehouse.dbt import MANIFEST
 from orchestration.warehouse.exports import read_relations
 
-RELATIONS = {relation.name: relation for relation in read_relations(MANIFEST)}
+RELATIONS = read_relations(MANIFEST)
 
 
 @asset(
     key=["publish", "generation"],
     group_name="publish",
     # Orders do not wait for the photo model: where its training failed, the champion before it is pinned, or none.
-    deps=[AssetKey(name.split(".")) for name in sorted(RELATIONS)],
+    deps=[AssetKey(relation.name.split(".")) for relation in RELATIONS],
     pool="publish",
     kinds={"duckdb"},
     description=(
@@ -39,21 +39,21 @@ def generation(
     models = pinned_models(tracking.open())
     archived = archive_decisions(settings, build, models)
     publication = publish(
+        FinishedRun(
+            run_id=context.run_id,
+            fence=build.fence,
+            as_of=build.as_of_date,
+            data_as_of=date.fromisoformat(build.data_as_of or build.as_of),
+            models=models,
+            code_version=code_version(),
+            outbox=outbox_of(settings, build, ledger),
+            archive=archived,
+        ),
         exports=settings.exports,
-        relations=sorted(RELATIONS),
+        relations=RELATIONS,
         published=settings.published,
         store=ledger,
-        fence=build.fence,
-        run_id=context.run_id,
-        as_of=build.as_of_date,
-        data_as_of=date.fromisoformat(build.data_as_of or build.as_of),
-        models=models,
-        code_version=code_version(),
-        descriptions={name: (relation.description, relation.columns) for name, relation in RELATIONS.items()},
         keep=settings.generations_kept,
-        outbox=outbox_of(settings, build, ledger),
-        archive=archived,
-        comparisons={name: relation.compares for name, relation in RELATIONS.items() if relation.compares},
     )
     rebased = rebase_live_stock(
         settings.raw,
