@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ml.backtest import evaluate
-from ml.backtest.candidates import BASELINE, candidates, challengers
+from ml.backtest.candidates import BASELINE, candidates_beside, challengers
 from ml.backtest.gate import verdict
 from ml.forecast import load
 from ml.forecast.base import GridForecaster, PreparedHistory
@@ -142,7 +142,7 @@ def test_a_challenger_is_a_module_and_a_line_and_becomes_champion(demand, yester
 
 def test_a_challenger_that_is_champion_is_refitted_and_judged_beside_the_candidate(demand, yesterday, tmp_path):
     Yesterday(3).save(tmp_path)
-    compared = candidates(load(tmp_path))
+    compared = candidates_beside(load(tmp_path))
     assert (compared.champion, compared.specs["yesterday"]) == ("yesterday", train_yesterday)
     specs = {name: compared.specs[name] for name in (RECENT, BASELINE, compared.champion)}
     evaluation = evaluate(specs, demand, freq="D", horizon=3, windows=2, step=3)

@@ -41,7 +41,7 @@ class Candidates:
     champion: str | None
 
 
-def candidates(champion: FittedForecaster | None) -> Candidates:
+def candidates_beside(champion: FittedForecaster | None) -> Candidates:
     """Return the candidate, its members, the baselines and the model spec of the champion where it is another.
 
     A model spec is a kind of forecaster and its settings, run by today's code: what earlier code made of the same

@@ -231,7 +231,7 @@ def _aiming_at_cost(stage: Stage) -> Stage:
     return replace(stage, policy=stage.policy.assign(target_type=stage.policy["target_type"].mask(priced, "cost")))
 
 
-def gate(
+def verdict_on_orders(
     ours: Rehearsal, theirs: Rehearsal, stage: Stage, segments: pd.DataFrame, *, rival: str, blocks: bool
 ) -> pd.DataFrame:
     """Judge what a forecaster's orders cost beside another's, as rows of `ml.backtest.gate.verdict`.

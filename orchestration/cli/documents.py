@@ -13,8 +13,7 @@ from typing import Any
 import click
 import yaml
 
-from ml.restock.exceptions import Cause
-from ml.restock.steps import STEPS
+from ml.restock import STEPS, Cause
 from orchestration.home.environment import OTHER_VARIABLES
 from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, Settings
 from orchestration.ingest.contract import load_contract

@@ -15,7 +15,7 @@ from orchestration.home.environment import read_settings
 from orchestration.home.settings import Settings
 
 if TYPE_CHECKING:
-    from ml.forecast.base import FittedForecaster
+    from ml.forecast import FittedForecaster
     from serving.store import Store
 
 FAILED = 1

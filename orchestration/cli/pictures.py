@@ -57,7 +57,7 @@ def picture(sku: str, location: str, output: Path | None) -> None:
     """
     import duckdb
 
-    from ml.restock.plots import order_outlook
+    from ml.restock import order_outlook
 
     settings = home_settings()
     database = settings.published / "current.duckdb"

@@ -52,7 +52,7 @@ def set_policy(
     author: str,
 ) -> None:
     """Set SETTING to VALUE from a day on. Default: for all items."""
-    from ml.restock.policy_segments import segment_conditions
+    from ml.restock import segment_conditions
     from orchestration.planning.policies import read_setting
 
     if segment is not None and (sku or location):

@@ -28,7 +28,7 @@ def what_if(
     Shows each condition by itself, and all of them together. A price changes the margin of a lost unit; give its effect
     on customers with --demand.
     """
-    from ml.restock.scenarios import Scenario
+    from ml.restock import Scenario
     from orchestration.planning.decision import compare_scenarios
 
     if demand is not None and demand <= -100:

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from ml.forecast.base import FittedForecaster
-    from ml.restock.plan import PathsOf, Plan, World
-    from ml.restock.scenarios import Scenario
+    from ml.forecast import FittedForecaster
+    from ml.restock import PathsOf, Plan, Scenario, World
     from ml.tracking import Tracking
 
 
@@ -68,7 +67,7 @@ class Reproduction:
 
 def decide(settings: Settings, forecaster: "FittedForecaster") -> "Plan":
     """Return the restock line of every item with terms, and what to move between locations before buying."""
-    from ml.restock.plan import plan_orders
+    from ml.restock import plan_orders
 
     paths_of, world = _read(settings, forecaster)
     return plan_orders(paths_of, world, seed=settings.seed)
@@ -80,7 +79,7 @@ def _read(settings: Settings, forecaster: "FittedForecaster") -> "tuple[PathsOf,
     Returns:
         What samples the demand of some items, a chunk of items at a time, and all that is known besides demand.
     """
-    from ml.restock.plan import World
+    from ml.restock import World
 
     history, future = demand_history(settings), planned_days(settings, forecaster.horizon)
     policies = frames.policies_in_force(settings)
@@ -109,7 +108,7 @@ def compare_scenarios(
     Returns:
         Columns of `ml.restock.scenarios.what_if`, one row per scenario, "as it is" first.
     """
-    from ml.restock.scenarios import what_if
+    from ml.restock import what_if
 
     paths_of, world = _read(settings, forecaster)
     return what_if(paths_of, world, scenarios, seed=settings.seed)

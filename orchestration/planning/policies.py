@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from ml.restock.exceptions import Cause
-from ml.restock.inputs import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
-from ml.restock.large_orders import largest_stocked
-from ml.restock.policy_segments import segment_members
+from ml.restock import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES, Cause, largest_stocked, segment_members
 from ml.schema import KEYS, SERVICE_TARGETS
 from orchestration.home.settings import Settings
 from serving.store.policies import EffectivePolicy, PolicyOverride, effective

@@ -115,11 +115,8 @@ def challenge(settings: Settings, data: TrainingData, spans: list[int]) -> Chall
 def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Challenge:
     import pandas as pd
 
-    from ml.backtest import evaluate
-    from ml.backtest.candidates import BASELINE, challengers
-    from ml.backtest.gate import verdict
-    from ml.forecast.boosted import BOOSTER
-    from ml.forecast.plots import error_by_lag
+    from ml.backtest import BASELINE, challengers, evaluate, verdict
+    from ml.forecast import BOOSTER, error_by_lag
 
     recipes = challengers()
     evaluation = evaluate(
@@ -167,14 +164,14 @@ def chosen_shares(forecasts: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFr
     """
     import pandas as pd
 
-    from ml.forecast.ensemble import choose_weights
+    from ml.forecast import choose_weights
 
     weights = pd.DataFrame(choose_weights(forecasts, names)).T.rename_axis("demand_class").reset_index()
     return weights[weights["demand_class"].isin(forecasts["demand_class"])].reset_index(drop=True)
 
 
 def _shares_of_challengers(choice: "pd.DataFrame") -> "pd.DataFrame":
-    from ml.backtest.candidates import MEMBERS
+    from ml.backtest import MEMBERS
 
     share = 1.0 - choice[list(MEMBERS)].sum(axis=1).round(9)
     told = choice[["demand_class"]].assign(value=share, threshold=0.0, met=share <= 0.0)

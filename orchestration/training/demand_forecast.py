@@ -17,10 +17,8 @@ from orchestration.training.policy_backtest import rehearse_orders
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.backtest import Evaluation
-    from ml.backtest.candidates import Candidates
-    from ml.forecast import DemandForecaster
-    from ml.forecast.baselines import BaselineForecaster
+    from ml.backtest import Candidates, Evaluation
+    from ml.forecast import BaselineForecaster, DemandForecaster
 
 EVALUATION_WINDOWS, EVALUATION_STEP_DAYS, EVALUATION_SERIES = 5, 21, 1_000
 EVALUATION_PATHS = 100
@@ -48,10 +46,8 @@ def train_demand_forecast(
     import pandas as pd
 
     from ml import forecast
-    from ml.backtest.candidates import BASELINE, CANDIDATE, candidates
-    from ml.backtest.gate import verdict
-    from ml.forecast.baselines import RECENT, train_recent
-    from ml.forecast.boosted import BOOSTER
+    from ml.backtest import BASELINE, CANDIDATE, candidates_beside, verdict
+    from ml.forecast import BOOSTER, RECENT, train_recent
 
     demand, horizon = data.demand, data.horizon
     few = demand[(demand[["sku", "location_id"]] == demand[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
@@ -61,7 +57,7 @@ def train_demand_forecast(
     if windows < 1:
         recent.save(folder)
         return _baseline(recent, few, f"{days} days of history are too few to judge forecasts of {horizon} days")
-    field = candidates(None if champion is None else forecast.load(champion))
+    field = candidates_beside(None if champion is None else forecast.load(champion))
     evaluation = _backtest(field, data, windows, settings.seed)
     judged = verdict(evaluation, CANDIDATE, BASELINE, rivals=[RECENT], champion=field.champion, seed=settings.seed)
     if champion is None and not judged["passed"].all():
@@ -144,12 +140,11 @@ def _backtest(field: "Candidates", data: TrainingData, windows: int, seed: int) 
 def _kept_booster(kept: Path | None) -> "DemandForecaster | None":
     """Return the booster of a model trained before; None where there is none, or today's candidate is another."""
     from ml import forecast
-    from ml.backtest.candidates import CANDIDATE, candidates
-    from ml.forecast.boosted import BOOSTER
-    from ml.forecast.ensemble import CombinedForecaster
+    from ml.backtest import CANDIDATE, candidates_beside
+    from ml.forecast import BOOSTER, CombinedForecaster
 
     saved = None if kept is None else forecast.load(kept)
-    if not isinstance(saved, CombinedForecaster) or candidates(saved).champion != CANDIDATE:
+    if not isinstance(saved, CombinedForecaster) or candidates_beside(saved).champion != CANDIDATE:
         return None
     return cast("DemandForecaster", saved.members[BOOSTER])
 
@@ -176,8 +171,7 @@ def _explanations(
         series: `Evaluation.series`, of which some are explained.
         demand_classes: those that the booster has a share in.
     """
-    from ml.forecast.explain import contributions, importance
-    from ml.forecast.plots import contribution_chart, importance_chart, typical_and_worst
+    from ml.forecast import contribution_chart, contributions, importance, importance_chart, typical_and_worst
 
     known = series[series["demand_class"].isin(demand_classes) & (series["recipe"] == series["recipe"].iloc[0])]
     keys = known[["sku", "location_id"]].drop_duplicates()
@@ -207,15 +201,15 @@ def _forecast_metrics(evaluation: "Evaluation", recipe: str) -> dict[str, float]
 
 
 def _forecast_figures(evaluation: "Evaluation", demand: "pd.DataFrame", recipe: str) -> dict[str, Any]:
-    from ml.forecast import plots as forecast_plots
+    from ml.forecast import calibration_curve, calibration_of_sums, error_by_lag, fan_charts, typical_and_worst
 
     own = evaluation.forecasts[evaluation.forecasts["recipe"] == recipe]
-    drawn = forecast_plots.typical_and_worst(evaluation.series, recipe)
+    drawn = typical_and_worst(evaluation.series, recipe)
     return {
-        "fan_charts": forecast_plots.fan_charts(demand, own[own["window"] == own["window"].max()], drawn, period="day"),
-        "calibration": forecast_plots.calibration_curve(evaluation.calibration, recipe, period="day"),
-        "calibration_of_sums": forecast_plots.calibration_of_sums(evaluation.sums, recipe, period="day"),
-        "error_by_lag": forecast_plots.error_by_lag(evaluation.horizons, own=recipe, season=7, period="day"),
+        "fan_charts": fan_charts(demand, own[own["window"] == own["window"].max()], drawn, period="day"),
+        "calibration": calibration_curve(evaluation.calibration, recipe, period="day"),
+        "calibration_of_sums": calibration_of_sums(evaluation.sums, recipe, period="day"),
+        "error_by_lag": error_by_lag(evaluation.horizons, own=recipe, season=7, period="day"),
     }
 
 

@@ -82,7 +82,7 @@ def monitor_forecasts(settings: Settings, build: Build) -> Monitoring | None:
         settings: of the home.
         build: whose business day ends what is judged.
     """
-    from ml.backtest.monitoring import accuracy_by_lag, bias_alarms, calibration_by_level, drift
+    from ml.backtest import accuracy_by_lag, bias_alarms, calibration_by_level, drift
 
     files = archived_forecasts(settings, build)
     pairs = _pairs(settings, build, files) if files else None

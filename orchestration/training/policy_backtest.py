@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.backtest import Evaluation
-    from ml.forecast.base import FittedForecaster
-    from ml.replay.policy_backtest import Stage
+    from ml.forecast import FittedForecaster
+    from ml.replay import Stage
     from serving.store import PolicyOverride
 
 ITEMS, PATHS, WEEKS = 150, 100, 11
@@ -64,7 +64,7 @@ def rehearse_orders(
         rival: recipe it is judged against.
         blocks: whether what is not met keeps the challenger from promotion.
     """
-    from ml.replay import policy_backtest as rehearsal
+    from ml import replay as rehearsal
 
     windows, series = evaluation.windows, evaluation.series
     origin = windows.loc[windows["window"] == evaluation.fitted_window, "origin"].iloc[0]
@@ -80,7 +80,7 @@ def rehearse_orders(
     ours = rehearsal.rehearse(drawn, stage)
     theirs = rehearsal.rehearse(rehearsal.draw_demand(evaluation.fitted[rival], stage), stage)
     return Rehearsed(
-        verdict=rehearsal.gate(ours, theirs, stage, segments, rival=rival, blocks=blocks),
+        verdict=rehearsal.verdict_on_orders(ours, theirs, stage, segments, rival=rival, blocks=blocks),
         tables={
             "service_calibration": rehearsal.promises_kept(ours, segments, settings.cycle_service_level),
             "rule_costs": rehearsal.rule_costs(drawn, stage, ours, segments, settings.cycle_service_level),
@@ -102,8 +102,7 @@ def score_overrides(
     """
     import pandas as pd
 
-    from ml.replay import policy_backtest as rehearsal
-    from ml.replay.gate import service
+    from ml import replay as rehearsal
 
     data, items = read_training_data(settings), segmented_items(settings)
     first, last = data.demand["period_start"].min(), data.demand["period_start"].max()
@@ -134,8 +133,8 @@ def score_overrides(
                 "cost_with": costs[0],
                 "cost_without": costs[1],
                 "value_added": costs[1] - costs[0],
-                "fill_rate_with": service(ours, "fill_rate"),
-                "fill_rate_without": service(theirs, "fill_rate"),
+                "fill_rate_with": rehearsal.service(ours, "fill_rate"),
+                "fill_rate_without": rehearsal.service(theirs, "fill_rate"),
             }
         )
     columns = ["items", "cost_with", "cost_without", "value_added", "fill_rate_with", "fill_rate_without"]
@@ -155,7 +154,7 @@ def _stage(
     policy: "pd.DataFrame",
     first_order: "pd.Timestamp",
 ) -> "Stage":
-    from ml.replay.policy_backtest import Stage
+    from ml.replay import Stage
 
     return Stage(
         demand=data.demand.merge(terms[KEYS], on=KEYS),

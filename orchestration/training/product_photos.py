@@ -50,7 +50,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
     import pandas as pd
 
     from ml import images
-    from ml.metrics.classification import confusion_figure, confusion_frame, recognition_metrics
+    from ml.metrics import confusion_figure, confusion_frame, recognition_metrics
 
     landing = open_landing(settings)
     photos = pd.Series([landing.read(path) for path in labelled["photo_path"]])

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml.restock.exceptions import Cause
-from ml.restock.steps import STEPS
+from ml.restock import STEPS, Cause
 from orchestration.home.settings import DBT_PROJECT
 
 _MACRO = """{{# Generated from {source} by `make docs`: change it there. #}}

@@ -58,8 +58,7 @@ def demand_forecasts(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
 ) -> Iterator[MaterializeResult[None]]:
     """Forecast every series with the champion, and ask it what there is to say about the forecasts."""
-    from ml.forecast import load
-    from ml.forecast.notes import forecast_notes
+    from ml.forecast import forecast_notes, load
 
     settings, registry = home.settings(), tracking.open()
     build, champion = read_build(settings), champion_of("demand_forecast", registry, store.open())
