@@ -23,12 +23,10 @@ LONG_FUNCTIONS: set[str] = {
     "ml/anomaly/features.py:_details",
     "ml/anomaly/features.py:_walk",
     "ml/backtest/evaluation.py:evaluate",
-    "orchestration/training/demand_forecast.py:train_demand_forecast",
 }
 WIDE_FUNCTIONS: set[str] = {
     "ml/backtest/evaluation.py:evaluate",
     "ml/tracking/registry.py:log_training",
-    "orchestration/publishing/generations.py:publish",
 }
 LONG_SQL: set[str] = {
     "dbt_project/models/intermediate/int_daily_balances.sql",

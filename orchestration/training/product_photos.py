@@ -96,7 +96,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
 PRODUCT_PHOTOS = Training(
     model="product_photos",
     code=("ml/images", "orchestration/training/product_photos.py"),
-    judge=("ml/metrics",),
+    judge=("ml/schema.py", "ml/metrics"),
     libraries=("tensorflow", "numpy"),
     parameters=PARAMETERS,
     fit=train_product_photos,
