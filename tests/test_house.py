@@ -33,8 +33,6 @@ LONG_SQL: set[str] = {
     "dbt_project/models/intermediate/int_daily_demand.sql",
     "dbt_project/models/intermediate/int_held_rows.sql",
     "dbt_project/models/reporting/forecast_totals.sql",
-    "dbt_project/models/reporting/restock_changes.sql",
-    "dbt_project/models/reporting/restock_recommendations.sql",
 }
 
 
