@@ -16,7 +16,7 @@ from ml.forecast.ensemble import CLASSES, CombinedForecaster
 from ml.forecast.kinds import KINDS, Kind
 from ml.forecast.notes import forecast_notes
 from ml.panel import Frequency, build_panel
-from ml.tracking import Tracking
+from ml.tracking import Tracking, TrainingRecord
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_a_challenger_is_a_module_and_a_line_and_becomes_champion(demand, yester
     challenger = challengers()["yesterday"](demand, freq="D", horizon=3)
     challenger.save(tmp_path / "saved")
     tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
-    version = tracking.log_training(
+    record = TrainingRecord(
         "demand_forecast",
         saved_model_folder=tmp_path / "saved",
         input_example=demand.head(),
@@ -133,6 +133,7 @@ def test_a_challenger_is_a_module_and_a_line_and_becomes_champion(demand, yester
         code_fingerprint="c",
         model_card="",
     )
+    version = tracking.log_training(record)
     champion = load(tracking.load_folder(tracking.promote("demand_forecast", version.version)))
     frame = champion.predict(demand)
     last = demand.groupby("sku")["demand_units"].last()

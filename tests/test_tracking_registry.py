@@ -16,6 +16,7 @@ from ml.tracking import (
     FolderHashError,
     GateNotPassedError,
     Tracking,
+    TrainingRecord,
     Version,
     folder_sha256,
     training_fingerprint,
@@ -92,7 +93,7 @@ def log(
         "code_fingerprint": "c0",
         "model_card": "# Card",
     } | changes
-    return tracking.log_training(name, **arguments)
+    return tracking.log_training(TrainingRecord(name, **arguments))
 
 
 def test_a_logged_training_is_a_version_with_its_metrics_and_gate(tracking, saved):

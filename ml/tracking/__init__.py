@@ -1,17 +1,9 @@
 """Experiments and registered models: the one package of ours that imports MLflow."""
 
-from ml.tracking.registry import (
-    CHAMPION,
-    MODEL_NAMES,
-    SAFE_FORMATS,
-    SAVED_MODEL,
-    FolderHashError,
-    GateNotPassedError,
-    Tracking,
-    Version,
-    folder_sha256,
-    training_fingerprint,
-)
+from ml.tracking.folders import SAFE_FORMATS, SAVED_MODEL, FolderHashError, folder_sha256
+from ml.tracking.registry import CHAMPION, GateNotPassedError, Tracking, Version, training_fingerprint
+from ml.tracking.runs import TrainingRecord
+from ml.tracking.specs import MODEL_NAMES
 
 __all__ = [
     "CHAMPION",
@@ -21,6 +13,7 @@ __all__ = [
     "FolderHashError",
     "GateNotPassedError",
     "Tracking",
+    "TrainingRecord",
     "Version",
     "folder_sha256",
     "training_fingerprint",

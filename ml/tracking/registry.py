@@ -1,12 +1,12 @@
 """Experiments and registered models in MLflow.
 
-Here: logging a training with everything a reviewer needs, registering its saved folder, promoting and rolling back
+Here: logging a training (`ml.tracking.runs`), registering its saved folder, promoting and rolling back
 the champion, and handing a folder back only after its hash was checked. In pyfunc/, the models-from-code files
 that MLflow copies into a registered model. Not here: training, gates (they arrive as a verdict), the layout of the
 home (addresses are passed in).
 
 Contract with `serving`, which reads registered models without importing this module: a version carries the tag
-`folder_sha256`, the hash of the whole registered folder as `folder_sha256()` below computes it, and the same value
+`folder_sha256`, the hash of the whole registered folder as `ml.tracking.folders` computes it, and the same value
 stands in the run's `verdict.json`.
 """
 
@@ -21,57 +21,28 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
+from ml.tracking.folders import SAVED_MODEL, FolderHashError, folder_sha256
+from ml.tracking.runs import TrainingRecord, as_doubles, log_numbers
+from ml.tracking.specs import MODEL_NAMES, MODELS
+
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-MODEL_NAMES = ("demand_forecast", "stock_anomalies", "product_photos")
 CHAMPION = "champion"
-SAVED_MODEL = "saved_model"
-SAFE_FORMATS = frozenset({".json", ".keras", ".npz", ".ubj"})
-
-# What an invocation must carry; every other column of the input example is optional.
-_REQUIRED_COLUMNS = {
-    "demand_forecast": ("sku", "location_id", "period_start", "demand_units"),
-    "stock_anomalies": (
-        *("sku", "location_id", "day"),
-        *("opening_units", "receipt_units", "sales_units", "other_units", "closing_units"),
-    ),
-    "product_photos": ("image_base64",),
-}
-_PARAMETERS: dict[str, dict[str, Any]] = {
-    "demand_forecast": {"horizon": 0, "history_until": ""},
-    "stock_anomalies": {"since": ""},
-    "product_photos": {},
-}
-_LIBRARIES = {
-    "demand_forecast": ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "statsforecast", "tensorflow", "xgboost"),
-    "stock_anomalies": ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "xgboost"),
-    "product_photos": ("mlflow", "numpy", "pandas", "pillow", "tensorflow"),
-}
-# MLflow refuses longer parameter values; the full text is in parameters.json.
-_PARAMETER_CHARACTERS = 500
-# Limits of MLflow's log_batch.
-_METRICS_A_BATCH, _PARAMETERS_A_BATCH = 1000, 100
 
 
 class GateNotPassedError(ValueError):
     """A version whose stored verdict failed was about to become champion."""
-
-
-class FolderHashError(ValueError):
-    """A registered folder is not the one the gate judged."""
 
 
 @dataclass(frozen=True)
@@ -116,36 +87,6 @@ def training_fingerprint(data_fingerprint: str, code_fingerprint: str, parameter
     """
     text = json.dumps([data_fingerprint, code_fingerprint, dict(parameters)], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def folder_sha256(folder: Path) -> str:
-    """Return the hash of a folder: names and contents of its files, whatever their dates and owners.
-
-    It is the SHA-256 of one line `<SHA-256 of the file> <path from the folder>` per file, sorted by path. `__pycache__`
-    is left out: Python writes it beside a model's code when somebody loads the model in place.
-
-    Args:
-        folder: an existing folder.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: the folder holds a symbolic link, whose target the hash could not vouch for.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder; restore it, or train and promote another version")
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
-        relative = path.relative_to(folder)
-        if path.is_symlink():
-            raise ValueError(f"{path} is a symbolic link; a model folder holds plain files only")
-        if path.is_file() and "__pycache__" not in relative.parts:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{content} {relative.as_posix()}\n".encode())
-    return digest.hexdigest()
 
 
 class Tracking:
@@ -291,48 +232,11 @@ class Tracking:
             if not token:
                 return count
 
-    def log_training(
-        self,
-        name: str,
-        *,
-        saved_model_folder: Path,
-        input_example: pd.DataFrame,
-        output_example: pd.DataFrame | None = None,
-        verdict: pd.DataFrame,
-        metrics: Mapping[str, float | Sequence[float]],
-        parameters: Mapping[str, Any],
-        fingerprint: str,
-        data_fingerprint: str,
-        code_fingerprint: str,
-        model_card: str,
-        figures: Mapping[str, bytes | Figure] | None = None,
-        tables: Mapping[str, pd.DataFrame] | None = None,
-        environment: Mapping[str, Any] | None = None,
-        lock: Path | None = None,
-        tags: Mapping[str, str] | None = None,
-        started_at: datetime | None = None,
-    ) -> Version:
+    def log_training(self, record: TrainingRecord) -> Version:
         """Log one training as one run and register its model; the champion stays what it was.
 
         Args:
-            name: experiment and registered model.
-            saved_model_folder: what the model's `save` wrote; only .json, .keras, .npz and .ubj files.
-            input_example: a few raw rows as an invocation sends them; whole numbers are declared as doubles.
-            output_example: a few rows of the answer; with it the registered model declares its output columns.
-            verdict: one row per criterion of the gate; the column `passed` (bool) decides, the others explain.
-            metrics: a number, or a sequence that is logged with steps 0, 1, 2 ... (a learning curve).
-            parameters: what the training was called with.
-            fingerprint: from `training_fingerprint`.
-            data_fingerprint: hash of the training data.
-            code_fingerprint: hash of the training code.
-            model_card: Markdown; also the description of the version.
-            figures: name → PNG bytes or matplotlib figure, stored as figures/<name>.png.
-            tables: name → frame, stored as tables/<name>.csv.
-            environment: what the training ran with, stored as environment.json; its texts, numbers and flags also
-                become tags `environment.<name>` of the run, and `git_commit` the source that MLflow shows.
-            lock: requirements with hashes, stored under its own name beside it.
-            tags: further tags of the run.
-            started_at: when the training began (with a time zone); now, where not given.
+            record: of the training.
 
         Returns:
             The new version.
@@ -341,110 +245,67 @@ class Tracking:
             ValueError: a file in another format, an empty verdict, a verdict without `passed`, or an input example
                 that lacks a required column.
         """
-        experiment_id = self._experiment(name)
-        _check_formats(saved_model_folder)
-        if "passed" not in verdict or verdict.empty:
-            raise ValueError(
-                f"the verdict on {name} has {len(verdict)} rows and columns {list(verdict)}; it needs `passed`"
-            )
-        signature = _signature(name, input_example, output_example)
-        passed = bool(verdict["passed"].astype(bool).all())
-        own_tags = {
-            "training_fingerprint": fingerprint,
-            "data_fingerprint": data_fingerprint,
-            "code_fingerprint": code_fingerprint,
-            "gate": "passed" if passed else "failed",
-        }
-        started = datetime.now(UTC) if started_at is None else started_at
+        experiment_id = self._experiment(record.name)
+        record.check()
+        signature = record.signature()
+        started = datetime.now(UTC) if record.started_at is None else record.started_at
         run = self._client.create_run(
             experiment_id,
             start_time=math.floor(started.timestamp() * 1000),
-            tags={**_environment_tags(environment or {}), **(tags or {}), **own_tags},
-            run_name=f"{name} {data_fingerprint[:8]}",
+            tags=record.run_tags,
+            run_name=f"{record.name} {record.data_fingerprint[:8]}",
         )
         run_id = run.info.run_id
         status = "FAILED"
         try:
             with tempfile.TemporaryDirectory(prefix="inventorybot_") as scratch:
-                self._log_numbers(run_id, parameters, metrics)
-                package, model_id = self._package(
-                    name, run_id, saved_model_folder, input_example, signature, Path(scratch)
-                )
-                own_tags["folder_sha256"] = folder_sha256(package)
+                log_numbers(self._client, run_id, record)
+                package, model_id = self._package(record, run_id, signature, Path(scratch))
+                folder_hash = folder_sha256(package)
                 self._client.log_model_artifacts(model_id, str(package))
                 self._client.finalize_logged_model(model_id, "READY")
                 files = Path(scratch, "files")
-                _write_artifacts(files, parameters, model_card, figures or {}, tables or {})
-                if environment is not None:
-                    _write_json(files / "environment.json", dict(environment))
-                if lock is not None:
-                    shutil.copy(lock, files / lock.name)
-                _write_json(
-                    files / "verdict.json",
-                    {"passed": passed, "folder_sha256": own_tags["folder_sha256"], "criteria": _records(verdict)},
-                )
+                record.write_files(files, folder_hash)
                 self._client.log_artifacts(run_id, str(files))
-                self._client.set_tag(run_id, "folder_sha256", own_tags["folder_sha256"])
+                self._client.set_tag(run_id, "folder_sha256", folder_hash)
                 registered = self._client.create_model_version(
-                    name,
+                    record.name,
                     source=self._client.get_logged_model(model_id).artifact_location,
                     run_id=run_id,
                     model_id=model_id,
-                    tags=own_tags,
-                    description=model_card,
+                    tags=record.version_tags | {"folder_sha256": folder_hash},
+                    description=record.model_card,
                 )
-                link = [{"name": name, "version": str(registered.version)}]
+                link = [{"name": record.name, "version": str(registered.version)}]
                 self._client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})
             status = "FINISHED"
         finally:
             self._client.set_terminated(run_id, status)
         return self._version(registered)
 
-    def _log_numbers(
-        self, run_id: str, parameters: Mapping[str, Any], metrics: Mapping[str, float | Sequence[float]]
-    ) -> None:
-        from mlflow.entities import Metric, Param
-
-        now = math.floor(datetime.now(UTC).timestamp() * 1000)
-        points = [
-            Metric(metric, float(value), now, step)
-            for metric, values in metrics.items()
-            for step, value in enumerate(values if isinstance(values, Sequence) else [values])
-        ]
-        for start in range(0, len(points), _METRICS_A_BATCH):
-            self._client.log_batch(run_id, metrics=points[start : start + _METRICS_A_BATCH])
-        texts = [Param(key, _parameter_text(value)) for key, value in parameters.items()]
-        for start in range(0, len(texts), _PARAMETERS_A_BATCH):
-            self._client.log_batch(run_id, params=texts[start : start + _PARAMETERS_A_BATCH])
-
     def _package(
-        self,
-        name: str,
-        run_id: str,
-        saved_model_folder: Path,
-        input_example: pd.DataFrame,
-        signature: ModelSignature,
-        scratch: Path,
+        self, record: TrainingRecord, run_id: str, signature: ModelSignature, scratch: Path
     ) -> tuple[Path, str]:
         import mlflow.pyfunc
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model
 
-        saved = shutil.copytree(saved_model_folder, scratch / SAVED_MODEL)
+        name, spec = record.name, MODELS[record.name]
+        saved = shutil.copytree(record.saved_model_folder, scratch / SAVED_MODEL)
         model = self._client.create_logged_model(self._experiment(name), name=name, source_run_id=run_id)
         self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         package = scratch / "package"
         mlflow.pyfunc.save_model(
             path=str(package),
-            python_model=str(Path(__file__).parent / "pyfunc" / f"{name}.py"),
+            python_model=str(spec.code),
             artifacts={SAVED_MODEL: str(saved)},
             mlflow_model=Model(
                 artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id, model_id=model.model_id
             ),
             signature=signature,
-            input_example=_as_doubles(input_example),
+            input_example=as_doubles(record.input_example),
             # Inferring the requirements loads the model in another process: 8 to 16 s.
-            pip_requirements=[f"{library}=={metadata.version(library)}" for library in _LIBRARIES[name]],
+            pip_requirements=spec.requirements,
         )
         for cache in sorted(package.rglob("__pycache__")):
             shutil.rmtree(cache)
@@ -583,82 +444,3 @@ def _first_start(tracking_uri: str) -> Iterator[None]:
             with closing(sqlite3.connect(database)) as fresh:
                 fresh.execute("pragma journal_mode = wal")
         yield
-
-
-def _check_formats(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder; save the model first")
-    files = [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
-    refused = [
-        path.relative_to(folder).as_posix() for path in files if path.suffix not in SAFE_FORMATS or path.is_symlink()
-    ]
-    if refused or not files:
-        raise ValueError(
-            f"{folder} holds {refused or 'nothing'}; a registered model consists of {', '.join(sorted(SAFE_FORMATS))} "
-            "files only, because they load without pickle"
-        )
-
-
-def _as_doubles(df: pd.DataFrame) -> pd.DataFrame:
-    """Turn whole numbers into doubles: JSON knows no difference, and an integer column could hold no gap."""
-    from pandas.api.types import is_numeric_dtype
-
-    numeric = [column for column in df if is_numeric_dtype(df[column]) and df[column].dtype != bool]
-    return df.astype(dict.fromkeys(numeric, "float64"))
-
-
-def _signature(name: str, input_example: pd.DataFrame, output_example: pd.DataFrame | None) -> ModelSignature:
-    from mlflow.models import ModelSignature, infer_signature
-    from mlflow.types import ColSpec, Schema, TensorSpec
-
-    required = _REQUIRED_COLUMNS[name]
-    missing = [column for column in required if column not in input_example]
-    if missing:
-        raise ValueError(f"the input example of {name} lacks {missing}; it has {list(input_example)}")
-    output = None if output_example is None else _as_doubles(output_example)
-    inferred = infer_signature(_as_doubles(input_example), output, _PARAMETERS[name] or None)
-    columns: list[ColSpec | TensorSpec] = [
-        ColSpec(column.type, column.name, required=column.name in required) for column in inferred.inputs
-    ]
-    return ModelSignature(inputs=Schema(columns), outputs=inferred.outputs, params=inferred.params)
-
-
-def _environment_tags(environment: Mapping[str, Any]) -> dict[str, str]:
-    tags = {f"environment.{name}": str(value) for name, value in environment.items() if isinstance(value, str | int)}
-    commit = environment.get("git_commit")
-    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
-
-
-def _parameter_text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= _PARAMETER_CHARACTERS else f"{text[: _PARAMETER_CHARACTERS - 1]}…"
-
-
-def _records(df: pd.DataFrame) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = json.loads(df.to_json(orient="records", date_format="iso", double_precision=15))
-    return records
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, default=str, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _write_artifacts(
-    files: Path,
-    parameters: Mapping[str, Any],
-    model_card: str,
-    figures: Mapping[str, bytes | Figure],
-    tables: Mapping[str, pd.DataFrame],
-) -> None:
-    for folder in ("figures", "tables"):
-        (files / folder).mkdir(parents=True)
-    for name, figure in figures.items():
-        path = files / "figures" / f"{name}.png"
-        if isinstance(figure, bytes):
-            path.write_bytes(figure)
-        else:
-            figure.savefig(path, format="png", bbox_inches="tight")
-    for name, table in tables.items():
-        table.to_csv(files / "tables" / f"{name}.csv", index=False)
-    (files / "model_card.md").write_text(model_card, encoding="utf-8")
-    _write_json(files / "parameters.json", dict(parameters))

@@ -20,7 +20,7 @@ LOCK = PROJECT_FOLDER / "requirements.lock"
 
 
 def training_environment(lock: Path = LOCK, project: Path = PROJECT_FOLDER) -> dict[str, Any]:
-    """Return what the code ran with, for `ml.tracking.Tracking.log_training`.
+    """Return what the code ran with, for `ml.tracking.TrainingRecord`.
 
     Args:
         lock: requirements with hashes that the set-up installs from.

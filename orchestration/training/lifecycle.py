@@ -186,7 +186,7 @@ def bring_up_to_date(
         run_id: Dagster run.
         tags: what else to tell of the run, such as the business day of its data.
     """
-    from ml.tracking import training_fingerprint
+    from ml.tracking import TrainingRecord, training_fingerprint
 
     model = training.model
     champion = repair_champion(model, tracking, store)
@@ -220,23 +220,25 @@ def bring_up_to_date(
         except NothingToLearn as reason:
             return Outcome(champion, None, None, {}, f"nothing trained: {reason}")
         version = tracking.log_training(
-            model,
-            saved_model_folder=folder,
-            input_example=trained.input_example,
-            output_example=trained.output_example,
-            verdict=trained.verdict,
-            metrics=trained.metrics,
-            parameters={**prints.parameters, **trained.settings},
-            fingerprint=fingerprint,
-            data_fingerprint=prints.data,
-            code_fingerprint=prints.code,
-            model_card=trained.model_card,
-            figures=trained.figures,
-            tables=trained.tables,
-            environment=training_environment(),
-            lock=LOCK if LOCK.is_file() else None,
-            tags={**(tags or {}), "dagster_run_id": run_id, "judge_fingerprint": prints.judge},
-            started_at=began,
+            TrainingRecord(
+                name=model,
+                saved_model_folder=folder,
+                input_example=trained.input_example,
+                output_example=trained.output_example,
+                verdict=trained.verdict,
+                metrics=trained.metrics,
+                parameters={**prints.parameters, **trained.settings},
+                fingerprint=fingerprint,
+                data_fingerprint=prints.data,
+                code_fingerprint=prints.code,
+                model_card=trained.model_card,
+                figures=trained.figures,
+                tables=trained.tables,
+                environment=training_environment(),
+                lock=LOCK if LOCK.is_file() else None,
+                tags={**(tags or {}), "dagster_run_id": run_id, "judge_fingerprint": prints.judge},
+                started_at=began,
+            )
         )
     _remember(model, version, trained.verdict, attempt, run_id, store)
     again = f", which is version {kept.version} judged again," if kept and trained.is_kept else ""
