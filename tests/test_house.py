@@ -21,7 +21,6 @@ LONG_MODULES: set[str] = {
 LONG_FUNCTIONS: set[str] = {
     "ml/anomaly/features.py:_details",
     "ml/anomaly/features.py:_walk",
-    "ml/backtest/evaluation.py:evaluate",
 }
 WIDE_FUNCTIONS: set[str] = {
     "ml/backtest/evaluation.py:evaluate",

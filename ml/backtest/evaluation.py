@@ -129,24 +129,9 @@ def evaluate(
         items = None if items is None else items.merge(series[KEYS], on=KEYS, how="inner")
     frequency = Frequency.of(freq, season_length)
     panel = build_panel(demand, frequency)
-    actual = np.where(panel.bound, np.nan, panel.demand).astype(np.float64)
-    if truth is not None:
-        actual = _truth(truth, panel, frequency)
-    served = np.where(panel.bound, np.nan, panel.demand).astype(np.float64)
-    served[panel.closed[:, : panel.length]] = np.nan
-    actual[panel.closed[:, : panel.length]] = np.nan
+    actual, served = _observed(panel, truth, frequency)
     ordinals = frequency.ordinals(demand["period_start"]) - panel.first
-    end = (
-        panel.length
-        if last_origin is None
-        else int(frequency.ordinals(pd.DatetimeIndex([last_origin]))[0] - panel.first + 1 + horizon)
-    )
-    starts = [end - horizon - step * back for back in range(windows - 1, -1, -1)]
-    if starts[0] < 2 or end > panel.length:
-        raise ValueError(
-            f"{windows} windows of {horizon} periods, {step} apart, need {horizon + step * (windows - 1) + 2} periods "
-            f"before the end; demand has {panel.length}: ask for fewer or shorter windows"
-        )
+    starts = _window_starts(panel, horizon, windows, step, last_origin)
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in ("series", "windows", "sums", "forecasts")}
     mixtures = dict(combinations or {})
     tallies: dict[str, _Tally] = {name: _Tally(horizon) for name in [*recipes, *mixtures]}
@@ -186,13 +171,9 @@ def evaluate(
             scored.insert(1, "window", number)
             parts["series"].append(scored)
             tallies[name].add(window, mean, quantiles)
-            row = {
-                "recipe": name,
-                "window": number,
-                "origin": frequency.periods(np.array([panel.first + start - 1]))[0],
-            }
-            row |= {"train_seconds": seconds[name], "predict_seconds": predicted} | _headline(scored)
-            parts["windows"].append(pd.DataFrame([row]))
+            origin = frequency.periods(np.array([panel.first + start - 1]))[0]
+            row = {"recipe": name, "window": number, "origin": origin, "train_seconds": seconds[name]}
+            parts["windows"].append(pd.DataFrame([row | {"predict_seconds": predicted} | _headline(scored)]))
             if spans:
                 sums = window.sums(model.sample_paths(past, paths, future, seed=seed), spans, window.actual)
                 parts["sums"].append(_score_sums(sums).assign(recipe=name, window=number))
@@ -206,12 +187,11 @@ def evaluate(
                 sums = window.sums(model.sample_paths(past, paths, future, seed=seed), spans, served_here)
                 tried_sums.append(sums.assign(recipe=name, window=number))
     per_series = pd.concat(parts["series"], ignore_index=True)
-    calibration = pd.concat([tally.calibration(name) for name, tally in tallies.items()], ignore_index=True)
     return Evaluation(
         series=per_series,
         segments=_segments(per_series),
         horizons=pd.concat([tally.horizons(name) for name, tally in tallies.items()], ignore_index=True),
-        calibration=calibration,
+        calibration=pd.concat([tally.calibration(name) for name, tally in tallies.items()], ignore_index=True),
         sums=_joined_sums(parts["sums"]),
         windows=pd.concat(parts["windows"], ignore_index=True),
         forecasts=pd.concat(parts["forecasts"], ignore_index=True) if parts["forecasts"] else pd.DataFrame(),
@@ -220,6 +200,29 @@ def evaluate(
         fitted=kept_fitted,
         fitted_window=fitted_window,
     )
+
+
+def _observed(panel: Panel, truth: pd.DataFrame | None, frequency: Frequency) -> tuple[Doubles, Doubles]:
+    """Return what is scored against, and the demand that was observed, both NaN where unknown [series, periods]."""
+    served = np.where(panel.bound, np.nan, panel.demand).astype(np.float64)
+    actual = served.copy() if truth is None else _truth(truth, panel, frequency)
+    for units in (actual, served):
+        units[panel.closed[:, : panel.length]] = np.nan
+    return actual, served
+
+
+def _window_starts(panel: Panel, horizon: int, windows: int, step: int, last_origin: pd.Timestamp | None) -> list[int]:
+    """Return the first column of each window, the earliest first."""
+    end = panel.length
+    if last_origin is not None:
+        end = int(panel.frequency.ordinals(pd.DatetimeIndex([last_origin]))[0] - panel.first + 1 + horizon)
+    starts = [end - horizon - step * back for back in range(windows - 1, -1, -1)]
+    if starts[0] < 2 or end > panel.length:
+        raise ValueError(
+            f"{windows} windows of {horizon} periods, {step} apart, need {horizon + step * (windows - 1) + 2} periods "
+            f"before the end; demand has {panel.length}: ask for fewer or shorter windows"
+        )
+    return starts
 
 
 def _passed(tried: Sequence[pd.DataFrame], first_unseen: pd.Timestamp) -> pd.DataFrame:
