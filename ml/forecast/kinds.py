@@ -1,8 +1,8 @@
 """Every kind of forecaster: how it is trained, how a folder of it is read.
 
 Here: the one list of kinds, and `load`, which reads any of them. A challenger is a module of its own and a line of
-KINDS: then it is evaluated beside the others, can be saved, mixed, registered and become champion. Not here: their
-code, and which of them a training compares (`ml.backtest.candidates`).
+KINDS: then it is evaluated beside the others, can be saved, mixed, registered and serve as champion. Not here: their
+code, and which of them a training proposes as champion (`MEMBERS` in `ml.backtest.candidates`).
 """
 
 from __future__ import annotations
