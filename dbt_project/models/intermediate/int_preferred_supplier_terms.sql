@@ -17,6 +17,7 @@ suppliers as (
 ranked as (
     select
         supplier_terms.*,
+        products.case_pack_units,
         row_number() over (
             partition by supplier_terms.sku, supplier_terms.location_id
             order by supplier_terms.priority, supplier_terms.unit_cost, supplier_terms.supplier_id
@@ -27,8 +28,22 @@ ranked as (
     inner join suppliers on supplier_terms.supplier_id = suppliers.supplier_id
 ),
 
+-- The one place where the order multiple is decided: what the supplier asks for, else the case of the product.
 first_choice as (
-    select sku, location_id, supplier_id, lead_time_days, moq_units, order_multiple_units, unit_cost, priority
+    select
+        sku,
+        location_id,
+        supplier_id,
+        lead_time_days,
+        moq_units,
+        coalesce(order_multiple_units, case_pack_units) as order_multiple_units,
+        case
+            when order_multiple_units is not null then 'terms'
+            when case_pack_units is not null then 'case_pack'
+            else 'none'
+        end as order_multiple_source,
+        unit_cost,
+        priority
     from ranked
     where choice = 1
 )

@@ -87,6 +87,7 @@ terms as (
         cast(next_order_in_days as integer) as next_order_in_days,
         moq_units,
         order_multiple_units,
+        order_multiple_source,
         minimum_order_value,
         unit_cost,
         unit_price,

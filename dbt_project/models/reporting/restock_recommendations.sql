@@ -38,7 +38,7 @@ recommendations as (
         cast(last_4_weeks_units as decimal(18, 3)) as last_4_weeks_units,
         cast(next_4_weeks_units as decimal(18, 3)) as next_4_weeks_units,
         protection_periods as protection_days,
-        lead_time_days, lead_time_source, lead_time_receipts_count, review_period_days, moq_units, target_type,
+        lead_time_days, lead_time_source, lead_time_receipts_count, review_period_days, moq_units, order_multiple_source, target_type,
         target_value, policy_source, policy_note, expected_demand_units, safety_stock_units, expiring_units,
         order_up_to_units, on_hand_units, on_order_units, transfer_in_units, on_order_not_counted_units,
         on_order_doubtful_units, reserved_units, transfer_out_units, backordered_units, inventory_position_units,

@@ -88,7 +88,7 @@ dated as (
         replenishment_terms.lead_time_source,
         replenishment_terms.lead_time_receipts_count,
         replenishment_terms.review_period_days,
-        replenishment_terms.moq_units,
+        replenishment_terms.moq_units, replenishment_terms.order_multiple_source,
         coalesce(replenishment_terms.order_multiple_units, 1) as pack_units,
         replenishment_terms.minimum_order_value as supplier_minimum_order_value,
         coalesce(supplier_orders.order_value, 0) as supplier_order_value,

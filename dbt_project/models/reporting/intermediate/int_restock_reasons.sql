@@ -99,8 +99,8 @@ reasons as (
                         'Order ', {{ number_text('order_units') }},
                         case
                             when pack_units = 1 then ''
-                            when order_packs = 1 then concat(' (1 pack of ', {{ number_text('pack_units') }}, ')')
-                            else concat(' (', {{ number_text('order_packs') }}, ' packs of ', {{ number_text('pack_units') }}, ')')
+                            when order_packs = 1 then concat(' (1 ', pack_noun, ' of ', {{ number_text('pack_units') }}, ')')
+                            else concat(' (', {{ number_text('order_packs') }}, ' ', pack_noun, 's of ', {{ number_text('pack_units') }}, ')')
                         end,
                         ': ', sum_text, ' = ', {{ number_text('shown_level - inventory_position_units') }}, steps_text, '.', late_text
                     )

@@ -15,7 +15,8 @@ shown as (
             case
                 when shortfall_units > 0 and round(order_up_to_units, 1) - inventory_position_units <= 0 then 3
                 else 1
-            end as shown_decimals
+            end as shown_decimals,
+            case when order_multiple_source = 'case_pack' then 'case' else 'pack' end as pack_noun
         from context
     ) as decided
 ),
@@ -58,7 +59,7 @@ worded as (
             end,
             case
                 when multiple_added_units > 0 and pack_units = 1 then 'whole units'
-                when multiple_added_units > 0 then 'packs'
+                when multiple_added_units > 0 then concat(pack_noun, 's')
                 else ''
             end,
             {% for step in reducing_steps('packs') %}
