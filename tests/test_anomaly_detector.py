@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.anomaly import detector as anomaly
-from ml.anomaly.features import FEATURES, SeriesTable, exchanged_digits, is_slip
+from ml.anomaly.features import FEATURES
+from ml.anomaly.series import SeriesTable
+from ml.anomaly.slips import exchanged_digits, is_slip
 
 FIRST_DAY = pd.Timestamp("2024-01-01")
 

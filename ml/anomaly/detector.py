@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ml.anomaly.features import FEATURES, KEYS, Facts, SeriesTable, day_number, day_numbers, facts_in_chunks
+from ml.anomaly.features import FEATURES, Facts, facts_in_chunks
 from ml.anomaly.injection import INVISIBLE_KINDS, SIZES, plant
+from ml.anomaly.series import KEYS, SeriesTable, day_number, day_numbers
 from ml.metrics.classification import detection_metrics
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What a detector of stock anomalies looks at: scale-free features of each day, from that day and earlier ones.
 
-Reading a frame of daily series, the memory of each series and the features belong here. What the features mean for a
-day does not (`ml.anomaly`).
+The features belong here. Reading a frame of daily series (`ml.anomaly.series`), the memory of each series
+(`ml.anomaly.memory`) and what the features mean for a day (`ml.anomaly.detector`) do not.
 """
 
 from __future__ import annotations
@@ -10,25 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+from ml.anomaly.memory import walk
+from ml.anomaly.series import OPTIONAL, REQUIRED, SeriesTable
+from ml.anomaly.slips import is_slip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-KEYS = ["sku", "location_id", "day"]
-REQUIRED = ["opening_units", "receipt_units", "sales_units", "other_units", "closing_units"]
-OPTIONAL = [
-    "demand_units",
-    "is_in_stock",
-    "is_open",
-    "unit_price",
-    "counted_change_units",
-    "max_line_units",
-    "repeated_line_units",
-    "repeated_gap_minutes",
-    "expected_receipt_units",
-    "sale_unit_price",
-]
 
 # What the model sees of a day on which something happened, in the order of its columns. "days" is a signed log of units
 # over mean daily demand.
@@ -80,147 +68,8 @@ FEATURES = (
     "quiet_decades",  # decades of the probability of no sale for so long with stock on record
 )
 
-# What `_walk` remembers of a series.
-_MEMORY = (
-    "history",
-    "mean",
-    "fast",
-    "selling_share",
-    "chance",
-    "size_log",
-    "size_spread",
-    "dispersion",
-    "receipt_log",
-    "receipt_spread",
-    "last_receipt",
-    "receipt_age",
-    "pack",
-    "peak",
-    "count_age",
-    "negative_run",
-    "quiet",
-    "quiet_step",
-    "quiet_days",
-    "drop_step",
-    "usual_price_gap",
-    "price_gap_spread",
-)
 _CHUNK_CELLS = 300_000
 _MATCH_DAYS = 60
-
-
-@dataclass(frozen=True)
-class SeriesTable:
-    """A frame of daily series, sorted by series and day without being copied.
-
-    Attributes:
-        frame: as given.
-        order: row of the frame for each sorted row; position: sorted row for each row of the frame.
-        code: series of each sorted row, 0, 1, ...; starts: first sorted row of each series.
-        place: location of each series, 0, 1, ...; day: days since 1970-01-01 of each sorted row.
-    """
-
-    frame: pd.DataFrame
-    order: np.ndarray
-    position: np.ndarray
-    code: np.ndarray
-    starts: np.ndarray
-    place: np.ndarray
-    day: np.ndarray
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return len(self.order)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Number of rows of each series."""
-        return np.diff(np.append(self.starts, self.rows))
-
-    @classmethod
-    def read(cls, frame: pd.DataFrame) -> SeriesTable:
-        """Check the columns and keys of a frame and sort it.
-
-        Args:
-            frame: columns `KEYS`, `REQUIRED` and any of `OPTIONAL`.
-
-        Raises:
-            ValueError: when a column or key is missing, a key occurs twice, or there is no row.
-        """
-        missing = [name for name in [*KEYS, *REQUIRED] if name not in frame.columns]
-        if missing:
-            raise ValueError(f"series has no column {', '.join(missing)}: it needs {', '.join([*KEYS, *REQUIRED])}")
-        if frame.empty:
-            raise ValueError("series has no rows: pass at least one sku, location and day")
-        for name in KEYS:
-            empty = frame[name].isna().to_numpy()
-            if empty.any():
-                row = int(np.flatnonzero(empty)[0])
-                raise ValueError(f"row {row} has no {name} ({frame[KEYS].iloc[row].tolist()}): fill the key")
-        sku, _ = pd.factorize(frame["sku"], sort=True)
-        location, locations = pd.factorize(frame["location_id"], sort=True)
-        day = day_numbers(frame["day"])
-        pair = sku.astype(np.int64) * len(locations) + location
-        order = np.lexsort((day, pair)) if not _is_sorted(pair, day) else np.arange(len(frame))
-        pair, day = pair[order], day[order]
-        first = np.append(True, pair[1:] != pair[:-1])
-        double = np.flatnonzero(~first[1:] & (day[1:] == day[:-1]))
-        if len(double):
-            key = frame[KEYS].iloc[int(order[double[0] + 1])].tolist()
-            raise ValueError(f"two rows for {key}: one row per sku, location and day is needed, add them up first")
-        position = np.empty(len(order), dtype=np.int64)
-        position[order] = np.arange(len(order))
-        starts = np.flatnonzero(first)
-        return cls(
-            frame=frame,
-            order=order,
-            position=position,
-            code=np.cumsum(first) - 1,
-            starts=starts,
-            place=location[order[starts]],
-            day=day,
-        )
-
-    def column(self, name: str, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Return a column as float64 for some sorted rows; what is absent is worked out or NaN.
-
-        Args:
-            name: one of `REQUIRED` or `OPTIONAL`.
-            rows: sorted rows.
-
-        Raises:
-            ValueError: when a number is infinite, or missing in a required column.
-        """
-        order = self.order[rows]
-        if name in self.frame.columns:
-            values = self.frame[name].iloc[order].to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            values = np.full(len(order), np.nan)
-        broken = np.isinf(values) | np.isnan(values) if name in REQUIRED else np.isinf(values)
-        if broken.any():
-            row = int(order[np.flatnonzero(broken)[0]])
-            key = self.frame[KEYS].iloc[row].tolist()
-            raise ValueError(f"{name} is {self.frame[name].iloc[row]} for {key} (row {row}): give a finite number")
-        unknown = np.isnan(values)
-        if name == "is_open":
-            values[unknown] = 1.0
-        elif name == "demand_units" and unknown.any():
-            values = np.where(unknown, np.maximum(self.column("sales_units", rows), 0.0), values)
-        elif name == "is_in_stock" and unknown.any():
-            had = self.column("opening_units", rows) + self.column("receipt_units", rows)
-            values = np.where(unknown, had > 0, values)
-        elif name == "counted_change_units":
-            # The count that opens a series enters its first stock; it corrects nothing.
-            opens = np.zeros(self.rows, dtype=bool)
-            opens[self.starts] = True
-            opens = opens[rows]
-            values[opens & (self.column("opening_units", rows) == 0)] = np.nan
-        return values
-
-    def frame_of(self, codes: np.ndarray) -> pd.DataFrame:
-        """Return the rows of some series, sorted, under a fresh index."""
-        return self.frame.iloc[self.order[np.isin(self.code, codes)]].reset_index(drop=True)
 
 
 @dataclass(frozen=True)
@@ -264,45 +113,6 @@ def facts_in_chunks(table: SeriesTable, wanted: np.ndarray) -> Iterator[Facts]:
         rows = slice(int(table.starts[low]), end)
         if wanted[rows].any():
             yield _facts(table, rows, low, high - low, first_day, span, activity, wanted[rows])
-
-
-def day_numbers(days: pd.Series) -> np.ndarray:
-    """Return days since 1970-01-01; dates, timestamps and ISO text are understood."""
-    return pd.to_datetime(days).to_numpy().astype("datetime64[D]").astype(np.int64)
-
-
-def day_number(day: pd.Timestamp) -> int:
-    """Return days since 1970-01-01."""
-    return int(np.datetime64(pd.Timestamp(day), "D").astype(np.int64))
-
-
-def exchanged_digits(units: np.ndarray, place: int) -> np.ndarray:
-    """Return whole units with two neighbouring digits exchanged.
-
-    Args:
-        units: whole and non-negative.
-        place: 0 exchanges ones and tens, 1 tens and hundreds, and so on.
-    """
-    low, high = 10.0**place, 10.0 ** (place + 1)
-    lower, upper = np.floor(units / low) % 10, np.floor(units / high) % 10
-    return np.asarray(units + (lower - upper) * (high - low))
-
-
-def is_slip(recorded: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Say where one number is the other with a zero too many, or with two neighbouring digits exchanged."""
-    with np.errstate(invalid="ignore"):
-        differs = (recorded != true) & (recorded > 0) & (true > 0)
-        slip = (recorded == 10.0 * true) & (true >= 1)
-        whole = (recorded == np.floor(recorded)) & (true == np.floor(true))
-        for place in range(4):
-            slip |= whole & (true >= 10 ** (place + 1)) & (exchanged_digits(true, place) == recorded)
-    return np.asarray(differs & slip)
-
-
-def _is_sorted(pair: np.ndarray, day: np.ndarray) -> bool:
-    """Say whether rows are in order of series and day already."""
-    later = pair[1:] > pair[:-1]
-    return bool((later | ((pair[1:] == pair[:-1]) & (day[1:] >= day[:-1]))).all())
 
 
 def _location_activity(table: SeriesTable) -> np.ndarray:
@@ -358,7 +168,7 @@ def _facts(
         price_gap = np.log(columns["sale_unit_price"] / columns["unit_price"])
     price_gap[~np.isfinite(price_gap)] = np.nan
     place = table.place[low : low + width]
-    memory = _walk(
+    memory = walk(
         present=grid(np.ones(len(cell))) > 0,
         demand=grid(columns["demand_units"]),
         receipt=grid(columns["receipt_units"]),
@@ -552,132 +362,3 @@ def _matching_movement(table: SeriesTable, rows: np.ndarray, correction: np.ndar
     best = np.where(fits & (days <= _MATCH_DAYS), days, _MATCH_DAYS + 1).min(axis=1)
     ago[places[best <= _MATCH_DAYS]] = best[best <= _MATCH_DAYS]
     return ago
-
-
-def _walk(
-    *,
-    present: np.ndarray,
-    demand: np.ndarray,
-    receipt: np.ndarray,
-    closing: np.ndarray,
-    in_stock: np.ndarray,
-    is_open: np.ndarray,
-    counted: np.ndarray,
-    price_gap: np.ndarray | None,
-    day_factor: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """Carry the memory of each series from day to day; all arrays are [days, series].
-
-    Means forget: the weight of a day halves in about 60 open days (7 for `fast`), and is 1/n while history is short.
-    Values enter a memory clipped, so one false movement does not become the usual.
-
-    Returns:
-        float32 [days, series] for each of `_MEMORY`, as known before the day's own movements, except quiet,
-        quiet_step, quiet_days, drop_step and negative_run, which include the day.
-    """
-    span, width = present.shape
-    out = {name: np.zeros((span, width), dtype=np.float32) for name in _MEMORY}
-    zero = np.zeros(width)
-    history, mean, fast, selling = zero.copy(), zero.copy(), zero.copy(), zero.copy()
-    spread_ratio = np.full(width, 2.0)
-    sizes, size_log, size_dev = zero.copy(), zero.copy(), np.full(width, 0.7)
-    receipts, receipt_log, receipt_dev, last_receipt = zero.copy(), zero.copy(), np.full(width, 0.5), zero.copy()
-    receipt_age, count_age = zero.copy(), zero.copy()
-    pack = np.zeros(width, dtype=np.int64)
-    peak, negative_run = zero.copy(), zero.copy()
-    quiet, quiet_days, drop_peak = zero.copy(), zero.copy(), zero.copy()
-    prices, gap_mean, gap_dev = zero.copy(), zero.copy(), np.full(width, 0.3)
-    out["price_gap_spread"][:] = 1.0
-
-    for t in range(span):
-        on = present[t]
-        if not on.any():
-            continue
-        x = np.maximum(demand[t], 0.0)
-        sold = on & (x > 0)
-        # A series that has hardly sold counts as selling one unit in twice its known days.
-        floor = np.maximum(mean, 1.0 / (2.0 * history + 10.0))
-        dispersion = (spread_ratio * history + 20.0) / (history + 10.0)
-        out["history"][t], out["mean"][t], out["fast"][t] = history, floor, fast
-        out["selling_share"][t], out["dispersion"][t] = selling, dispersion
-        out["peak"][t], out["count_age"][t], out["receipt_age"][t] = peak, count_age, receipt_age
-        out["last_receipt"][t], out["pack"][t] = last_receipt, pack
-
-        below = on & (closing[t] < 0)
-        negative_run = np.where(below, negative_run + 1, np.where(on, 0.0, negative_run))
-        out["negative_run"][t] = negative_run
-        peak = np.where(on, np.maximum(peak, closing[t]), peak)
-        count_age = np.where(on & np.isfinite(counted[t]), 0.0, count_age + on)
-
-        # No sale although the record says there is stock: the more of such days, and the likelier a sale was on each,
-        # the less likely the stock is there.
-        able = on & is_open[t] & in_stock[t]
-        chance = np.clip(np.minimum(selling * day_factor[t], 1.0 - np.exp(-floor * day_factor[t])), 0.0, 0.99)
-        before = quiet
-        quiet = np.where(sold, 0.0, np.where(able, quiet - np.log10(1.0 - chance), quiet))
-        quiet_days = np.where(sold, 0.0, quiet_days + able)
-        # One report per decade: a silence of a month is not thirty anomalies.
-        stepped = able & ~sold & (history >= 14) & (closing[t] > 0) & (np.floor(quiet) > np.floor(before))
-        out["chance"][t] = np.where(able, chance, 0.0)
-        out["quiet"][t], out["quiet_days"][t] = quiet, quiet_days
-        out["quiet_step"][t] = np.where(stepped, quiet, 0.0)
-
-        seen = on & is_open[t] & (in_stock[t] | (x > 0))
-        rate = np.where(seen, np.maximum(1.0 / (history + 1.0), 0.0115), 0.0)
-        quick = np.where(seen, np.maximum(1.0 / (history + 1.0), 0.094), 0.0)
-        deviation = np.sqrt(dispersion * (floor + floor * floor))
-        capped = np.minimum(x, np.where(history >= 10, floor + 6.0 * deviation, np.inf))
-        # With the variance v of a day's demand and weight w per day, the fast mean varies by v·w/(2−w).
-        fall = (mean - fast) / (deviation * 0.222)
-        drop = np.where(seen & (history >= 28) & (sizes >= 8), np.maximum(fall - 1.0, 0.0), 0.0)
-        drop_peak = np.where(drop > 0, drop_peak, 0.0)
-        out["drop_step"][t] = np.where(np.floor(drop * 2) > np.floor(drop_peak * 2), drop, 0.0)
-        drop_peak = np.maximum(drop_peak, drop)
-        error = np.minimum((capped - mean) ** 2 / (floor + floor * floor), 40.0)
-        spread_ratio += np.where(history >= 3, rate, 0.0) * (error - spread_ratio)
-        mean = mean + rate * (capped - mean)
-        fast = fast + quick * (capped - fast)
-        selling = selling + rate * (sold - selling)
-        history = history + seen
-
-        log_x = np.log(np.maximum(x, 1e-3))
-        start = np.where(sizes > 0, size_log, np.log(np.maximum(x, 1.0)))
-        spread = np.maximum((size_dev * sizes + 0.8 * 4.0) / (sizes + 4.0), 0.15)
-        out["size_log"][t], out["size_spread"][t] = start, spread
-        size_log, size_dev, sizes = _remember(log_x, sold, start, spread, size_dev, sizes, 0.02)
-
-        got = on & (receipt[t] > 0)
-        log_r = np.log(np.maximum(receipt[t], 1e-3))
-        start = np.where(receipts > 0, receipt_log, np.log(np.maximum(receipt[t], 1.0)))
-        spread = np.maximum((receipt_dev * receipts + 0.5 * 3.0) / (receipts + 3.0), 0.1)
-        out["receipt_log"][t], out["receipt_spread"][t] = start, spread
-        if got.any():
-            receipt_log, receipt_dev, receipts = _remember(log_r, got, start, spread, receipt_dev, receipts, 0.05)
-            pack = np.where(got, np.gcd(pack, np.round(receipt[t]).astype(np.int64)), pack)
-            last_receipt = np.where(got, receipt[t], last_receipt)
-        receipt_age = np.where(got, 0.0, receipt_age + on)
-
-        if price_gap is not None:
-            told = on & np.isfinite(price_gap[t])
-            gap = np.where(told, price_gap[t], 0.0)
-            spread = np.maximum((gap_dev * prices + 0.3 * 4.0) / (prices + 4.0), 0.03)
-            out["usual_price_gap"][t], out["price_gap_spread"][t] = gap_mean, spread
-            gap_mean, gap_dev, prices = _remember(gap, told, gap_mean, spread, gap_dev, prices, 0.05)
-    return out
-
-
-def _remember(
-    value: np.ndarray,
-    is_new: np.ndarray,
-    start: np.ndarray,
-    spread: np.ndarray,
-    deviation: np.ndarray,
-    count: np.ndarray,
-    least_rate: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Take values into a running mean and deviation, at most four spreads at once; return mean, deviation and count."""
-    off = np.clip(value - start, -4.0 * spread, 4.0 * spread)
-    rate = np.where(is_new, np.maximum(1.0 / (count + 1.0), least_rate), 0.0)
-    # 1.2533 makes a mean absolute deviation a standard deviation under normality.
-    deviation = deviation + np.where(count > 0, rate, 0.0) * (1.2533 * np.abs(off) - deviation)
-    return start + rate * off, deviation, count + is_new

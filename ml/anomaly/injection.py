@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ml.anomaly.features import KEYS, SeriesTable, exchanged_digits
+from ml.anomaly.series import KEYS, SeriesTable
+from ml.anomaly.slips import exchanged_digits
 
 SIZES = ["small", "medium", "large"]
 # Units in error in days of mean demand: up to 3 small, up to 10 medium, above large.
