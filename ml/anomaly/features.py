@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml.anomaly.memory import walk
+from ml.anomaly.memory import Days, remember
 from ml.anomaly.series import OPTIONAL, REQUIRED, SeriesTable
 from ml.anomaly.slips import is_slip
 
@@ -140,11 +140,6 @@ def _location_activity(table: SeriesTable) -> np.ndarray:
     return np.asarray(np.clip(log_ratio, -3.0, 3.0))
 
 
-def _signed_log(units: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Return units in days of mean demand on a signed log scale."""
-    return np.asarray(np.sign(units) * np.log1p(np.abs(units) / mean))
-
-
 def _facts(
     table: SeriesTable,
     rows: slice,
@@ -168,16 +163,18 @@ def _facts(
         price_gap = np.log(columns["sale_unit_price"] / columns["unit_price"])
     price_gap[~np.isfinite(price_gap)] = np.nan
     place = table.place[low : low + width]
-    memory = walk(
-        present=grid(np.ones(len(cell))) > 0,
-        demand=grid(columns["demand_units"]),
-        receipt=grid(columns["receipt_units"]),
-        closing=grid(columns["closing_units"]),
-        in_stock=grid(columns["is_in_stock"]) > 0,
-        is_open=grid(columns["is_open"]) > 0,
-        counted=grid(columns["counted_change_units"], np.nan),
-        price_gap=grid(price_gap, np.nan) if np.isfinite(price_gap).any() else None,
-        day_factor=np.exp(activity[place].T),
+    memory = remember(
+        Days(
+            present=grid(np.ones(len(cell))) > 0,
+            demand=grid(columns["demand_units"]),
+            receipt=grid(columns["receipt_units"]),
+            closing=grid(columns["closing_units"]),
+            in_stock=grid(columns["is_in_stock"]) > 0,
+            is_open=grid(columns["is_open"]) > 0,
+            counted=grid(columns["counted_change_units"], np.nan),
+            price_gap=grid(price_gap, np.nan),
+            day_factor=np.exp(activity[place].T),
+        )
     )
     kept = np.flatnonzero(wanted)
     wanted_cell = cell[kept]
@@ -199,126 +196,248 @@ def _facts(
     events = np.flatnonzero((moved | np.isfinite(columns["counted_change_units"]))[kept])
     here = kept[events]
     sorted_rows = np.arange(rows.start, rows.stop)[here]
-    detail = _details(
+    events_seen = _Events.of(
         table,
         sorted_rows,
         {name: values[here] for name, values in columns.items()},
-        {name: values.reshape(-1)[cell[here]].astype(np.float64) for name, values in memory.items()},
-        activity[table.place[table.code[sorted_rows]], table.day[sorted_rows] - first_day],
-        price_gap[here],
+        activity=activity[table.place[table.code[sorted_rows]], table.day[sorted_rows] - first_day],
+        price_gap=price_gap[here],
     )
-    return Facts(rows=np.arange(rows.start, rows.stop)[kept], state=state, events=events, detail=detail)
+    usual = {name: values.reshape(-1)[cell[here]].astype(np.float64) for name, values in memory.items()}
+    return Facts(
+        rows=np.arange(rows.start, rows.stop)[kept], state=state, events=events, detail=_details(events_seen, usual)
+    )
 
 
-def _details(
-    table: SeriesTable,
-    rows: np.ndarray,
-    given: dict[str, np.ndarray],
-    state: dict[str, np.ndarray],
-    log_factor: np.ndarray,
-    price_gap: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """Work out the features of days on which something happened; every array has one entry per row."""
-    sale, got, left, had = (given[name] for name in ("sales_units", "receipt_units", "closing_units", "opening_units"))
-    want, counted = given["demand_units"], given["counted_change_units"]
-    correction = np.nan_to_num(counted)
-    # What a series' first day books beside sales and receipts is the stock it begins with.
-    opens = (rows == table.starts[table.code[rows]]) & (had == 0)
-    had = np.where(opens, given["other_units"], had)
-    other = np.where(opens, 0.0, given["other_units"] - correction)
-    mean, spread, size = state["mean"], state["size_spread"], state["size_log"]
-    expected_demand = np.maximum(mean * np.exp(log_factor), 1e-6)
-    sold, receiving = sale > 0, got > 0
-    largest = np.maximum(np.maximum(sale, got), np.abs(other))
-    # Without movements the day's sum stands in for its largest one.
-    line = np.where(np.isfinite(given["max_line_units"]), given["max_line_units"], largest)
-    sale_line = np.minimum(line, np.maximum(sale, 0.0))
-    repeated, expected = given["repeated_line_units"], given["expected_receipt_units"]
-    repeats = repeated > 0
-    roundness = ((line >= 100) & (np.mod(line, 100) == 0)).astype(float) + ((line >= 10) & (np.mod(line, 10) == 0))
-    available = had + got + np.maximum(other, 0.0)
-    matched_days_ago = _matching_movement(table, rows, correction)
-    recorded_before_count = left - correction
+@dataclass(frozen=True)
+class _Events:
+    """The numbers of days on which something moved or was counted; each array has one entry per day.
 
-    def log(units: np.ndarray) -> np.ndarray:
-        return np.asarray(np.log(np.maximum(units, 1e-3)))
+    Attributes:
+        opening, receipt, sales, other, closing: units; what a series' first day books beside sales and receipts is the
+            opening stock, and a count's correction is no other movement.
+        correction: counted less recorded units, 0 without a count.
+        demand: units wanted; available: units that the record had to sell.
+        line: units of the largest movement, the day's largest sum where movements are not known.
+        repeated: units that two documents of the day share, and repeated_minutes between them.
+        expected_receipt: units open on the orders that the receipts name, NaN = not known.
+        price_gap: log of the price charged over the price of the day; activity: log of what the whole location sold
+            over its usual.
+        matched_days_ago: days since a movement of exactly the correction, NaN where there is none.
+    """
 
-    def z_of(units: np.ndarray) -> np.ndarray:
-        return np.asarray(np.clip((log(units) - size) / spread, -12.0, 12.0))
+    opening: np.ndarray
+    receipt: np.ndarray
+    sales: np.ndarray
+    other: np.ndarray
+    closing: np.ndarray
+    correction: np.ndarray
+    demand: np.ndarray
+    available: np.ndarray
+    line: np.ndarray
+    repeated: np.ndarray
+    repeated_minutes: np.ndarray
+    expected_receipt: np.ndarray
+    price_gap: np.ndarray
+    activity: np.ndarray
+    matched_days_ago: np.ndarray
 
-    def only(where: np.ndarray, values: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
-        return np.where(where, values, otherwise)
+    @classmethod
+    def of(
+        cls,
+        table: SeriesTable,
+        rows: np.ndarray,
+        given: dict[str, np.ndarray],
+        *,
+        activity: np.ndarray,
+        price_gap: np.ndarray,
+    ) -> _Events:
+        """Return the numbers of some sorted rows of the table, from its columns for them."""
+        sales, receipt = given["sales_units"], given["receipt_units"]
+        correction = np.nan_to_num(given["counted_change_units"])
+        opens = (rows == table.starts[table.code[rows]]) & (given["opening_units"] == 0)
+        opening = np.where(opens, given["other_units"], given["opening_units"])
+        other = np.where(opens, 0.0, given["other_units"] - correction)
+        largest = np.maximum(np.maximum(sales, receipt), np.abs(other))
+        return cls(
+            opening=opening,
+            receipt=receipt,
+            sales=sales,
+            other=other,
+            closing=given["closing_units"],
+            correction=correction,
+            demand=given["demand_units"],
+            available=opening + receipt + np.maximum(other, 0.0),
+            line=np.where(np.isfinite(given["max_line_units"]), given["max_line_units"], largest),
+            repeated=given["repeated_line_units"],
+            repeated_minutes=given["repeated_gap_minutes"],
+            expected_receipt=given["expected_receipt_units"],
+            price_gap=price_gap,
+            activity=activity,
+            matched_days_ago=_matching_movement(table, rows, correction),
+        )
 
-    pack = np.maximum(state["pack"], 1.0)
-    receipt_z = np.clip((log(got) - state["receipt_log"]) / state["receipt_spread"], -12.0, 12.0)
-    has_expected = receiving & (expected > 0)
-    receipt_slip = np.where(np.isfinite(expected), is_slip(got, expected), is_slip(got, state["last_receipt"]))
-    tail = _upper_tail(sale, expected_demand, state["dispersion"])
+
+def _details(events: _Events, usual: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the `FEATURES` of days by name, and numbers for evidence and sentences.
+
+    Args:
+        events: what happened.
+        usual: what the series remembers (`ml.anomaly.memory.remember`), for the same days.
+    """
+    expected_demand = np.maximum(usual["mean"] * np.exp(events.activity), 1e-6)
+    sale_tail = _upper_tail(events.sales, expected_demand, usual["dispersion"])
     return {
-        "history_days": np.log1p(state["history"]),
-        "selling_share": state["selling_share"],
-        "size_spread": spread,
-        "dispersion": state["dispersion"],
-        "trend": np.log((state["fast"] + 0.1 * mean) / (1.1 * mean)),
-        "activity": log_factor,
-        "sale_days": _signed_log(np.maximum(sale, 0.0), mean),
-        "sale_z": only(sold, z_of(sale)),
-        "sale_tail": tail,
-        "sale_of_available": only(sold, np.clip(sale / np.maximum(available, 1e-3), 0.0, 5.0)),
-        "sale_over_available": only(sold, _signed_log(sale - available, mean)),
-        "sale_line_share": only(sold, sale_line / np.maximum(sale, 1e-9)),
-        "line_z": only(sold, z_of(sale_line)),
-        "line_roundness": roundness,
-        "tenth_of_line_z": only(sold & (roundness > 0), np.abs(z_of(sale_line / 10.0)), np.nan),
-        "price_gap": price_gap,
-        "price_gap_z": np.clip((price_gap - state["usual_price_gap"]) / state["price_gap_spread"], -12.0, 12.0),
-        "returned_days": _signed_log(np.minimum(sale, 0.0), mean),
-        "repeat_days": _signed_log(repeated, mean),
-        "repeat_share": 2.0 * repeated / np.maximum(np.abs(sale) + got + np.abs(other), 1e-9),
-        "repeat_z": only(repeats, z_of(repeated), np.nan),
-        "repeat_gap": only(repeats, np.log1p(np.maximum(given["repeated_gap_minutes"], 0.0)), np.nan),
-        "receipt_days": only(receiving, _signed_log(got, mean)),
-        "receipt_z": only(receiving, receipt_z),
-        "receipt_to_last": only(receiving & (state["last_receipt"] > 0), log(got) - log(state["last_receipt"]), np.nan),
-        "receipt_gap": only(receiving, np.log1p(state["receipt_age"]), np.nan),
-        "receipt_off_pack": only(receiving & (state["pack"] > 1), np.mod(got, pack) / pack),
-        "receipt_to_expected": only(has_expected, log(got) - log(expected), np.nan),
-        "receipt_unordered": (receiving & (expected == 0)).astype(float),
-        "receipt_repeated": (receiving & (2.0 * repeated == got)).astype(float),
-        "receipt_slip": (receiving & receipt_slip).astype(float),
-        "cover_before_receipt": only(receiving, _signed_log(had, mean), np.nan),
-        "other_days": _signed_log(other, mean),
-        "other_of_available": np.clip(-np.minimum(other, 0.0) / np.maximum(had + got, 1e-3), 0.0, 5.0),
-        "correction_days": _signed_log(correction, mean),
-        "correction_share": np.abs(correction)
-        / np.maximum(np.maximum(np.abs(left), np.abs(recorded_before_count)), 1e-9),
-        "correction_slip": ((correction != 0) & is_slip(left, recorded_before_count)).astype(float),
-        "correction_is_a_movement": np.isfinite(matched_days_ago).astype(float),
-        "days_since_count": np.log1p(state["count_age"]),
-        "opening_days": _signed_log(had, mean),
-        "closing_days": _signed_log(left, mean),
-        "closing_to_peak": np.clip(np.log((np.maximum(left, 0.0) + mean) / (state["peak"] + mean)), -6.0, 6.0),
-        "deeper_below_zero": np.log1p(np.maximum(np.minimum(had, 0.0) - np.minimum(left, 0.0), 0.0) / mean),
-        "negative_run": np.log1p(state["negative_run"]),
-        "quiet_decades": state["quiet"],
+        **_usual_features(usual),
+        "activity": events.activity,
+        "sale_tail": sale_tail,
+        **_sale_features(events, usual),
+        **_price_features(events, usual),
+        **_repeat_features(events, usual),
+        **_receipt_features(events, usual),
+        **_correction_features(events, usual),
+        **_stock_features(events, usual),
         # From here on: for evidence and sentences.
-        "demand": want,
-        "demand_z": only(want > 0, z_of(want)),
-        "demand_tail": np.where(want == sale, tail, _upper_tail(want, expected_demand, state["dispersion"])),
-        "sales": sale,
-        "receipt": got,
-        "other": other,
-        "opening": had,
-        "correction": correction,
-        "available": available,
-        "repeated": repeated,
-        "repeat_minutes": given["repeated_gap_minutes"],
-        "expected_receipt": expected,
-        "last_receipt": state["last_receipt"],
-        "matched_days_ago": matched_days_ago,
-        "usual_low": np.exp(size - spread),
-        "usual_high": np.exp(size + spread),
+        "demand": events.demand,
+        "demand_z": _only(events.demand > 0, _size_z(events.demand, usual)),
+        "demand_tail": np.where(
+            events.demand == events.sales, sale_tail, _upper_tail(events.demand, expected_demand, usual["dispersion"])
+        ),
+        "sales": events.sales,
+        "receipt": events.receipt,
+        "other": events.other,
+        "opening": events.opening,
+        "correction": events.correction,
+        "available": events.available,
+        "repeated": events.repeated,
+        "repeat_minutes": events.repeated_minutes,
+        "expected_receipt": events.expected_receipt,
+        "last_receipt": usual["last_receipt"],
+        "matched_days_ago": events.matched_days_ago,
+        "usual_low": np.exp(usual["size_log"] - usual["size_spread"]),
+        "usual_high": np.exp(usual["size_log"] + usual["size_spread"]),
     }
+
+
+def _usual_features(usual: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Say what kind of series it is."""
+    return {
+        "history_days": np.log1p(usual["history"]),
+        "selling_share": usual["selling_share"],
+        "size_spread": usual["size_spread"],
+        "dispersion": usual["dispersion"],
+        "trend": np.log((usual["fast"] + 0.1 * usual["mean"]) / (1.1 * usual["mean"])),
+    }
+
+
+def _sale_features(events: _Events, usual: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Hold the sale and its largest movement against usual sizes and what there was to sell."""
+    sales, line, mean = events.sales, events.line, usual["mean"]
+    sold = sales > 0
+    sale_line = np.minimum(line, np.maximum(sales, 0.0))
+    roundness = ((line >= 100) & (np.mod(line, 100) == 0)).astype(float) + ((line >= 10) & (np.mod(line, 10) == 0))
+    return {
+        "sale_days": _signed_log(np.maximum(sales, 0.0), mean),
+        "sale_z": _only(sold, _size_z(sales, usual)),
+        "sale_of_available": _only(sold, np.clip(sales / np.maximum(events.available, 1e-3), 0.0, 5.0)),
+        "sale_over_available": _only(sold, _signed_log(sales - events.available, mean)),
+        "sale_line_share": _only(sold, sale_line / np.maximum(sales, 1e-9)),
+        "line_z": _only(sold, _size_z(sale_line, usual)),
+        "line_roundness": roundness,
+        "tenth_of_line_z": _only(sold & (roundness > 0), np.abs(_size_z(sale_line / 10.0, usual)), np.nan),
+        "returned_days": _signed_log(np.minimum(sales, 0.0), mean),
+    }
+
+
+def _price_features(events: _Events, usual: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Hold the price charged against the price of the day and how far the two usually are apart."""
+    off = (events.price_gap - usual["usual_price_gap"]) / usual["price_gap_spread"]
+    return {"price_gap": events.price_gap, "price_gap_z": np.clip(off, -12.0, 12.0)}
+
+
+def _repeat_features(events: _Events, usual: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Say what two documents of the day share."""
+    repeated = events.repeated
+    moved = np.maximum(np.abs(events.sales) + events.receipt + np.abs(events.other), 1e-9)
+    return {
+        "repeat_days": _signed_log(repeated, usual["mean"]),
+        "repeat_share": 2.0 * repeated / moved,
+        "repeat_z": _only(repeated > 0, _size_z(repeated, usual), np.nan),
+        "repeat_gap": _only(repeated > 0, np.log1p(np.maximum(events.repeated_minutes, 0.0)), np.nan),
+    }
+
+
+def _receipt_features(events: _Events, usual: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Hold a receipt against earlier ones and against what was ordered."""
+    got, expected, last = events.receipt, events.expected_receipt, usual["last_receipt"]
+    receiving = got > 0
+    size_z = np.clip((_log(got) - usual["receipt_log"]) / usual["receipt_spread"], -12.0, 12.0)
+    pack = np.maximum(usual["pack"], 1.0)
+    slip = np.where(np.isfinite(expected), is_slip(got, expected), is_slip(got, last))
+    return {
+        "receipt_days": _only(receiving, _signed_log(got, usual["mean"])),
+        "receipt_z": _only(receiving, size_z),
+        "receipt_to_last": _only(receiving & (last > 0), _log(got) - _log(last), np.nan),
+        "receipt_gap": _only(receiving, np.log1p(usual["receipt_age"]), np.nan),
+        "receipt_off_pack": _only(receiving & (usual["pack"] > 1), np.mod(got, pack) / pack),
+        "receipt_to_expected": _only(receiving & (expected > 0), _log(got) - _log(expected), np.nan),
+        "receipt_unordered": (receiving & (expected == 0)).astype(float),
+        "receipt_repeated": (receiving & (2.0 * events.repeated == got)).astype(float),
+        "receipt_slip": (receiving & slip).astype(float),
+        "cover_before_receipt": _only(receiving, _signed_log(events.opening, usual["mean"]), np.nan),
+    }
+
+
+def _correction_features(events: _Events, usual: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Hold a count against what was recorded."""
+    correction, counted = events.correction, events.closing
+    recorded = counted - correction
+    larger = np.maximum(np.maximum(np.abs(counted), np.abs(recorded)), 1e-9)
+    return {
+        "correction_days": _signed_log(correction, usual["mean"]),
+        "correction_share": np.abs(correction) / larger,
+        "correction_slip": ((correction != 0) & is_slip(counted, recorded)).astype(float),
+        "correction_is_a_movement": np.isfinite(events.matched_days_ago).astype(float),
+        "days_since_count": np.log1p(usual["count_age"]),
+    }
+
+
+def _stock_features(events: _Events, usual: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Hold stock, and what other movements took of it, against days of demand and the highest stock before."""
+    opening, closing, mean = events.opening, events.closing, usual["mean"]
+    had = np.maximum(opening + events.receipt, 1e-3)
+    deeper = np.maximum(np.minimum(opening, 0.0) - np.minimum(closing, 0.0), 0.0)
+    to_peak = np.log((np.maximum(closing, 0.0) + mean) / (usual["peak"] + mean))
+    return {
+        "other_days": _signed_log(events.other, mean),
+        "other_of_available": np.clip(-np.minimum(events.other, 0.0) / had, 0.0, 5.0),
+        "opening_days": _signed_log(opening, mean),
+        "closing_days": _signed_log(closing, mean),
+        "closing_to_peak": np.clip(to_peak, -6.0, 6.0),
+        "deeper_below_zero": np.log1p(deeper / mean),
+        "negative_run": np.log1p(usual["negative_run"]),
+        "quiet_decades": usual["quiet"],
+    }
+
+
+def _signed_log(units: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return units in days of mean demand on a signed log scale."""
+    return np.asarray(np.sign(units) * np.log1p(np.abs(units) / mean))
+
+
+def _only(where: np.ndarray, values: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
+    """Return the values where they mean something."""
+    return np.where(where, values, otherwise)
+
+
+def _log(units: np.ndarray) -> np.ndarray:
+    """Return the log of units; what is below a thousandth counts as one."""
+    return np.asarray(np.log(np.maximum(units, 1e-3)))
+
+
+def _size_z(units: np.ndarray, usual: dict[str, np.ndarray]) -> np.ndarray:
+    """Return how many spreads the log of units lies off the usual size of a sale."""
+    return np.asarray(np.clip((_log(units) - usual["size_log"]) / usual["size_spread"], -12.0, 12.0))
 
 
 def _upper_tail(units: np.ndarray, expected: np.ndarray, dispersion: np.ndarray) -> np.ndarray:
