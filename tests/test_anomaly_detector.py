@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.anomaly import detector as anomaly
-from ml.anomaly.features import FEATURES
+from ml import anomaly
+from ml.anomaly.features import FEATURES, facts_in_chunks
 from ml.anomaly.series import SeriesTable
 from ml.anomaly.slips import exchanged_digits, is_slip
 
@@ -439,7 +439,7 @@ def test_exchanging_two_digits_twice_gives_the_number_back(units, place):
 
 def test_every_feature_is_finite_or_absent():
     table = SeriesTable.read(anomaly.plant(SERIES, seed=2, share=0.05)[0])
-    facts = next(iter(anomaly.facts_in_chunks(table, np.ones(table.rows, dtype=bool))))
+    facts = next(iter(facts_in_chunks(table, np.ones(table.rows, dtype=bool))))
     matrix = facts.features()
     assert matrix.shape == (len(facts.events), len(FEATURES))
     assert not np.isinf(matrix).any()

@@ -1,7 +1,8 @@
 """Suspicious days in the stock record: false movements, and demand unlike its own past.
 
-The detector, its baseline and their evaluation belong here. What it looks at is in `ml.anomaly.features`, the errors it
-learns from and is measured with in `ml.anomaly.injection`.
+The detector and its training belong here. What it looks at is in `ml.anomaly.features`, what it says of a day in
+`ml.anomaly.reasons`, the errors it learns from and is measured with in `ml.anomaly.injection`, how well it finds them
+in `ml.anomaly.evaluation`.
 
 A row is one sku, location and day. What is said about a day uses that day and earlier ones, never later ones. Every
 feature is free of scale: units are divided by the usual demand of the series or turned into a tail probability, so one
@@ -16,20 +17,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ml.anomaly.features import FEATURES, Facts, facts_in_chunks
-from ml.anomaly.injection import INVISIBLE_KINDS, SIZES, plant
-from ml.anomaly.series import KEYS, SeriesTable, day_number, day_numbers
-from ml.metrics.classification import detection_metrics
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["KINDS", "Detector", "evaluate", "plant", "robust_z_baseline", "top_anomalies_figure", "train"]
+from ml.anomaly.injection import INVISIBLE_KINDS, plant
+from ml.anomaly.reasons import numbers, sentence
+from ml.anomaly.series import KEYS, SeriesTable, day_number, key_index
 
 KINDS = [
     "none",
@@ -114,7 +110,7 @@ class Detector:
             codes = np.where(codes < 0, _record_error_kinds(facts, told), codes)
             kind[facts.rows[told]] = codes
             reason[facts.rows[told]] = [
-                _sentence(KINDS[code], _numbers(facts, entry))
+                sentence(KINDS[code], numbers(facts, entry))
                 for entry, code in zip(told.tolist(), codes.tolist(), strict=True)
             ]
         chosen = wanted[table.position]
@@ -224,137 +220,6 @@ def train(series: pd.DataFrame, *, seed: int = 0) -> Detector:
     return Detector(booster=booster, rarity=rarity)
 
 
-def robust_z_baseline(series: pd.DataFrame) -> pd.DataFrame:
-    """Score each day by the largest robust z of its movements, the usual rule of thumb.
-
-    For sales, receipts and other movements: |log(1 + units) − median| / (1.4826 · MAD) over the days on which the
-    series has such a movement (Iglewicz and Hoaglin 1993); unlike the detector it sees later days too.
-
-    Args:
-        series: as `Detector.score` takes it.
-
-    Returns:
-        sku, location_id, day, anomaly_score (the z, 0 and above, no upper bound); rows and index as given.
-
-    Raises:
-        ValueError: as `Detector.score`.
-    """
-    table = SeriesTable.read(series)
-    worst = np.zeros(table.rows)
-    for name in ("sales_units", "receipt_units", "other_units"):
-        units = np.abs(table.column(name))
-        rows = np.flatnonzero(units > 0)
-        size, code = pd.Series(np.log1p(units[rows])), table.code[rows]
-        median = size.groupby(code).transform("median")
-        off = (size - median).abs()
-        spread = off.groupby(code).transform("median")
-        # Half the days alike gives a spread of 0: a tenth of log scale keeps the ratio finite.
-        worst[rows] = np.maximum(worst[rows], (off / np.maximum(1.4826 * spread, 0.1)).to_numpy())
-    result = series[KEYS].copy()
-    result["anomaly_score"] = worst[table.position]
-    return result
-
-
-def evaluate(
-    scores: dict[str, pd.DataFrame], labels: pd.DataFrame, *, report_share: float | None = None
-) -> pd.DataFrame:
-    """Measure detectors on known errors, by kind and size.
-
-    Every detector reports the same number of rows, its highest scores, so that precision and recall compare. The rows
-    of one kind and size are held against all rows without any error; rows of other errors stand aside, and so do the
-    days from an error to the count that mends it (`corrected_day`; NaT = none), on which the record is false in truth.
-
-    Args:
-        scores: name of the detector to a frame with sku, location_id, day and anomaly_score (record_error_score is used
-            where there is one); the same rows in every frame.
-        labels: sku, location_id, day, kind, size; optional corrected_day.
-        report_share: share of the rows each detector reports; by default as many rows as there are labelled ones.
-
-    Returns:
-        One row per detector, kind and size, with "all" for totals: detector, kind, size, positives, precision, recall,
-        f1, auc_roc, auc_pr, and found_by_count (share of the errors with a report between their day and the count that
-        mends them, of those that have one; NaN without).
-
-    Raises:
-        ValueError: when a labelled row is in no frame.
-    """
-    rows = []
-    for name, frame in scores.items():
-        column = "record_error_score" if "record_error_score" in frame.columns else "anomaly_score"
-        score = frame[column].to_numpy(dtype=np.float64)
-        place, series_rows, days = _located(frame, labels, name)
-        reported = round(report_share * len(frame)) if report_share is not None else len(np.unique(place))
-        threshold = float(np.partition(score, -max(1, reported))[-max(1, reported)])
-        clean = np.ones(len(frame), dtype=bool)
-        clean[place] = False
-        found = np.full(len(labels), np.nan)
-        corrected = labels["corrected_day"] if "corrected_day" in labels.columns else labels["day"]
-        for entry, mended_on in enumerate(corrected):
-            own = series_rows[entry]
-            false = days[own] >= days[place[entry]]
-            if pd.notna(mended_on):
-                false &= days[own] <= day_number(mended_on)
-                found[entry] = float((score[own[false]] >= threshold).any())
-            clean[own[false]] = False
-        for kind in ["all", *sorted(labels["kind"].unique())]:
-            for size in ["all", *SIZES]:
-                own_labels = np.ones(len(labels), dtype=bool)
-                own_labels &= (labels["kind"] == kind).to_numpy() if kind != "all" else True
-                own_labels &= (labels["size"] == size).to_numpy() if size != "all" else True
-                if not own_labels.any():
-                    continue
-                positive = np.zeros(len(frame), dtype=bool)
-                positive[place[own_labels]] = True
-                judged = clean | positive
-                measures = detection_metrics(positive[judged], score[judged], threshold)
-                mended = found[own_labels][np.isfinite(found[own_labels])]
-                by_count = float(mended.mean()) if len(mended) else float("nan")
-                rows.append({"detector": name, "kind": kind, "size": size, **measures, "found_by_count": by_count})
-    table = pd.DataFrame(rows)
-    table["positives"] = table["positives"].astype(int)
-    return table.drop(columns=["rows", "reported"])
-
-
-def top_anomalies_figure(series: pd.DataFrame, scored: pd.DataFrame, count: int = 6, days: int = 60) -> Figure:
-    """Draw sales and closing stock around the most suspicious days.
-
-    Args:
-        series: as `Detector.score` takes it.
-        scored: what `Detector.score` returned for it.
-        count: panels, one per series, most suspicious first.
-        days: days drawn on either side.
-
-    Returns:
-        A matplotlib figure that belongs to no global state.
-    """
-    from matplotlib.figure import Figure
-
-    told = scored[scored["kind"] != "none"].sort_values("anomaly_score", ascending=False, kind="stable")
-    told = told.drop_duplicates(["sku", "location_id"]).head(count)
-    figure = Figure(figsize=(11.0, 2.4 * max(1, (len(told) + 1) // 2)), layout="constrained")
-    if told.empty:
-        figure.suptitle("No day is reported")
-        return figure
-    panels = figure.subplots((len(told) + 1) // 2, 2, squeeze=False).ravel()
-    for axes in panels[len(told) :]:
-        axes.set_visible(False)
-    for axes, row in zip(panels, told.itertuples(), strict=False):
-        own = series[(series["sku"] == row.sku) & (series["location_id"] == row.location_id)]
-        own = own.assign(day=pd.to_datetime(own["day"])).sort_values("day")
-        moment = pd.Timestamp(str(row.day))
-        own = own[(own["day"] - moment).abs() <= pd.Timedelta(days=days)]
-        axes.step(own["day"], own["closing_units"].astype(float), where="post", color="tab:blue", label="closing stock")
-        axes.bar(own["day"], own["sales_units"].astype(float), color="tab:orange", width=1.0, label="sales")
-        axes.axvline(moment, color="tab:red", linewidth=1, linestyle="--")
-        axes.set_title(
-            f"{row.sku} at {row.location_id}, {moment:%Y-%m-%d}: {row.kind} ({row.anomaly_score:.2f})", fontsize=8
-        )
-        axes.set_ylabel("units", fontsize=7)
-        axes.tick_params(labelsize=6)
-    panels[0].legend(fontsize=6)
-    return figure
-
-
 def _drawn_series(table: SeriesTable, rng: np.random.Generator) -> np.ndarray:
     """Return series in random order, as many as a lesson holds rows and days with movements; two if there are two."""
     order = rng.permutation(len(table.starts))
@@ -429,30 +294,9 @@ def _marked(frame: pd.DataFrame, keys: pd.DataFrame) -> np.ndarray:
     """Say of each row whether its key is among the keys."""
     found = np.zeros(len(frame), dtype=bool)
     candidates = np.flatnonzero(frame["sku"].isin(keys["sku"]).to_numpy())
-    place = _key_index(frame.iloc[candidates]).get_indexer(_key_index(keys))
+    place = key_index(frame.iloc[candidates]).get_indexer(key_index(keys))
     found[candidates[place[place >= 0]]] = True
     return found
-
-
-def _key_index(frame: pd.DataFrame) -> pd.MultiIndex:
-    """Return sku, location_id and day as one index; days compare whatever their type."""
-    return pd.MultiIndex.from_arrays([frame["sku"], frame["location_id"], day_numbers(frame["day"])])
-
-
-def _located(
-    frame: pd.DataFrame, labels: pd.DataFrame, detector: str
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """Return the row of each label, the rows of its series, and the day of each row of the frame."""
-    days = day_numbers(frame["day"])
-    candidates = np.flatnonzero(frame["sku"].isin(labels["sku"]).to_numpy())
-    few = frame.iloc[candidates]
-    place = _key_index(few).get_indexer(_key_index(labels))
-    if (place < 0).any():
-        missing = labels.loc[place < 0, KEYS].iloc[0].tolist()
-        raise ValueError(f"the error labelled at {missing} is not among the rows scored by {detector}: score them all")
-    groups = few.groupby(["sku", "location_id"], sort=False).indices
-    own = [candidates[groups[key]] for key in labels[["sku", "location_id"]].itertuples(index=False, name=None)]
-    return candidates[place], own, days
 
 
 def _suspicion(booster: Any, facts: Facts) -> np.ndarray:
@@ -493,93 +337,6 @@ def _record_error_kinds(facts: Facts, entries: np.ndarray) -> np.ndarray:
     kinds = ["record_error_sale", "record_error_receipt", "record_error_adjustment", "record_error_count"]
     codes: np.ndarray = np.array([KINDS.index(kind) for kind in kinds])[weights.argmax(axis=0)]
     return codes
-
-
-def _numbers(facts: Facts, entry: int) -> dict[str, float]:
-    """Return the numbers known of one row."""
-    numbers = {name: float(values[entry]) for name, values in facts.state.items()}
-    event = int(np.searchsorted(facts.events, entry))
-    if event < len(facts.events) and facts.events[event] == entry:
-        numbers |= {name: float(values[event]) for name, values in facts.detail.items()}
-    return numbers
-
-
-def _sentence(kind: str, fact: dict[str, float]) -> str:
-    """Say in words and numbers why a day is reported as this kind."""
-    if kind == "phantom_stock":
-        return (
-            f"No sale on {fact['quiet_days']:.0f} open days with {_units(fact['closing'])} in stock on record, where "
-            f"{fact['selling_share'] * 100:.0f} % of days sell: the stock may not be there."
-        )
-    if kind == "demand_drop":
-        return (
-            f"Demand of the last week runs at {_units(fact['fast'])} a day against {_units(fact['mean'])} before, "
-            "with stock on record."
-        )
-    usual = f"{_units(fact['usual_low'])} to {_units(fact['usual_high'])} a selling day"
-    mean = f"{_units(fact['mean'])} a day on average"
-    if kind == "demand_spike":
-        return f"Demand of {_units(fact['demand'])} where usual are {usual} and {mean}."
-    if kind == "negative_stock":
-        return (
-            f"Recorded stock fell from {_units(fact['opening'])} to {_units(fact['closing'])}: more left than was ever "
-            "booked in."
-        )
-    if kind == "record_error_adjustment":
-        return f"Other movements of {_units(fact['other'])} with {_units(fact['opening'])} in stock; demand is {mean}."
-    if kind == "record_error_sale":
-        return _sale_sentence(fact, usual)
-    if kind == "record_error_receipt":
-        return _receipt_sentence(fact, mean)
-    return _count_sentence(fact)
-
-
-def _sale_sentence(fact: dict[str, float], usual: str) -> str:
-    """Say what is odd about sales."""
-    sales = _units(fact["sales"])
-    if fact["repeated"] > 0:
-        again = f"A sale of {_units(fact['repeated'])} is on record twice"
-        when = f", {fact['repeat_minutes']:.0f} minutes apart" if fact["repeat_minutes"] > 0 else " at the same minute"
-        return f"{again}{when}, under two documents; usual are {usual}."
-    if fact["sales"] > fact["available"] >= 0:
-        return f"Sales of {sales} are on record where {_units(fact['available'])} were in stock; usual are {usual}."
-    if abs(fact["price_gap_z"]) > 3:
-        share = np.exp(fact["price_gap"]) * 100
-        return f"Sales of {sales} were charged at {share:.0f} % of the price of this sku: they may be of another."
-    return f"Sales of {sales} are on record; usual are {usual}."
-
-
-def _receipt_sentence(fact: dict[str, float], mean: str) -> str:
-    """Say what is odd about a receipt."""
-    said = f"A receipt of {_units(fact['receipt'])} is on record"
-    if fact["receipt_repeated"] > 0:
-        return f"{said}, {_units(fact['repeated'])} under each of two documents; demand is {mean}."
-    if fact["expected_receipt"] == 0:
-        return f"{said} for which no purchase order of this sku was open."
-    if np.isfinite(fact["expected_receipt"]) and fact["expected_receipt"] != fact["receipt"]:
-        return f"{said} where the purchase order had {_units(fact['expected_receipt'])} open."
-    if fact["last_receipt"] > 0:
-        return f"{said}; the one before was {_units(fact['last_receipt'])}, {_units(fact['opening'])} were in stock."
-    return f"{said} with {_units(fact['opening'])} in stock; demand is {mean}."
-
-
-def _count_sentence(fact: dict[str, float]) -> str:
-    """Say what is odd about a count."""
-    more = "more" if fact["correction"] > 0 else "fewer"
-    difference = (
-        f"{_units(abs(fact['correction']))} {more} than the {_units(fact['closing'] - fact['correction'])} recorded"
-    )
-    counted = f"A count left {_units(fact['closing'])} in stock, {difference}"
-    if fact["correction_slip"] > 0:
-        return f"{counted}: a zero or two digits may be mis-keyed."
-    if fact["correction_is_a_movement"] > 0:
-        return f"{counted}: exactly a movement on record {fact['matched_days_ago']:.0f} days before."
-    return f"{counted}; demand is {_units(fact['mean'])} a day on average."
-
-
-def _units(value: float) -> str:
-    """Write units as a planner would: no needless decimals."""
-    return f"{value:,.0f}" if abs(value) >= 10 or value == round(value) else f"{value:,.2g}"
 
 
 def _rarity_grid(evidence: np.ndarray) -> np.ndarray:

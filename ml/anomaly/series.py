@@ -150,6 +150,11 @@ def day_number(day: pd.Timestamp) -> int:
     return int(np.datetime64(pd.Timestamp(day), "D").astype(np.int64))
 
 
+def key_index(frame: pd.DataFrame) -> pd.MultiIndex:
+    """Return sku, location_id and day as one index; days compare whatever their type."""
+    return pd.MultiIndex.from_arrays([frame["sku"], frame["location_id"], day_numbers(frame["day"])])
+
+
 def _is_sorted(pair: np.ndarray, day: np.ndarray) -> bool:
     """Say whether rows are in order of series and day already."""
     later = pair[1:] > pair[:-1]
