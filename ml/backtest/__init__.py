@@ -1,14 +1,10 @@
 """Forecasts judged on periods they have not seen: rolling origins, the gate, what became of them."""
 
 from ml.backtest.candidates import BASELINE, CANDIDATE, MEMBERS, Candidates, candidates_beside, challengers
-from ml.backtest.evaluation import (
-    SEGMENTS,
-    Evaluation,
-    evaluate,
-    stratified_series,
-)
+from ml.backtest.evaluation import Evaluation, evaluate, stratified_series
 from ml.backtest.gate import verdict
 from ml.backtest.monitoring import accuracy_by_lag, bias_alarms, calibration_by_level, drift
+from ml.backtest.tallies import SEGMENTS
 
 __all__ = [
     "BASELINE",

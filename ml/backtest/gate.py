@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ml.backtest.evaluation import SEGMENTS, Evaluation
+from ml.backtest.evaluation import Evaluation
+from ml.backtest.tallies import SEGMENTS
 from ml.schema import Doubles
 
 
