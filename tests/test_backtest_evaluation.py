@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.backtest import evaluate, stratified_series
+from ml.backtest import BacktestSetup, evaluate, stratified_series
 from ml.backtest.gate import verdict
 from ml.forecast import Settings, train
 from ml.forecast.baselines import train_recent, train_seasonal_naive
@@ -14,6 +14,7 @@ from ml.segments import demand_class
 
 SMALL = Settings(mean_rows=3000, spread_rows=2000, rounds=20, learning_rate=0.2, spread_rounds=10, spread_rate=0.3)
 RECIPES = {"naive": train_seasonal_naive, "recent": train_recent}
+ONE_WEEK = BacktestSetup(freq="D", horizon=7, windows=1, step=7)
 
 
 def shop(series=8, days=120, seed=0):
@@ -43,7 +44,9 @@ def demand():
 @pytest.fixture(scope="module")
 def evaluation(demand):
     return evaluate(
-        RECIPES, demand, freq="D", horizon=14, windows=3, step=7, spans=(7, 14), paths=50, keep_forecasts=True
+        RECIPES,
+        demand,
+        BacktestSetup(freq="D", horizon=14, windows=3, step=7, spans=(7, 14), paths=50, keep_forecasts=True),
     )
 
 
@@ -74,10 +77,7 @@ def test_every_recipe_is_measured_by_class_value_location_horizon_and_level(eval
 
 def test_a_dear_series_weighs_more_than_a_cheap_one(demand):
     dear = demand.assign(unit_price=np.where(demand["sku"] == "p1", 100.0, 1.0))
-    weights = [
-        evaluate(RECIPES, frame, freq="D", horizon=7, windows=1, step=7).series.groupby("sku")["weight"].first()
-        for frame in (demand, dear)
-    ]
+    weights = [evaluate(RECIPES, frame, ONE_WEEK).series.groupby("sku")["weight"].first() for frame in (demand, dear)]
     assert weights[1]["p1"] == pytest.approx(100.0 * weights[0]["p1"])
     assert weights[1]["p2"] == pytest.approx(weights[0]["p2"])
 
@@ -105,7 +105,9 @@ def test_no_recipe_ever_sees_the_window_it_is_scored_on(demand):
         seen.append(past["period_start"].max())
         return train_seasonal_naive(past, **arguments)
 
-    scored = evaluate({"spy": spy}, demand, freq="D", horizon=14, windows=2, step=14, keep_forecasts=True).forecasts
+    scored = evaluate(
+        {"spy": spy}, demand, BacktestSetup(freq="D", horizon=14, windows=2, step=14, keep_forecasts=True)
+    ).forecasts
     for window, last in enumerate(seen):
         assert scored.loc[scored["window"] == window, "period_start"].min() > last
 
@@ -126,10 +128,7 @@ def test_demand_of_the_window_is_not_among_the_covariates_it_is_given(demand):
     evaluate(
         {"spy": lambda past, **named: Spy(train_recent(past, **named))},
         demand.assign(is_in_stock=True),
-        freq="D",
-        horizon=7,
-        windows=1,
-        step=7,
+        ONE_WEEK,
     )
 
 
@@ -139,7 +138,7 @@ def test_corrupting_the_future_changes_no_earlier_window(demand):
     late = broken["period_start"] > demand["period_start"].max() - pd.Timedelta(days=7)
     broken.loc[late, "demand_units"] = broken.loc[late, "demand_units"] * 500 + 7
     one, two = (
-        evaluate(recipe, frame, freq="D", horizon=7, windows=2, step=7, keep_forecasts=True).forecasts
+        evaluate(recipe, frame, BacktestSetup(freq="D", horizon=7, windows=2, step=7, keep_forecasts=True)).forecasts
         for frame in (demand, broken)
     )
     first = one["window"] == 0
@@ -149,26 +148,30 @@ def test_corrupting_the_future_changes_no_earlier_window(demand):
 
 def test_scoring_against_the_truth_uses_what_was_wanted_not_what_was_sold(demand):
     truth = demand.assign(demand_units=demand["demand_units"] + 1.0)
-    plain, true = (
-        evaluate(RECIPES, demand, freq="D", horizon=7, windows=1, step=7, truth=given).series for given in (None, truth)
-    )
+    plain, true = (evaluate(RECIPES, demand, ONE_WEEK, truth=given).series for given in (None, truth))
     assert np.allclose(true["actual_units"], plain["actual_units"] + 7.0)
 
 
 def test_periods_out_of_stock_are_not_scored(demand):
     out = demand["period_start"] == demand["period_start"].max()
-    scored = evaluate(RECIPES, demand.assign(is_in_stock=~out), freq="D", horizon=7, windows=1, step=7)
+    scored = evaluate(RECIPES, demand.assign(is_in_stock=~out), ONE_WEEK)
     assert (scored.series["periods"] == 6).all()
 
 
 def test_closed_days_are_not_scored(demand):
     opened = demand.assign(is_open=demand["period_start"].dt.dayofweek != 6)
-    assert (evaluate(RECIPES, opened, freq="D", horizon=7, windows=1, step=7).series["periods"] == 6).all()
+    assert (evaluate(RECIPES, opened, ONE_WEEK).series["periods"] == 6).all()
+
+
+@pytest.mark.parametrize("wrong", [{"windows": 0}, {"step": 0}])
+def test_a_backtest_without_windows_or_steps_is_refused(wrong):
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        BacktestSetup(**{"freq": "D", "horizon": 7, "windows": 1, "step": 7, **wrong})
 
 
 def test_too_many_windows_are_refused(demand):
     with pytest.raises(ValueError, match="demand has 120"):
-        evaluate(RECIPES, demand, freq="D", horizon=14, windows=30, step=7)
+        evaluate(RECIPES, demand, BacktestSetup(freq="D", horizon=14, windows=30, step=7))
 
 
 def test_a_stratified_choice_has_every_class(demand):

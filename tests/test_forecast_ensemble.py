@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.backtest import evaluate
+from ml.backtest import BacktestSetup, evaluate
 from ml.forecast import Settings, load, train
 from ml.forecast.baselines import train_recent, train_seasonal_naive
 from ml.forecast.classical import train_croston_sba, train_ets, train_theta, train_tsb
@@ -66,7 +66,9 @@ def test_smoothing_sees_the_weekday(demand):
 @pytest.fixture(scope="module")
 def tried(demand):
     recipes = {"naive": train_seasonal_naive, "recent": train_recent}
-    return evaluate(recipes, demand, freq="D", horizon=7, windows=2, step=7, keep_forecasts=True).forecasts
+    return evaluate(
+        recipes, demand, BacktestSetup(freq="D", horizon=7, windows=2, step=7, keep_forecasts=True)
+    ).forecasts
 
 
 def spoilt(tried, rows):
@@ -191,7 +193,9 @@ def test_a_combination_of_another_format_is_refused(boosted, tmp_path):
 def test_a_combination_is_scored_beside_its_members_and_learns_from_earlier_windows(demand):
     recipes = {"recent": train_recent, "naive": train_seasonal_naive}
     mixture = {"mix": Combination(("recent", "naive"))}
-    scored = evaluate(recipes, demand, freq="D", horizon=7, windows=3, step=7, combinations=mixture, spans=(7,))
+    scored = evaluate(
+        recipes, demand, BacktestSetup(freq="D", horizon=7, windows=3, step=7, spans=(7,)), combinations=mixture
+    )
     pinball = scored.windows.pivot(index="window", columns="recipe", values="pinball")
     assert scored.segments["recipe"].unique().tolist() == ["recent", "naive", "mix"]
     # Nothing had been seen before the first window; from the second on the better member is known.
@@ -216,7 +220,10 @@ def test_a_combination_is_shown_only_periods_before_its_window(demand):
     recipes = {"recent": train_recent, "naive": train_seasonal_naive}
     spy = {"mix": Spy(("recent", "naive"))}
     windows = evaluate(
-        recipes, demand, freq="D", horizon=14, windows=3, step=7, combinations=spy, spans=(7, 14), paths=20
+        recipes,
+        demand,
+        BacktestSetup(freq="D", horizon=14, windows=3, step=7, spans=(7, 14), paths=20),
+        combinations=spy,
     ).windows
     origins = windows.loc[windows["recipe"] == "mix", "origin"].tolist()
     assert SHOWN[0].empty

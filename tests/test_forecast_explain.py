@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.backtest import evaluate
+from ml.backtest import BacktestSetup, evaluate
 from ml.forecast import Settings, train
 from ml.forecast.baselines import train_seasonal_naive
 from ml.forecast.explain import GROUPS, contributions, group_of, importance
@@ -140,12 +140,7 @@ def test_figures_are_made_of_an_evaluation(demand, model):
     scored = evaluate(
         {"naive": train_seasonal_naive},
         demand,
-        freq="D",
-        horizon=7,
-        windows=1,
-        step=7,
-        spans=(3, 7),
-        keep_forecasts=True,
+        BacktestSetup(freq="D", horizon=7, windows=1, step=7, spans=(3, 7), keep_forecasts=True),
     )
     chosen = typical_and_worst(scored.series, "naive", each=2)
     assert set(chosen["choice"]) == {"typical", "worst"}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.backtest import evaluate
+from ml.backtest import BacktestSetup, evaluate
 from ml.backtest.candidates import BASELINE, candidates_beside, challengers
 from ml.backtest.gate import verdict
 from ml.forecast import load
@@ -146,7 +146,7 @@ def test_a_challenger_that_is_champion_is_refitted_and_judged_beside_the_candida
     compared = candidates_beside(load(tmp_path))
     assert (compared.champion, compared.specs["yesterday"]) == ("yesterday", train_yesterday)
     specs = {name: compared.specs[name] for name in (RECENT, BASELINE, compared.champion)}
-    evaluation = evaluate(specs, demand, freq="D", horizon=3, windows=2, step=3)
+    evaluation = evaluate(specs, demand, BacktestSetup(freq="D", horizon=3, windows=2, step=3))
     judged = verdict(evaluation, RECENT, BASELINE, champion=compared.champion)
     assert judged["criterion"].str.contains("over yesterday, all").any()
 

@@ -17,9 +17,7 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS, MOST_LINES_OF_SQL = 600, 
 CIRCLES: set[frozenset[str]] = set()
 LONG_MODULES: set[str] = set()
 LONG_FUNCTIONS: set[str] = set()
-WIDE_FUNCTIONS: set[str] = {
-    "ml/backtest/evaluation.py:evaluate",
-}
+WIDE_FUNCTIONS: set[str] = set()
 LONG_SQL: set[str] = {
     "dbt_project/models/intermediate/int_daily_balances.sql",
     "dbt_project/models/intermediate/int_daily_demand.sql",

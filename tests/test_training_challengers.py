@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from support.small_marts import small_home
 
-from ml.backtest import evaluate
+from ml.backtest import BacktestSetup, evaluate
 from ml.forecast.baselines import train_recent, train_seasonal_naive
 from ml.forecast.distribution import QUANTILE_COLUMNS
 from orchestration.training.challengers import challenge, chosen_shares, train_beside_challengers
@@ -26,7 +26,9 @@ def test_a_home_with_few_series_is_not_challenged(tmp_path: Path) -> None:
 def tried(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     demand = demand_history(small_home(tmp_path_factory.mktemp("home"), days=56, series=12))
     recipes = {"xgboost": train_recent, "recent": train_recent, "network": train_seasonal_naive}
-    return evaluate(recipes, demand, freq="D", horizon=7, windows=2, step=7, keep_forecasts=True).forecasts
+    return evaluate(
+        recipes, demand, BacktestSetup(freq="D", horizon=7, windows=2, step=7, keep_forecasts=True)
+    ).forecasts
 
 
 def test_a_challenger_that_is_clearly_better_would_be_chosen(tried: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from ml.backtest.candidates import BASELINE, CANDIDATE, MEMBERS, Candidates, can
 from ml.backtest.evaluation import Evaluation, evaluate, stratified_series
 from ml.backtest.gate import verdict
 from ml.backtest.monitoring import accuracy_by_lag, bias_alarms, calibration_by_level, drift
+from ml.backtest.setup import BacktestSetup
 from ml.backtest.tallies import SEGMENTS
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "CANDIDATE",
     "MEMBERS",
     "SEGMENTS",
+    "BacktestSetup",
     "Candidates",
     "Evaluation",
     "accuracy_by_lag",

@@ -1,7 +1,8 @@
-"""Rolling-origin evaluation of forecasting recipes.
+"""Rolling-origin evaluation of forecasters.
 
-Here: windows, refitting each recipe per window, and the errors by series, segment, horizon and level. Not here: the
-measures themselves (`ml.metrics`) and the decision (`ml.backtest.gate`).
+Here: refitting each model spec per window and putting together what the windows show. Not here: the windows
+(`ml.backtest.windows`), errors over them (`ml.backtest.tallies`), the measures themselves (`ml.metrics`) and the
+decision (`ml.backtest.gate`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ml.backtest.setup import BacktestSetup
 from ml.backtest.tallies import Tally, headline, joined_sums, score_sums, segments
-from ml.backtest.windows import Window, aligned, observed, positions, window_starts
+from ml.backtest.windows import Window, windows_of
 from ml.forecast.base import Forecaster, ModelSpec
 from ml.forecast.ensemble import Combination
 from ml.panel import Frequency, build_panel
-from ml.schema import KEYS
+from ml.schema import KEYS, Doubles
 from ml.segments import demand_class
 
 
@@ -76,80 +78,53 @@ def stratified_series(demand: pd.DataFrame, *, freq: str, most: int) -> pd.DataF
 
 
 def evaluate(
-    recipes: Mapping[str, ModelSpec],
+    specs: Mapping[str, ModelSpec],
     demand: pd.DataFrame,
+    setup: BacktestSetup,
     *,
-    freq: str,
-    horizon: int,
-    windows: int,
-    step: int,
     items: pd.DataFrame | None = None,
     combinations: Mapping[str, Combination] | None = None,
     truth: pd.DataFrame | None = None,
-    season_length: int | None = None,
     series: pd.DataFrame | None = None,
-    last_origin: pd.Timestamp | None = None,
-    spans: Sequence[int] = (),
-    paths: int = 200,
-    keep_forecasts: bool = False,
-    seed: int = 0,
 ) -> Evaluation:
-    """Refit every recipe before each of several windows and score what it forecasts.
+    """Refit every model spec before each of several windows and score what it forecasts.
 
     Args:
-        recipes: name -> recipe.
+        specs: name -> model spec.
         demand: as `ml.forecast.train`; covariates of the windows are given to the forecasters as known ahead, demand
             and stock of the windows are not.
-        freq: period length.
-        horizon: periods a window.
-        windows: how many, >= 1.
-        step: periods between the starts of two windows, >= 1.
+        setup: the windows, and what is drawn and kept.
         items: static attributes.
-        combinations: name -> combination of recipes. It mixes what a window fitted by what earlier windows forecast
-            for periods that had passed by then.
+        combinations: name -> combination of model specs. It mixes what a window fitted by what earlier windows
+            forecast for periods that had passed by then.
         truth: sku, location_id, period_start, demand_units: what to score against; None = the observed demand of
             periods in stock.
-        season_length: as `train`.
         series: sku, location_id of the series to use; None = all.
-        last_origin: last observed period of the last window; None = the last window ends with the data.
-        spans: lengths of sums, from the first period on, scored from sample paths.
-        paths: paths drawn for the sums.
-        keep_forecasts: keep every forecast (memory: 150 bytes a row).
-        seed: given to the recipes and the paths.
 
     Raises:
         ValueError: for what `train` refuses, or too little history for the windows.
     """
-    if windows < 1 or step < 1:
-        raise ValueError(f"windows is {windows}, step is {step}: both must be 1 or more")
     if series is not None:
         demand = demand.merge(series[KEYS], on=KEYS, how="inner")
         items = None if items is None else items.merge(series[KEYS], on=KEYS, how="inner")
-    frequency = Frequency.of(freq, season_length)
-    panel = build_panel(demand, frequency)
-    actual, served = observed(panel, truth, frequency)
-    ordinals = frequency.ordinals(demand["period_start"]) - panel.first
-    starts = window_starts(panel, horizon, windows, step, last_origin)
-    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in ("series", "windows", "sums", "forecasts")}
     mixtures = dict(combinations or {})
-    tallies: dict[str, Tally] = {name: Tally(horizon) for name in [*recipes, *mixtures]}
-    tried: list[pd.DataFrame] = []
-    tried_sums: list[pd.DataFrame] = []
-    fitted_window, kept_fitted = max(windows - 2, 0), dict[str, Forecaster]()
-    hidden = [column for column in ("demand_units", "is_in_stock") if column in demand.columns]
-    for number, start in enumerate(starts):
-        past = demand[ordinals < start].reset_index(drop=True)
-        future = demand[(ordinals >= start) & (ordinals < start + horizon)].drop(columns=hidden)
-        seen = np.unique(positions(past, panel))
-        window = Window(panel, actual, start, horizon, seen, demand)
+    findings = _Findings(setup, specs, mixtures)
+    fitted_window, kept_fitted = max(setup.windows - 2, 0), dict[str, Forecaster]()
+    for window in windows_of(demand, truth, setup):
         fitted: dict[str, Forecaster] = {}
         seconds: dict[str, float] = {}
-        for name, recipe in recipes.items():
+        for name, spec in specs.items():
             clock = time.perf_counter()
-            fitted[name] = recipe(past, freq=freq, horizon=horizon, items=items, season_length=season_length, seed=seed)
+            fitted[name] = spec(
+                window.past,
+                freq=setup.freq,
+                horizon=setup.horizon,
+                items=items,
+                season_length=setup.season_length,
+                seed=setup.seed,
+            )
             seconds[name] = time.perf_counter() - clock
-        served_here = served[seen, start : start + horizon]
-        passed, passed_sums = (_passed(frames, window.periods[0]) for frames in (tried, tried_sums))
+        passed, passed_sums = findings.passed(window.periods[0])
         choices: dict[str, Forecaster] = {}
         for name, combination in mixtures.items():
             clock = time.perf_counter()
@@ -157,50 +132,87 @@ def evaluate(
             choices |= combination.choices(fitted)
             members = sum(seconds[member] for member in combination.members)
             seconds[name] = members + time.perf_counter() - clock
-        if number == fitted_window:
+        if window.number == fitted_window:
             kept_fitted = fitted
-        for name, model in fitted.items():
-            clock = time.perf_counter()
-            forecast = model.predict(past, future)
-            predicted = time.perf_counter() - clock
-            mean, quantiles = aligned(forecast, panel, seen, horizon)
-            scored = window.score(mean, quantiles)
-            scored.insert(0, "recipe", name)
-            scored.insert(1, "window", number)
-            parts["series"].append(scored)
-            tallies[name].add(window, mean, quantiles)
-            origin = frequency.periods(np.array([panel.first + start - 1]))[0]
-            row = {"recipe": name, "window": number, "origin": origin, "train_seconds": seconds[name]}
-            parts["windows"].append(pd.DataFrame([row | {"predict_seconds": predicted} | headline(scored)]))
-            if spans:
-                sums = window.sums(model.sample_paths(past, paths, future, seed=seed), spans, window.actual)
-                parts["sums"].append(score_sums(sums).assign(recipe=name, window=number))
-            if keep_forecasts:
-                kept = window.observed(window.actual, mean, quantiles)
-                parts["forecasts"].append(kept.assign(recipe=name, window=number))
-            if any(name in combination.members for combination in mixtures.values()):
-                tried.append(window.observed(served_here, mean, quantiles).assign(recipe=name, window=number))
-        for name, model in choices.items():
-            if spans:
-                sums = window.sums(model.sample_paths(past, paths, future, seed=seed), spans, served_here)
-                tried_sums.append(sums.assign(recipe=name, window=number))
-    per_series = pd.concat(parts["series"], ignore_index=True)
-    return Evaluation(
-        series=per_series,
-        segments=segments(per_series),
-        horizons=pd.concat([tally.horizons(name) for name, tally in tallies.items()], ignore_index=True),
-        calibration=pd.concat([tally.calibration(name) for name, tally in tallies.items()], ignore_index=True),
-        sums=joined_sums(parts["sums"]),
-        windows=pd.concat(parts["windows"], ignore_index=True),
-        forecasts=pd.concat(parts["forecasts"], ignore_index=True) if parts["forecasts"] else pd.DataFrame(),
-        tried=pd.concat(tried, ignore_index=True) if tried else pd.DataFrame(),
-        tried_sums=pd.concat(tried_sums, ignore_index=True) if tried_sums else pd.DataFrame(),
-        fitted=kept_fitted,
-        fitted_window=fitted_window,
-    )
+        for name, forecaster in fitted.items():
+            findings.add(name, forecaster, window, seconds[name])
+        for name, forecaster in choices.items():
+            findings.add_choice(name, forecaster, window)
+    return findings.evaluation(kept_fitted, fitted_window)
 
 
-def _passed(tried: Sequence[pd.DataFrame], first_unseen: pd.Timestamp) -> pd.DataFrame:
-    """Return the forecasts whose period lies before the first unseen one."""
-    past = [frame[frame["period_start"] < first_unseen] for frame in tried]
-    return pd.concat(past, ignore_index=True) if past else pd.DataFrame()
+class _Findings:
+    """What the windows have shown so far."""
+
+    def __init__(
+        self, setup: BacktestSetup, specs: Mapping[str, ModelSpec], combinations: Mapping[str, Combination]
+    ) -> None:
+        self.setup = setup
+        self.members = {member for combination in combinations.values() for member in combination.members}
+        self.tallies = {name: Tally(setup.horizon) for name in [*specs, *combinations]}
+        self.series: list[pd.DataFrame] = []
+        self.windows: list[pd.DataFrame] = []
+        self.sums: list[pd.DataFrame] = []
+        self.forecasts: list[pd.DataFrame] = []
+        self.tried: list[pd.DataFrame] = []
+        self.tried_sums: list[pd.DataFrame] = []
+
+    def passed(self, first_unseen: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return what members of combinations forecast, and sums of it, for periods before the first unseen one."""
+        return _joined(self.tried, before=first_unseen), _joined(self.tried_sums, before=first_unseen)
+
+    def add(self, name: str, forecaster: Forecaster, window: Window, train_seconds: float) -> None:
+        """Score what a forecaster says of a window."""
+        clock = time.perf_counter()
+        forecast = forecaster.predict(window.past, window.future)
+        predict_seconds = time.perf_counter() - clock
+        mean, quantiles = window.aligned(forecast)
+        scored = window.score(mean, quantiles)
+        scored.insert(0, "recipe", name)
+        scored.insert(1, "window", window.number)
+        self.series.append(scored)
+        self.tallies[name].add(window, mean, quantiles)
+        row = {"recipe": name, "window": window.number, "origin": window.origin, "train_seconds": train_seconds}
+        self.windows.append(pd.DataFrame([row | {"predict_seconds": predict_seconds} | headline(scored)]))
+        if self.setup.spans:
+            sums = score_sums(self._sums(forecaster, window, window.actual))
+            self.sums.append(sums.assign(recipe=name, window=window.number))
+        if self.setup.keep_forecasts:
+            kept = window.observed(window.actual, mean, quantiles)
+            self.forecasts.append(kept.assign(recipe=name, window=window.number))
+        if name in self.members:
+            tried = window.observed(window.served, mean, quantiles)
+            self.tried.append(tried.assign(recipe=name, window=window.number))
+
+    def add_choice(self, name: str, forecaster: Forecaster, window: Window) -> None:
+        """Keep the sums by a choice that a combination may make, for the windows to come."""
+        if self.setup.spans:
+            sums = self._sums(forecaster, window, window.served)
+            self.tried_sums.append(sums.assign(recipe=name, window=window.number))
+
+    def evaluation(self, fitted: Mapping[str, Forecaster], fitted_window: int) -> Evaluation:
+        """Return everything as tables."""
+        series = pd.concat(self.series, ignore_index=True)
+        return Evaluation(
+            series=series,
+            segments=segments(series),
+            horizons=pd.concat([tally.horizons(name) for name, tally in self.tallies.items()], ignore_index=True),
+            calibration=pd.concat([tally.calibration(name) for name, tally in self.tallies.items()], ignore_index=True),
+            sums=joined_sums(self.sums),
+            windows=pd.concat(self.windows, ignore_index=True),
+            forecasts=_joined(self.forecasts),
+            tried=_joined(self.tried),
+            tried_sums=_joined(self.tried_sums),
+            fitted=fitted,
+            fitted_window=fitted_window,
+        )
+
+    def _sums(self, forecaster: Forecaster, window: Window, actual: Doubles) -> pd.DataFrame:
+        paths = forecaster.sample_paths(window.past, self.setup.paths, window.future, seed=self.setup.seed)
+        return window.sums(paths, self.setup.spans, actual)
+
+
+def _joined(frames: Sequence[pd.DataFrame], *, before: pd.Timestamp | None = None) -> pd.DataFrame:
+    """Return frames as one, of the periods before a point of time if one is given."""
+    kept = frames if before is None else [frame[frame["period_start"] < before] for frame in frames]
+    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()

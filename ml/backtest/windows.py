@@ -10,43 +10,85 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from ml.backtest.setup import BacktestSetup
 from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from ml.metrics import forecast as metrics
-from ml.panel import Frequency, Panel
+from ml.panel import Panel, build_panel
 from ml.schema import KEYS, Doubles, Floats, Integers
 from ml.segments import abc_class, demand_class
 
 
-def window_starts(panel: Panel, horizon: int, windows: int, step: int, last_origin: pd.Timestamp | None) -> list[int]:
+def windows_of(demand: pd.DataFrame, truth: pd.DataFrame | None, setup: BacktestSetup) -> Iterator[Window]:
+    """Yield the windows of a backtest, the earliest first.
+
+    Args:
+        demand: as `ml.forecast.train`.
+        truth: sku, location_id, period_start, demand_units: what to score against; None = the observed demand.
+        setup: where the windows lie.
+
+    Raises:
+        ValueError: for demand that `train` refuses, or too little history for the windows.
+    """
+    panel = build_panel(demand, setup.frequency)
+    actual, served = _observed(panel, truth)
+    ordinals = panel.frequency.ordinals(demand["period_start"]) - panel.first
+    hidden = [column for column in ("demand_units", "is_in_stock") if column in demand.columns]
+    for number, start in enumerate(_starts(panel, setup)):
+        past = demand[ordinals < start].reset_index(drop=True)
+        future = demand[(ordinals >= start) & (ordinals < start + setup.horizon)].drop(columns=hidden)
+        rows, columns = _rows_of(past, panel), slice(start, start + setup.horizon)
+        yield Window(number, panel, rows, start, past, future, actual[rows, columns], served[rows, columns])
+
+
+def _starts(panel: Panel, setup: BacktestSetup) -> list[int]:
     """Return the first column of each window, the earliest first."""
     end = panel.length
-    if last_origin is not None:
-        end = int(panel.frequency.ordinals(pd.DatetimeIndex([last_origin]))[0] - panel.first + 1 + horizon)
-    starts = [end - horizon - step * back for back in range(windows - 1, -1, -1)]
+    if setup.last_origin is not None:
+        last = panel.frequency.ordinals(pd.DatetimeIndex([setup.last_origin]))[0]
+        end = int(last - panel.first + 1 + setup.horizon)
+    starts = [end - setup.horizon - setup.step * back for back in range(setup.windows - 1, -1, -1)]
     if starts[0] < 2 or end > panel.length:
+        needed = setup.horizon + setup.step * (setup.windows - 1) + 2
         raise ValueError(
-            f"{windows} windows of {horizon} periods, {step} apart, need {horizon + step * (windows - 1) + 2} periods "
+            f"{setup.windows} windows of {setup.horizon} periods, {setup.step} apart, need {needed} periods "
             f"before the end; demand has {panel.length}: ask for fewer or shorter windows"
         )
     return starts
 
 
 class Window:
-    """One window: what was seen before it, what happened in it."""
+    """One window: what was seen before it, what happened in it.
+
+    Attributes:
+        number: 0, 1, ... from the earliest.
+        past, future: frames that a forecaster is given: everything before the window, and the window without its
+            demand and stock.
+        keys: of the series that were seen before; arrays are in their order.
+        origin: start of the last period before; periods: starts of the periods of the window.
+        actual, served: demand scored against and demand that was observed, NaN where unknown [series, horizon].
+    """
 
     def __init__(
-        self, panel: Panel, actual: Doubles, start: int, horizon: int, seen: Integers, demand: pd.DataFrame
+        self,
+        number: int,
+        panel: Panel,
+        rows: Integers,
+        start: int,
+        past: pd.DataFrame,
+        future: pd.DataFrame,
+        actual: Doubles,
+        served: Doubles,
     ) -> None:
-        self.keys = panel.keys.iloc[seen].reset_index(drop=True)
-        self.start = start
-        self.periods = panel.frequency.periods(np.arange(panel.first + start, panel.first + start + horizon))
-        self.history = np.where(panel.bound, np.nan, panel.demand)[seen, :start].astype(np.float64)
-        self.actual = actual[seen, start : start + horizon]
+        self.number, self.past, self.future, self.actual, self.served = number, past, future, actual, served
+        self.keys = panel.keys.iloc[rows].reset_index(drop=True)
+        self.origin, *periods = panel.frequency.periods(np.arange(start - 1, start + actual.shape[1]) + panel.first)
+        self.periods = pd.DatetimeIndex(periods)
+        self.history = np.where(panel.bound, np.nan, panel.demand)[rows, :start].astype(np.float64)
         season = panel.frequency.season if panel.frequency.season > 1 else 1
         recent = np.nansum(self.history[:, -panel.frequency.level_window :], axis=1)
-        price = np.ones(len(seen))
+        price = np.ones(len(rows))
         if "unit_price" in panel.covariates:
-            with_price = panel.covariates["unit_price"][seen, :start]
+            with_price = panel.covariates["unit_price"][rows, :start]
             count = np.isfinite(with_price).sum(axis=1)
             price = np.where(count > 0, np.nansum(with_price, axis=1) / np.maximum(count, 1), 1.0)
         self.weight = recent * price
@@ -54,6 +96,18 @@ class Window:
         self.abc = abc_class(self.weight)
         self.absolute_scale = metrics.seasonal_scale(self.history, season)
         self.squared_scale = metrics.seasonal_scale(self.history, 1, squared=True)
+
+    def aligned(self, forecast: pd.DataFrame) -> tuple[Doubles, Doubles]:
+        """Return mean [series, horizon] and quantiles [series, horizon, levels] in the order of the window's keys."""
+        names, horizon = ["mean_units", *QUANTILE_COLUMNS], len(self.periods)
+        values = forecast[names].to_numpy(dtype=np.float64).reshape(-1, horizon, len(names))
+        heads = forecast[KEYS].iloc[::horizon]
+        position = pd.MultiIndex.from_frame(heads).get_indexer(pd.MultiIndex.from_frame(self.keys))
+        if (position < 0).any():
+            absent = self.keys.iloc[int(np.argmax(position < 0))]
+            raise ValueError(f"the forecast lacks sku {absent['sku']!r}, location {absent['location_id']!r}")
+        values = values[position]
+        return values[:, :, 0], values[:, :, 1:]
 
     def score(self, mean: Doubles, quantiles: Doubles) -> pd.DataFrame:
         known = np.isfinite(self.actual)
@@ -133,37 +187,25 @@ class Window:
         return pd.concat(frames, ignore_index=True)
 
 
-def observed(panel: Panel, truth: pd.DataFrame | None, frequency: Frequency) -> tuple[Doubles, Doubles]:
+def _observed(panel: Panel, truth: pd.DataFrame | None) -> tuple[Doubles, Doubles]:
     """Return what is scored against, and the demand that was observed, both NaN where unknown [series, periods]."""
     served = np.where(panel.bound, np.nan, panel.demand).astype(np.float64)
-    actual = served.copy() if truth is None else _truth(truth, panel, frequency)
+    actual = served.copy() if truth is None else _truth(truth, panel)
     for units in (actual, served):
         units[panel.closed[:, : panel.length]] = np.nan
     return actual, served
 
 
-def positions(frame: pd.DataFrame, panel: Panel) -> Integers:
-    pairs = frame[KEYS].drop_duplicates()
-    return np.asarray(pd.MultiIndex.from_frame(panel.keys).get_indexer(pd.MultiIndex.from_frame(pairs)), dtype=np.int64)
+def _rows_of(frame: pd.DataFrame, panel: Panel) -> Integers:
+    """Return the rows of the panel whose series the frame has, in the panel's order."""
+    pairs = pd.MultiIndex.from_frame(frame[KEYS].drop_duplicates())
+    return np.unique(pd.MultiIndex.from_frame(panel.keys).get_indexer(pairs)).astype(np.int64)
 
 
-def _truth(truth: pd.DataFrame, panel: Panel, frequency: Frequency) -> Doubles:
+def _truth(truth: pd.DataFrame, panel: Panel) -> Doubles:
     rows = pd.MultiIndex.from_frame(panel.keys).get_indexer(pd.MultiIndex.from_frame(truth[KEYS]))
-    columns = frequency.ordinals(truth["period_start"]) - panel.first
+    columns = panel.frequency.ordinals(truth["period_start"]) - panel.first
     use = (rows >= 0) & (columns >= 0) & (columns < panel.length)
     result = np.where(np.isfinite(panel.demand) | panel.bound, 0.0, np.nan)
     result[rows[use], columns[use]] = truth["demand_units"].to_numpy(dtype=np.float64)[use]
     return np.asarray(result, dtype=np.float64)
-
-
-def aligned(forecast: pd.DataFrame, panel: Panel, seen: Integers, horizon: int) -> tuple[Doubles, Doubles]:
-    """Return mean [series, horizon] and quantiles [series, horizon, levels] in the order of `seen`."""
-    names = ["mean_units", *QUANTILE_COLUMNS]
-    values = forecast[names].to_numpy(dtype=np.float64).reshape(-1, horizon, len(names))
-    heads = forecast[KEYS].iloc[::horizon]
-    position = pd.MultiIndex.from_frame(heads).get_indexer(pd.MultiIndex.from_frame(panel.keys.iloc[seen]))
-    if (position < 0).any():
-        absent = panel.keys.iloc[seen[int(np.argmax(position < 0))]]
-        raise ValueError(f"the forecast lacks sku {absent['sku']!r}, location {absent['location_id']!r}")
-    values = values[position]
-    return values[:, :, 0], values[:, :, 1:]

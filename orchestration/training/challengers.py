@@ -115,22 +115,24 @@ def challenge(settings: Settings, data: TrainingData, spans: list[int]) -> Chall
 def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Challenge:
     import pandas as pd
 
-    from ml.backtest import BASELINE, challengers, evaluate, verdict
+    from ml.backtest import BASELINE, BacktestSetup, challengers, evaluate, verdict
     from ml.forecast import BOOSTER, error_by_lag
 
     recipes = challengers()
     evaluation = evaluate(
         recipes,
         data.demand,
-        freq="D",
-        horizon=data.horizon,
-        windows=WINDOWS,
-        step=STEP_DAYS,
+        BacktestSetup(
+            freq="D",
+            horizon=data.horizon,
+            windows=WINDOWS,
+            step=STEP_DAYS,
+            spans=spans,
+            paths=PATHS,
+            keep_forecasts=True,
+            seed=settings.seed,
+        ),
         items=data.items,
-        spans=spans,
-        paths=PATHS,
-        keep_forecasts=True,
-        seed=settings.seed,
     )
     rivals = [name for name in recipes if name not in (BOOSTER, BASELINE)]
     judged = verdict(evaluation, BOOSTER, BASELINE, rivals=rivals, seed=settings.seed)

@@ -118,22 +118,24 @@ def train_demand_forecast(
 
 
 def _backtest(field: "Candidates", data: TrainingData, windows: int, seed: int) -> "Evaluation":
-    from ml.backtest import evaluate, stratified_series
+    from ml.backtest import BacktestSetup, evaluate, stratified_series
 
     return evaluate(
         field.specs,
         data.demand,
-        freq="D",
-        horizon=data.horizon,
-        windows=windows,
-        step=EVALUATION_STEP_DAYS,
+        BacktestSetup(
+            freq="D",
+            horizon=data.horizon,
+            windows=windows,
+            step=EVALUATION_STEP_DAYS,
+            spans=[span for span in SPANS_DAYS if span <= data.horizon],
+            paths=EVALUATION_PATHS,
+            keep_forecasts=True,
+            seed=seed,
+        ),
         items=data.items,
         combinations=field.combinations,
         series=stratified_series(data.demand, freq="D", most=EVALUATION_SERIES),
-        spans=[span for span in SPANS_DAYS if span <= data.horizon],
-        paths=EVALUATION_PATHS,
-        keep_forecasts=True,
-        seed=seed,
     )
 
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from ml import metrics  # noqa: E402
-from ml.backtest import Evaluation, evaluate, stratified_series  # noqa: E402
+from ml.backtest import BacktestSetup, Evaluation, evaluate, stratified_series  # noqa: E402
 from ml.backtest.candidates import challengers  # noqa: E402
 from ml.forecast import Settings, train  # noqa: E402
 from ml.forecast.baselines import train_recent, train_seasonal_naive  # noqa: E402
@@ -227,13 +227,8 @@ def pasta() -> None:
     evaluation = evaluate(
         {"ours": train, "seasonal_naive": train_seasonal_naive, "recent": train_recent, "tsb": train_tsb},
         demand,
-        freq="D",
-        horizon=28,
-        windows=10,
-        step=28,
+        BacktestSetup(freq="D", horizon=28, windows=10, step=28, spans=(7, 14, 28), keep_forecasts=True),
         items=items,
-        spans=(7, 14, 28),
-        keep_forecasts=True,
     )
     report(
         "pasta",
@@ -273,13 +268,8 @@ def vn2() -> None:
             "tsb": train_tsb,
         },
         demand,
-        freq="W-MON",
-        horizon=6,
-        windows=10,
-        step=1,
+        BacktestSetup(freq="W-MON", horizon=6, windows=10, step=1, spans=(1, 3, 6), keep_forecasts=True),
         items=items,
-        spans=(1, 3, 6),
-        keep_forecasts=True,
     )
     sums = evaluation.sums.groupby(["span", "recipe"], sort=False)["pinball"].mean().unstack()
     weeks = quantile_scores(evaluation)
@@ -349,15 +339,10 @@ def sample() -> None:
         evaluation = evaluate(
             peers,
             frame,
-            freq=freq,
-            horizon=horizon,
-            windows=10,
-            step=step,
+            BacktestSetup(freq=freq, horizon=horizon, windows=10, step=step, spans=spans, keep_forecasts=True),
             items=items,
             truth=target,
             series=chosen,
-            spans=spans,
-            keep_forecasts=True,
         )
         classes = evaluation.segments.query("segment_kind == 'demand_class'")
         lines += [
@@ -474,15 +459,10 @@ def challenge() -> None:
     evaluation = evaluate(
         challengers(),
         daily,
-        freq="D",
-        horizon=28,
-        windows=2,
-        step=28,
+        BacktestSetup(freq="D", horizon=28, windows=2, step=28, spans=(7, 14, 28), keep_forecasts=True),
         items=items,
         truth=truth,
         series=chosen,
-        spans=(7, 14, 28),
-        keep_forecasts=True,
     )
     classes = evaluation.segments.query("segment_kind == 'demand_class'")
     seconds = evaluation.windows.groupby("recipe", sort=False)[["train_seconds", "predict_seconds"]].mean()
