@@ -37,7 +37,8 @@ MARTS = {
         select keys.*, 'S' as supplier_id, 3 as lead_time_days, 3.5 as lead_time_days_mean, 1.0 as lead_time_days_sd,
             4 as review_period_days, 0 as next_order_in_days, 6 as moq_units, 3 as order_multiple_units,
             null::integer as shelf_life_days, 1.0::decimal(18, 4) as unit_cost, 2.5::decimal(18, 4) as unit_price,
-            0::decimal(18, 4) as minimum_order_value, null::integer as last_sale_in_days
+            0::decimal(18, 4) as minimum_order_value, null::integer as first_sale_in_days,
+            null::integer as last_sale_in_days
         from keys
     """,
     "fct_stock_position": """

@@ -1,6 +1,7 @@
 """How much of an item that has never sold may be ordered: the policy's days of its forecast."""
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 from support.small_marts import AS_OF, build_of, read_mart, small_home
@@ -73,6 +74,23 @@ def test_a_minimum_order_may_be_ordered_although_it_is_more(home):
         assert limits(home)[NEW] == 24.0
     finally:
         path.write_bytes(kept)
+
+
+def test_the_days_of_a_first_order_count_from_the_launch(home):
+    forecast = pd.read_parquet(home.predictions / "demand_forecasts.parquet")
+    is_before = (forecast["sku"] == NEW) & (forecast["periods_ahead"] < 5)
+    terms = read_mart(home, "fct_replenishment_terms")
+    terms["first_sale_in_days"] = np.where(terms["sku"] == NEW, 5, None)
+    paths = home.exports / "marts/fct_replenishment_terms.parquet", home.predictions / "demand_forecasts.parquet"
+    kept = [path.read_bytes() for path in paths]
+    frames = terms, forecast.assign(mean_units=forecast["mean_units"].mask(is_before, 0.0))
+    for frame, path in zip(frames, paths, strict=True):
+        duckdb.from_df(frame).write_parquet(str(path))
+    try:
+        assert limits(home)[NEW] == 7.0
+    finally:
+        for content, path in zip(kept, paths, strict=True):
+            path.write_bytes(content)
 
 
 def test_a_first_order_lasts_until_the_order_after_it_where_that_comes_late(home):

@@ -125,7 +125,7 @@ def movement(
     }
 
 
-def product(sku: str, *, price: float = 10, is_active: bool = True) -> dict[str, Any]:
+def product(sku: str, *, price: float = 10, is_active: bool = True, launched: str | None = None) -> dict[str, Any]:
     return {
         "sku": sku,
         "product_name": f"Product {sku}",
@@ -134,6 +134,7 @@ def product(sku: str, *, price: float = 10, is_active: bool = True) -> dict[str,
         "unit_cost": Decimal("4"),
         "unit_price": Decimal(str(price)),
         "is_active": is_active,
+        "launched_date": None if launched is None else date.fromisoformat(launched),
     }
 
 
@@ -414,7 +415,11 @@ def two_arrivals(raw: Path, seed: int = 7) -> None:
         empty
         | SUPPLY
         | {
-            "products": [product(sku) for sku in [*SKUS, "even", "ended", "asleep", "moved"]],
+            "products": [
+                *(product(sku) for sku in [*SKUS, "even", "ended", "asleep", "moved", "dated"]),
+                *(product(sku, launched="2011-04-12") for sku in ("redated", "undated")),
+                product("to come", launched="2011-05-08"),
+            ],
             "locations": [location("x"), location("y", country="US", time_zone="America/New_York")],
             "stock_movements": [
                 *first,
@@ -427,6 +432,12 @@ def two_arrivals(raw: Path, seed: int = 7) -> None:
                 movement("OUT2", "sale", -5, "2011-04-10 12:00", sku="ended"),
                 dict(began_too_early),
                 movement("SOLD", "sale", -2, "2011-03-27 12:00", sku="moved"),
+                *(
+                    movement(f"{sku} {day}", kind, units, f"2011-{day} 09:00", sku=sku)
+                    for sku in ("dated", "redated", "undated")
+                    for kind, units, day in (("receipt", 9, "03-25"), ("sale", -8, "04-14"), ("sale", -1, "04-15"))
+                ),
+                movement("FIRST LOT", "receipt", 9, "2011-04-20 09:00", sku="to come"),
                 movement("BOOKED", "receipt", 4, "2011-04-28 09:00", sku="s0", reference="BOOKED:1"),
             ],
             "prices": [price("s1", "2011-03-25", "2011-04-30", 9), price("s2", "2011-04-10", "2011-05-10", 8, at="x")],
@@ -442,6 +453,9 @@ def two_arrivals(raw: Path, seed: int = 7) -> None:
                 product("s3", price=11),
                 product("s4", is_active=False),
                 product("ended", is_active=False),
+                product("dated", launched="2011-04-12"),
+                product("redated", launched="2011-04-08"),
+                product("undated"),
             ],
             "locations": [location("z", country="US"), location("y", country="US", time_zone="America/Chicago")],
             "stock_movements": [
@@ -894,6 +908,31 @@ def test_a_day_to_come_is_on_sale_within_the_seasons_of_its_product_alone(first:
     ]
 
 
+def test_demand_begins_with_the_launch(panel: Warehouse, history: History, first: Query):
+    # The second arrival gives a launch date to one, moves that of another and takes it from the third.
+    begins = "select sku, min(day) from marts.fct_daily_demand where sku like '%dated' group by sku order by sku"
+    assert first(begins) == [
+        ("dated", date(2011, 3, 25)),
+        ("redated", date(2011, 4, 12)),
+        ("undated", date(2011, 4, 12)),
+    ]
+    panel.build("run", "--select", *INCREMENTAL, as_of="2011-05-02", ingested_until=SECOND_ARRIVAL.isoformat())
+    assert panel.rows(begins) == [
+        ("dated", date(2011, 4, 12)),
+        ("redated", date(2011, 4, 8)),
+        ("undated", date(2011, 3, 25)),
+    ]
+    stock = "select min(day) from marts.fct_daily_stock where sku = 'dated'"
+    assert panel.rows(stock) == [(date(2011, 3, 25),)]
+
+
+def test_a_product_is_on_sale_from_its_launch_on(first: Query):
+    assert first("select count(*) from marts.fct_daily_demand where sku = 'to come'") == [(0,)]
+    assert first("select demand_from from marts.dim_item_locations where sku = 'to come'") == [(date(2011, 5, 8),)]
+    days = "select min(day) from marts.fct_planned_days where is_on_sale and sku = 'to come'"
+    assert first(days) == [(date(2011, 5, 8),)]
+
+
 def test_an_order_is_for_the_season_that_begins_while_it_has_to_last(first: Query):
     rows = first("select sku, last_sale_date, last_sale_in_days from marts.fct_replenishment_terms order by sku")
     assert rows == [
@@ -969,7 +1008,7 @@ def test_classes_are_those_of_the_textbook(first: Query):
             "X" if cv <= 0.5 else "Y" if cv <= 1 else "Z",
         )
     rows = first("select sku, location_id, demand_class, abc_class, xyz_class from marts.dim_item_locations")
-    found = {row[:2]: row[2:] for row in rows if row[0] != "asleep"}
+    found = {row[:2]: row[2:] for row in rows if row[0] not in ("asleep", "to come")}
     assert found == expected
     assert found["even", "x"] == ("smooth", "A", "X")
     assert {kind[0] for kind in found.values()} >= {"smooth", "intermittent", "lumpy"}

@@ -243,10 +243,31 @@
     {% set contexts_of_last_rows = demand_contexts('last_rows') %}
     {% if is_incremental() %}
         {% set upstream %}
-            select sku, location_id, day, inputs_fingerprint as fingerprint from {{ ref('int_daily_balances') }}
+            select balances.sku, balances.location_id, balances.day, balances.inputs_fingerprint as fingerprint
+            from {{ ref('int_daily_balances') }} as balances
+            inner join {{ ref('int_item_location_spans') }} as spans
+                on
+                    balances.sku = spans.sku
+                    and balances.location_id = spans.location_id
+                    and balances.day >= spans.demand_from
         {% endset %}
         {{ forget_changed_days(upstream) }};
         {{ forget_days_outside_spans() }};
+
+        {# A launch date was given, moved or taken away. #}
+        delete from {{ this }} as kept
+        using (
+            with own_pairs as (
+                select sku, location_id, min(day) as built_from from {{ this }} group by sku, location_id
+            )
+
+            select own_pairs.sku, own_pairs.location_id
+            from own_pairs
+            inner join {{ ref('int_item_location_spans') }} as spans
+                on own_pairs.sku = spans.sku and own_pairs.location_id = spans.location_id
+            where own_pairs.built_from <> spans.demand_from
+        ) as moved
+        where kept.sku = moved.sku and kept.location_id = moved.location_id;
 
         {# Prices and calendar, as far as the rows built so far could see them. #}
         delete from {{ this }} as kept

@@ -36,7 +36,8 @@ def restock_terms(settings: Settings, policies: "pd.DataFrame", sold: "pd.DataFr
     """Return `supplier_terms` with the limits that the policy of each item sets, and its last day of sale.
 
     An item that has never sold is ordered up to at most `first_order_days` of its forecast, or its minimum order where
-    that is more: until it sells, nobody knows what it is worth, and the next order comes soon enough.
+    that is more: until it sells, nobody knows what it is worth, and the next order comes soon enough. The days count
+    from its launch.
 
     Args:
         settings: of the home.
@@ -46,7 +47,8 @@ def restock_terms(settings: Settings, policies: "pd.DataFrame", sold: "pd.DataFr
     return read_frame(
         f"""
         with terms as (
-            select {_SUPPLIER_TERMS}, last_sale_in_days::double as last_sale_period
+            select {_SUPPLIER_TERMS}, last_sale_in_days::double as last_sale_period,
+                greatest(coalesce(first_sale_in_days, 1) - 1, 0) as days_before_launch
             from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
         ),
 
@@ -60,11 +62,12 @@ def restock_terms(settings: Settings, policies: "pd.DataFrame", sold: "pd.DataFr
             inner join policies using (sku, location_id)
             inner join terms using (sku, location_id)
             anti join sold using (sku, location_id)
-            where first_order_days is not null and periods_ahead between 1 and ceil(first_order_days)
+            where first_order_days is not null
+                and periods_ahead - days_before_launch between 1 and ceil(first_order_days)
             group by sku, location_id
         )
 
-        select terms.* exclude (last_sale_period),
+        select terms.* exclude (last_sale_period, days_before_launch),
             least(order_up_to_max_units, first_order_units) as order_up_to_max_units, max_order_units, max_stock_units,
             last_sale_period
         from terms

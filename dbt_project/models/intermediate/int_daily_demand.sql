@@ -41,12 +41,19 @@ to_append as (
     select
         spans.sku,
         spans.location_id,
-        coalesce({{ add_days('kept.kept_until', 1) }}, spans.active_from) as from_day,
+        coalesce({{ add_days('kept.kept_until', 1) }}, spans.demand_from) as from_day,
         spans.last_day
     from spans
     left join kept on spans.sku = kept.sku and spans.location_id = kept.location_id
-    where kept.kept_until is null or kept.kept_until < spans.last_day
+    where coalesce({{ add_days('kept.kept_until', 1) }}, spans.demand_from) <= spans.last_day
 ),
+{% else %}
+to_append as (
+    select sku, location_id, demand_from as from_day, last_day
+    from spans
+    where demand_from <= last_day
+),
+{% endif %}
 
 item_days as (
     select daily_balances.*
@@ -57,16 +64,6 @@ item_days as (
             and daily_balances.location_id = to_append.location_id
             and daily_balances.day >= to_append.from_day
 ),
-{% else %}
-to_append as (
-    select sku, location_id, active_from as from_day, last_day
-    from spans
-),
-
-item_days as (
-    select * from daily_balances
-),
-{% endif %}
 
 append_bounds as (
     select min(from_day) as from_day, max(last_day) as until_day
@@ -123,6 +120,11 @@ days_out_of_stock as (
 days_in_stock as (
     select daily_balances.sku, daily_balances.location_id, daily_balances.day, daily_balances.demand_units
     from daily_balances
+    inner join spans
+        on
+            daily_balances.sku = spans.sku
+            and daily_balances.location_id = spans.location_id
+            and daily_balances.day >= spans.demand_from
     inner join location_days
         on daily_balances.location_id = location_days.location_id and daily_balances.day = location_days.day
     where

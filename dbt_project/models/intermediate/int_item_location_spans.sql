@@ -17,6 +17,7 @@ histories as (
         sku,
         location_id,
         min(day) as first_day,
+        min(case when movement_type = 'sale' then day end) as first_sale_day,
         max(day) as last_movement_day,
         sum(change_units) as on_hand_units
     from stock_movements
@@ -24,12 +25,18 @@ histories as (
     group by sku, location_id
 ),
 
--- A product that may no longer be ordered still sells until its stock is gone.
+-- A product that may no longer be ordered still sells until its stock is gone. Nobody can ask for one before its launch: days
+-- on which it only lies there are no demand of zero. Where it has sold before its launch date, the date is wrong.
 ends as (
     select
         histories.sku,
         histories.location_id,
         histories.first_day as active_from,
+        case
+            when products.launched_date is null then histories.first_day
+            when histories.first_sale_day < products.launched_date then histories.first_sale_day
+            else greatest(histories.first_day, products.launched_date)
+        end as demand_from,
         case when not products.is_active and histories.on_hand_units <= 0 then histories.last_movement_day end as active_to,
         as_of.as_of_date
     from histories
@@ -42,6 +49,7 @@ spans as (
         sku,
         location_id,
         active_from,
+        demand_from,
         active_to,
         coalesce(active_to, as_of_date) as last_day
     from ends

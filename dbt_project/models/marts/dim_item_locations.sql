@@ -121,8 +121,8 @@ described as (
         classified.location_id,
         products.product_name,
         products.category,
-        spans.active_from,
-        spans.active_to,
+        spans.active_from, spans.active_to,
+        coalesce(spans.demand_from, products.launched_date) as demand_from,
         -- Syntetos, Boylan and Croston (2005): cut-off values 1.32 and 0.49.
         case
             when classified.adi is null then 'none'

@@ -41,7 +41,8 @@ planned_days as (
             as expected_uplift,
         days_to_come.event_name,
         days_to_come.is_open,
-        days_on_sale.sku is not null or item_locations.sku not in (select sku from seasons) as is_on_sale
+        days_to_come.day >= coalesce(item_locations.demand_from, days_to_come.day)
+        and (days_on_sale.sku is not null or item_locations.sku not in (select sku from seasons)) as is_on_sale
     from item_locations
     inner join days_to_come on item_locations.location_id = days_to_come.location_id
     left join price_days as location_prices

@@ -14,6 +14,10 @@ lead_times as (
     select * from {{ ref('fct_supplier_lead_times') }}
 ),
 
+item_locations as (
+    select * from {{ ref('dim_item_locations') }}
+),
+
 seasons as (
     select * from {{ ref('dim_product_seasons') }}
 ),
@@ -24,8 +28,7 @@ as_of as (
 
 measured as (
     select
-        supplier_id,
-        location_id,
+        supplier_id, location_id,
         count(*) as receipts_count,
         round(avg(lead_time_days), 3) as mean_days,
         round(sqrt({{ exact_var_samp('lead_time_days') }}), 3) as sd_days
@@ -75,9 +78,7 @@ chosen as (
 
 terms as (
     select
-        sku,
-        location_id,
-        supplier_id,
+        sku, location_id, supplier_id,
         cast(case when is_measured then mean_days else lead_time_days end as decimal(18, 3)) as lead_time_days_mean,
         cast(case when is_measured then sd_days else 0 end as decimal(18, 3)) as lead_time_days_sd,
         cast(ceil(case when is_measured then mean_days else lead_time_days end) as integer) as lead_time_days,
@@ -109,8 +110,7 @@ coming_seasons as (
     select
         protected.sku,
         protected.location_id,
-        protected.as_of_date,
-        seasons.to_date,
+        protected.as_of_date, seasons.to_date,
         seasons.to_date > protected.as_of_date as is_to_come,
         coalesce(seasons.from_date <= protected.protected_until, true) as is_reached
     from protected
@@ -133,9 +133,15 @@ season_ends as (
 described as (
     select
         terms.*,
+        case
+            when item_locations.demand_from > as_of.as_of_date
+                then cast({{ days_between('as_of.as_of_date', 'item_locations.demand_from') }} as integer)
+        end as first_sale_in_days,
         season_ends.last_sale_date,
         cast({{ days_between('season_ends.as_of_date', 'season_ends.last_sale_date') }} as integer) as last_sale_in_days
     from terms
+    inner join item_locations on terms.sku = item_locations.sku and terms.location_id = item_locations.location_id
+    cross join as_of
     left join season_ends on terms.sku = season_ends.sku and terms.location_id = season_ends.location_id
 )
 
