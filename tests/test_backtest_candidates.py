@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.backtest.candidates import CANDIDATE, CHAMPION, MEMBERS, candidates_beside
+from ml.backtest.candidates import CANDIDATE, CHAMPION, candidate_members, candidates_beside
 from ml.forecast import Settings, load, train
 from ml.forecast.baselines import RECENT, train_recent
 from ml.forecast.boosted import BOOSTER
@@ -35,7 +35,7 @@ def mixture(booster, recent):
 def test_without_a_champion_the_candidate_meets_its_members_and_the_baselines():
     field = candidates_beside(None)
     assert list(field.specs) == ["xgboost", "seasonal_naive", "recent"]
-    assert field.combinations[CANDIDATE].members == MEMBERS
+    assert field.combinations[CANDIDATE].members == candidate_members() == (BOOSTER, RECENT)
     assert field.champion is None
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ml.backtest import BacktestSetup, evaluate
-from ml.backtest.candidates import BASELINE, candidates_beside, challengers
+from ml.backtest.candidates import BASELINE, candidates_beside
 from ml.backtest.gate import verdict
 from ml.forecast import load
 from ml.forecast.base import GridForecaster, PreparedHistory
@@ -16,7 +16,6 @@ from ml.forecast.ensemble import CLASSES, CombinedForecaster
 from ml.forecast.kinds import KINDS, Kind
 from ml.forecast.notes import forecast_notes
 from ml.panel import Frequency, build_panel
-from ml.tracking import Tracking, TrainingRecord
 
 
 @pytest.fixture(scope="module")
@@ -115,30 +114,6 @@ def train_yesterday(demand, *, freq, horizon, items=None, season_length=None, se
 @pytest.fixture
 def yesterday(monkeypatch):
     monkeypatch.setitem(KINDS, "yesterday", Kind(train_yesterday, Yesterday.load, "yesterday.json"))
-
-
-def test_a_challenger_is_a_module_and_a_line_and_becomes_champion(demand, yesterday, tmp_path):
-    challenger = challengers()["yesterday"](demand, freq="D", horizon=3)
-    challenger.save(tmp_path / "saved")
-    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "artifacts")
-    record = TrainingRecord(
-        "demand_forecast",
-        saved_model_folder=tmp_path / "saved",
-        input_example=demand.head(),
-        verdict=pd.DataFrame({"criterion": ["one"], "passed": [True]}),
-        metrics={},
-        parameters={},
-        fingerprint="f",
-        data_fingerprint="d",
-        code_fingerprint="c",
-        model_card="",
-    )
-    version = tracking.log_training(record)
-    champion = load(tracking.load_folder(tracking.promote("demand_forecast", version.version)))
-    frame = champion.predict(demand)
-    last = demand.groupby("sku")["demand_units"].last()
-    assert (frame["mean_units"] == frame["sku"].map(last)).all()
-    assert [paths.shape for _, paths in champion.sample_paths(demand, 4)] == [(2, 4, 3)]
 
 
 def test_a_challenger_that_is_champion_is_refitted_and_judged_beside_the_candidate(demand, yesterday, tmp_path):

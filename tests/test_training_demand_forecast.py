@@ -1,22 +1,29 @@
 """Training of the demand forecast from the marts of a small home: what is judged, served and explained."""
 
 import dataclasses
+import functools
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.small_marts import small_home
 
-from ml.forecast import load
+from ml.forecast import Settings as ForecastSettings
+from ml.forecast import load, train
+from ml.forecast.base import GridForecaster, PreparedHistory
 from ml.forecast.baselines import BaselineForecaster, train_recent
 from ml.forecast.ensemble import CombinedForecaster
+from ml.forecast.kinds import KINDS, Kind
+from ml.panel import Frequency, Panel, build_panel
+from ml.schema import Floats, Integers
 from ml.tracking import Tracking
 from orchestration.defs.assets.models import metadata_of
 from orchestration.home.settings import Settings
 from orchestration.training.data import read_training_data
-from orchestration.training.demand_forecast import _kept_booster, train_demand_forecast
+from orchestration.training.demand_forecast import _kept_members, train_demand_forecast
 from orchestration.training.lifecycle import Trained, Training, When, bring_up_to_date
 from serving.store import Store
 
@@ -179,7 +186,78 @@ def test_a_kept_model_is_judged_again_and_not_trained(
 def test_a_kept_model_that_is_no_candidate_any_more_is_replaced(home: Settings, tmp_path: Path) -> None:
     baseline = tmp_path / "baseline"
     train_recent(pd.DataFrame(), freq="D", horizon=7).save(baseline)
-    assert _kept_booster(baseline) is None
+    assert _kept_members(baseline) == {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Clairvoyant(GridForecaster):
+    """A forecaster as somebody would add it. This one knows what is sold, and of later days nothing."""
+
+    horizon: int
+    coming: dict[str, float]
+    kind: str = "clairvoyant"
+
+    def prepare(self, history: pd.DataFrame, future: pd.DataFrame | None = None) -> PreparedHistory:
+        panel = build_panel(history, Frequency.of("D"), future=future, ahead=self.horizon)
+        return ClairvoyantHistory(panel, self.horizon, self.coming)
+
+    def save(self, folder: str | Path) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder, "clairvoyant.json").write_text(json.dumps({"horizon": self.horizon, "coming": self.coming}))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Clairvoyant":
+        return cls(**json.loads((folder / "clairvoyant.json").read_text()))
+
+
+class ClairvoyantHistory(PreparedHistory):
+    def __init__(self, panel: Panel, horizon: int, coming: dict[str, float]) -> None:
+        super().__init__(panel, horizon)
+        self.coming = coming
+
+    def grid(self, rows: Integers, n: int) -> Floats:
+        days = self.panel.future_periods(self.horizon)
+        units = [
+            [self.coming.get(f"{sku} {day:%Y-%m-%d}", 1.0) for day in days] for sku in self.panel.keys["sku"][rows]
+        ]
+        return np.repeat(np.array(units, dtype=np.float32)[:, :, None], n, axis=2)
+
+
+def test_a_forecaster_needs_a_module_and_a_line_to_become_champion(
+    registry_url: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = small_home(tmp_path / "home", days=56, series=12)
+    data = read_training_data(home)
+    coming = {f"{row.sku} {row.period_start:%Y-%m-%d}": row.demand_units for row in data.demand.itertuples()}
+
+    def train_clairvoyant(_demand: pd.DataFrame, *, horizon: int, **_more: object) -> Clairvoyant:
+        return Clairvoyant(horizon, coming)
+
+    quick = functools.partial(train, settings=ForecastSettings(mean_rows=2_000, spread_rows=1_000, rounds=10))
+    monkeypatch.setitem(KINDS, "xgboost", KINDS["xgboost"]._replace(train=quick))
+    monkeypatch.setitem(KINDS, "clairvoyant", Kind(train_clairvoyant, Clairvoyant.load, "clairvoyant.json"))
+    tracking = Tracking(registry_url, tmp_path / "artifacts")
+    outcome = bring_up_to_date(
+        Training(
+            "demand_forecast",
+            code=[],
+            judge=[],
+            libraries=[],
+            parameters={},
+            fit=lambda settings, folder, champion, kept: train_demand_forecast(settings, data, folder, champion, kept),
+        ),
+        home,
+        when=When.CHANGED,
+        data=[],
+        tracking=tracking,
+        store=store,
+        run_id="run",
+    )
+    assert outcome.champion is not None
+    champion = load(tracking.load_folder(outcome.champion))
+    assert isinstance(champion, CombinedForecaster)
+    assert {shares["clairvoyant"] for shares in champion.weights.values()} == {1.0}
+    assert (champion.predict(data.demand, data.planned)["mean_units"] == 1.0).all()
 
 
 def test_too_little_history_to_judge_leaves_recent_demand(tmp_path: Path) -> None:

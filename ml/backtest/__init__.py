@@ -1,6 +1,6 @@
 """Forecasts judged on periods they have not seen: rolling origins, the gate, what became of them."""
 
-from ml.backtest.candidates import BASELINE, CANDIDATE, MEMBERS, Candidates, candidates_beside, challengers
+from ml.backtest.candidates import BASELINE, CANDIDATE, Candidates, candidate_members, candidates_beside, challengers
 from ml.backtest.evaluation import Evaluation, evaluate, stratified_series
 from ml.backtest.gate import verdict
 from ml.backtest.monitoring import accuracy_by_lag, bias_alarms, calibration_by_level, drift
@@ -10,7 +10,6 @@ from ml.backtest.tallies import SEGMENTS
 __all__ = [
     "BASELINE",
     "CANDIDATE",
-    "MEMBERS",
     "SEGMENTS",
     "BacktestSetup",
     "Candidates",
@@ -18,6 +17,7 @@ __all__ = [
     "accuracy_by_lag",
     "bias_alarms",
     "calibration_by_level",
+    "candidate_members",
     "candidates_beside",
     "challengers",
     "drift",

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 
 from ml.forecast.base import FittedForecaster, ModelSpec
-from ml.forecast.baselines import RECENT, SEASONAL_NAIVE
+from ml.forecast.baselines import SEASONAL_NAIVE
 from ml.forecast.boosted import BOOSTER, DemandForecaster
 from ml.forecast.boosters import Settings
 from ml.forecast.ensemble import COMBINED, Combination, CombinedForecaster
@@ -18,7 +18,11 @@ from ml.forecast.kinds import KINDS
 from ml.forecast.training import train
 
 BASELINE, CANDIDATE, CHAMPION = SEASONAL_NAIVE, COMBINED, "champion"
-MEMBERS = (BOOSTER, RECENT)
+
+
+def candidate_members() -> tuple[str, ...]:
+    """Return the kinds that the candidate mixes, the one that stands where no other is clearly better first."""
+    return tuple(name for name, kind in KINDS.items() if kind.is_member)
 
 
 def challengers() -> dict[str, ModelSpec]:
@@ -50,18 +54,18 @@ def candidates_beside(champion: FittedForecaster | None) -> Candidates:
     Args:
         champion: the forecaster in use, if any.
     """
-    specs = {name: KINDS[name].train for name in (BOOSTER, BASELINE, RECENT)}
-    combinations = {CANDIDATE: Combination(MEMBERS)}
+    specs = {name: kind.train for name, kind in KINDS.items() if kind.is_member or name == BASELINE}
+    combinations = {CANDIDATE: Combination(candidate_members())}
     if champion is None:
         return Candidates(specs, combinations, None)
     if not isinstance(champion, CombinedForecaster):
         name, spec = _spec_of(champion)
         return Candidates(specs | {name: spec}, combinations, name)
     named = [_spec_of(one) for one in champion.members.values()]
-    members = tuple(name for name, _ in named)
-    if members == MEMBERS:
+    mixed = tuple(name for name, _ in named)
+    if mixed == candidate_members():
         return Candidates(specs, combinations, CANDIDATE)
-    return Candidates(specs | dict(named), combinations | {CHAMPION: Combination(members)}, CHAMPION)
+    return Candidates(specs | dict(named), combinations | {CHAMPION: Combination(mixed)}, CHAMPION)
 
 
 def _spec_of(forecaster: FittedForecaster) -> tuple[str, ModelSpec]:

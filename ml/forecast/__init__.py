@@ -1,6 +1,6 @@
 """Demand forecasts with their whole distribution: train, predict, sample paths, save and load."""
 
-from ml.forecast.base import FittedForecaster
+from ml.forecast.base import FittedForecaster, Forecaster
 from ml.forecast.baselines import RECENT, BaselineForecaster, train_recent
 from ml.forecast.boosted import BOOSTER, DemandForecaster
 from ml.forecast.boosters import Settings
@@ -26,6 +26,7 @@ __all__ = [
     "CombinedForecaster",
     "DemandForecaster",
     "FittedForecaster",
+    "Forecaster",
     "Settings",
     "calibration_curve",
     "calibration_of_sums",

@@ -34,7 +34,8 @@ class CombinedForecaster(GridForecaster):
 
     A mixture of whole units stays in whole units and keeps calibrated members calibrated; averages of quantiles
     (Vincent 1912) do neither. The first member decides how periods hang together, which series there are, and what last
-    year and planned promotions do to every forecast: the share of another member is moved by the same factors.
+    year and planned promotions do to every forecast: the share of another member is moved by the same factors, less
+    those that it knows itself.
 
     Attributes:
         members: name -> fitted forecaster.
@@ -136,7 +137,6 @@ class CombinedHistory(PreparedHistory):
         result = np.empty((len(rows), self.horizon, n), dtype=np.float32)
         upto = np.rint(n * np.cumsum([share[rows] for share in self.shares.values()], axis=0)).astype(np.int64)
         since = np.vstack([np.zeros((1, len(rows)), dtype=np.int64), upto[:-1]])
-        factors = self.lead.season_factors()
         for name, firsts, lasts in zip(self.shares, since, upto, strict=True):
             for first, last in sorted(set(zip(firsts.tolist(), lasts.tolist(), strict=True))):
                 inside = np.flatnonzero((firsts == first) & (lasts == last))
@@ -144,7 +144,7 @@ class CombinedHistory(PreparedHistory):
                     prepared, places = self.histories[name], self.places[name]
                     grid = prepared.grid(places[rows[inside]], last - first)
                     if prepared is not self.lead:
-                        grid = multiplied(grid, factors * self._missing_effects(prepared, places, rows[inside]))
+                        grid = multiplied(grid, self._missing_effects(prepared, places, rows[inside]))
                     result[inside, :, first:last] = grid
         mixed = np.flatnonzero((upto > since).sum(axis=0) > 1)
         result[mixed] = np.sort(result[mixed], axis=2)
@@ -155,8 +155,9 @@ class CombinedHistory(PreparedHistory):
         return self.lead.promotion_effects(rows)
 
     def _missing_effects(self, prepared: PreparedHistory, places: Integers, rows: Integers) -> Doubles:
-        """Return what the first member knows of promotions and another does not: a factor [series, horizon]."""
-        return self.lead.promotion_effects(rows) / prepared.promotion_effects(places[rows])
+        """Return what the first member knows of season and promotions and another does not [series, horizon]."""
+        seasons = self.lead.season_factors() / prepared.season_factors()
+        return seasons * (self.lead.promotion_effects(rows) / prepared.promotion_effects(places[rows]))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Every kind of forecaster: how it is trained, how a folder of it is read.
 
-Here: the one list of kinds, and `load`, which reads any of them. A challenger is a module of its own and a line of
-KINDS: then it is evaluated beside the others, can be saved, mixed, registered and serve as champion. Not here: their
-code, and which of them a training proposes as champion (`MEMBERS` in `ml.backtest.candidates`).
+Here: the one list of kinds, and `load`, which reads any of them. A new forecaster is a module of its own and a line of
+KINDS: then every training evaluates it, gives it the demand classes in which it is clearly better, and proposes that
+as champion. Not here: the code of the kinds.
 """
 
 from __future__ import annotations
@@ -28,23 +28,27 @@ class Kind(NamedTuple):
         train: makes one from demand.
         load: reads the folder that its `save` wrote.
         file: JSON document that its folder holds. Where kinds share one, its `kind` names the kind.
+        is_member: whether the candidate of a training may mix it in, and so make it champion. The others are floors to
+            beat, or too slow to be fitted to every series in every window: those are compared on a sample.
     """
 
     train: ModelSpec
     load: Callable[[Path], FittedForecaster]
     file: str
+    is_member: bool = True
 
 
-# A kind may add files to those of one before it: the last that fits a folder reads it.
+# The first member stands where no other is clearly better. A kind may add files to those of one before it: the last
+# that fits a folder reads it.
 KINDS: dict[str, Kind] = {
     BOOSTER: Kind(train, DemandForecaster.load, "forecaster.json"),
-    SEASONAL_NAIVE: Kind(train_seasonal_naive, BaselineForecaster.load, "baseline.json"),
+    SEASONAL_NAIVE: Kind(train_seasonal_naive, BaselineForecaster.load, "baseline.json", is_member=False),
     RECENT: Kind(train_recent, BaselineForecaster.load, "baseline.json"),
-    NETWORK: Kind(train_neural, NeuralForecaster.load, "network.json"),
-    "ets": Kind(train_ets, ClassicalForecaster.load, "baseline.json"),
-    "theta": Kind(train_theta, ClassicalForecaster.load, "baseline.json"),
-    "croston_sba": Kind(train_croston_sba, ClassicalForecaster.load, "baseline.json"),
-    "tsb": Kind(train_tsb, ClassicalForecaster.load, "baseline.json"),
+    NETWORK: Kind(train_neural, NeuralForecaster.load, "network.json", is_member=False),
+    "ets": Kind(train_ets, ClassicalForecaster.load, "baseline.json", is_member=False),
+    "theta": Kind(train_theta, ClassicalForecaster.load, "baseline.json", is_member=False),
+    "croston_sba": Kind(train_croston_sba, ClassicalForecaster.load, "baseline.json", is_member=False),
+    "tsb": Kind(train_tsb, ClassicalForecaster.load, "baseline.json", is_member=False),
 }
 
 

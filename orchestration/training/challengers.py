@@ -173,9 +173,9 @@ def chosen_shares(forecasts: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFr
 
 
 def _shares_of_challengers(choice: "pd.DataFrame") -> "pd.DataFrame":
-    from ml.backtest import MEMBERS
+    from ml.backtest import candidate_members
 
-    share = 1.0 - choice[list(MEMBERS)].sum(axis=1).round(9)
+    share = 1.0 - choice[list(candidate_members())].sum(axis=1).round(9)
     told = choice[["demand_class"]].assign(value=share, threshold=0.0, met=share <= 0.0)
     return told.assign(
         criterion="share that challengers would be given on single days, demand_class " + told.pop("demand_class")

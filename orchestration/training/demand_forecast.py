@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.backtest import Candidates, Evaluation
-    from ml.forecast import BaselineForecaster, DemandForecaster
+    from ml.forecast import BaselineForecaster, DemandForecaster, Forecaster
 
 EVALUATION_WINDOWS, EVALUATION_STEP_DAYS, EVALUATION_SERIES = 5, 21, 1_000
 EVALUATION_PATHS = 100
@@ -66,14 +66,13 @@ def train_demand_forecast(
     is_change = field.champion not in (None, CANDIDATE)
     rival = str(field.champion) if is_change else RECENT
     rehearsed = rehearse_orders(settings, data, evaluation, CANDIDATE, rival, blocks=is_change)
-    booster = _kept_booster(kept)
-    is_kept = booster is not None
-    if booster is None:
-        booster = forecast.train(demand, freq="D", horizon=horizon, items=data.items, seed=settings.seed)
-    forecaster = field.combinations[CANDIDATE](
-        {BOOSTER: booster, RECENT: recent}, evaluation.tried, evaluation.tried_sums
-    )
+    combination, members = field.combinations[CANDIDATE], _kept_members(kept)
+    is_kept = bool(members)
+    for name in () if is_kept else combination.members:
+        members[name] = field.specs[name](demand, freq="D", horizon=horizon, items=data.items, seed=settings.seed)
+    forecaster = combination(members, evaluation.tried, evaluation.tried_sums)
     forecaster.save(folder)
+    booster = cast("DemandForecaster", members[BOOSTER])
     metrics = _forecast_metrics(evaluation, CANDIDATE)
     boosted = [name for name, shares in forecaster.weights.items() if shares[BOOSTER] > 0]
     explained = _explanations(booster, data, evaluation.series, boosted)
@@ -139,16 +138,16 @@ def _backtest(field: "Candidates", data: TrainingData, windows: int, seed: int) 
     )
 
 
-def _kept_booster(kept: Path | None) -> "DemandForecaster | None":
-    """Return the booster of a model trained before; None where there is none, or today's candidate is another."""
+def _kept_members(kept: Path | None) -> "dict[str, Forecaster]":
+    """Return the members of a model trained before; none where there is none, or today's candidate mixes others."""
     from ml import forecast
     from ml.backtest import CANDIDATE, candidates_beside
-    from ml.forecast import BOOSTER, CombinedForecaster
+    from ml.forecast import CombinedForecaster
 
     saved = None if kept is None else forecast.load(kept)
     if not isinstance(saved, CombinedForecaster) or candidates_beside(saved).champion != CANDIDATE:
-        return None
-    return cast("DemandForecaster", saved.members[BOOSTER])
+        return {}
+    return dict(saved.members)
 
 
 @dataclass(frozen=True)
