@@ -11,13 +11,13 @@ ITEMS, PATHS, HORIZON = 12, 7, 9
 
 
 def walk(
-    path: np.ndarray, supply: np.ndarray, lead: int, review: int, *, lost: bool
+    path: np.ndarray, supply: np.ndarray, lead: int, end: int, *, lost: bool
 ) -> tuple[float, list[float], list[bool]]:
     """One path: the worst need, the need up to each period of the cycle, whether it has run short by each period."""
     sellable = np.maximum(supply, 0) if lost else supply
     demand, worst, lost_before, highest = 0.0, 0.0, 0.0, -np.inf
     needs, short_by = [], []
-    for period in range(1, max(HORIZON, lead + review) + 1):
+    for period in range(1, max(HORIZON, end) + 1):
         at = period - 1
         demand += path[period - 1] if period <= HORIZON else path.mean()
         short = demand - sellable[at]
@@ -26,7 +26,7 @@ def walk(
             short_by.append(worst > 0)
         if period == lead:
             lost_before = worst if lost else 0.0
-        if lead < period <= lead + review:
+        if lead < period <= end:
             # What the new order brings serves those who wait first.
             highest = max(highest, demand - supply[at])
             needs.append(highest - lost_before if lost else demand - supply[at])
@@ -44,8 +44,11 @@ def test_a_simulation_finds_what_a_walk_through_each_path_finds(uncertain: bool)
     if not uncertain:
         lead, arrival = np.repeat(lead[:, :1], PATHS, axis=1), np.repeat(arrival[:, :1], PATHS, axis=1)
     receipts = Receipts(item, rng.integers(1, 9, item.size).astype(np.float32), arrival)
-    review, lost = rng.integers(1, 6, ITEMS).astype(np.int32), np.arange(ITEMS) % 2 == 0
-    simulation = Simulation(stock.astype(np.float32), receipts, lead, review, lost, PATHS, cycle_slots=5)
+    length, lost = rng.integers(1, 6, lead.shape).astype(np.int32), np.arange(ITEMS) % 2 == 0
+    if not uncertain:
+        length[:] = length[:, :1]
+    end = lead + length
+    simulation = Simulation(stock.astype(np.float32), receipts, lead, end, lost, PATHS, cycle_slots=5)
     for few in (slice(0, 5), slice(5, ITEMS)):
         simulation.run(few, np.ascontiguousarray(paths[few].transpose(2, 0, 1)))
     found, periods = simulation.found, np.arange(1, 2 * HORIZON)
@@ -57,14 +60,15 @@ def test_a_simulation_finds_what_a_walk_through_each_path_finds(uncertain: bool)
                 paths[row, path],
                 on_hand + receipts.units[own] @ (periods >= arrival[own, path, None]),
                 lead[row, path],
-                review[row],
+                end[row, path],
                 lost=lost[row],
             )
             for path in range(PATHS)
         ]
         assert found.worst_need[row] == pytest.approx([worst for worst, _, _ in walks], abs=1e-4)
-        by_period = np.array([need for _, need, _ in walks]).T
-        assert found.need[row, : review[row]] == pytest.approx(by_period, abs=1e-4)
+        for path, (_, needs, _) in enumerate(walks):
+            assert found.need[row, : len(needs), path] == pytest.approx(needs, abs=1e-4)
+            assert np.isinf(found.need[row, len(needs) :, path]).all()
         assert found.stockout_by[row] == pytest.approx(np.mean([by for _, _, by in walks], axis=0))
 
 

@@ -3,9 +3,9 @@
 Here belongs the test of a whole decision over time. The decision of one moment is in `ml.restock`.
 
 Periods: at the end of period t the policy sees the state and orders; an order with lead time l can be sold from the
-start of period t + l + 1, or with an order placed before it where that comes later: orders of an item do not overtake
-one another. The policy knows when orders are due, not when they will come. In each period: receive, serve, then charge
-what is left and what was short.
+start of period t + l + 1. Orders of an item do not overtake one another: of those on their way, the one that was due
+first takes the first arrival, so that frequent orders take no longer than rare ones. The policy knows when orders are
+due, not when they will come. In each period: receive, serve, then charge what is left and what was short.
 """
 
 from __future__ import annotations
@@ -229,15 +229,11 @@ class _Orders:
         self.item, self.units, self.due, self.arrival = item, units, due, arrival
 
     def add(self, item: Places, units: Doubles, due: Places, arrival: Places) -> None:
-        """Take in one order of each item; it waits for those that were due no later."""
-        new_due, latest = np.zeros(item.max(initial=0) + 1, np.int64), np.zeros(item.max(initial=0) + 1, np.int64)
-        new_due[item], latest[item] = due, arrival
-        before = self.item < new_due.size
-        before[before] = self.due[before] <= new_due[self.item[before]]
-        np.maximum.at(latest, self.item[before], self.arrival[before])
-        arrival = latest[item]
+        """Take in one order of each item; what comes first belongs to the order that was due first."""
         self.item, self.units = np.concatenate([self.item, item]), np.concatenate([self.units, units])
-        self.due, self.arrival = np.concatenate([self.due, due]), np.concatenate([self.arrival, arrival])
+        self.due, arrivals = np.concatenate([self.due, due]), np.concatenate([self.arrival, arrival])
+        self.arrival = np.empty_like(arrivals)
+        self.arrival[np.lexsort((self.due, self.item))] = arrivals[np.lexsort((arrivals, self.item))]
 
     def take(self, t: int, items: int) -> Doubles:
         """Return what period t receives [items], and forget it."""

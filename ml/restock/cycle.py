@@ -24,7 +24,7 @@ from ml.restock.inputs import (
     texts,
     thousandths,
 )
-from ml.restock.lead_times import draw_arrivals, draw_lead_times
+from ml.restock.lead_times import draw_arrivals, draw_lead_times, draw_next_lead_times
 from ml.restock.schedule import Schedule, expired_by
 from ml.restock.simulation import (
     CostRates,
@@ -133,7 +133,7 @@ def demand_to_cover(cycle: Cycle, demand: Doubles) -> Thousandths:
     return thousandths((demand * inside).sum(axis=1))
 
 
-def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floats, slots: int, seed: int) -> Cycle:
+def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floats, seed: int) -> Cycle:
     """Run items through their demand paths and note those whose paths cannot be used.
 
     Args:
@@ -141,7 +141,6 @@ def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floa
         schedule: of the same items.
         lots: as of `ml.restock.schedule.lots_of`.
         paths: units [items, n, horizon].
-        slots: periods of the cycle whose needs are kept; the longest review of a cost target, or 0.
         seed: of the lead-time draws.
     """
     terms, policy, exceptions = inputs.terms, inputs.policy, inputs.exceptions
@@ -153,16 +152,16 @@ def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floa
     )
     season_ends = limits.last_sale <= horizon
     expired = _expired(lots, paths, limits)
-    new, receipts = _arrivals(inputs, schedule, n, seed)
+    lead, end, receipts = _arrivals(inputs, schedule, n, seed)
     lost_sales = texts(policy, "unmet_demand", "lost_sales") == "lost_sales"
     simulation = Simulation(
         in_units((inputs.on_hand - inputs.owed)[:, None] - expired).astype(np.float32),
         receipts,
-        new - 1,
-        schedule.review,
+        lead,
+        end,
         lost_sales,
         n,
-        cycle_slots=slots,
+        cycle_slots=int((end - lead)[texts(policy, "target_type", "") == "cost"].max(initial=0)),
         season_ends=season_ends,
     )
     demand = _simulated(paths, limits, simulation)
@@ -249,9 +248,13 @@ def _expired(lots: pd.DataFrame, paths: Floats, limits: _Limits) -> Thousandths:
     return expired
 
 
-def _arrivals(inputs: Inputs, schedule: Schedule, n: int, seed: int) -> tuple[Integers, Receipts]:
-    """Return when a new order can be sold [m, 1 or n] and what open orders bring, on the same lead-time draws."""
-    terms = inputs.terms
+def _arrivals(inputs: Inputs, schedule: Schedule, n: int, seed: int) -> tuple[Integers, Integers, Receipts]:
+    """Return after which period a new order can be sold, after which the one that follows it, and what is on order.
+
+    The new order and the open ones arrive on the same draws; the one that follows is late or early by itself. Periods
+    are [m, 1 or n].
+    """
+    terms, coming = inputs.terms, schedule.orders
     leads = draw_lead_times(
         inputs.keys,
         schedule.lead.astype(np.float64),
@@ -261,11 +264,14 @@ def _arrivals(inputs: Inputs, schedule: Schedule, n: int, seed: int) -> tuple[In
         samples=_lead_time_samples(terms),
         seed=seed,
     )
-    coming = schedule.orders
     new, arrivals = draw_arrivals(
         leads, schedule.lead, schedule.wait, coming.item, coming.due, coming.expected, coming.as_planned
     )
-    return new, Receipts(coming.item, in_units(coming.units).astype(np.float32), arrivals)
+    lead = new - 1
+    next_leads = draw_next_lead_times(inputs.keys, leads, schedule.review, seed + 1)
+    # An overdue order that holds the new one up holds up the next one as well.
+    end = (lead + schedule.review[:, None] + next_leads - leads).astype(np.int32)
+    return lead, end, Receipts(coming.item, in_units(coming.units).astype(np.float32), arrivals)
 
 
 def _lead_time_samples(terms: pd.DataFrame) -> list[npt.NDArray[np.float64] | None] | None:

@@ -28,8 +28,13 @@ def keyed_ranks(keys: pd.DataFrame, n: int, seed: int) -> npt.NDArray[np.int64]:
         seed: base seed; the generator is keyed by (seed, sku, location_id).
 
     Returns:
-        Integers [keys, n]; every row is a permutation. The bits are those of SplitMix64 (Steele, Lea and Flood, 2014).
+        Integers [keys, n]; every row is a permutation.
     """
+    return np.argsort(_keyed_bits(keys, n, seed), axis=1)  # the mixing is one to one, so no two are equal
+
+
+def _keyed_bits(keys: pd.DataFrame, n: int, seed: int) -> npt.NDArray[np.uint64]:
+    """Return random bits [keys, n]: those of SplitMix64 (Steele, Lea and Flood, 2014)."""
     text = keys["sku"].astype(str) + "\x1f" + keys["location_id"].astype(str)
     start = pd.util.hash_array(text.to_numpy(dtype=object), hash_key="inventorybot-key", categorize=False)
     with np.errstate(over="ignore"):
@@ -37,8 +42,7 @@ def keyed_ranks(keys: pd.DataFrame, n: int, seed: int) -> npt.NDArray[np.int64]:
         state = start[:, None] + np.arange(1, n + 1, dtype=np.uint64)[None, :] * _GOLDEN
         state = (state ^ (state >> np.uint64(30))) * _MIX_1
         state = (state ^ (state >> np.uint64(27))) * _MIX_2
-        state = state ^ (state >> np.uint64(31))
-    return np.argsort(state, axis=1)  # the mixing is one to one, so no two are equal
+        return np.asarray(state ^ (state >> np.uint64(31)))
 
 
 def draw_lead_times(
@@ -91,6 +95,51 @@ def draw_lead_times(
     ranks = keyed_ranks(keys.iloc[rows], n, seed)
     draws[rows] = np.take_along_axis(draws[rows], ranks, axis=1)
     return draws
+
+
+def draw_next_lead_times(keys: pd.DataFrame, leads: Integers, review: Integers, seed: int) -> Integers:
+    """Draw the lead times of the orders that follow one review after those of drawn lead times.
+
+    They are the same draws in another order, picked at random among all orders in which none arrives before the order
+    it follows: each order's lead time keeps its distribution, and no order overtakes.
+
+    Args:
+        keys: sku, location_id.
+        leads: drawn lead times, periods [keys, n].
+        review: periods between the two orders [keys].
+        seed: base seed, see `keyed_ranks`.
+
+    Returns:
+        Lead times in periods [keys, n], at least leads − review.
+    """
+    following = leads.copy()
+    differs = np.flatnonzero((leads != leads[:, :1]).any(axis=1))
+    if not differs.size:
+        return following
+    m, n = differs.size, leads.shape[1]
+    every, latest_first = np.arange(m), np.argsort(-leads[differs], axis=1, kind="stable")
+    left = np.take_along_axis(leads[differs], latest_first, axis=1)
+    # Those late enough for a path are late enough for all paths after it: they are the first of what is left.
+    enough = _count_at_least(left, left - review[differs, None])
+    share = _keyed_bits(keys.iloc[differs], n, seed) / 2.0**64
+    for path in range(n):
+        open_places = enough[:, path] - path
+        chosen = path + np.minimum((share[:, path] * open_places).astype(np.int64), open_places - 1)
+        left[every, path], left[every, chosen] = left[every, chosen], left[every, path]
+    drawn = np.empty_like(left)
+    np.put_along_axis(drawn, latest_first, left, axis=1)
+    following[differs] = drawn
+    return following
+
+
+def _count_at_least(falling: Integers, bounds: Integers) -> npt.NDArray[np.int64]:
+    """Return how many values of a row, in falling order, are not below each of its bounds [m, n]."""
+    m, n = falling.shape
+    width = int(falling.max()) - int(falling.min()) + 2
+    apart = (np.arange(m) * width)[:, None] - int(falling.min())
+    rising = (falling[:, ::-1] + apart).ravel()
+    below = np.searchsorted(rising, np.maximum(bounds, falling.min()) + apart) - (np.arange(m) * n)[:, None]
+    return np.asarray(n - below)
 
 
 def draw_arrivals(

@@ -127,7 +127,7 @@ def recommend(
     parts = []
     for start in range(0, max(len(keys), 1), step):
         rows = slice(start, min(start + step, len(keys)))
-        cycle = simulate(inputs.part(rows), times.part(rows), lots_of(expiring, rows), paths[rows], slots, seed)
+        cycle = simulate(inputs.part(rows), times.part(rows), lots_of(expiring, rows), paths[rows], seed)
         parts.append(_decided(cycle))
     if len(parts) == 1:
         return parts[0]

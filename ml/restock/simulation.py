@@ -37,7 +37,7 @@ class Pipeline(NamedTuple):
         end_net: demand less supply at the end of the cycle, all of it waiting; not known where it is lost [m, n].
         worst_need: need that keeps the whole cycle free of stock-outs, losses before it left out where they are lost
             for good [m, n].
-        need: need up to each period of the cycle [m, slots, n]; slots that an item's cycle lacks hold +inf.
+        need: need up to each period of the cycle [m, slots, n]; slots that the cycle of a path lacks hold +inf.
         demand_to: demand from now to each period of the cycle [m, slots, n]; missing slots hold +inf.
         stockout_by: probability of a stock-out in periods 1 … t without the order [m, horizon].
         season_demand: demand from now to the last period of sale [m, n]; +inf where the horizon holds none, and of one
@@ -85,7 +85,7 @@ class Simulation:
         supply: Floats,
         receipts: Receipts,
         lead: Integers,
-        review: Integers,
+        end: Integers,
         lost_sales: Flags,
         n: int,
         *,
@@ -99,14 +99,17 @@ class Simulation:
             receipts: what open orders add to it.
             lead: periods until the new order arrives, ≥ 1 [m, n], or [m, 1] where all draws agree; it can be sold from
                 period lead + 1.
-            review: periods of the cycle [m], at least 1.
+            end: periods until the order after it arrives, likewise: the last period of the cycle, not
+                before `lead`; a path whose cycle is empty needs nothing of the order.
             lost_sales: whether unmet demand is lost (else it waits) [m].
             n: paths.
-            cycle_slots: periods of the cycle for which `need` and `demand_to` are kept: the longest review, or 0.
+            cycle_slots: periods of the cycle for which `need` and `demand_to` are kept: those of the longest, or 0.
             season_ends: whether the last period of sale is within the horizon: no demand goes on beyond it [m].
         """
-        self.lead = lead[:, :1] if (lead == lead[:, :1]).all() else lead
-        self.end, self.review, self.lost, self.slots = self.lead + review[:, None], review, lost_sales, cycle_slots
+        self.lead, self.end = (
+            periods[:, :1] if (periods == periods[:, :1]).all() else periods for periods in (lead, end)
+        )
+        self.lost, self.slots = lost_sales, cycle_slots
         self.receipts, self.differs = receipts, (receipts.arrival != receipts.arrival[:, :1]).any(axis=1)
         (m, horizon), first = supply.shape, receipts.arrival[:, 0]
         # What arrives at one time on all paths is part of the supply that they share.
@@ -139,7 +142,8 @@ class Simulation:
             np.add(demand[t - 1], demand[t], out=demand[t])
         lead, end, lost, found = self.lead[few], self.end[few], self.lost[few, None], self.found
         supply, goes_on = _Supply(self, few), ~self.season_ends[few]
-        at_lead, at_end = supply.at(lead), supply.at(end)
+        # Where the next order comes on the same day, the new one has come all the same.
+        at_lead, at_end = supply.at(lead), supply.at(np.maximum(end, lead + 1))
         found.start_demand[few], found.interval_demand[few] = (
             _until(demand, lead, goes_on),
             _until(demand, end, goes_on),
@@ -178,11 +182,11 @@ class Simulation:
         lost = self.lost[few, None]
         for slot in range(self.slots):
             period = np.minimum(self.lead[few] + slot + 1, self.end[few])
+            inside = np.broadcast_to(self.lead[few] + slot < self.end[few], highest.shape)
             until, at = _until(cumulated, period, ~self.season_ends[few]), supply.at(period)
             short = until - at
             np.maximum(highest, short, out=highest)
             needed = np.where(lost, highest - lost_before, short)
-            inside = (slot < self.review[few])[:, None]
             np.copyto(self.found.need[few, slot], needed, where=inside)
             np.copyto(self.found.demand_to[few, slot], until, where=inside)
 
