@@ -367,12 +367,13 @@ SUPPLY: dict[str, list[Row]] = {
     "purchase_order_lines": [
         *(
             order_line(f"P{days}", "s0", "S1", "2011-04-01", "2011-04-06", 6, came=6, on=f"2011-04-{days + 1:02}")
+            | {"confirmed_at": utc("2011-04-03 09:00")}
             for days in range(4, 10)
         ),
         *(order_line(f"Q{n}", "s1", "S2", "2011-04-01", "2011-04-06", 6, came=6, on="2011-04-08") for n in range(4)),
         order_line("PARTLY", "s0", "S1", "2011-04-20", "2011-05-04", 24, came=10, on="2011-04-27"),
-        order_line("LATE", "s0", "S1", "2011-04-25", "2011-04-28", 12),
-        order_line("LATE2", "s1", "S2", "2011-04-25", "2011-04-28", 12),
+        dict(order_line("LATE", "s0", "S1", "2011-04-25", "2011-04-28", 12), confirmed_at=utc("2011-04-26 23:30")),
+        dict(order_line("LATE2", "s1", "S2", "2011-04-25", "2011-04-28", 12), confirmed_at=utc("2011-05-01 09:00")),
         order_line("LOST", "s1", "S2", "2010-01-01", "2010-01-10", 500),
         order_line("CAME LATER", "s0", "S1", "2011-04-20", "2011-04-30", 8, came=8, on="2011-04-30"),
         order_line("NOT YET", "s0", "S1", "2011-04-30", "2011-05-10", 8),
@@ -863,6 +864,18 @@ def test_a_run_counts_order_lines_as_they_had_arrived(supply: Warehouse):
 
 def test_a_day_looked_back_at_ends_before_the_orders_of_the_next(supply: Warehouse):
     assert {name: told[0] for name, told in progress_of(supply).items()} == dict.fromkeys(ORDERS_OF_TODAY, "later")
+
+
+def test_an_order_is_confirmed_from_the_day_on_which_its_supplier_says_so(first: Query):
+    late = "select purchase_order_id, confirmed_date from reporting.risk_late_purchase_orders order by 1"
+    assert first(late) == [("LATE", date(2011, 4, 27)), ("LATE2", None), ("LOST", None)]
+    lines = "select distinct confirmed_date from marts.fct_purchase_order_lines where purchase_order_id like 'P_'"
+    assert first(lines) == [(date(2011, 4, 3),)]
+
+
+def test_a_lead_time_is_measured_from_the_order_and_not_from_its_confirmation(first: Query):
+    times = "select purchase_order_id, lead_time_days from marts.fct_supplier_lead_times"
+    assert first(f"{times} where supplier_id = 'S1' order by 1") == [(f"P{days}", days) for days in range(4, 10)]
 
 
 def test_a_lead_time_is_measured_from_five_receipts_on_and_agreed_before(first: Query):

@@ -28,6 +28,10 @@ dated as (
         purchase_order_lines.*,
         clocks.as_of_date,
         {{ local_day('purchase_order_lines.ordered_at', 'clocks.time_zone') }} as ordered_date,
+        case
+            when purchase_order_lines.confirmed_at < clocks.known_until
+                then {{ local_day('purchase_order_lines.confirmed_at', 'clocks.time_zone') }}
+        end as confirmed_date,
         {{ local_day('purchase_order_lines.received_at', 'clocks.time_zone') }} as received_date,
         {{ 'true' if var('running_day', false) else 'purchase_order_lines.ordered_at < clocks.known_until' }} as is_ordered,
         coalesce(purchase_order_lines.received_at < clocks.known_until, purchase_order_lines.received_at is null) as is_current
@@ -47,6 +51,7 @@ progress as (
         dated.location_id,
         dated.as_of_date,
         dated.ordered_date,
+        dated.confirmed_date,
         dated.expected_date,
         case when dated.is_current then dated.received_date end as received_date,
         dated.ordered_units,

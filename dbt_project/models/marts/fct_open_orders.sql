@@ -72,6 +72,7 @@ open_orders as (
         open_lines.sku,
         open_lines.location_id,
         open_lines.ordered_date,
+        open_lines.confirmed_date,
         open_lines.expected_date,
         cast(open_lines.ordered_units - open_lines.received_units as decimal(18, 3)) as open_units,
         cast(

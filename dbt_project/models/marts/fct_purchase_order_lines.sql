@@ -10,6 +10,7 @@ purchase_order_lines as (
         sku,
         location_id,
         ordered_date,
+        confirmed_date,
         expected_date,
         received_date,
         ordered_units,

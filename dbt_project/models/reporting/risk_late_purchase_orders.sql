@@ -29,6 +29,7 @@ risks as (
         open_orders.location_id,
         positions.as_of_date,
         open_orders.ordered_date,
+        open_orders.confirmed_date,
         open_orders.expected_date,
         cast({{ days_between('open_orders.expected_date', 'positions.as_of_date') }} as integer) as days_late,
         open_orders.is_doubtful,
