@@ -1,5 +1,6 @@
 """The suites of the raw tables: two engines, one verdict."""
 
+import dataclasses
 import json
 import random
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.ingest.contract import LINEAGE_COLUMNS, Table, load_contract, table_named
+from orchestration.ingest.contract import LINEAGE_COLUMNS, Column, Table, load_contract, table_named
 from orchestration.ingest.errors import ContractError
 from orchestration.ingest.expectations import frame_for_expectations, run_suite, validate
 from orchestration.ingest.suites import SUITES, broken_table_rule, literal, load_suite, quoted, suite_parameters
@@ -92,16 +93,6 @@ def test_every_row_rule_can_fail(table):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_required_column_has_a_rule_against_nulls(table):
-    checked = {
-        entry["kwargs"]["column"]
-        for entry in load_suite(table).document["expectations"]
-        if entry["type"] == "expect_column_values_to_not_be_null"
-    }
-    assert {column.name for column in table.columns if column.required} <= checked
-
-
-@pytest.mark.parametrize("table", TABLES)
 def test_rule_names_are_distinct_within_a_suite(table):
     names = [entry["meta"]["rule"] for entry in load_suite(table).document["expectations"]]
     assert len(names) == len(set(names))
@@ -113,10 +104,28 @@ def test_there_is_one_suite_per_raw_table_and_nothing_else():
 
 
 def suite_with(folder: Path, **expectation) -> Path:
-    document = {"name": "raw/stock_lots", "expectations": [expectation]}
+    document = {"name": "raw/stock_lots", "expectations": [expectation] if expectation else []}
     (folder / "raw").mkdir()
     (folder / "raw" / "stock_lots.json").write_text(json.dumps(document))
     return folder
+
+
+def test_a_suite_needs_no_word_of_what_the_contract_says(tmp_path):
+    table = table_named("stock_lots")
+    wider = dataclasses.replace(table, columns=(*table.columns, Column("grade", "varchar", "", True, None)))
+    suite = load_suite(wider, suite_with(tmp_path))
+    missing = ["sku_missing", "location_id_missing", "lot_id_missing", "expires_date_missing", "grade_missing"]
+    assert [rule.name for rule in suite.row_rules] == [*missing, "text_too_long"]
+    assert [rule["meta"]["rule"] for rule in suite.table_rules] == ["columns", "identity"]
+    assert "grade" in suite.table_rules[0]["kwargs"]["column_set"]
+    assert "length(grade)" in suite.derived["longest_text_characters"]
+
+
+def test_a_rule_of_the_suite_takes_the_place_of_that_of_the_contract(tmp_path):
+    meta = {"rule": "sku_missing", "reason": "say which"}
+    folder = suite_with(tmp_path, type="expect_column_values_to_not_be_null", kwargs={"column": "sku"}, meta=meta)
+    (rule,) = [rule for rule in load_suite(table_named("stock_lots"), folder).row_rules if rule.name == "sku_missing"]
+    assert "say which" in rule.reason
 
 
 def test_an_expectation_that_cannot_be_compiled_is_named(tmp_path):

@@ -1,17 +1,19 @@
 """What a row and a table must obey: suites of expectations, run by two engines to one verdict.
 
-A suite is `great_expectations/raw/<table>.json`. Its row expectations are compiled here to SQL, which splits accepted
-from quarantined rows; Great Expectations then runs the same suite on what was accepted (expectations). Belongs here:
-reading and compiling suites. Does not: types and presence of columns in files (validator, files).
+A suite is what the contract says of a table (its columns, those that may not be empty, its identity, whether it may be
+without rows) and what `great_expectations/raw/<table>.json` adds, such as allowed values; a rule there replaces the one
+of the same name that the contract gives. Row expectations are compiled here to SQL, which splits accepted from
+quarantined rows; Great Expectations then runs the same suite on what was accepted (expectations). Belongs here: putting
+together and compiling suites. Does not: types and presence of columns in files (validator, files).
 
-A suite may declare derived columns in `meta.derived_columns`, a SQL expression per name over the columns of the table
+The JSON may declare derived columns in `meta.derived_columns`, a SQL expression per name over the columns of the table
 and `ingested_at`: rules that compare with a tolerance are written on them, and both engines see the same values.
 Regular expressions must mean the same in RE2 and in Python; text is trimmed before rules see it, which removes the one
 difference that matters ($ before a final line break).
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -25,6 +27,7 @@ from orchestration.ingest.contract import LINEAGE_COLUMNS, Table
 from orchestration.ingest.errors import ContractError
 
 SUITES = PROJECT_FOLDER / "great_expectations"
+MOST_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,11 @@ class RowRule:
         name: name of the rule, as quarantined rows carry it.
         predicate: SQL that is true for a row that obeys, never null.
         reason: SQL text expression that says what is wrong with a row that does not.
-        position: place of the expectation in the suite.
     """
 
     name: str
     predicate: str
     reason: str
-    position: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Suite:
 
     Attributes:
         table: table of the contract.
-        document: the JSON document, as Great Expectations takes it.
+        document: as Great Expectations takes it.
         derived: SQL expression per derived column.
         row_rules: compiled row expectations in the order of the suite; the first that fails names the reason.
         table_rules: expectations about the table as a whole.
@@ -81,27 +82,40 @@ class Suite:
 
 @lru_cache(maxsize=64)
 def load_suite(table: Table, folder: Path = SUITES) -> Suite:
-    """Read and compile the suite of a table.
+    """Put together and compile the suite of a table.
 
     Raises:
-        ContractError: the suite is missing, or holds an expectation that cannot be compiled; the message names it.
+        ContractError: the JSON is missing, or holds an expectation that cannot be compiled; the message names it.
     """
     path = folder / "raw" / f"{table.name}.json"
     if not path.exists():
         raise ContractError(f"{table.name} has no suite: write {path}")
-    document = json.loads(path.read_text(encoding="utf-8"))
-    derived = dict(document.get("meta", {}).get("derived_columns", {}))
+    written = json.loads(path.read_text(encoding="utf-8"))
+    meta = written.get("meta", {})
+    derived = {"longest_text_characters": _longest_text(table), **meta.get("derived_columns", {})}
+    own = {f"{path.name}: expectation {number}": entry for number, entry in enumerate(written["expectations"], start=1)}
+    replaced = {entry.get("meta", {}).get("rule") for entry in own.values()}
+    given = {
+        f"the rule {rule} that the contract gives {table.name}": entry
+        for entry in _expectations_of_contract(table)
+        if (rule := entry["meta"]["rule"]) not in replaced
+    }
+    of_rows = {place: entry for place, entry in given.items() if entry["type"] not in _TABLE_EXPECTATIONS}
+    of_table = {place: entry for place, entry in given.items() if entry["type"] in _TABLE_EXPECTATIONS}
+    expectations = {**of_rows, **own, **of_table}
+
     known = {*table.column_names, *derived, *(name for name, _ in LINEAGE_COLUMNS)}
     rows, tables = [], []
-    for position, expectation in enumerate(document["expectations"]):
+    for place, expectation in expectations.items():
         kind = expectation["type"]
         if kind in _TABLE_EXPECTATIONS:
             tables.append(expectation)
         elif kind in _COMPILERS:
-            rows.append(_compile(expectation, position, known, path))
+            rows.append(_compile(expectation, place, known))
         else:
             supported = ", ".join(sorted({*_COMPILERS, *_TABLE_EXPECTATIONS}))
-            raise ContractError(f"{path.name}: {kind} cannot be compiled to SQL; supported are {supported}")
+            raise ContractError(f"{place}: {kind} cannot be compiled to SQL; supported are {supported}")
+    document = {"name": written["name"], "expectations": list(expectations.values()), "meta": meta}
     return Suite(table, document, derived, tuple(rows), tuple(tables))
 
 
@@ -179,9 +193,51 @@ _OPERATORS = {"==": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _SETTLED_KWARGS = {"row_condition", "column", "column_A", "column_B", "column_list"}
 
 
-def _compile(expectation: Mapping[str, Any], position: int, known: set[str], path: Path) -> RowRule:
+def _longest_text(table: Table) -> str:
+    """Return as SQL how many characters the longest text of a row has."""
+    texts = [column.name for column in table.columns if column.data_type == "varchar"]
+    return f"greatest({', '.join(f'length({name})' for name in texts)})"
+
+
+def _expectations_of_contract(table: Table) -> Iterator[dict[str, Any]]:
+    """Yield what the contract says of a table, as expectations."""
+    for column in table.columns:
+        if column.required:
+            kind, rule = "expect_column_values_to_not_be_null", f"{column.name}_missing"
+            yield _expectation(kind, rule, "it may not be empty", column=column.name)
+    yield _expectation(
+        "expect_column_values_to_be_between",
+        "text_too_long",
+        f"a text has at most {MOST_CHARACTERS} characters: a missing quotation mark or delimiter?",
+        column="longest_text_characters",
+        max_value=MOST_CHARACTERS,
+    )
+    yield _expectation(
+        "expect_table_columns_to_match_set",
+        "columns",
+        "every column of the contract and those that say where a row came from",
+        column_set=[*table.column_names, *(name for name, _ in LINEAGE_COLUMNS)],
+        exact_match=True,
+    )
+    if table.required:
+        reason = "without a row of it nothing can be computed"
+        yield _expectation("expect_table_row_count_to_be_between", "rows", reason, min_value=1)
+    yield _expectation(
+        "expect_compound_columns_to_be_unique",
+        "identity",
+        "within one arrival an identity occurs once",
+        column_list=[*table.key, "batch_id"],
+        ignore_row_if="never",
+    )
+
+
+def _expectation(kind: str, rule: str, reason: str, **kwargs: Any) -> dict[str, Any]:
+    return {"type": kind, "kwargs": kwargs, "meta": {"rule": rule, "reason": reason}}
+
+
+def _compile(expectation: Mapping[str, Any], place: str, known: set[str]) -> RowRule:
     kind, kwargs, meta = expectation["type"], expectation["kwargs"], expectation.get("meta", {})
-    place = f"{path.name}: expectation {position + 1} ({kind})"
+    place = f"{place} ({kind})"
     compiler, understood = _COMPILERS[kind]
     strange = set(kwargs) - _SETTLED_KWARGS - understood
     if strange:
@@ -205,7 +261,7 @@ def _compile(expectation: Mapping[str, Any], position: int, known: set[str], pat
             for column in columns
         )
         reason = f"{shown} || {literal(': ' + meta['reason'])}"
-    return RowRule(meta["rule"], predicate, reason, position)
+    return RowRule(meta["rule"], predicate, reason)
 
 
 def _condition(condition: Any, place: str) -> str:
