@@ -36,7 +36,7 @@ def normal_density(z: float) -> float:
 def normal_quantile(level: float) -> float:
     """Return z with P(Z ≤ z) = level, level in (0, 1)."""
     if not 0 < level < 1:
-        raise ValueError(f"level is {level}: give a probability between 0 and 1, both left out")
+        raise ValueError(f"level is {level}: give a probability above 0 and below 1")
     return float(special.ndtri(level))
 
 

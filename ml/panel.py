@@ -169,7 +169,7 @@ def _dates(periods: pd.Series | pd.DatetimeIndex) -> pd.DatetimeIndex:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
-            f"period_start is {periods.iloc[row]!r} in row {row}, which is no date: write it as 2024-01-31"
+            f"period_start is {periods.iloc[row]!r} in row {row}, which is not a date: write it as 2024-01-31"
         )
     return pd.DatetimeIndex(stamps)
 
@@ -223,7 +223,7 @@ def _numbers(column: pd.Series, name: str) -> Doubles:
     try:
         return np.asarray(pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} holds values that are no numbers ({error}): pass numbers only") from error
+        raise ValueError(f"{name} holds values that are not numbers ({error}): pass numbers only") from error
 
 
 def _covariate(column: pd.Series, name: str) -> Doubles:
@@ -232,7 +232,7 @@ def _covariate(column: pd.Series, name: str) -> Doubles:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
-            f"{name} is infinite in row {row} ({values[row]}): repair it, or leave it NaN if it is not known"
+            f"{name} is infinite in row {row} ({values[row]}): correct it, or leave it missing if it is not known"
         )
     return values
 

@@ -81,18 +81,18 @@ class StreamLag:
         home: home whose events wait.
         events: how many.
         waiting_since: when the first of them entered the online store.
-        told_at: instant of the message.
+        reported_at: instant of the message.
     """
 
     home: str
     events: int
     waiting_since: datetime
-    told_at: datetime
+    reported_at: datetime
 
     @property
     def title(self) -> str:
         """One line for a subject."""
-        minutes = int((self.told_at - self.waiting_since).total_seconds() // 60)
+        minutes = int((self.reported_at - self.waiting_since).total_seconds() // 60)
         return f"InventoryBot: {self.events:,} events wait to be published, for {minutes:,} minutes"
 
     @property

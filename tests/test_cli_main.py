@@ -76,7 +76,7 @@ def test_a_landing_folder_that_is_not_there_is_named(home_folder: Path, monkeypa
     monkeypatch.setenv("INVENTORYBOT_LANDING", str(home_folder / "lnading"))
     result = inventorybot("refresh")
     assert result.exit_code == 1
-    assert f"INVENTORYBOT_LANDING='{home_folder}/lnading' is no folder" in result.output
+    assert f"INVENTORYBOT_LANDING='{home_folder}/lnading' is not a folder" in result.output
 
 
 def test_an_unwritable_home_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

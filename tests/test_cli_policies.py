@@ -55,7 +55,7 @@ def test_an_ended_policy_holds_until_the_day_before(run: Run) -> None:
         (["target_value", "0.9", "--segment", ""], "a condition is missing"),
         (["target_value", "0.9", "--sku", "MUG"], "--sku and --location belong together"),
         (["target_value", "0.9", "--segment", "abc_class=A", "--sku", "MUG"], "an override has one scope"),
-        (["target_value", "0.9", "--to", "2010-01-01"], "valid_to 2010-01-01 lies before valid_from 2011-01-01"),
+        (["target_value", "0.9", "--to", "2010-01-01"], "valid_to 2010-01-01 is before valid_from 2011-01-01"),
     ],
 )
 def test_a_policy_that_cannot_be_is_refused_and_nothing_is_kept(run: Run, arguments: list[str], told: str) -> None:
@@ -227,7 +227,7 @@ def test_approving_again_changes_nothing_and_says_who_did(run: Run, proposed: li
     run("proposals", "approve", *proposed, "--author", "ann")
     again = run("proposals", "approve", proposed[0], "--author", "bob")
     assert (again.exit_code, "approved already: approved by ann at" in again.output) == (0, True)
-    assert again.output.endswith("0 approved, 1 were so before\n")
+    assert again.output.endswith("0 approved, 1 were already approved\n")
 
 
 def test_what_the_erp_will_not_order_is_cancelled_with_its_reason(run: Run, proposed: list[str]) -> None:
@@ -248,7 +248,7 @@ def test_what_is_held_back_is_named_at_an_export(run: Run, proposed: list[str], 
         fence, held = store.claim("generation", "run"), {proposed[0]: "product CUP is discontinued"}
         store.publish("generation", fence, None, {}, Outbox(date(2011, 12, 8), [], 99, {}, held=held))
     answer = run("proposals", "export")
-    assert f"not handed out: {proposed[0]}, 12 of CUP: product CUP is discontinued; cancel it" in answer.stderr
+    assert f"not exported: {proposed[0]}, 12 of CUP: product CUP is discontinued; cancel it" in answer.stderr
     assert "MUG" in answer.stdout and "CUP" not in answer.stdout
 
 

@@ -123,7 +123,7 @@ def test_after_the_last_day_of_sale_nothing_is_expected_and_what_is_left_is_name
     """
     units, last_sale_date, reason = read(home, ordered)[0]
     assert (units, last_sale_date) == (0, "2024-05-05")
-    assert str(reason).endswith(" of stock and orders may be left when the season ends on 5 May 2024.")
+    assert str(reason).endswith(" units of stock and orders may be left when the season ends on 5 May 2024.")
 
 
 def test_the_forecast_of_every_whole_week_stands_beside_the_recent_ones(home: Path) -> None:

@@ -38,7 +38,7 @@ class Home:
         assets = [table for table in RAW_TABLES if table.key.path == ["raw", "stock_movements"]]
         return materialize(assets, resources={"home": HomeResource(), "store": StoreResource(url=self.url)})
 
-    def doors(self) -> list[tuple[str, int]]:
+    def channels(self) -> list[tuple[str, int]]:
         files = f"{self.folder}/raw/stock_movements/*/accepted.parquet"
         return duckdb.sql(f"select source_file, count(*) from '{files}' group by all order by all").fetchall()
 
@@ -55,7 +55,7 @@ class Home:
 
 @pytest.fixture(scope="module")
 def ingested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, ExecuteInProcessResult]]:
-    """A home whose files bring the source pos and whose database brings erp, and pos by a second door."""
+    """A home whose files bring the source pos and whose database brings erp, and pos by a second channel."""
     home = Home(tmp_path_factory.mktemp("home"))
     Store.migrate(home.url)
     write_landing(home.folder / "landing")
@@ -74,7 +74,7 @@ Ingested = tuple[Home, ExecuteInProcessResult]
 
 
 def test_a_run_pulls_what_the_sources_file_names_beside_the_files(ingested: Ingested) -> None:
-    assert ingested[0].doors() == [("movements.csv", len(movements())), ("sql:erp", 1)]
+    assert ingested[0].channels() == [("movements.csv", len(movements())), ("sql:erp", 1)]
 
 
 def test_a_source_that_cannot_be_read_stops_alone_and_is_told(ingested: Ingested) -> None:
@@ -86,7 +86,7 @@ def test_a_source_that_cannot_be_read_stops_alone_and_is_told(ingested: Ingested
 def test_a_sale_of_a_source_that_comes_by_files_is_refused_by_another_door(ingested: Ingested) -> None:
     files = f"{ingested[0].folder}/raw/stock_movements/*/quarantined.parquet"
     ((rule, reason),) = duckdb.sql(f"select rule, reason from '{files}'").fetchall()
-    assert rule == "second_door"
+    assert rule == "second_channel"
     assert "source 'pos' is owned by channel landing" in reason
 
 

@@ -61,8 +61,8 @@ def test_the_command_says_what_goes_and_by_which_setting(settings: Settings) -> 
     told = CliRunner().invoke(cli, ["retention", "--dry-run"])
     assert told.exit_code == 0, told.output
     assert "INVENTORYBOT_RUNS_KEPT_DAYS=90" in told.output
-    assert "archived decisions: 1 of 3 go (INVENTORYBOT_ARCHIVE_KEPT_DAYS=400)" in told.output
-    assert "raw arrivals and the ledger: all stay" in told.output
+    assert "archived decisions: 1 of 3 are removed (INVENTORYBOT_ARCHIVE_KEPT_DAYS=400)" in told.output
+    assert "raw data and the ledger: kept for ever" in told.output
     assert len(kept(settings)) == 3
 
 

@@ -11,7 +11,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunRecord, job, op
 
 from orchestration.cli.main import cli
 from orchestration.defs.jobs import LAUNCHED_BY_COMMAND
-from orchestration.defs.run_history import compact, ended_runs, forget_runs, last_run_of, runs_to_forget, told
+from orchestration.defs.run_history import compact, describe, ended_runs, forget_runs, last_run_of, runs_to_forget
 from orchestration.home.environment import read_settings
 from orchestration.home.lock import claimed
 from orchestration.home.prepare import configure_instance
@@ -54,7 +54,7 @@ def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
 
 
 def said(instance: DagsterInstance, settings: Settings) -> str:
-    return told(last_run_of(instance, settings), settings)
+    return describe(last_run_of(instance, settings), settings)
 
 
 def began(instance: DagsterInstance, status: DagsterRunStatus, tags: dict[str, str] | None = None) -> str:
@@ -62,7 +62,9 @@ def began(instance: DagsterInstance, status: DagsterRunStatus, tags: dict[str, s
 
 
 def test_a_home_without_runs_names_the_first_command(settings: Settings) -> None:
-    assert CliRunner().invoke(cli, ["status"]).output.startswith("Last run: none yet; `inventorybot run` is the first.")
+    assert (
+        CliRunner().invoke(cli, ["status"]).output.startswith("Last run: none yet; start one with `inventorybot run`.")
+    )
 
 
 def test_a_run_that_ended_well_is_told(instance: DagsterInstance, settings: Settings) -> None:
@@ -96,7 +98,7 @@ def test_a_run_that_holds_the_home_is_at_work(instance: DagsterInstance, setting
 
 def test_a_run_of_the_daemon_that_has_not_begun_waits(instance: DagsterInstance, settings: Settings) -> None:
     began(instance, DagsterRunStatus.NOT_STARTED)
-    assert "waits for its turn" in said(instance, settings)
+    assert "has waited since" in said(instance, settings)
 
 
 def aged(instance: DagsterInstance, *runs: tuple[int, DagsterRunStatus]) -> list[RunRecord]:

@@ -283,7 +283,7 @@ def test_a_short_history_says_that_last_year_is_silent(before_the_peak):
         before_the_peak["period_start"] > before_the_peak["period_start"].max() - pd.Timedelta(weeks=40)
     ]
     model = train(recent, freq="W-MON", horizon=4, settings=SMALL)
-    assert model.season_note().startswith("Last year says nothing of the total")
+    assert model.season_note().startswith("Last year has no effect on the total")
     assert model.season_frame().empty
 
 

@@ -56,7 +56,7 @@ def test_a_setting_that_cannot_be_read_is_named(
 
 def test_a_relation_that_was_never_built_says_how_to_build_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"marts\.fct_daily_demand .* run the job daily_restock"):
+    with pytest.raises(FileNotFoundError, match=r"marts\.fct_daily_demand .* run `inventorybot run` first"):
         export_path(read_settings(), "marts.fct_daily_demand")
 
 

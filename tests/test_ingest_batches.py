@@ -148,7 +148,7 @@ def test_a_folder_named_almost_like_a_table_is_pointed_out(home):
     home.land("truth", "a.csv", "x")
     assert home.ingest("stock_lots").notices == ()
     (notice,) = home.ingest("stock_movements").notices
-    assert notice.endswith("stock_movement is no raw table and was not read: rename it to stock_movements?")
+    assert notice.endswith("stock_movement is not a raw table and was not read: rename it to stock_movements?")
 
 
 def test_a_file_beside_the_folder_of_its_table_is_pointed_out(home):
@@ -514,23 +514,23 @@ def test_a_movement_that_breaks_a_rule_is_quarantined_with_its_sequence(home):
     assert json.loads(text)["quantity_units"] == "5"
 
 
-def test_a_second_door_for_a_source_is_refused_with_an_explanation(home):
+def test_a_second_channel_for_a_source_is_refused_with_an_explanation(home):
     home.land("stock_movements", "a.csv", MOVEMENTS + sale("1") + sale("2").replace("pos", "wms"))
     asked = []
 
-    def claim(sources, door):
-        asked.append((sources, door))
+    def claim(sources, channel):
+        asked.append((sources, channel))
         return {"pos": "source 'pos' comes by online_store"}
 
     report = home.ingest("stock_movements", claim=claim)
     assert asked == [(frozenset({"pos", "wms"}), "landing")]
-    assert (report.rows.accepted, report.quarantined_by_rule) == (1, {"second_door": 1})
+    assert (report.rows.accepted, report.quarantined_by_rule) == (1, {"second_channel": 1})
     assert home.rows("stock_movements", "reason", "quarantined") == [("source 'pos' comes by online_store",)]
 
 
 def test_the_online_store_is_not_asked_for_its_own_sources(home):
-    def claim(sources, door):
-        raise AssertionError(door)
+    def claim(sources, channel):
+        raise AssertionError(channel)
 
     assert home.ingest("stock_movements", events=Events([movement(1)], 1, 1), claim=claim).rows.accepted == 1
 
@@ -605,7 +605,7 @@ def test_a_disk_that_takes_no_more_commits_nothing_and_says_so(home):
 def test_a_file_that_changes_while_it_is_read_commits_nothing(home):
     path = home.land("stock_movements", "a.csv", MOVEMENTS + sale("1"))
 
-    def claim(sources, door):
+    def claim(sources, channel):
         path.write_text(MOVEMENTS + sale("2"))
         return {}
 

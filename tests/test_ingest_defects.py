@@ -1,4 +1,4 @@
-"""Every defect of the corpus, through every door it can come by."""
+"""Every defect of the corpus, through every channel it can come by."""
 
 import gzip
 import random
@@ -22,13 +22,15 @@ ARRIVED = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
 MOVEMENTS = "stock_movements"
 
 
-def doors_of(case: dict) -> list[str]:
+def channels_of(case: dict) -> list[str]:
     every = ["csv", "parquet", "stream"] if case.get("table", MOVEMENTS) == MOVEMENTS else ["csv", "parquet"]
-    return case.get("doors", every)
+    return case.get("channels", every)
 
 
-def by_door(cases: list[dict]) -> list:
-    return [pytest.param(case, door, id=f"{case['name']}-{door}") for case in cases for door in doors_of(case)]
+def by_channel(cases: list[dict]) -> list:
+    return [
+        pytest.param(case, channel, id=f"{case['name']}-{channel}") for case in cases for channel in channels_of(case)
+    ]
 
 
 def value_of(text: str | None) -> str | None:
@@ -70,16 +72,16 @@ def write_parquet(path: Path, rows: list[dict], typed: dict | None = None) -> No
 
 
 class Taken:
-    """What became of rows given to a table through a door."""
+    """What became of rows given to a table through a channel."""
 
-    def __init__(self, table: str, door: str, rows: list[dict], typed: dict | None = None) -> None:
+    def __init__(self, table: str, channel: str, rows: list[dict], typed: dict | None = None) -> None:
         with TemporaryDirectory() as folder:
             landing, raw = Path(folder) / "landing", Path(folder) / "raw"
             (landing / table).mkdir(parents=True)
             events = None
-            if door == "csv":
+            if channel == "csv":
                 write_csv(landing / table / "given.csv", rows)
-            elif door == "parquet":
+            elif channel == "parquet":
                 write_parquet(landing / table / "given.parquet", rows, typed)
             else:
                 events = Events([{**row, "sequence": number} for number, row in enumerate(rows, 1)], 1, len(rows))
@@ -105,32 +107,35 @@ FIRST_ROW = {"csv": 2, "parquet": 1, "stream": 1}
 
 
 @cache
-def taken_together(table: str, door: str) -> tuple[Taken, dict[str, int]]:
-    """Every one-row defect of a table and door in one file, a good row before and behind; and where each one is."""
+def taken_together(table: str, channel: str) -> tuple[Taken, dict[str, int]]:
+    """Every one-row defect of a table and channel in one file, a good row before and behind; and where each one is."""
     cases = [
         case
         for case in CORPUS["rows"]
         if case.get("table", MOVEMENTS) == table
-        and door in doors_of(case)
-        and not (door == "parquet" and "parquet" in case)
+        and channel in channels_of(case)
+        and not (channel == "parquet" and "parquet" in case)
     ]
     rows = [row_of(table, {}, 0), *(row_of(table, case["change"], n) for n, case in enumerate(cases, 1))]
     rows.append(row_of(table, {}, len(rows)))
-    taken = Taken(table, door, rows)
-    line, places = FIRST_ROW[door], {}
+    taken = Taken(table, channel, rows)
+    line, places = FIRST_ROW[channel], {}
     for name, row in zip(["first", *(case["name"] for case in cases), "last"], rows, strict=True):
         places[name] = line
-        line += 1 + (sum((text or "").count("\n") for text in row.values()) if door == "csv" else 0)
+        line += 1 + (sum((text or "").count("\n") for text in row.values()) if channel == "csv" else 0)
     return taken, places
 
 
-@pytest.mark.parametrize(("case", "door"), by_door(CORPUS["rows"]))
-def test_a_row_is_judged_as_the_corpus_says(case, door):
+@pytest.mark.parametrize(("case", "channel"), by_channel(CORPUS["rows"]))
+def test_a_row_is_judged_as_the_corpus_says(case, channel):
     table = case.get("table", MOVEMENTS)
-    if door == "parquet" and "parquet" in case:
-        taken, place = Taken(table, door, [row_of(table, {}, 0), row_of(table, case["change"], 1)], case["parquet"]), 2
+    if channel == "parquet" and "parquet" in case:
+        taken, place = (
+            Taken(table, channel, [row_of(table, {}, 0), row_of(table, case["change"], 1)], case["parquet"]),
+            2,
+        )
     else:
-        taken, places = taken_together(table, door)
+        taken, places = taken_together(table, channel)
         place = places[case["name"]]
     if "accepted" in case:
         assert place in taken.accepted, taken.quarantined.get(place)
@@ -143,17 +148,17 @@ def test_a_row_is_judged_as_the_corpus_says(case, door):
 
 
 @pytest.mark.parametrize("table", sorted(CORPUS["bases"]))
-@pytest.mark.parametrize("door", ["csv", "parquet"])
-def test_good_rows_beside_defects_go_on(table, door):
-    taken, places = taken_together(table, door)
+@pytest.mark.parametrize("channel", ["csv", "parquet"])
+def test_good_rows_beside_defects_go_on(table, channel):
+    taken, places = taken_together(table, channel)
     assert {places["first"], places["last"]} <= set(taken.accepted)
 
 
-@pytest.mark.parametrize(("case", "door"), by_door(CORPUS["groups"]))
-def test_rows_of_one_identity_are_settled_as_the_corpus_says(case, door):
+@pytest.mark.parametrize(("case", "channel"), by_channel(CORPUS["groups"]))
+def test_rows_of_one_identity_are_settled_as_the_corpus_says(case, channel):
     table = case.get("table", MOVEMENTS)
     base = CORPUS["bases"][table]
-    taken = Taken(table, door, [{**base, **change} for change in case["rows"]])
+    taken = Taken(table, channel, [{**base, **change} for change in case["rows"]])
     rows = taken.report.rows
     assert (rows.accepted, rows.duplicate, rows.quarantined) == tuple(
         case.get(name, 0) for name in ("accepted", "duplicate", "quarantined")
@@ -265,8 +270,8 @@ def fuzzed_rows(rng: random.Random, count: int) -> tuple[list[dict[str, str | No
 def test_two_thousand_fuzzed_rows_are_each_accepted_known_or_quarantined(seed):
     rng = random.Random(seed)
     rows, sound = fuzzed_rows(rng, 2_000)
-    door = ["csv", "parquet", "stream"][seed % 3]
-    taken = Taken(MOVEMENTS, door, rows)
+    channel = ["csv", "parquet", "stream"][seed % 3]
+    taken = Taken(MOVEMENTS, channel, rows)
     counts = taken.report.rows
     assert counts.rows_in == len(rows) == counts.accepted + counts.duplicate + counts.quarantined
     assert (len(taken.accepted), len(taken.quarantined)) == (counts.accepted, counts.quarantined)

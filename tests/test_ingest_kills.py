@@ -30,14 +30,14 @@ from orchestration.ingest.suites import load_suite
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)
 INGEST = str(Path(orchestration.ingest.__file__).parent)
 HEADER = "source,document,line,occurred_at,sku,location_id,movement_type,quantity_units"
-DOORS = ["file", "sql", "stream"]
+CHANNELS = ["file", "sql", "stream"]
 
 
 def values(number: int, units: str = "-1") -> list[str]:
     return ["pos", str(number), "1", "2011-12-01T10:00:00Z", "A", "UKN", "sale", units]
 
 
-# Good rows, a duplicate and a row that breaks a rule, whatever door they come by.
+# Good rows, a duplicate and a row that breaks a rule, whatever channel they come by.
 ROWS = [*(values(n) for n in range(40)), values(7), values(99, "5")]
 EXPECTED = Counts(rows_in=42, accepted=40, duplicate=1, quarantined=1)
 
@@ -54,19 +54,19 @@ def prepare(folder: Path) -> None:
     connection.close()
 
 
-def ingest(folder: Path, door: str, hour: int) -> None:
+def ingest(folder: Path, channel: str, hour: int) -> None:
     options = {}
-    if door == "sql":
+    if channel == "sql":
         url = f"sqlite:///{folder}/erp.sqlite"
         options["sources"] = [SqlSource("erp", "stock_movements", "ERP", "select * from movements", "id", url=url)]
-    if door == "stream":
+    if channel == "stream":
         names = HEADER.split(",")
         after = ledger_watermark(folder / "raw")
         rows = [{**dict(zip(names, row, strict=True)), "sequence": n} for n, row in enumerate(ROWS, 1) if n > after]
         options["events"] = Events(rows, after + 1, len(ROWS)) if rows else None
     ingest_table(
         "stock_movements",
-        landing=folder / ("landing" if door == "file" else "nothing"),
+        landing=folder / ("landing" if channel == "file" else "nothing"),
         raw=folder / "raw",
         ingested_at=MORNING + timedelta(hours=hour),
         settle_seconds=0,
@@ -113,9 +113,9 @@ def killed_on_line(number: int, work: Callable[[], None]) -> Callable[[], None]:
     return traced
 
 
-def lines_of(door: str, folder: Path) -> int:
+def lines_of(channel: str, folder: Path) -> int:
     os.environ["LINES_FILE"] = str(folder / "lines")
-    in_a_process(killed_on_line(0, lambda: ingest(folder, door, 1)))
+    in_a_process(killed_on_line(0, lambda: ingest(folder, channel, 1)))
     return int((folder / "lines").read_text())
 
 
@@ -130,7 +130,7 @@ def assert_whole(folder: Path) -> None:
         ]
 
 
-def assert_nothing_lost_or_doubled(folder: Path, door: str) -> None:
+def assert_nothing_lost_or_doubled(folder: Path, channel: str) -> None:
     raw = folder / "raw"
     assert_whole(folder)
     manifests = read_manifests(raw / "stock_movements")
@@ -141,16 +141,16 @@ def assert_nothing_lost_or_doubled(folder: Path, door: str) -> None:
         found = connection.sql(f"select document from '{raw}/stock_movements/*/accepted.parquet'").fetchall()
     assert sorted(int(document) for (document,) in found) == list(range(40))
     assert [path.name for path in (raw / ".arriving" / "stock_movements").iterdir()] == ["lock"]
-    if door == "stream":
+    if channel == "stream":
         assert ledger_watermark(raw) == len(ROWS)
 
 
-def trial(folder: Path, door: str, first: Callable[[], int]) -> None:
+def trial(folder: Path, channel: str, first: Callable[[], int]) -> None:
     first()
     assert_whole(folder)
-    assert in_a_process(lambda: ingest(folder, door, 2)) == 0
-    assert in_a_process(lambda: ingest(folder, door, 3)) == 0
-    assert_nothing_lost_or_doubled(folder, door)
+    assert in_a_process(lambda: ingest(folder, channel, 2)) == 0
+    assert in_a_process(lambda: ingest(folder, channel, 3)) == 0
+    assert_nothing_lost_or_doubled(folder, channel)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -158,56 +158,56 @@ def warmed() -> None:
     load_suite(table_named("stock_movements"))
 
 
-@pytest.fixture(scope="module", params=DOORS)
-def door_and_lines(request, tmp_path_factory) -> tuple[str, int]:
+@pytest.fixture(scope="module", params=CHANNELS)
+def channel_and_lines(request, tmp_path_factory) -> tuple[str, int]:
     folder = tmp_path_factory.mktemp("count")
     prepare(folder)
     return request.param, lines_of(request.param, folder)
 
 
-def killed_at(folder: Path, door: str, line: int) -> None:
+def killed_at(folder: Path, channel: str, line: int) -> None:
     prepare(folder)
     died_of = []
-    work = killed_on_line(line, lambda: ingest(folder, door, 1))
-    trial(folder, door, lambda: died_of.append(in_a_process(work)))
+    work = killed_on_line(line, lambda: ingest(folder, channel, 1))
+    trial(folder, channel, lambda: died_of.append(in_a_process(work)))
     assert died_of == [signal.SIGKILL]
 
 
 @pytest.mark.parametrize("tenth", range(10))
-def test_killed_on_a_line_and_started_again(door_and_lines, tenth, tmp_path):
-    door, lines = door_and_lines
-    killed_at(tmp_path, door, 1 + lines * tenth // 10 + random.Random(tenth).randrange(lines // 10))
+def test_killed_on_a_line_and_started_again(channel_and_lines, tenth, tmp_path):
+    channel, lines = channel_and_lines
+    killed_at(tmp_path, channel, 1 + lines * tenth // 10 + random.Random(tenth).randrange(lines // 10))
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_not_killed_the_expected_rows_are_there(door, tmp_path):
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_not_killed_the_expected_rows_are_there(channel, tmp_path):
     prepare(tmp_path)
-    trial(tmp_path, door, lambda: in_a_process(lambda: ingest(tmp_path, door, 1)))
+    trial(tmp_path, channel, lambda: in_a_process(lambda: ingest(tmp_path, channel, 1)))
     (first, *_) = read_manifests(tmp_path / "raw" / "stock_movements")
     assert first.rows == EXPECTED
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("fortieth", range(40))
-def test_killed_on_forty_lines_of_every_door(door_and_lines, fortieth, tmp_path):
-    door, lines = door_and_lines
-    killed_at(tmp_path, door, 1 + (lines - 2) * fortieth // 39)
+def test_killed_on_forty_lines_of_every_door(channel_and_lines, fortieth, tmp_path):
+    channel, lines = channel_and_lines
+    killed_at(tmp_path, channel, 1 + (lines - 2) * fortieth // 39)
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("seed", range(500))
 def test_killed_at_a_random_moment(seed, tmp_path):
     draw = random.Random(seed)
-    door = draw.choice(DOORS)
+    channel = draw.choice(CHANNELS)
     prepare(tmp_path)
 
     def first() -> int:
         pid = os.fork()
         if pid == 0:
-            ingest(tmp_path, door, 1)
+            ingest(tmp_path, channel, 1)
             os._exit(0)
         time.sleep(draw.uniform(0, 0.3))
         os.kill(pid, signal.SIGKILL)
         return os.waitpid(pid, 0)[1]
 
-    trial(tmp_path, door, first)
+    trial(tmp_path, channel, first)

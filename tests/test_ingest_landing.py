@@ -290,7 +290,7 @@ def test_without_a_scheme_the_landing_folder_is_one_of_this_machine(monkeypatch,
 @pytest.mark.parametrize("url", ["s3://", "s3://B", "s3:///in", "gs://bucket/in", "https://bucket/in"])
 def test_an_address_that_is_none_is_named(monkeypatch, url):
     monkeypatch.setenv("INVENTORYBOT_LANDING", url)
-    with pytest.raises(ValueError, match=r"is no address of a landing folder; write a path, or s3://bucket/prefix"):
+    with pytest.raises(ValueError, match=r"is not a landing folder; write a path, or s3://bucket/prefix"):
         open_landing(read_settings())
 
 

@@ -104,7 +104,7 @@ def test_a_row_is_found_by_its_reference(home):
 @pytest.mark.parametrize("reference", ["", "what", "stock_movements/20261123T070000.000000Z/9/a.csv", "sales/b/1/f"])
 def test_a_reference_that_names_nothing_is_told(home, reference):
     home.land("stock_movements", "a.csv", MOVEMENTS + sale(1) + sale(2, "5"))
-    with pytest.raises(IngestError, match="no quarantined row is called"):
+    with pytest.raises(IngestError, match="no quarantined or waiting row"):
         find(home.raw, [reference])
 
 

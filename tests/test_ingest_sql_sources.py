@@ -258,14 +258,14 @@ def test_trying_a_source_says_what_is_wrong_with_it(database):
     ("old", "new", "message"),
     [
         ("name: erp", "name: ERP 1", "must be a word"),
-        ("table: stock_movements", "table: sales", "'sales' is no raw table"),
+        ("table: stock_movements", "table: sales", "'sales' is not a raw table"),
         ("url: ERP_URL", "url: postgresql://u:p@h/d", "not the URL itself"),
         ("quantity_units: qty", "quantity: qty", "has no column 'quantity'"),
         ("overlap: 2 hours", "overlap: long", "overlap 'long' is neither"),
         ("cursor: changed_at", "cursr: changed_at", "unknown option 'cursr'"),
         ("query: select * from movements;", "", "give either query or from"),
         ("url: ERP_URL", "", "url is missing"),
-        ("sources:\n", "", "holds no list `sources:` of sources; see `inventorybot sources example`"),
+        ("sources:\n", "", "has no list `sources:`; `inventorybot sources example` shows one"),
     ],
 )
 def test_a_mistake_in_the_sources_file_is_named(tmp_path, old, new, message):

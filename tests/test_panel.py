@@ -59,7 +59,7 @@ def test_a_missing_key_is_refused():
 def test_text_in_a_number_column_is_refused():
     broken = frame([1.0, 2.0]).astype({"demand_units": object})
     broken.loc[1, "demand_units"] = "many"
-    with pytest.raises(ValueError, match="no numbers"):
+    with pytest.raises(ValueError, match="are not numbers"):
         build_panel(broken, Frequency.of("D"))
 
 

@@ -116,7 +116,7 @@ def test_a_line_of_another_item_stands_for_no_proposal_and_is_told(settings: Set
 def test_an_open_line_of_a_proposal_that_there_is_not_is_told(settings: Settings, store: Store) -> None:
     lines(settings, ("PO-2", "gone"))
     (told,) = misnamed_proposals(settings, store)
-    assert told.startswith("purchase order line PO-2:1 names proposal 'gone', which there is not")
+    assert told.startswith("purchase order line PO-2:1 names proposal 'gone', which does not exist")
 
 
 def test_lines_that_name_their_own_proposals_or_none_are_no_matter(settings: Settings, store: Store) -> None:
@@ -211,7 +211,7 @@ def test_two_lines_that_may_be_for_one_proposal_are_told_and_all_count(settings:
     assert len(open_proposals(settings, NEXT_DAY, store)) == 1
     told = misnamed_proposals(settings, store)
     assert [sentence.split(",")[0] for sentence in told] == [
-        f"purchase order line PO-{number}:1 names no proposal and may be for {proposal_id}" for number in (2, 3)
+        f"purchase order line PO-{number}:1 names no proposal and may belong to {proposal_id}" for number in (2, 3)
     ]
 
 
@@ -443,7 +443,7 @@ def test_what_a_discontinued_product_would_order_is_listed_and_not_handed_out(se
     write(settings.exports / "marts" / "dim_products.parquet", "select 'MUG' as sku, false as is_active")
     open_proposals(settings, BUILD, store)
     (row,) = listed(settings, store)
-    assert (row["state"], row["cause"]) == ("approved", "product MUG is discontinued: not handed out")
+    assert (row["state"], row["cause"]) == ("approved", "product MUG is discontinued: not exported")
     publish(settings, store)
     assert store.pull_proposals(author="erp") == []
 

@@ -86,7 +86,7 @@ def test_a_movement_of_a_product_that_came_after_the_build_counts_nowhere_yet(ho
 
 def test_what_a_handed_over_source_tells_again_counts_once(home: Path, store: Store) -> None:
     taken_in(home, store)
-    store.take_authority("pos", "online_store", hand_over=True)
+    store.take_authority("pos", "online_store", transfer=True)
     store.append([EVENT, {**EVENT, "document": "2"}], source="stream")
     taken_in(home, store)
     (item,) = store.live_stocks()
@@ -95,7 +95,7 @@ def test_what_a_handed_over_source_tells_again_counts_once(home: Path, store: St
 
 def test_a_correction_by_a_handed_over_source_replaces_the_line_of_the_file(home: Path, store: Store) -> None:
     taken_in(home, store)
-    store.take_authority("pos", "online_store", hand_over=True)
+    store.take_authority("pos", "online_store", transfer=True)
     store.append([{**EVENT, "revision": 1, "quantity_units": Decimal(3)}], source="stream")
     taken_in(home, store)
     (item,) = store.live_stocks()

@@ -249,11 +249,11 @@ def test_a_home_with_data_and_without_a_store_is_not_given_an_empty_one(home: Ho
     assert not home.file.exists()
 
 
-def test_a_store_that_is_begun_anew_knows_what_is_published(home: Home) -> None:
+def test_a_store_that_starts_empty_knows_what_is_published(home: Home) -> None:
     home.publish(MUG=48)
     before = home.proposals()
     home.file.unlink()
-    assert home.run("store", "migrate", "--begin-anew").exit_code == 0
+    assert home.run("store", "migrate", "--start-empty").exit_code == 0
     assert home.proposals() == before
     home.publish(MUG=48, CUP=12)
     assert {named.split("-")[2] for named in home.proposals().keys() - before.keys()} == {"2"}

@@ -34,4 +34,11 @@ def test_the_cause_found_first_is_the_one_to_mend():
     found.note(np.array([True, False]), Cause.ON_HAND_NEGATIVE, on_hand=np.array([-3.0, 1.0]))
     found.note(np.array([True, True]), Cause.NO_POLICY)
     assert found.codes.tolist() == ["on_hand_negative", "no_policy"]
-    assert found.sentences[0] == "on hand is -3 units: count the shelf and book the count"
+    assert found.sentences[0] == "on hand is -3 units: count the shelf and record the count"
+
+
+def test_a_value_that_is_not_given_is_called_missing():
+    found = Exceptions.none(1)
+    found.note(np.array([True]), Cause.COST_MISSING, holding=np.array([np.nan]), shortage=np.array([2.0]))
+    assert found.sentences[0].startswith("policy holding_cost is missing and shortage_cost is 2: ")
+    assert Cause.TARGET_TYPE_UNKNOWN.sentence(value=np.nan, allowed="cost").startswith("policy target_type is missing")

@@ -36,14 +36,14 @@ def test_an_item_belongs_where_every_condition_holds(segment: str, members: list
 @pytest.mark.parametrize(
     ("segment", "told"),
     [
-        ("A", "'A' is no condition; write one as abc_class=A"),
+        ("A", "'A' is not a condition; write abc_class=A"),
         ("abc_class=A and", "a condition is missing"),
         ("", "a condition is missing"),
         ("and abc_class=A", "a condition is missing"),
         ("abc_class=A and and unit_cost>5", "a condition is missing"),
-        ("category=tea and coffee", "'coffee' is no condition.* a value that holds `and` in double quotes"),
-        ('category="tea', "is no condition"),
-        ('category=""', "is no condition"),
+        ("category=tea and coffee", "'coffee' is not a condition.* put a value with `and` in double quotes"),
+        ('category="tea', "is not a condition"),
+        ('category=""', "is not a condition"),
         ("colour=red", "names 'colour'; the columns are abc_class"),
         ("abc_class>A", "abc_class is text; compare it with = or !="),
         ("unit_cost>cheap", "'cheap' is not a number"),

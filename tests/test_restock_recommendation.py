@@ -221,10 +221,10 @@ def test_min_max_orders_at_or_below_the_minimum_up_to_the_maximum_in_whole_packs
     [
         ({"lead_time_periods": None}, {}, "give lead_time_days"),
         ({"lead_time_periods": 0}, {}, "at least 1"),
-        ({"lead_time_periods": 30}, {}, "forecast further"),
+        ({"lead_time_periods": 30}, {}, "forecast more periods"),
         ({"moq_units": 10, "max_order_units": 5}, {}, "raise the maximum"),
         ({"order_multiple_units": 0}, {}, "above 0"),
-        ({}, {"target_value": 1.0}, "between 0 and 1"),
+        ({}, {"target_value": 1.0}, "above 0 and below 1"),
         ({}, {"target_type": "service"}, "use one of"),
         ({}, {"target_type": "cost", "holding_cost": 0.0, "shortage_cost": 1.0}, "both above 0"),
     ],
@@ -237,7 +237,7 @@ def test_bad_terms_become_an_exception_with_the_remedy(terms: dict, policy: dict
 
 def test_negative_stock_on_hand_asks_for_a_count():
     line, _, _ = decide(constant(1.0), on_hand=-3.0)
-    assert line["exception"] == "on hand is -3 units: count the shelf and book the count"
+    assert line["exception"] == "on hand is -3 units: count the shelf and record the count"
 
 
 def test_an_item_without_supplier_terms_is_an_exception_and_the_rest_goes_on():
@@ -250,7 +250,7 @@ def test_an_item_without_supplier_terms_is_an_exception_and_the_rest_goes_on():
 def test_two_policy_rows_for_an_item_are_contradictory():
     keys, paths, position, orders, terms, policy = random_world(1)
     lines, _, _ = recommend(keys, paths, position, orders, terms, pd.concat([policy, policy.iloc[:1]]))
-    assert "contradictory overrides" in lines["exception"].iloc[0]
+    assert "contradicting overrides" in lines["exception"].iloc[0]
 
 
 def blocks(*rows: tuple[str, str, int, float, float], in_order: bool = True) -> pd.DataFrame:
@@ -355,7 +355,7 @@ def test_a_budget_of_zero_is_an_exception_with_the_remedy():
     benefits = random_blocks(2)
     plan = allocate(lines_of(benefits), benefits, NO_MINIMUM, 0)
     assert (plan["status"] == "exception").all()
-    assert plan["reason"].iloc[0] == "the budget is 0: give money above 0, or none for no limit"
+    assert plan["reason"].iloc[0] == "the budget is 0: give a budget above 0, or none for no limit"
 
 
 def test_a_suppliers_capacity_ends_its_order():
@@ -473,7 +473,7 @@ def test_a_budget_is_shared_and_a_budget_of_zero_makes_each_order_an_exception_w
     assert planned(budget=20.0).lines["order_units"].sum() * 2.0 == 20.0
     lines = planned(budget=0.0).lines
     assert lines["order_units"].tolist() == [0.0, 0.0]
-    assert lines["exception"].tolist() == ["the budget is 0: give money above 0, or none for no limit"] * 2
+    assert lines["exception"].tolist() == ["the budget is 0: give a budget above 0, or none for no limit"] * 2
     assert lines["status"].tolist() == ["exception"] * 2
 
 

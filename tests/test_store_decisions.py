@@ -483,7 +483,7 @@ def test_a_quantity_that_was_changed_from_outside_is_not_handed_out(store):
     (proposal_id,) = propose(store, [line()]).proposed
     approve(store, proposal_id)
     _change(store, "UPDATE proposals SET order_thousandths = 9400000000")
-    with pytest.raises(StoreError, match="9400000 of 'MUG', which is not what its id was made for"):
+    with pytest.raises(StoreError, match="9400000 of 'MUG', which does not match its id"):
         store.pull_proposals(author="erp")
     assert store.verify().problems == [f"Proposal {proposal_id} orders something else than its id was made for."]
 

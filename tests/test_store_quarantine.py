@@ -36,7 +36,7 @@ def test_a_refused_event_is_kept_with_place_text_rule_and_reason(store):
     place = Place("movements/0@41", b'{"sku": "\xff"}')
     store.append([], source="stream", refusals=[Refusal(place, "json", "byte 9 is no UTF-8")])
     (row,) = store.quarantine()
-    assert (row.door, row.position, row.original) == ("stream", "movements/0@41", b'{"sku": "\xff"}')
+    assert (row.channel, row.position, row.original) == ("stream", "movements/0@41", b'{"sku": "\xff"}')
     assert (row.rule, row.reason, row.state) == ("json", "byte 9 is no UTF-8", "open")
 
 
@@ -131,7 +131,7 @@ def test_a_number_that_is_not_there_is_named(store):
         store.quarantine_show(7)
 
 
-def test_rows_page_by_number_and_filter_by_door(store):
+def test_rows_page_by_number_and_filter_by_channel(store):
     for number in range(5):
         store.quarantine_add(source="ab"[number % 2], position=str(number), original="x", rule="r", reason="w")
     assert [row.position for row in store.quarantine(after=1, limit=2)] == ["1", "2"]
@@ -174,7 +174,7 @@ def test_movements_of_a_source_that_comes_by_another_door_are_quarantined(store)
     store.take_authority("pos", "landing")
     assert store.append([movement(), movement(source="wms")], source="api").accepted == 1
     (row,) = store.quarantine()
-    assert row.rule == "second_door"
+    assert row.rule == "second_channel"
     assert "count facts twice" in row.reason
     with pytest.raises(StillRefused, match="count facts twice"):
         store.quarantine_release(row.quarantine_id, author="ann", reason="x")
@@ -184,5 +184,5 @@ def test_a_source_of_the_online_store_is_refused_to_other_doors_until_handed_ove
     store.append([movement()], source="api")
     with pytest.raises(SourceTaken, match="online_store"):
         store.take_authority("pos", "landing")
-    store.take_authority("pos", "landing", hand_over=True)
+    store.take_authority("pos", "landing", transfer=True)
     assert store.authorities() == {"pos": "landing"}

@@ -1,4 +1,4 @@
-"""Live stock: always the fold of everything known, whatever came in which order, through which door."""
+"""Live stock: always the fold of everything known, whatever came in which order, through which channel."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -372,7 +372,7 @@ histories = st.lists(
         st.booleans(),
         st.sampled_from(["sale", "receipt", "count"]),
         st.integers(1, 9),
-        # Counts of two doors at one instant have no order that both sides know: the instants are kept apart.
+        # Counts of two channels at one instant have no order that both sides know: the instants are kept apart.
         st.integers(0, 8),
     ),
     min_size=1,

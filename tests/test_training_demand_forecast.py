@@ -99,7 +99,7 @@ def test_contributions_explain_the_coming_forecasts(first: tuple[Trained, Path])
 def test_the_card_says_what_last_year_says(first: tuple[Trained, Path]) -> None:
     card = first[0].model_card
     note = card[card.index("## Season") :].split("##")[1]
-    assert "Last year says nothing of the total: the history holds less than a year and a week." in note
+    assert "Last year has no effect on the total: the history is shorter than a year and a week." in note
     assert first[0].tables["season"].empty
 
 

@@ -322,7 +322,7 @@ def test_rolling_back_makes_the_champion_before_champion_again(home: Home) -> No
 
 def test_rolling_back_without_history_says_so(home: Home) -> None:
     home.train(When.MISSING, good)
-    with pytest.raises(ValueError, match="no champion before the present one"):
+    with pytest.raises(ValueError, match="no champion before the current one"):
         roll_back(MODEL, None, home.tracking, home.store)
 
 

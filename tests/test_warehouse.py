@@ -532,7 +532,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             "order_packs": 0,
             "on_hand_units": -3,
         }
-        | {"status": "exception", "exception": "on hand is -3 units: count the shelf and book the count"}
+        | {"status": "exception", "exception": "on hand is -3 units: count the shelf and record the count"}
         | {"exception_cause": "on_hand_negative"}
         | {"on_order_units": 0, "on_order_not_counted_units": 0, "on_order_doubtful_units": 0}
         | {"reserved_units": 0, "backordered_units": 0}
@@ -595,7 +595,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             | {"as_of_date": as_of}
             for state, sku, cause in (
                 ("proposed", "s0", None),
-                ("exported", "even", "product even is discontinued: not handed out"),
+                ("exported", "even", "product even is discontinued: not exported"),
                 ("rejected", "asleep", "rejected by ann: too dear"),
             )
         ]
@@ -902,8 +902,7 @@ def test_a_season_of_an_unknown_category_says_how_it_comes_to_count(first: Query
     assert rows == [
         (
             ",garden,,2011-05-10",
-            "category 'garden' is that of no product; it is tried again at every run: write it as products has it,"
-            " or deliver a product of it",
+            "category 'garden' is that of no product: write it as products has it, or deliver a product of it",
         )
     ]
 
@@ -1175,18 +1174,18 @@ def test_a_recommendation_says_what_has_changed_since_the_last_one_published_and
         " where change_units is not null order by sku"
     )
     assert rows == [
-        ("asleep", 0, "As last published, for 2011-04-29."),
+        ("asleep", 0, "No change since the publication for 2011-04-29."),
         (
             *("even", 12),
-            "12 more than last published, for 2011-04-29: expected demand 5 higher (+5 to the order),"
+            "12 more than in the publication for 2011-04-29: expected demand 5 higher (+5 to the order),"
             " stock on hand 10 fewer (+10 to the order), units added to fill packs 3 fewer (−3 to the order);"
-            " 24 units on order that had been doubtful are so no longer;"
+            " 24 doubtful units on order are counted again;"
             " the order covers 16 days, then 15.",
         ),
-        ("s0", 0, "As last published, for 2011-04-29."),
+        ("s0", 0, "No change since the publication for 2011-04-29."),
         (
             *("s1", -6),
-            "6 less than last published, for 2011-04-29: no order can be worked out any more (−6 to the order).",
+            "6 less than in the publication for 2011-04-29: no order can be calculated now (−6 to the order).",
         ),
     ]
 
@@ -1208,8 +1207,8 @@ def test_an_order_with_promises_names_them_and_the_minimum(first: Query):
         r" (\+ [\d.]+ for uncertainty|− [\d.]+ that the target leaves uncovered)"
         r" \+ 5 reserved \+ 1 backordered − -?[\d.]+ on hand − 36 on order = 3,"
         r" raised to the minimum order of 10 and rounded up to packs\. Last year's season raises .* \(trust 0\.6\)\."
-        r" 7 of stock and orders may be left when the season ends on 3 May 2011;"
-        r" 14 on order are due after the last day of sale, 3 May 2011\.",
+        r" 7 units of stock and orders may be left when the season ends on 3 May 2011;"
+        r" 14 units on order are due after the last day of sale, 3 May 2011\.",
         reason,
     )
 
@@ -1234,7 +1233,7 @@ def test_nothing_to_order_is_explained_from_the_same_terms(first: Query):
         (
             "no_order",
             "Order nothing: 0.4 expected over 8 days + 4.6 for uncertainty − 0 on hand − 0 on order = 5,"
-            " less 1 for demand that an order comes too late to serve, less 4 rejected by ann until more than 6 are"
+            " less 1 for demand that is lost before this order can arrive, less 4 rejected by ann until more than 6 are"
             " needed: too dear.",
             None,
         )
@@ -1246,7 +1245,7 @@ def test_an_exception_says_what_to_do_and_orders_nothing(first: Query):
         "select reason, order_units, shortfall_units, exception_cause from reporting.restock_recommendations"
         " where status = 'exception'"
     )
-    reason = "No order can be worked out: on hand is -3 units: count the shelf and book the count."
+    reason = "No order can be calculated: on hand is -3 units: count the shelf and record the count."
     assert rows == [(reason, 0, None, "on_hand_negative")]
 
 
@@ -1271,7 +1270,7 @@ def test_a_proposal_has_the_terms_of_this_run_or_those_it_was_proposed_with(firs
         " order by state"
     )
     assert rows == [
-        ("exported", "even", 48, False, "product even is discontinued: not handed out"),
+        ("exported", "even", 48, False, "product even is discontinued: not exported"),
         ("proposed", "s0", 12, True, None),
         ("rejected", "asleep", 48, True, "rejected by ann: too dear"),
     ]
@@ -1282,7 +1281,7 @@ def test_a_committed_order_that_is_not_handed_out_is_an_exception_with_its_remed
         (
             "even",
             "not_handed_out",
-            "proposal exported is exported, and product even is discontinued: not handed out: cancel it with"
+            "proposal exported is exported, and product even is discontinued: not exported: cancel it with"
             " `inventorybot proposals cancel`, and in the ERP where it was exported",
         )
     ]
@@ -1517,7 +1516,7 @@ def some_movements(rng: random.Random, source: str, number: int, known: list[Row
     made = []
     for document in range(number, number + 200):
         kind = rng.choice(["sale", "sale", "receipt", "count"])
-        # Counts of two doors at one instant have no order that both sides know: the instants are kept apart.
+        # Counts of two channels at one instant have no order that both sides know: the instants are kept apart.
         at = FIRST_NOON + timedelta(hours=2 * rng.randrange(60) + (source == "shop"))
         units = rng.randint(1, 20) * (-1 if kind == "sale" else 1)
         row = movement(f"{source}{document}", kind, units, at, sku=f"i{rng.randrange(40)}", source=source)

@@ -8,7 +8,7 @@
     A change of SQL, of a var other than as_of and ingested_until, or of an engine's fingerprint function needs --full-refresh.
 #}
 
-{# A backfill: days from var rebuild_from on are made anew, whether anything changed or not. #}
+{# A backfill: days from var rebuild_from on are made again, whether anything changed or not. #}
 {% macro forget_days_to_rebuild() %}
     {% if is_incremental() and var('rebuild_from', none) is not none %}
         delete from {{ this }} where day >= cast('{{ var("rebuild_from") }}' as date)

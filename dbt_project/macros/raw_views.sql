@@ -94,7 +94,7 @@
 {% endmacro %}
 
 
-{# Accepted rows that somebody took back while they waited, as SQL: told by the manifests of later batches, up to the allowed one. #}
+{# Accepted rows that somebody took back while they waited, as SQL: the manifests of later batches name them, up to the allowed one. #}
 {% macro withdrawn_rows(folder, table_name, until) %}
     {% set manifests = folder ~ '/' ~ table_name ~ '/*/manifest.json' %}
     {% if not folder or not matching_files(manifests) %}

@@ -157,7 +157,7 @@ class Detector:
             )
         if not (source / "record_errors.ubj").is_file():
             raise FileNotFoundError(
-                f"{source / 'record_errors.ubj'} is missing: the detector is not whole, train it again"
+                f"{source / 'record_errors.ubj'} is missing: the detector is incomplete; train it again"
             )
         booster = xgboost.Booster({"nthread": _THREADS})
         booster.load_model(source / "record_errors.ubj")

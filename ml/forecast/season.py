@@ -155,7 +155,7 @@ class Season:
 
     def _total_note(self, frequency: Frequency) -> str:
         if not self.years:
-            return "Last year says nothing of the total: the history holds less than a year and a week."
+            return "Last year has no effect on the total: the history is shorter than a year and a week."
         unit = {"D": "days", "W": "weeks", "M": "months"}[frequency.name[0]]
         source = (
             f"trust {self.trust:.2f}, as last year repeated the year before"

@@ -112,7 +112,7 @@ def train(
         check_items(items)
     panel = build_panel(demand, frequency, extra_keys=items)
     if not np.isfinite(panel.demand).any():
-        raise ValueError("demand_units is NaN in every row: nothing was observed, give at least one period's demand")
+        raise ValueError("demand_units is missing in every row: give the demand of at least one period")
     return Training(panel, items, int(horizon), seed, chosen).run()
 
 

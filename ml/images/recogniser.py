@@ -89,7 +89,7 @@ def decode(images: Sequence[bytes], side: int) -> np.ndarray:
                 upright = ImageOps.exif_transpose(opened).convert("RGB")
                 pixels[index] = np.asarray(upright.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0))
         except (OSError, ValueError, SyntaxError, EOFError) as problem:
-            raise ValueError(f"photo {index} is torn ({problem}): leave it out or send it again") from problem
+            raise ValueError(f"photo {index} is damaged ({problem}): leave it out or send it again") from problem
     return pixels
 
 
@@ -199,7 +199,7 @@ class Recogniser:
             )
         if not (source / "network.keras").is_file():
             raise FileNotFoundError(
-                f"{source / 'network.keras'} is missing: the recogniser is not whole, train it again"
+                f"{source / 'network.keras'} is missing: the recogniser is incomplete; train it again"
             )
         _, keras = _tensorflow()
         network = keras.models.load_model(source / "network.keras", compile=False, safe_mode=True)

@@ -20,7 +20,9 @@ def _pairs(actual: Doubles, forecast: Doubles) -> tuple[Doubles, Doubles]:
         raise ValueError(f"actual has shape {a.shape}, forecast {f.shape}: pass arrays of one shape")
     known = np.isfinite(a)
     if not np.isfinite(f[known]).all():
-        raise ValueError("forecast is NaN or infinite where demand was observed: every observed period needs a number")
+        raise ValueError(
+            "forecast is missing or infinite where demand was observed: every observed period needs a number"
+        )
     return a[known], f[known]
 
 

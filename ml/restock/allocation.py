@@ -92,7 +92,7 @@ def _plan(out: pd.DataFrame, taken: pd.DataFrame, waiting: set[object]) -> pd.Da
 def _check(lines: pd.DataFrame, benefits: pd.DataFrame, suppliers: pd.DataFrame) -> None:
     if suppliers["supplier_id"].duplicated().any():
         twice = suppliers.loc[suppliers["supplier_id"].duplicated(), "supplier_id"].iloc[0]
-        raise ValueError(f"supplier {twice} stands twice in suppliers: keep one row")
+        raise ValueError(f"suppliers has two rows for supplier {twice}: keep one")
     wanted = lines.set_index(KEYS)["order_units"]
     offered = benefits[benefits["in_order"]].groupby(KEYS)["units"].sum().reindex(wanted.index).fillna(0.0)
     wrong = (offered - wanted).abs() > 1e-6
@@ -188,9 +188,9 @@ def _explained(out: pd.DataFrame, waiting: set[object]) -> pd.DataFrame:
         cases,
         [
             "",
-            "the supplier's order stays below its minimum or capacity: it waits",
+            "the supplier's order is below its minimum or capacity and waits",
             "raised to reach the supplier's minimum order value",
-            "the budget or the supplier's capacity went to lines with more benefit per unit of money",
+            "the budget or the supplier's capacity was used for lines with more benefit per unit of money",
         ],
         default="",
     )

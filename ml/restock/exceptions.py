@@ -17,6 +17,16 @@ from ml.schema import Flags
 Texts = npt.NDArray[np.object_]
 
 
+class _Missing:
+    """What a sentence says of a value that is not given, whatever format a number would have."""
+
+    def __format__(self, format_spec: str) -> str:
+        return "missing"
+
+    def __repr__(self) -> str:
+        return "missing"
+
+
 @unique
 class Cause(Enum):
     """What is wrong and what to do about it; a new kind of exception is a new member.
@@ -26,15 +36,16 @@ class Cause(Enum):
         remedy: what to do.
     """
 
-    TWO_POSITIONS = "the stock position has two rows for this item", "keep one"
-    TWO_SUPPLIER_TERMS = "the supplier terms has two rows for this item", "keep the one with the first priority"
+    TWO_POSITIONS = "the stock position has two rows for this item", "keep the correct one"
+    TWO_SUPPLIER_TERMS = "supplier terms have two rows for this item", "keep the row with the first priority"
     TWO_POLICIES = (
         "the restock policy has two rows for this item",
-        "contradictory overrides; end one of them or narrow its dates",
+        "end one of the contradicting overrides, or narrow its dates",
     )
     NO_SUPPLIER_TERMS = (
         "no supplier terms",
-        "add a supplier_terms row, release it from quarantine, or set the product inactive",
+        "add a supplier_terms row or release it from quarantine; if it is no longer ordered, set is_active of the"
+        " product to false",
     )
     NO_POLICY = "no restock policy", "add a policy row or a default"
     LEAD_TIME_MISSING = "lead time is missing", "give lead_time_days in supplier_terms"
@@ -44,16 +55,16 @@ class Cause(Enum):
     ORDER_DAY_NOT_WHOLE = "next order day is {wait:g} periods ahead", "give whole periods, 0 = now"
     ORDER_MULTIPLE_NOT_POSITIVE = (
         "order multiple is {multiple:g} units",
-        "give the pack size, above 0, or leave it empty",
+        "give a pack size above 0, or leave it empty",
     )
     MINIMUM_ORDER_NEGATIVE = "minimum order is {moq:g} units", "give 0 or more"
     MINIMUM_ORDER_ABOVE_MAXIMUM = (
         "minimum order {moq:g} is above the maximum order or stock {largest:g}",
-        "lower it or raise the maximum",
+        "lower the minimum order or raise the maximum",
     )
     MINIMUM_ORDER_ABOVE_LEVEL = (
         "minimum order {moq:g} is above the order-up-to maximum {level:g}",
-        "lower it or raise the maximum",
+        "lower the minimum order or raise the maximum",
     )
     TARGET_TYPE_UNKNOWN = "policy target_type is {value!r}", "use one of {allowed}"
     UNMET_DEMAND_UNKNOWN = "policy unmet_demand is {value!r}", "use one of {allowed}"
@@ -61,35 +72,41 @@ class Cause(Enum):
     DEMAND_MODEL_UNKNOWN = "policy demand_model is {value!r}", "use one of {allowed}"
     SERVICE_LEVEL_OUT_OF_RANGE = (
         "policy target_value is {value:g}",
-        "give a service level between 0 and 1, both left out",
+        "give a service level above 0 and below 1",
     )
     COST_MISSING = (
-        "policy holding_cost is {holding:g} and shortage_cost {shortage:g}",
-        "a cost target needs both above 0",
+        "policy holding_cost is {holding:g} and shortage_cost is {shortage:g}",
+        "give both above 0, or another target",
     )
     ORDER_QUANTITY_MISSING = (
         "policy order_quantity_units is {quantity:g}",
-        "this order rule needs it above 0",
+        "give an order quantity above 0, or another order rule",
     )
-    MIN_NOT_BELOW_MAX = "policy min_units is {least:g} and max_units {most:g}", "give max above min"
-    ON_HAND_NEGATIVE = "on hand is {on_hand:g} units", "count the shelf and book the count"
+    MIN_NOT_BELOW_MAX = "policy min_units is {least:g} and max_units is {most:g}", "give max_units above min_units"
+    ON_HAND_NEGATIVE = "on hand is {on_hand:g} units", "count the shelf and record the count"
     FORECAST_TOO_SHORT = (
         "the forecast reaches {horizon} periods and the order must cover {protection}",
-        "forecast further or shorten lead time, review period or the wait for the order day",
+        "forecast more periods, or correct the lead time, the review period or the next order day",
     )
-    DEMAND_NOT_FINITE = "the demand paths hold NaN or infinite values", "forecast this item again"
-    DEMAND_NEGATIVE = "the demand paths hold negative demand", "forecast this item again"
-    BUDGET_NOT_POSITIVE = "the budget is {budget:g}", "give money above 0, or none for no limit"
-    UNREADABLE = "a policy override has a setting, value or segment that cannot be read", "end it and set it again"
-    UNKNOWN_ITEM = "a policy override names an item that no data mention", "correct the names, or end the override"
-    NO_TERMS = "a policy override is for an item that cannot be ordered", "add supplier_terms, or end the override"
-    EMPTY_SEGMENT = "a policy override is for a segment to which no item belongs", "correct or end it"
+    DEMAND_NOT_FINITE = "the forecast has missing or infinite values", "forecast this item again"
+    DEMAND_NEGATIVE = "the forecast has negative demand", "forecast this item again"
+    BUDGET_NOT_POSITIVE = "the budget is {budget:g}", "give a budget above 0, or none for no limit"
+    UNREADABLE = (
+        "a policy override has a setting, value or segment that cannot be read",
+        "end the override and set it again",
+    )
+    UNKNOWN_ITEM = (
+        "a policy override names an item that is not in the data",
+        "correct its sku or location, or end the override",
+    )
+    NO_TERMS = "a policy override names an item without supplier terms", "add a supplier_terms row, or end the override"
+    EMPTY_SEGMENT = "a policy override names a segment without items", "correct its segment, or end the override"
     CONTRADICTION = (
         "two segments set different values for the same item",
         "end one of the overrides, or narrow its segment or dates",
     )
     NOT_HANDED_OUT = (
-        "a committed proposal orders what may no longer be ordered",
+        "a committed proposal orders an item that may no longer be ordered",
         "cancel it with `inventorybot proposals cancel`, and in the ERP where it was exported",
     )
 
@@ -105,7 +122,12 @@ class Cause(Enum):
 
     def sentence(self, **values: object) -> str:
         """Return what is wrong and what to do, with the values of an item."""
-        return f"{self.text}: {self.remedy}".format(**values)
+        shown = {name: _Missing() if _is_missing(value) else value for name, value in values.items()}
+        return f"{self.text}: {self.remedy}".format(**shown)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float | np.floating) and bool(np.isnan(value)))
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,9 @@ def segment_conditions(segment: str) -> list[tuple[str, str, str]]:
     for part in _AND.split(segment):
         found = _CONDITION.fullmatch(part)
         if found is None or not found[3]:
-            told = f"{part.strip()!r} is no condition" if part.strip() else "a condition is missing"
+            problem = f"{part.strip()!r} is not a condition" if part.strip() else "a condition is missing"
             raise ValueError(
-                f"segment {segment!r}: {told}; write one as abc_class=A, and a value that holds `and` in double quotes"
+                f"segment {segment!r}: {problem}; write abc_class=A; put a value with `and` in double quotes"
             )
         column, comparison, value = found[1], found[2], found[3].strip('"')
         if column not in SEGMENT_COLUMNS:

@@ -52,7 +52,7 @@ STEPS = (
     Step("surplus", 1, "position", ""),
     Step("not_stocked", -1, "need", "units not kept in stock", "that are not kept in stock"),
     Step(
-        *("after_last_sale", -1, "need", "units that come after the last day of sale"),
+        *("after_last_sale", -1, "need", "units that would arrive after the last day of sale"),
         "that would arrive after the last day of sale",
     ),
     Step(
@@ -60,8 +60,8 @@ STEPS = (
         "until the reorder point is reached",
     ),
     Step(
-        *("lost_before_arrival", -1, "need", "units that an order comes too late to serve"),
-        "for demand that an order comes too late to serve",
+        *("lost_before_arrival", -1, "need", "units of demand that is lost before an order can arrive"),
+        "for demand that is lost before this order can arrive",
     ),
     Step(
         *("order_up_to_max", -1, "need", "units above the largest level allowed"),

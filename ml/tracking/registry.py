@@ -358,7 +358,7 @@ class Tracking:
         if to_version is None:
             to_version = self._client.get_registered_model(name).tags.get("previous_champion")
         if to_version is None:
-            raise ValueError(f"{name} had no champion before the present one; name the version to go back to")
+            raise ValueError(f"{name} had no champion before the current one; name the version to make champion")
         return self.promote(name, to_version)
 
     def demote(self, name: str) -> None:

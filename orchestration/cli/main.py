@@ -9,20 +9,24 @@ from pathlib import Path
 import click
 
 from orchestration.cli.home import FAILED, home_settings
-from orchestration.cli.options import Day
+from orchestration.cli.options import Day, FormerCommands
 from orchestration.cli.pictures import picture
 from orchestration.cli.policies import policy
 from orchestration.cli.proposals import proposals
 from orchestration.cli.quarantine import quarantine
 from orchestration.cli.reproduce import reproduce
 from orchestration.cli.scenarios import what_if
-from orchestration.cli.sources import arrivals, sources
+from orchestration.cli.sources import loads, sources
 from orchestration.cli.store import store
 from orchestration.cli.stream import stream
 from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER, WAREHOUSE_NAME, Settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=FormerCommands,
+    former={"arrivals": "loads"},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="inventorybot")
 def cli() -> None:
     """Turn raw inventory data into restock recommendations.
@@ -137,9 +141,9 @@ def status() -> None:
     """Show how the last run ended. Also what is published, which models are champions, what is in quarantine."""
     settings = home_settings()
     from orchestration.cli.summary import summarise
-    from orchestration.defs.run_history import last_run, told
+    from orchestration.defs.run_history import describe, last_run
 
-    click.echo(told(last_run(settings), settings))
+    click.echo(describe(last_run(settings), settings))
     click.echo(summarise(settings))
 
 
@@ -155,7 +159,7 @@ def retention(dry_run: bool) -> None:
         kept = tidy(settings, now=datetime.now(UTC), is_trial=dry_run)
     except HomeError as error:
         raise click.ClickException(str(error)) from error
-    click.echo("\n".join(kept.told(settings)))
+    click.echo("\n".join(kept.report(settings)))
 
 
 @cli.command()
@@ -288,7 +292,7 @@ def rollback(model: str, version: str | None) -> None:
     click.echo(f"{model}: version {champion.version} is champion; the next run predicts with it")
 
 
-for command in (sources, arrivals, quarantine, stream, policy, proposals, reproduce, what_if, picture, store):
+for command in (sources, loads, quarantine, stream, policy, proposals, reproduce, what_if, picture, store):
     cli.add_command(command)
 
 

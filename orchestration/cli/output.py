@@ -22,7 +22,7 @@ def proposal_table(found: Sequence["Proposal"]) -> str:
 
     def why(made: "Proposal") -> str:
         reason = made.rejection if made.state == "rejected" else made.change_reason
-        return "; ".join(filter(None, [reason, made.held_reason and f"not handed out: {made.held_reason}"])) or "-"
+        return "; ".join(filter(None, [reason, made.held_reason and f"not exported: {made.held_reason}"])) or "-"
 
     header = ["proposal", "state", "supplier", "sku", "at", "units", "order by", "ERP order", "by", "reason"]
     rows = [

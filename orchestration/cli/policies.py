@@ -125,8 +125,8 @@ def score_policies(number: int | None) -> None:
         rows.append([made.sequence, scope, f"{made.setting} {made.value}", f"{found['items']:,}", *figures])
     click.echo(listing(header, rows))
     click.echo(
-        f"cost: holding and lost margin of the weeks replayed, of at most {ITEMS} items that stand for all;"
-        " worth: what the override saves"
+        f"cost: holding cost and lost margin of the replayed weeks, for at most {ITEMS} items that represent all;"
+        " worth: cost that the override saves"
     )
 
 
@@ -145,10 +145,10 @@ def end_policy(number: int, first: date | None, reason: str, author: str) -> Non
         raise click.ClickException(f"there is no override {number}; `inventorybot policy list --all` shows them")
     ends = max(first or business_day(), found.valid_from)
     if found.valid_to is not None and found.valid_to < ends:
-        raise click.ClickException(f"override {number} holds until {found.valid_to} only; it has ended by {ends}")
+        raise click.ClickException(f"override {number} holds until {found.valid_to} and has ended by {ends}")
     target = {"scope": found.scope, "segment": found.segment, "sku": found.sku, "location_id": found.location_id}
     _append_override(target, found.setting, None, ends, found.valid_to, reason, author)
-    click.echo(f"override {number} ends: from {ends} on it sets {found.setting} no longer")
+    click.echo(f"override {number} ends: from {ends} on it no longer sets {found.setting}")
 
 
 def _append_override(
@@ -176,7 +176,7 @@ def _append_override(
         report = store.append([event], source="command")
         if report.quarantine_ids:
             row, _ = store.quarantine_show(report.quarantine_ids[0])
-            store.quarantine_discard(row.quarantine_id, author=author, reason="shown to its author by the command")
+            store.quarantine_discard(row.quarantine_id, author=author, reason="the command showed it to its author")
             raise click.ClickException(row.reason)
     return report.sequence
 

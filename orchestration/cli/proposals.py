@@ -87,7 +87,7 @@ def show_proposal(proposal_id: str) -> None:
         found, steps = store.proposal(proposal_id)
     click.echo(proposal_table([found]))
     if found.held_reason:
-        click.echo(f"not handed out: {found.held_reason}")
+        click.echo(f"not exported: {found.held_reason}")
     rows = [[f"{step['recorded_at']:%Y-%m-%d %H:%M}", step["state"], step["author"], step["reason"]] for step in steps]
     click.echo("\n" + listing(["at (UTC)", "state", "author", "reason"], rows))
 
@@ -186,7 +186,7 @@ def confirm(held: tuple[str, ...], reason: str, author: str) -> None:
         confirmed = store.confirm_restored(held, author=author, reason=reason)
     if confirmed:
         click.echo(proposal_table(confirmed))
-    click.echo(f"{len(confirmed):,} are held by the ERP; exports go on")
+    click.echo(f"{len(confirmed):,} are held by the ERP; exports continue")
 
 
 @proposals.command("export")
@@ -230,18 +230,18 @@ def export(file: Path | None, postgresql: bool, url: str | None, author: str) ->
                 upsert_postgresql(url, handed_out, store.proposals_named)
         except psycopg.Error as error:
             raise click.ClickException(
-                f"the database of INVENTORYBOT_EXPORT_URL took nothing ({str(error).strip()}); "
+                f"the database of INVENTORYBOT_EXPORT_URL accepted nothing ({str(error).strip()}); "
                 "nothing is lost, export again"
             ) from error
     if file is None and not postgresql:
         click.echo(csv_text(handed_out), nl=False)
     for made in held:
         click.echo(
-            f"not handed out: {made.proposal_id}, {units_text(made.order_units)} of {made.sku}: {made.held_reason}; "
+            f"not exported: {made.proposal_id}, {units_text(made.order_units)} of {made.sku}: {made.held_reason}; "
             "cancel it",
             err=True,
         )
-    click.echo(f"{len(handed_out):,} proposals handed out", err=True)
+    click.echo(f"{len(handed_out):,} proposals exported", err=True)
 
 
 @proposals.command("acknowledge")
@@ -282,12 +282,12 @@ def _decide(
         click.echo(f"{outcome.proposal_id}: {prefix}{outcome.message}", err=outcome.is_refused)
     if refused:
         raise click.ClickException(
-            f"{refused:,} of {len(outcomes):,} cannot be {decision}: nothing was changed. Leave those out, or decide "
+            f"{refused:,} of {len(outcomes):,} cannot be {decision}: nothing was changed. Leave them out, or decide "
             "on what stands in their place"
         )
     changed = sum(not outcome.is_known for outcome in outcomes)
     known = len(outcomes) - changed
-    click.echo(f"{changed:,} {decision}{f', {known:,} were so before' if known else ''}")
+    click.echo(f"{changed:,} {decision}{f', {known:,} were already {decision}' if known else ''}")
 
 
 def _every_proposal(store: "Store", state: str) -> list["Proposal"]:

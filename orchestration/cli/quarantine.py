@@ -112,7 +112,7 @@ def fix(references: tuple[str, ...], given: tuple[str, ...], text: str | None, r
     """Correct values of rows and check them again. All checks of new rows apply."""
     corrections = dict(_corrections(given))
     if not corrections and text is None:
-        raise click.UsageError("nothing is corrected: give --set COLUMN=VALUE, or --text for a whole event")
+        raise click.UsageError("no correction is given: use --set COLUMN=VALUE, or --text for a whole event")
     with errors_shown() as settings:
         numbers, rows = _found(settings, references)
         if rows and text is not None:
@@ -141,7 +141,7 @@ def release(references: tuple[str, ...], reason: str, author: str) -> None:
         numbers, rows = _found(settings, references)
         waiting, rows = _parted(rows)
         for row in waiting:
-            click.echo(f"{row.reference} needs no release, every run tries it again: {row.reason}")
+            click.echo(f"{row.reference} needs no release; every run tries it again: {row.reason}")
         held_again = _release_rows(settings, rows, {}, f"{author}: {reason}")
         if numbers:
             with open_store(settings) as store:
@@ -176,8 +176,8 @@ def discard(references: tuple[str, ...], reason: str, author: str) -> None:
 def _balance(place: str, added: int, held: int, released: int, discarded: int, superseded: int = 0) -> None:
     if added != held + released + discarded + superseded:
         raise click.ClickException(
-            f"the quarantine of {place} does not balance: {added} rows came, {held} are open, {released} were "
-            f"released, {discarded} discarded and {superseded} superseded. Restore it from a backup."
+            f"the quarantine of {place} does not balance: {added} rows were quarantined, {held} are open, {released} "
+            f"were released, {discarded} discarded and {superseded} superseded. Restore it from a backup."
         )
     by_later_lists = f" + {superseded:,} superseded by later lists" if superseded else ""
     sum_of = f"{held:,} open + {released:,} released + {discarded:,} discarded{by_later_lists}"
@@ -197,8 +197,8 @@ def _tell_waiting(settings: Settings) -> None:
     days = len(list_waiting(settings.raw, held, rule=DAYS_TO_COME, limit=most))
     if known or days:
         click.echo(
-            f"waiting as of the latest run: {known:,} rows for something to be delivered, {days:,} for their day"
-            " (--status waiting lists these too)"
+            f"waiting as of the latest run: {known:,} rows for a product, location or supplier, {days:,} for the end"
+            " of their day (--status waiting lists these too)"
         )
 
 
@@ -218,7 +218,9 @@ def _found(settings: Settings, references: Sequence[str]) -> "tuple[list[int], l
     online = [reference.removeprefix(_ONLINE) for reference in references if reference.startswith(_ONLINE)]
     wrong = [number for number in online if not number.isdigit()]
     if wrong:
-        raise click.ClickException(f"no quarantined row is called {_ONLINE}{wrong[0]}: look at `quarantine list`")
+        raise click.ClickException(
+            f"there is no quarantined row {_ONLINE}{wrong[0]}: `inventorybot quarantine list` shows the references"
+        )
     numbers = sorted({int(number) for number in online})
     if numbers:
         with open_store(settings) as store:
@@ -235,7 +237,7 @@ def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
 
     click.echo(f"{row.reference}\n  {row.status}, channel {row.channel}\n  {row.rule}: {row.reason}")
     if row.original_text:
-        click.echo(f"  as it came: {row.original_text}")
+        click.echo(f"  original text: {row.original_text}")
     try:
         for name, value in values_of(settings.raw, row).items():
             click.echo(f"    {name} = {'' if value is None else value}")
@@ -253,9 +255,9 @@ def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
 
 def _show_held(store: "Store", number: int) -> None:
     row, steps = store.quarantine_show(number)
-    click.echo(f"{_ONLINE}{number}\n  {row.state}, channel {row.door}")
+    click.echo(f"{_ONLINE}{number}\n  {row.state}, channel {row.channel}")
     click.echo(f"  place: {row.position}, at {row.ingested_at.isoformat()}\n  {row.rule}: {row.reason}")
-    click.echo(f"  as it came: {row.original.decode('utf-8', 'backslashreplace')}")
+    click.echo(f"  original text: {row.original.decode('utf-8', 'backslashreplace')}")
     if row.corrected is not None:
         click.echo(f"  corrected: {row.text}")
     for step in steps:
@@ -266,7 +268,7 @@ def _corrections(given: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     for pair in given:
         name, sign, value = pair.partition("=")
         if not sign or not name:
-            raise click.UsageError(f"--set {pair!r} is no correction: write COLUMN=VALUE, as in quantity_units=-5")
+            raise click.UsageError(f"--set {pair!r} is not a correction: write COLUMN=VALUE, as in quantity_units=-5")
         yield name.strip(), value or None
 
 
@@ -278,10 +280,12 @@ def _corrected(row: "HeldRow", corrections: Mapping[str, str | None]) -> str:
         event = json.loads(row.text)
     except ValueError as error:
         raise click.ClickException(
-            f"{_ONLINE}{row.quarantine_id} is no JSON event ({error}): give the whole event with --text"
+            f"{_ONLINE}{row.quarantine_id} is not a JSON event ({error}): give the whole event with --text"
         ) from error
     if not isinstance(event, dict):
-        raise click.ClickException(f"{_ONLINE}{row.quarantine_id} is no JSON object: give the whole event with --text")
+        raise click.ClickException(
+            f"{_ONLINE}{row.quarantine_id} is not a JSON object: give the whole event with --text"
+        )
     whole = {column.name for column in table_named("stock_movements").columns if column.data_type == "integer"}
     for name, value in corrections.items():
         is_whole = name in whole and value is not None and value.lstrip("-").isdigit()
@@ -335,8 +339,8 @@ def _tell_corrected(settings: Settings, row: "QuarantinedRow", report: "ArrivalR
 
     counted = report.rows
     click.echo(
-        f"{row.reference}: {counted.accepted} accepted, {counted.duplicate} known already, "
-        f"{counted.quarantined} refused{'; the next run takes it up' if counted.accepted else ''}"
+        f"{row.reference}: {counted.accepted} accepted, {counted.duplicate} already known, "
+        f"{counted.quarantined} refused{'; the next run counts it' if counted.accepted else ''}"
     )
     for made in report.batches:
         for found in list_quarantined(settings.raw, table=row.table, batches={made.batch_id}):
@@ -370,8 +374,8 @@ def _release_rows(
                 raise click.ClickException(f"{report.failed}; nothing was changed")
             counted = report.rows
             click.echo(
-                f"{group[0].table}: {counted.accepted} accepted, {counted.duplicate} known already, "
-                f"{counted.quarantined} refused again{'; the next run takes them up' if counted.accepted else ''}"
+                f"{group[0].table}: {counted.accepted} accepted, {counted.duplicate} already known, "
+                f"{counted.quarantined} refused again{'; the next run counts them' if counted.accepted else ''}"
             )
             for made in report.batches:
                 batches = {made.batch_id}
@@ -388,14 +392,14 @@ def _release_held(store: "Store", numbers: Sequence[int], author: str, reason: s
     refused = 0
     for number in numbers:
         row, _ = store.quarantine_show(number)
-        check = _movement_objection if store.offsets(row.door) else None
+        check = _movement_objection if store.offsets(row.channel) else None
         try:
             report = store.quarantine_release(number, author=author, reason=reason, check=check)
         except StillRefused as error:
             refused += 1
             click.echo(str(error), err=True)
             continue
-        click.echo(f"{_ONLINE}{number}: {'accepted' if report.accepted else 'known already'}")
+        click.echo(f"{_ONLINE}{number}: {'accepted' if report.accepted else 'already known'}")
     return refused
 
 

@@ -58,5 +58,5 @@ def bury_dead_runs(instance: DagsterInstance) -> None:
     """Record runs that a killed command left unfinished as failed, and give back their pool slots."""
     unfinished = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED]
     for run in instance.get_runs(RunsFilter(statuses=unfinished, tags=LAUNCHED_BY_COMMAND)):
-        instance.report_run_failed(run, message="The process that ran it has ended.")
+        instance.report_run_failed(run, message="The process of this run has ended.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

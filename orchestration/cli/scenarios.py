@@ -36,7 +36,9 @@ def what_if(
     if lead_time is not None and lead_time < 0:
         raise click.ClickException(f"--lead-time {lead_time} is negative; give whole days from 0 on")
     if service is not None and not 0 < service < 1:
-        raise click.ClickException(f"--service {service:g} is no service level; give one between 0 and 1, as in 0.98")
+        raise click.ClickException(
+            f"--service {service:g} is not a service level; give one between 0 and 1, such as 0.98"
+        )
     if price is not None and price <= -100:
         raise click.ClickException(f"--price {price:g} leaves no price; give more than -100")
     if budget is not None and budget <= 0:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestration.cli.home import FAILED, errors_shown, has_store, open_store
+from orchestration.cli.options import FormerCommands
 
 if TYPE_CHECKING:
     pass
 
 
-@click.group()
+@click.group(cls=FormerCommands, former={"hand-over": "transfer"})
 def sources() -> None:
     """Show and test the SQL databases that fill raw tables. <home>/sources.yml names them."""
 
@@ -36,7 +37,9 @@ def list_sources() -> None:
                 read += f", {source.cursor} up to {last_cursor(manifests, source.channel) or 'nothing'}"
             click.echo(f"{source.name}  fills {source.table}, URL in {source.url_variable} ({url}), {read}")
         if not declared:
-            click.echo(f"{settings.sources_file} names no source; how to write one: `inventorybot sources example`")
+            click.echo(
+                f"{settings.sources_file} names no source; `inventorybot sources example` shows how to write one"
+            )
         if has_store(settings):
             with open_store(settings) as store:
                 for name, channel in store.authorities().items():
@@ -56,7 +59,9 @@ def test_sources(names: tuple[str, ...]) -> None:
             known = ", ".join(source.name for source in declared) or "none"
             raise click.ClickException(f"{settings.sources_file} names no source {absent[0]!r}; there are: {known}")
         if not declared:
-            click.echo(f"{settings.sources_file} names no source; how to write one: `inventorybot sources example`")
+            click.echo(
+                f"{settings.sources_file} names no source; `inventorybot sources example` shows how to write one"
+            )
         broken = 0
         for source in declared:
             if not names or source.name in names:
@@ -75,10 +80,10 @@ def example_source() -> None:
     click.echo(EXAMPLE, nl=False)
 
 
-@sources.command("hand-over")
+@sources.command("transfer")
 @click.argument("source")
 @click.argument("channel", metavar="CHANNEL")
-def hand_over(source: str, channel: str) -> None:
+def transfer(source: str, channel: str) -> None:
     """Transfer movements of SOURCE to CHANNEL.
 
     Channels are landing, online_store and sql:NAME. From then on, movements of SOURCE on other channels are refused.
@@ -91,14 +96,14 @@ def hand_over(source: str, channel: str) -> None:
             raise click.ClickException(f"there is no channel {channel!r}; there are {', '.join(sorted(channels))}")
         with open_store(settings) as store:
             before = store.authorities().get(source, "none")
-            store.take_authority(source, channel, hand_over=True)
+            store.take_authority(source, channel, transfer=True)
     click.echo(f"movements of {source!r} are owned by channel {channel} (before: {before})")
 
 
 @click.command()
 @click.option("--table", help="Show this raw table only; default: all.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Number of loads to show.")
-def arrivals(table: str | None, limit: int) -> None:
+def loads(table: str | None, limit: int) -> None:
     """List loads with their results. A load is a file, a pull or a range of events; the latest comes first."""
     from orchestration.ingest.contract import load_contract, table_named
     from orchestration.ingest.manifests import read_manifests
@@ -111,14 +116,15 @@ def arrivals(table: str | None, limit: int) -> None:
             for manifest in read_manifests(settings.raw / name)
             for file in manifest.files
         ]
-        found.sort(key=lambda arrival: arrival[0].batch_id, reverse=True)
+        found.sort(key=lambda load: load[0].batch_id, reverse=True)
         for manifest, file in found[:limit]:
             rows, outcome = file.rows, file.outcome.replace("_", " ")
             counts = f"{rows.accepted:,} accepted, {rows.duplicate:,} duplicate, {rows.quarantined:,} quarantined"
             click.echo(f"{manifest.ingested_at}  {manifest.table}/{file.name}  {outcome}: {file.reason or counts}")
-            for notice in file.notices:
-                click.echo(f"    {notice}")
+            for warning in file.notices:
+                click.echo(f"    {warning}")
         if not found:
             click.echo(
-                f"nothing has arrived in {settings.raw}: put files into {settings.landing} and run `inventorybot run`"
+                f"nothing has been loaded into {settings.raw} yet: put files into {settings.landing} and run"
+                " `inventorybot run`"
             )

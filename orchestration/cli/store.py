@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from orchestration.cli.home import FAILED, home_settings
+from orchestration.cli.options import FormerOptions
 from orchestration.cli.output import proposal_table
 from orchestration.home.settings import Settings
 
@@ -19,9 +20,9 @@ def store() -> None:
     """Check, save and restore the online store. It holds the ledger of events, quarantine, policies and proposals."""
 
 
-@store.command()
-@click.option("--begin-anew", is_flag=True, help="Make an empty store although the home holds data; default: refuse.")
-def migrate(begin_anew: bool) -> None:
+@store.command(cls=FormerOptions, former={"--begin-anew": "--start-empty"})
+@click.option("--start-empty", is_flag=True, help="Make an empty store although the home holds data; default: refuse.")
+def migrate(start_empty: bool) -> None:
     """Create the store, or migrate it to the current schema. If a store is lost, restore its backup instead."""
     from orchestration.home.lock import HomeError
     from orchestration.home.prepare import make_store
@@ -31,10 +32,10 @@ def migrate(begin_anew: bool) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
     is_new = not Store.exists(settings.store_url)
     try:
-        click.echo(f"schema version {make_store(settings, begin_anew=begin_anew)}")
+        click.echo(f"schema version {make_store(settings, start_empty=start_empty)}")
     except HomeError as error:
         raise click.ClickException(str(error)) from error
-    if is_new and begin_anew:
+    if is_new and start_empty:
         _reconcile(settings)
 
 
@@ -93,7 +94,7 @@ def _reconcile(settings: Settings) -> None:
         waits = opened.restored_at() is not None
         lost = reconciliation.lost_policies(settings, opened)
     if found.was_behind:
-        click.echo("the store was older than the published generation; it is up to date with it now")
+        click.echo("the store was older than the published generation and is now up to date with it")
     if found.lost_events:
         click.echo(
             f"{found.lost_events:,} events after the backup are lost, except {taken_back:,} movements that runs had "

@@ -10,19 +10,23 @@ from pathlib import Path
 import click
 
 from orchestration.cli.home import errors_shown, open_store
+from orchestration.cli.options import FormerOptions
 from orchestration.home.settings import Settings
 
 _SCHEMA_FILE = "movement_schema.json"
 
 
-@click.command()
+@click.command(cls=FormerOptions, former={"--door": "--channel", "--go-on-at": "--continue-at"})
 @click.option("--bootstrap-servers", required=True, metavar="HOST:PORT,...", help="Brokers of the Kafka cluster.")
 @click.option(
     "--topic", "topics", multiple=True, required=True, help="Topic to read; repeat the option for more topics."
 )
 @click.option("--group-id", default="inventorybot", show_default=True, help="Consumer group in Kafka.")
 @click.option(
-    "--door", default="stream", show_default=True, help="Name under which offsets and quarantined messages are stored."
+    "--channel",
+    default="stream",
+    show_default=True,
+    help="Name under which offsets and quarantined messages are stored.",
 )
 @click.option(
     "--batch-messages", type=click.IntRange(1), default=1_000, show_default=True, help="Messages in one transaction."
@@ -33,7 +37,7 @@ _SCHEMA_FILE = "movement_schema.json"
     help="JSON file with settings of librdkafka, such as TLS and SASL; default: none.",
 )
 @click.option(
-    "--go-on-at",
+    "--continue-at",
     "positions",
     multiple=True,
     metavar="TOPIC/PARTITION@OFFSET",
@@ -57,7 +61,7 @@ def stream(
     bootstrap_servers: str,
     topics: tuple[str, ...],
     group_id: str,
-    door: str,
+    channel: str,
     batch_messages: int,
     client_settings: Path | None,
     positions: tuple[str, ...],
@@ -72,7 +76,7 @@ def stream(
     with errors_shown() as settings:
         settings.home.mkdir(parents=True, exist_ok=True)
         make_store(settings)
-        _go_on_at(settings, door, positions)
+        _continue_at(settings, channel, positions)
         schema = settings.home / _SCHEMA_FILE
         beside = schema.with_suffix(f".{os.getpid()}")
         beside.write_text(json.dumps(movement_json_schema(load_contract()), indent=2), encoding="utf-8")
@@ -83,7 +87,7 @@ def stream(
         [
             *(sys.executable, "-m", "serving", "stream"),
             *("--store-url-variable", "INVENTORYBOT_STORE_URL", "--schema", str(schema)),
-            *("--bootstrap-servers", bootstrap_servers, "--group-id", group_id, "--door", door),
+            *("--bootstrap-servers", bootstrap_servers, "--group-id", group_id, "--channel", channel),
             *("--batch-messages", str(batch_messages), "--report-seconds", str(report_seconds)),
             *("--connect-seconds", str(connect_seconds)),
             *(["--client-settings", str(client_settings)] if client_settings else []),
@@ -93,17 +97,17 @@ def stream(
     )
 
 
-def _go_on_at(settings: Settings, door: str, positions: Sequence[str]) -> None:
-    """Set from which offset each partition goes on; refuses all where one is no position."""
+def _continue_at(settings: Settings, channel: str, positions: Sequence[str]) -> None:
+    """Set the offset at which each partition continues; refuses all where one is not a position."""
     found = [re.fullmatch(r"(?P<topic>[\w.-]+)/(?P<partition>\d+)@(?P<offset>\d+)", text) for text in positions]
     wrong = [text for text, match in zip(positions, found, strict=True) if match is None]
     if wrong:
         raise click.UsageError(
-            f"--go-on-at {wrong[0]!r} is no position: write TOPIC/PARTITION@OFFSET, as in sales/0@17"
+            f"--continue-at {wrong[0]!r} is not a position: write TOPIC/PARTITION@OFFSET, as in sales/0@17"
         )
     with open_store(settings) as store:
         for match in filter(None, found):
             topic, partition, offset = match["topic"], int(match["partition"]), int(match["offset"])
-            before = store.offsets(door).get((topic, partition), "the beginning")
-            store.reset_offset(door, topic, partition, offset)
-            click.echo(f"{topic}/{partition} goes on at offset {offset} (before: {before})")
+            before = store.offsets(channel).get((topic, partition), "the beginning")
+            store.reset_offset(channel, topic, partition, offset)
+            click.echo(f"{topic}/{partition} continues at offset {offset} (before: {before})")

@@ -49,7 +49,7 @@ def summarise(settings: Settings) -> str:
             "",
             f"Restock recommendations at the end of {manifest['as_of']}: {orders:,} orders for {money:,.2f} "
             f"among {items:,} items, {exceptions:,} exceptions."
-            + (" The most urgent:" if top else " Every item is covered until its next order can come."),
+            + (" The most urgent:" if top else " Every item is covered until the next order can arrive."),
             *_section(
                 ["product", "sku", "at", "order", "packs", "supplier", "order by", "stock-out likely", "money"],
                 [
@@ -70,7 +70,9 @@ def summarise(settings: Settings) -> str:
             *(["", *remarks] if remarks else []),
             "",
             "Champions:" if champions else "Champions: none",
-            *_section(["model", "version", "metric", "champion", "baseline", "baseline is"], champions, right={3, 4}),
+            *_section(
+                ["model", "version", "metric", "champion", "baseline", "baseline model"], champions, right={3, 4}
+            ),
             *_lines("Gates not passed:", failed_gates(settings)),
             "",
             "Quarantined rows:" if quarantined else "Quarantined rows: none",

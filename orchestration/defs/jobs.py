@@ -129,12 +129,12 @@ def arrivals(context: SensorEvaluationContext, home: HomeResource, store: StoreR
     request = RunRequest(
         run_key=waiting.seen,
         job_name=(refresh_stock if is_published else daily_restock).name,
-        tags={"inventorybot/waiting": _told(waiting)},
+        tags={"inventorybot/waiting": _waiting_text(waiting)},
     )
     return SensorResult([request], cursor=waiting.seen)
 
 
-def _told(waiting: Waiting) -> str:
+def _waiting_text(waiting: Waiting) -> str:
     files = ", ".join(waiting.files[:5]) + (", ..." if len(waiting.files) > 5 else "")
     return "; ".join(filter(None, [files, f"{waiting.events:,} events" if waiting.events else ""]))
 

@@ -34,7 +34,7 @@ class Kept:
     freed_bytes: int | None
     held: tuple[Path, ...] = ()
 
-    def told(self, settings: Settings) -> list[str]:
+    def report(self, settings: Settings) -> list[str]:
         """Return a line for each rule: how many there are, how many go, and which setting says so."""
         archive_rule = (
             f"INVENTORYBOT_ARCHIVE_KEPT_DAYS={settings.archive_kept_days}"
@@ -42,12 +42,12 @@ class Kept:
             else "INVENTORYBOT_ARCHIVE_KEPT_DAYS=0: for ever"
         )
         lines = [
-            f"Dagster's history: {self.runs[1]:,} of {self.runs[0]:,} runs go"
+            f"Dagster's history: {self.runs[1]:,} of {self.runs[0]:,} runs are removed"
             f" (INVENTORYBOT_RUNS_KEPT_DAYS={settings.runs_kept_days}, INVENTORYBOT_RUNS_KEPT={settings.runs_kept})",
-            f"archived decisions: {self.archives[1]:,} of {self.archives[0]:,} go ({archive_rule}); what goes can no"
-            " longer be reproduced",
-            f"generations: the last {settings.generations_kept} stay (INVENTORYBOT_GENERATIONS_KEPT)",
-            "raw arrivals and the ledger: all stay, for ever",
+            f"archived decisions: {self.archives[1]:,} of {self.archives[0]:,} are removed ({archive_rule});"
+            " a removed one can no longer be reproduced",
+            f"generations: the last {settings.generations_kept} are kept (INVENTORYBOT_GENERATIONS_KEPT)",
+            "raw data and the ledger: kept for ever",
         ]
         lines += [f"{file} is in use; its space is given back next time" for file in self.held]
         return lines if self.freed_bytes is None else [*lines, f"{self.freed_bytes / 1e6:,.1f} MB freed"]

@@ -93,30 +93,30 @@ def _brief(message: str) -> str:
     return shorten(said, _BRIEF_CHARACTERS, placeholder=" ...").rstrip(".")
 
 
-def told(run: LastRun | None, settings: Settings) -> str:
+def describe(run: LastRun | None, settings: Settings) -> str:
     """Return how the last run ended and what to do, as one paragraph."""
     if run is None:
-        return "Last run: none yet; `inventorybot run` is the first."
+        return "Last run: none yet; start one with `inventorybot run`."
     again, at = f"`inventorybot {COMMANDS.get(run.job, 'run')}`", f"{run.at:%Y-%m-%d %H:%M} UTC"
-    look = f"Every step is in `inventorybot ui`, what dbt said in {settings.home / 'run.log'}"
+    look = f"`inventorybot ui` shows every step, and {settings.home / 'run.log'} the output of dbt"
     match run.state:
         case "succeeded":
             return f"Last run: {run.job} succeeded at {at}."
         case "failed":
             reasons = "; ".join(run.reasons) or "no step gives a reason"
             return (
-                f"Last run: {run.job} FAILED at {at}: {reasons}. The previous publication stays current. {look}; mend"
-                f" the cause and run {again} again."
+                f"Last run: {run.job} FAILED at {at}: {reasons}. The previous publication stays current. {look}."
+                f" Correct the cause, then run {again} again."
             )
         case "killed":
             return (
-                f"Last run: {run.job} began at {at} and was KILLED: its process is gone. Nothing is lost and nothing"
-                f" counts twice; the previous publication stays current. Run {again} again."
+                f"Last run: {run.job} began at {at} and was KILLED: its process has ended. No data are lost or"
+                f" counted twice, and the previous publication stays current. Run {again} again."
             )
         case "cancelled":
             return f"Last run: {run.job} was cancelled at {at}. Run {again} again if you need it."
         case "waiting":
-            return f"Last run: {run.job} waits for its turn since {at}; Dagster's daemon starts it (`inventorybot ui`)."
+            return f"Last run: {run.job} has waited since {at}; Dagster's daemon starts it (`inventorybot ui`)."
         case _:
             return f"Last run: {run.job} has been running since {at} ({holder(settings)})."
 

@@ -33,7 +33,7 @@ def run_in_child(memory_bytes: int, log: Path, function: Callable[P, R], /, *arg
             return pool.submit(function, *args, **kwargs).result()
         except BrokenProcessPool as error:
             raise MemoryError(
-                f"the process of {function.__name__} died; it was bound to {memory_bytes / 2**30:.1f} GiB of private "
+                f"the process of {function.__name__} died; its limit was {memory_bytes / 2**30:.1f} GiB of private "
                 "memory: close other programs, or train on fewer photos"
             ) from error
 

@@ -20,7 +20,7 @@ def code_fingerprint(*places: str) -> str:
     for place in places:
         root = PROJECT_FOLDER / place
         if not root.exists():
-            raise FileNotFoundError(f"{root} is to be part of a fingerprint and is not there: correct its name")
+            raise FileNotFoundError(f"{root} belongs to a fingerprint and does not exist: correct its name")
         for path in sorted(root.rglob("*") if root.is_dir() else [root]):
             if path.suffix in _SOURCE_ENDINGS and not _LEFT_OUT & set(path.parts):
                 digest.update(f"{path.relative_to(PROJECT_FOLDER)}\0".encode() + path.read_bytes() + b"\0")

@@ -67,27 +67,27 @@ def prepare_home(settings: Settings) -> None:
     Tracking(settings.tracking_uri, settings.artifact_root)
 
 
-def make_store(settings: Settings, *, begin_anew: bool = False) -> int:
+def make_store(settings: Settings, *, start_empty: bool = False) -> int:
     """Create the online store of a home or bring it to the current schema; return the schema version.
 
     Args:
         settings: settings of the home.
-        begin_anew: make an empty store beside data that another one was kept with.
+        start_empty: make an empty store beside data that another one was kept with.
 
     Raises:
         HomeError: the home holds data and no store: an empty one would have forgotten every decision.
     """
     from serving.store import Store
 
-    if not begin_anew and not Store.exists(settings.store_url) and _holds_data(settings):
+    if not start_empty and not Store.exists(settings.store_url) and _holds_data(settings):
         from sqlalchemy import make_url
 
         address = make_url(settings.store_url).render_as_string(hide_password=True)
         raise HomeError(
             f"there is no online store at {address}, and {settings.home} holds data that one was kept with: restore "
-            "its latest backup with `inventorybot store restore FILE`. If there is none, begin with an empty one by "
-            "`inventorybot store migrate --begin-anew`: events that no run had taken in, policies and the decisions "
-            "that are not published are lost then"
+            "its latest backup with `inventorybot store restore FILE`. If there is none, make an empty one with "
+            "`inventorybot store migrate --start-empty`: events that no run had loaded, policies and unpublished "
+            "decisions are then lost"
         )
     return Store.migrate(settings.store_url)
 

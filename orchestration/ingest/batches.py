@@ -153,7 +153,7 @@ def ingest_table(
         if folder and error.filename and Path(error.filename).is_relative_to(folder):
             raise IngestError(
                 f"{error.filename} cannot be read ({reason}); nothing of {table.name} was committed by this step: "
-                "make it readable or take it away, and run again"
+                "make the file readable or remove it, and run again"
             ) from error
         raise _unwritable(raw, reason, error.errno) from error
     except duckdb.IOException as error:
@@ -162,7 +162,7 @@ def ingest_table(
     except duckdb.OutOfMemoryException as error:
         reason = str(error).splitlines()[0]
         raise IngestError(
-            f"{table.name} does not fit into the memory and disk that ingest may use ({reason}); nothing was "
+            f"{table.name} needs more memory and disk than ingest may use ({reason}); nothing was "
             f"committed: free disk space in {raw}, or split the file"
         ) from error
 
@@ -176,7 +176,7 @@ def _overlooked(landing: LandingPlace, table: Table) -> list[str]:
 
     return [
         *(
-            f"{landing}/{folder} is no raw table and was not read: rename it to {table.name}?"
+            f"{landing}/{folder} is not a raw table and was not read: rename it to {table.name}?"
             for folder in landing.folders()
             if folder not in names and is_meant(folder)
         ),
@@ -437,7 +437,7 @@ class _Call:
             refused = sorted(self.claim(sources, channel).items()) if sources else []
             if refused:
                 names, reasons = zip(*refused, strict=True)
-                rules = ["second_door"] * len(names)
+                rules = ["second_channel"] * len(names)
                 verdicts = {"value": names, "rule": rules, "reason": reasons}
                 validator.update_rows(
                     "source", pa.table({key: pa.array(v, pa.string()) for key, v in verdicts.items()})
@@ -509,7 +509,7 @@ class _Call:
         if not manifest.rows.is_balanced or manifest.rows.quarantined != sum(manifest.quarantined_by_rule.values()):
             raise IngestError(
                 f"the counts of batch {manifest.batch_id} of {manifest.table} do not balance ({manifest.rows}); "
-                "nothing was committed: this is a fault of the software, please report it with the file"
+                "nothing was committed: this is a bug; please report it with the file"
             )
         batch = work / "batch"
         batch.mkdir()

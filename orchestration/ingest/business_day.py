@@ -51,8 +51,8 @@ def read_clock(raw: Path) -> BusinessClock:
         days = _days(connection)
         if not days:
             raise IngestError(
-                f"there are no stock movements in {raw}, so there is no day to plan for: put them into "
-                "landing/stock_movements and run the ingest"
+                f"there are no stock movements in {raw}, so there is no day to plan for: put files into "
+                "landing/stock_movements and run `inventorybot run`"
             )
         first, last = _believed(connection, days)
         as_of = _last_complete_day(connection, raw, _instant(first), _instant(last + 1))

@@ -265,7 +265,7 @@ def open_landing(settings: Settings, client: Callable[[], Any] = s3_client) -> L
         # A home that only databases and events fill has no landing folder; a name that leads nowhere is a mistake.
         if settings.landing != settings.home / "landing" and not settings.landing.is_dir():
             raise ValueError(
-                f"INVENTORYBOT_LANDING={str(settings.landing)!r} is no folder; name the one where files arrive"
+                f"INVENTORYBOT_LANDING={str(settings.landing)!r} is not a folder; name the folder where files arrive"
             )
         return LandingFolder(settings.landing)
     s3_address(settings.landing)
@@ -282,7 +282,7 @@ def s3_address(url: str) -> tuple[str, str]:
     """
     found = _S3_URL.fullmatch(url)
     if not found:
-        raise ValueError(f"{url!r} is no address of a landing folder; write a path, or s3://bucket/prefix")
+        raise ValueError(f"{url!r} is not a landing folder; write a path, or s3://bucket/prefix")
     prefix = (found["prefix"] or "").strip("/")
     return found["bucket"], f"{prefix}/" if prefix else ""
 

@@ -136,7 +136,7 @@ def read_manifests(folder: Path) -> list[Manifest]:
 
 def _read_manifest(path: Path) -> Manifest:
     document = json.loads(path.read_text(encoding="utf-8"))
-    # What 0.1.0 wrote calls the channel a door.
+    # Manifests of 0.1.0 hold it under another name.
     document["channel"] = document.pop("door", None) or document["channel"]
     sequences = ("mark", "notices", "columns")
     files = (

@@ -204,8 +204,8 @@ def find(raw: Path, references: Sequence[str], held: Path | None = None) -> list
     for reference in references:
         if reference not in known:
             raise IngestError(
-                f"no quarantined row is called {reference!r}, and none that waits: names are table/batch/row/file, as "
-                "the list shows them"
+                f"there is no quarantined or waiting row {reference!r}: give a reference table/batch/row/file, as "
+                "`inventorybot quarantine list` shows it"
             )
     return [known[reference] for reference in references]
 
@@ -326,7 +326,7 @@ def discard(
         IngestError: no rows, rows of several tables, a row that is not open, or no reason.
     """
     if not reason.strip():
-        raise IngestError("a row is discarded with a reason: say why it is not wanted")
+        raise IngestError("a discarded row needs a reason: say why it is not wanted")
     settled = tuple(Settled(row.batch_id, row.source_file, row.source_row, "discarded", reason) for row in rows)
     return _settle(raw, landing, _only_table(rows), Release([], settled), ingested_at)
 
@@ -360,15 +360,15 @@ def withdraw(
     """
     table = table_named(row.table)
     if row.status != "waiting":
-        raise IngestError(f"{row.reference} is {row.status} and does not wait: look at it with `quarantine show`")
+        raise IngestError(f"{row.reference} is {row.status} and does not wait: `inventorybot quarantine show` shows it")
     if not reason.strip():
-        raise IngestError("a row is taken back with a reason: say why")
+        raise IngestError("a row that is taken back needs a reason: give one")
     if table.arrival == "snapshot":
         raise IngestError(f"{table.name} is replaced as a whole: correct the list at its source and send it again")
     if row.channel == ONLINE_STORE:
         raise IngestError(
-            f"{row.reference} is an event of the online store, whose ledger nobody changes: send the event again with "
-            "the right values under the next revision, or deliver what it waits for"
+            f"{row.reference} is an event of the online store, whose ledger never changes: send the event again with "
+            "the right values and the next revision, or load what it waits for"
         )
     unknown = sorted(set(corrections) - set(table.column_names))
     if unknown:
@@ -394,7 +394,7 @@ def _next_revision(raw: Path, table: Table, row: QuarantinedRow) -> dict[str, st
     files = literal(str(raw / table.name / "*" / "accepted.parquet"))
     latest = duckdb.sql(f"select max(revision) from read_parquet({files}) where {same}").fetchall()[0][0]
     if latest != int(values["revision"] or 0):
-        raise IngestError(f"{row.reference} is out of date: revision {latest} of it has come; discard this row")
+        raise IngestError(f"{row.reference} is out of date: revision {latest} has been loaded; discard this row")
     return {**values, "revision": str(latest + 1)}
 
 
@@ -432,12 +432,12 @@ def _settle(
 def _only_table(rows: Sequence[QuarantinedRow]) -> str:
     tables = sorted({row.table for row in rows})
     if len(tables) != 1:
-        raise IngestError(f"rows of one table are settled at a time, these are of {', '.join(tables) or 'none'}")
+        raise IngestError(f"give rows of one table at a time; these are of {', '.join(tables) or 'no table'}")
     for row in rows:
         if row.status != "open":
             raise IngestError(
-                f"{row.reference} is {row.status} already; a row that was refused again has a reference of its own, "
-                "which the list shows"
+                f"{row.reference} is {row.status} already; if it was refused again, it has a new reference, "
+                "which `inventorybot quarantine list` shows"
             )
     if table_named(tables[0]).arrival == "snapshot":
         raise IngestError(f"{tables[0]} is replaced as a whole: correct the list at its source and send it again")

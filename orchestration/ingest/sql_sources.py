@@ -122,7 +122,7 @@ def load_sources(path: Path, environment: Mapping[str, str]) -> tuple[SqlSource,
     except yaml.YAMLError as error:
         raise ContractError(f"{path} is not YAML: {error}") from error
     if not isinstance(document, dict) or not all(isinstance(one, dict) for one in document.get("sources") or []):
-        raise ContractError(f"{path} holds no list `sources:` of sources; see `inventorybot sources example`")
+        raise ContractError(f"{path} has no list `sources:`; `inventorybot sources example` shows one")
     sources = tuple(_read_source(declared, path, environment) for declared in document.get("sources") or [])
     names = [source.name for source in sources]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -143,7 +143,7 @@ def _read_source(declared: Mapping[str, Any], path: Path, environment: Mapping[s
     if absent or bool(declared.get("query")) == bool(declared.get("from")):
         raise ContractError(f"{place}: {f'{absent[0]} is missing' if absent else 'give either query or from'}")
     if declared["table"] not in {table.name for table in load_contract()}:
-        raise ContractError(f"{place}: {declared['table']!r} is no raw table")
+        raise ContractError(f"{place}: {declared['table']!r} is not a raw table; `inventorybot schema` lists them")
     table = table_named(declared["table"])
     columns = declared.get("columns") or {}
     unknown = sorted(set(columns) - set(table.column_names))

@@ -146,8 +146,8 @@ def _lay_out(folder: Path, then: Settings) -> None:
     missing = sorted(exports.keys() - {path.stem for path in kept})
     if missing:
         raise FileNotFoundError(
-            f"the archive {folder} lacks {', '.join(missing)}: an earlier version of this software made it, and it "
-            "can be read but not made again"
+            f"the archive {folder} lacks {', '.join(missing)}: an earlier version of this software wrote it; it can be "
+            "read but not reproduced"
         )
     for path in kept:
         target = then.exports / exports[path.stem] if path.stem in exports else then.predictions

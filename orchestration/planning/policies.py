@@ -89,7 +89,7 @@ def _number(least: float, *, is_least_allowed: bool = True) -> Callable[[str], f
 def _service_level(text: str) -> float:
     number = _number(0, is_least_allowed=False)(text)
     if number >= 1:
-        raise ValueError("give a service level between 0 and 1, both left out, as in 0.97")
+        raise ValueError("give a service level above 0 and below 1, such as 0.97")
     return number
 
 
@@ -308,12 +308,12 @@ def note_of(override: PolicyOverride) -> str:
 def _contradiction(
     winner: PolicyOverride, other: PolicyOverride, count: int
 ) -> tuple[str | None, str | None, int, str, str]:
-    told = (
+    reason = (
         f"segments {winner.segment!r} and {other.segment!r} ask for {winner.setting} {winner.value} and {other.value} "
         f"of {count} {'item' if count == 1 else 'items'}; the later one, {winner.value}, holds: end one of the policy "
         f"overrides {other.sequence} and {winner.sequence}, or narrow its segment or dates"
     )
-    return None, None, winner.sequence, Cause.CONTRADICTION.code, told
+    return None, None, winner.sequence, Cause.CONTRADICTION.code, reason
 
 
 def _typed(policies: "pd.DataFrame") -> "pd.DataFrame":

@@ -86,8 +86,8 @@ def turn_back(settings: Settings, build: Build, store: "Store") -> list[str]:
     published = store.epoch(EPOCH)
     if published is None or build.as_of != build.data_as_of:
         return []
-    told_before = published.detail.get("data_as_of") or published.detail.get("as_of") or build.as_of
-    if told_before <= build.as_of:
+    before = published.detail.get("data_as_of") or published.detail.get("as_of") or build.as_of
+    if before <= build.as_of:
         return []
     return store.turn_back(build.as_of_date, author=build.run_id, overdue_days=settings.proposal_overdue_days)
 
@@ -106,32 +106,33 @@ def misnamed_proposals(settings: Settings, store: "Store") -> list[str]:
     """Return a sentence for each purchase order line whose proposal does not exist, is another item's or unclear."""
     lines = _lines_naming_proposals(settings)
     named = store.proposals_named({line.proposal_id for line in lines})
-    told = []
+    found = []
     for line in lines:
         meant = named.get(line.proposal_id)
         if meant is None and line.is_open:
-            told.append(
-                f"purchase order line {line.document} names proposal {line.proposal_id!r}, which there is not: it "
-                "counts as on order, and so does the proposal it was placed for; send the line with the right "
-                "proposal_id, or with none if nothing proposed it"
+            found.append(
+                f"purchase order line {line.document} names proposal {line.proposal_id!r}, which does not exist: the "
+                "line and the proposal it was placed for both count as on order; send the line again with the right "
+                "proposal_id, or without one if nothing proposed it"
             )
         elif meant is not None and not line.is_of(meant) and (line.is_open or not meant.has_order_line):
-            told.append(
+            found.append(
                 f"purchase order line {line.document} orders {line.sku} for {line.location_id} and names proposal "
                 f"{line.proposal_id}, which is {meant.sku} for {meant.location_id}: each counts for its own item; send "
-                "the line with the right proposal_id, or with none if nothing proposed it"
+                "the line again with the right proposal_id, or without one if nothing proposed it"
             )
     by_line: dict[str, list[str]] = {}
     for line, made in _fitting(settings, store):
         by_line.setdefault(line.document, []).append(made.proposal_id)
     matched = {line.document for line in _matched(settings, store)}
-    told += [
-        f"purchase order line {document} names no proposal and may be for {' or '.join(ids)}, of the same supplier, "
-        "item and units: each counts as on order; send the line with its proposal_id, or cancel the proposal"
+    found += [
+        f"purchase order line {document} names no proposal and may belong to {' or '.join(ids)}, with the same "
+        "supplier, item and units: the line and each of these proposals count as on order; send the line again with "
+        "its proposal_id"
         for document, ids in by_line.items()
         if document not in matched
     ]
-    return told
+    return found
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _lines_of_proposals(settings: Settings, store: "Store") -> list[_Line]:
 def _matched(settings: Settings, store: "Store") -> list[_Line]:
     """Return the lines that name no proposal with the one they are for, where nothing else is possible.
 
-    The ERP told its order number for the proposal, or a run has matched them before; or the line fits one exported
+    The ERP gave its order number for the proposal, or a run has matched them before; or the line fits one exported
     proposal alone and no other line fits that.
     """
     acknowledged: dict[tuple[str | None, str, str], list[str]] = {}
@@ -198,7 +199,7 @@ def _fitting(settings: Settings, store: "Store") -> "list[tuple[_Line, Proposal]
     """Return each line that names no proposal with each exported proposal it may be for.
 
     Supplier, item and units are the same, and it was ordered after the day the proposal was made for. A line that a run
-    has matched, or whose number the ERP told for a proposal of the item, is taken.
+    has matched, or whose number the ERP gave for a proposal of the item, is taken.
     """
     exported: dict[tuple[Any, ...], list[Proposal]] = {}
     for made in store.proposals(state="exported", limit=_ALL):
@@ -276,7 +277,7 @@ def listed_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Da
     held = _discontinued(settings)
     for proposal in _without_line(settings, build, store):
         ended = why_ended(proposal, as_of, settings.proposal_overdue_days)
-        cause = ended or (held.get(proposal.sku) and f"{held[proposal.sku]}: not handed out")
+        cause = ended or (held.get(proposal.sku) and f"{held[proposal.sku]}: not exported")
         rows.append(_listed(proposal, "expired" if ended else proposal.state, cause))
     listed = _as_frame(rows).sort_values("proposal_id", ignore_index=True)
     return listed.assign(decided_until=pd.Series(decided_until, index=listed.index, dtype="datetime64[us, UTC]"))

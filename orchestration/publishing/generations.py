@@ -170,9 +170,9 @@ def require_known(published: Path, store: "Store") -> None:
         return
     raise StoreBehind(
         f"the online store does not know generation {manifest['generation']} of {manifest['as_of']}, which "
-        f"{published / _LINK} names: it is older than what is published, or another store. Put the right one in its "
-        "place, or move this one away and run `inventorybot store restore` with the latest backup. If there is none "
-        "later than this store, run `inventorybot store reconcile`: it takes back what is published and lists what "
+        f"{published / _LINK} names: it is older than that publication, or another store. Put the right store in its "
+        "place, or move this one away and run `inventorybot store restore` with the latest backup. If no backup is "
+        "newer than this store, run `inventorybot store reconcile`: it recovers what is published and lists what "
         "the ERP may hold"
     )
 

@@ -1,6 +1,6 @@
 """The network and the classical methods beside the booster, on a sample of series, in a process of their own.
 
-Belongs here: when they run and what is told of them. Does not: the recipes (ml/), the gate of the candidate.
+Belongs here: when they run and what is reported of them. Does not: the recipes (ml/), the gate of the candidate.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Challenge:
 
     Attributes:
         verdict: one criterion per challenger and measure, the booster over it; and one per demand class, the share
-            that challengers would have in the combination if they were members and single days decided. Told, never
+            that challengers would have in the combination if they were members and single days decided. Reported, never
             blocking.
         figures: name -> matplotlib figure.
         tables: name -> frame: measures by recipe and demand class, of sums, and the shares that would be chosen.
@@ -136,12 +136,12 @@ def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Chall
     )
     rivals = [name for name in recipes if name not in (BOOSTER, BASELINE)]
     judged = verdict(evaluation, BOOSTER, BASELINE, rivals=rivals, seed=settings.seed)
-    told = judged[judged["criterion"].str.endswith(", all")]
+    reported = judged[judged["criterion"].str.endswith(", all")]
     choice = chosen_shares(evaluation.forecasts, [BOOSTER, *rivals])
-    told = pd.concat([told, _shares_of_challengers(choice)], ignore_index=True)
+    reported = pd.concat([reported, _shares_of_challengers(choice)], ignore_index=True)
     return Challenge(
-        told.assign(
-            criterion=f"{len(data.demand[KEYS].drop_duplicates())} series: " + told["criterion"],
+        reported.assign(
+            criterion=f"{len(data.demand[KEYS].drop_duplicates())} series: " + reported["criterion"],
             blocks=False,
             passed=True,
         ),
@@ -176,7 +176,7 @@ def _shares_of_challengers(choice: "pd.DataFrame") -> "pd.DataFrame":
     from ml.backtest import candidate_members
 
     share = 1.0 - choice[list(candidate_members())].sum(axis=1).round(9)
-    told = choice[["demand_class"]].assign(value=share, threshold=0.0, met=share <= 0.0)
-    return told.assign(
-        criterion="share that challengers would be given on single days, demand_class " + told.pop("demand_class")
+    shares = choice[["demand_class"]].assign(value=share, threshold=0.0, met=share <= 0.0)
+    return shares.assign(
+        criterion="share that challengers would be given on single days, demand_class " + shares.pop("demand_class")
     )

@@ -380,11 +380,15 @@ def roll_back(model: str, version: str | None, tracking: "Tracking", store: "Sto
     if version is None:
         earlier = [epoch.value for epoch in history if epoch.value != history[-1].value]
         if not earlier:
-            raise ValueError(f"{model} had no champion before the present one; name the version to go back to")
+            raise ValueError(
+                f"{model} had no champion before the current one; `inventorybot train` makes another version"
+            )
         version = earlier[-1]
     detail = next((epoch.detail for epoch in reversed(history) if epoch.value == version), None)
     if detail is None:
-        raise ValueError(f"version {version} of {model} was never champion; promote it by training")
+        raise ValueError(
+            f"version {version} of {model} was never champion; name one that was, or run `inventorybot train`"
+        )
     tracking.load_folder(tracking.version(model, version))
     store.advance(epoch_name(model), store.claim(epoch_name(model), "rollback", {}), version, detail)
     return tracking.promote(model, version)

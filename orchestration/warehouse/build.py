@@ -90,7 +90,7 @@ def begin_build(
     as_of, running_day = given or clock.as_of, given is None
     if rebuild_from is not None and rebuild_from > as_of + timedelta(days=running_day):
         raise ValueError(
-            f"backfill from {rebuild_from}: no facts of that day or later exist, the last complete day is {as_of}; "
+            f"backfill from {rebuild_from}: the last complete day is {as_of}, and no facts of a later day exist; "
             "give that day or an earlier one"
         )
     now = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -152,5 +152,5 @@ def read_build(settings: Settings) -> Build:
     """
     path = settings.exports / _BUILD
     if not path.exists():
-        raise FileNotFoundError(f"no marts have been built in {settings.home}: run the job daily_restock first")
+        raise FileNotFoundError(f"no marts have been built in {settings.home}: run `inventorybot run` first")
     return Build(**json.loads(path.read_text()))

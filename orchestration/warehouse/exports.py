@@ -166,7 +166,7 @@ def export_path(settings: Settings, relation: str) -> Path:
         return parquet_of(settings.exports, relation)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{relation} has not been built in {settings.home}: run the job daily_restock first"
+            f"{relation} has not been built in {settings.home}: run `inventorybot run` first"
         ) from error
 
 

@@ -78,12 +78,12 @@ def parse_json(body: bytes, columns: Sequence[Column], parameters: Sequence[Colu
         raise MalformedBodyError("the body holds a number with too many digits") from None
     one_of = f"send a JSON object with exactly one of {', '.join(FORMATS)}, and optionally params"
     if not isinstance(content, dict):
-        raise MalformedBodyError(f"the body is no JSON object; {one_of}")
+        raise MalformedBodyError(f"the body is not a JSON object; {one_of}")
     present = [form for form in FORMATS if form in content]
     if len(present) != 1:
         raise MalformedBodyError(f"the body has {len(present)} of the formats; {one_of}")
     if set(content) - {*FORMATS, "params"}:
-        raise MalformedBodyError(f"the body has a field that is no part of the protocol; {one_of}")
+        raise MalformedBodyError(f"the body has a field that is not part of the protocol; {one_of}")
     given, count = _READERS[present[0]](content[present[0]])
     return Invocation(
         _frame(given, count, columns),
@@ -137,7 +137,7 @@ def quotes(text: str, invocation: Invocation) -> bool:
 
 
 def _refuse_constant(_: str) -> Any:
-    raise MalformedBodyError("the body holds NaN or Infinity, which JSON does not know; send null for a missing number")
+    raise MalformedBodyError("the body has NaN or Infinity, which are not JSON; send null for a missing number")
 
 
 def _from_split(content: Any) -> tuple[dict[str, list[Any]], int]:

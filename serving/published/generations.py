@@ -164,7 +164,7 @@ class Generations:
         try:
             connection = duckdb.connect(str(file), read_only=True)
         except duckdb.IOException as error:
-            raise self._unreadable(file, "it is no DuckDB database") from error
+            raise self._unreadable(file, "it is not a DuckDB database") from error
         # Connections of one process to one file share their settings, and these can be made only once.
         is_open = connection.execute("select current_setting('enable_external_access')").fetchall()[0][0]
         if is_open:

@@ -124,7 +124,7 @@ def page(
             return _read(generations, generations.current(), name, wanted, limit, None)
         except GenerationRemovedError:
             continue
-    raise NothingPublishedError("generations are removed faster than they can be read; keep more of them")
+    raise NothingPublishedError("generations are removed before they can be read; raise INVENTORYBOT_GENERATIONS_KEPT")
 
 
 def _read(

@@ -23,7 +23,7 @@ _ROWS = 5_000
 def backup(database: Database, path: Path) -> chain.VerifyReport:
     """Write a snapshot of the store to `path`; the file appears whole or not at all."""
     if path.exists():
-        raise StoreError(f"There is a file at {path} already; a backup never overwrites one. Name another file.")
+        raise StoreError(f"There is already a file at {path}; a backup never overwrites a file. Name another one.")
     if not path.parent.is_dir():
         raise StoreError(f"There is no folder {path.parent} to write the backup to; create it first.")
     partial = path.with_name(path.name + ".partial")
@@ -78,7 +78,7 @@ def _current_version(path: Path, folder: Path) -> Path:
     finally:
         source.close()
     if found is None:
-        raise StoreError(f"The file {path} is no backup of an online store: name one that `store backup` wrote.")
+        raise StoreError(f"The file {path} is not a backup of an online store: name a file that `store backup` wrote.")
     if found >= VERSION:
         return path
     copy = folder / path.name
@@ -103,7 +103,7 @@ def _copy_into(source: Database, url: str) -> None:
             for table in metadata.sorted_tables:
                 rows = reader.execution_options(yield_per=_ROWS).execute(select(table))
                 for part in rows.partitions(_ROWS):
-                    writer.execute(insert(table), [dict(row._mapping) for row in part])
+                    writer.execute(insert(table), [dict(zip(table.c.keys(), row, strict=True)) for row in part])
     finally:
         target.close()
 

@@ -19,12 +19,12 @@ from serving.store.schema import batches, events, ledger_head
 GENESIS = "0" * 64
 """Chain hash of a ledger without events."""
 LOST = "lost"
-"""Door of a link that stands for events which a restore could not bring back."""
+"""Channel of a link that stands for events which a restore could not bring back."""
 _canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False)
-# Text, as building a statement anew costs each batch more than running it.
+# Text, as building the statement again costs each batch more than running it.
 _ADD_BATCH = text("""
     INSERT INTO batches (batch, first_sequence, last_sequence, door, ingested_at, previous_hash, chain_hash)
-    VALUES (:batch, :first_sequence, :last_sequence, :door, :ingested_at, :previous_hash, :chain_hash)
+    VALUES (:batch, :first_sequence, :last_sequence, :channel, :ingested_at, :previous_hash, :chain_hash)
 """)
 _MOVE_HEAD = text(
     "UPDATE ledger_head SET sequence = :sequence, batch = :batch, chain_hash = :chain_hash, ingested_at = :ingested_at"
@@ -55,13 +55,13 @@ class VerifyReport:
         return not self.problems
 
 
-def link(connection: Connection, head: Any, door: str, now: int, first: int, fresh: list[Row]) -> str:
+def link(connection: Connection, head: Any, channel: str, now: int, first: int, fresh: list[Row]) -> str:
     """Add a batch to the chain and move the head; returns the chain hash.
 
     Args:
         connection: a write transaction, to which the events of the batch belong.
         head: row of `ledger_head` before the batch.
-        door: the way the events came in.
+        channel: the way the events came in.
         now: microseconds.
         first: sequence of the first event.
         fresh: rows of the batch in the order of the log.
@@ -69,20 +69,26 @@ def link(connection: Connection, head: Any, door: str, now: int, first: int, fre
     last = first + len(fresh) - 1
     # A clock that was set back must not make a later batch look as if it had been known earlier.
     ingested_at = max(now, head.ingested_at)
-    chain_hash = _chain_hash(head.chain_hash, head.batch + 1, first, door, ingested_at, fresh)
+    chain_hash = _chain_hash(head.chain_hash, head.batch + 1, first, channel, ingested_at, fresh)
     new_head = {"batch": head.batch + 1, "ingested_at": ingested_at, "chain_hash": chain_hash}
     connection.execute(
         _ADD_BATCH,
-        {"first_sequence": first, "last_sequence": last, "door": door, "previous_hash": head.chain_hash, **new_head},
+        {
+            "first_sequence": first,
+            "last_sequence": last,
+            "channel": channel,
+            "previous_hash": head.chain_hash,
+            **new_head,
+        },
     )
     connection.execute(_MOVE_HEAD, {"sequence": last, **new_head})
     return chain_hash
 
 
 def _chain_hash(
-    previous: str, batch: int, first: int, door: str, ingested_at: int, rows: Sequence[Row | list[Any] | int]
+    previous: str, batch: int, first: int, channel: str, ingested_at: int, rows: Sequence[Row | list[Any] | int]
 ) -> str:
-    content = _canonical.encode([previous, batch, first, door, ingested_at, rows])
+    content = _canonical.encode([previous, batch, first, channel, ingested_at, rows])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -100,7 +106,13 @@ def leave_gap(connection: Connection, until: int, now: int) -> int:
     new_head = {"batch": last.batch + 1, "ingested_at": ingested_at, "chain_hash": chain_hash}
     connection.execute(
         _ADD_BATCH,
-        {"first_sequence": first, "last_sequence": until, "door": LOST, "previous_hash": last.chain_hash, **new_head},
+        {
+            "first_sequence": first,
+            "last_sequence": until,
+            "channel": LOST,
+            "previous_hash": last.chain_hash,
+            **new_head,
+        },
     )
     connection.execute(_MOVE_HEAD, {"sequence": until, **new_head})
     return int(until - last.sequence)
@@ -127,7 +139,7 @@ def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> Verify
             problems.append(f"{where} does not follow the batch that ends at event {sequence}: a batch is missing.")
         if link.previous_hash != chain_hash:
             problems.append(f"{where} names another predecessor than the batch before it.")
-        is_gap = link.door == LOST
+        is_gap = link.channel == LOST
         if is_gap:
             lost.append(range(link.first_sequence, link.last_sequence + 1))
         expected = [] if is_gap else list(range(link.first_sequence, link.last_sequence + 1))
@@ -135,7 +147,7 @@ def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> Verify
             problems.append(f"{where} holds {len(rows)} of {len(expected)} events: some were removed or added.")
         content = [link.last_sequence] if is_gap else [row[1:] for row in rows]
         recomputed = _chain_hash(
-            link.previous_hash, link.batch, link.first_sequence, link.door, link.ingested_at, content
+            link.previous_hash, link.batch, link.first_sequence, link.channel, link.ingested_at, content
         )
         if recomputed != link.chain_hash:
             problems.append(f"{where} has other content than when it was written: an event was changed.")

@@ -102,8 +102,8 @@ def pull(connection: Connection, *, author: str, limit: int, now: int) -> list[P
     if changed is not None:
         units = units_text(quantity(changed.order_thousandths))
         raise StoreError(
-            f"Proposal {changed.proposal_id} orders {units} of {changed.sku!r}, which is not what its id was made for: "
-            "the store was changed from outside. Cancel it, and run again."
+            f"Proposal {changed.proposal_id} orders {units} of {changed.sku!r}, which does not match its id: "
+            "something else has changed the store. Cancel the proposal and run again."
         )
     fresh: list[Moved] = [(row, "pulled", {}) for row in found if row.state == "approved"]
     if fresh:
@@ -119,8 +119,8 @@ def acknowledge(connection: Connection, proposal_id: str, erp_order: str, *, aut
         return found
     if found.erp_order is not None:
         raise WrongState(
-            f"Proposal {proposal_id} is ERP order {found.erp_order!r} already; a second order {erp_order!r} for it "
-            "would buy it twice. Cancel one of them in the ERP."
+            f"Proposal {proposal_id} is already ERP order {found.erp_order!r}; a second order {erp_order!r} "
+            "would buy the goods twice. Cancel one of them in the ERP."
         )
     if found.state != "exported":
         raise WrongState(f"Proposal {proposal_id} is {found.state}; only an exported proposal can be acknowledged.")
@@ -160,8 +160,8 @@ def confirm(connection: Connection, held: Iterable[str], *, author: str, reason:
     for proposal_id in ids:
         if proposal_id not in found:
             raise UnknownRow(
-                f"There is no proposal {proposal_id!r}: nothing published names it, so its order is unknown. Cancel "
-                "it in the ERP; what is still needed is proposed again."
+                f"There is no proposal {proposal_id!r}: no publication names it, so its order is unknown. Cancel "
+                "it in the ERP; the next run proposes what is still needed."
             )
     moved: list[Moved] = [
         (row, reason or "the ERP holds it, confirmed after a restore", {})
@@ -201,7 +201,7 @@ def _refusal(connection: Connection, row: Any, decision: str, latest: str | None
         if decision != "approved":
             return None
         if row.held_reason is not None:
-            return f"it is not handed out: {row.held_reason}"
+            return f"it is not exported: {row.held_reason}"
         other = _in_its_place(connection, row) if row.state == "rejected" else None
         if other is not None:
             return _instead(other)

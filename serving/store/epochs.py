@@ -86,7 +86,7 @@ def require_fence(connection: Connection, name: str, fence: int) -> Any:
         select(claims).where(claims.c.name == name).order_by(claims.c.fence.desc()).limit(1)
     ).one_or_none()
     if latest is None or fence > latest.fence or fence < 1:
-        raise StoreError(f"Fence {fence} of {name!r} was never given out; claim the name first.")
+        raise StoreError(f"Fence {fence} of {name!r} was never issued; claim the name first.")
     if fence < latest.fence:
         raise Fenced(
             f"Run {latest.run_id!r} claimed {name!r} after this one (fence {latest.fence} over {fence}); "

@@ -42,7 +42,7 @@ class StillRefused(StoreError):
 
 
 class SourceTaken(StoreError):
-    """Another door is the authority of a source."""
+    """Another channel is the authority of a source."""
 
 
 class OffsetsLost(StoreError):

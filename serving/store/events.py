@@ -111,7 +111,7 @@ class Field:
     is_required: bool = True
 
 
-def typed_row(event: Mapping[str, Any], door: str) -> Row:
+def typed_row(event: Mapping[str, Any], channel: str) -> Row:
     """Return the event as a row of the log.
 
     Args:
@@ -119,7 +119,7 @@ def typed_row(event: Mapping[str, Any], door: str) -> Row:
             `event_id`) or of a decision (`event_type`, `event_id`, `occurred_at` and the fields of its type).
             Quantities and money are int, Decimal or text; instants are datetime or ISO 8601 text, UTC where no
             offset is given.
-        door: the way it came in; it is the `source` of a decision.
+        channel: the way it came in; it is the `source` of a decision.
 
     Returns:
         Values in the order of `COLUMNS`.
@@ -134,8 +134,8 @@ def typed_row(event: Mapping[str, Any], door: str) -> Row:
         return _movement_row(event, event_type)
     decision = _DECISIONS.get(event_type) if isinstance(event_type, str) else None
     if decision is None:
-        raise Refused("event_type", f"event_type {event_type!r} is none of {', '.join(sorted(EVENT_TYPES))}")
-    return _decision_row(event, event_type, decision, door)
+        raise Refused("event_type", f"event_type {event_type!r} is not one of {', '.join(sorted(EVENT_TYPES))}")
+    return _decision_row(event, event_type, decision, channel)
 
 
 def _movement_row(event: Mapping[str, Any], event_type: str) -> Row:
@@ -155,7 +155,7 @@ def _movement_row(event: Mapping[str, Any], event_type: str) -> Row:
         raise Refused("movement_type_missing", "movement_type is missing")
     if not isinstance(movement_type, str) or movement_type not in MOVEMENT_TYPES:
         known = ", ".join(sorted(MOVEMENT_TYPES))
-        raise Refused("unknown_movement_type", f"movement_type {movement_type!r} is none of {known}")
+        raise Refused("unknown_movement_type", f"movement_type {movement_type!r} is not one of {known}")
     if movement_type == "count":
         event_type = "count"
     elif event_type == "count":
@@ -165,7 +165,7 @@ def _movement_row(event: Mapping[str, Any], event_type: str) -> Row:
     if recorded_at < occurred_at - DAY:
         raise Refused(
             "recorded_before_it_occurred",
-            f"recorded_at {recorded} lies more than a day before occurred_at {get('occurred_at')}",
+            f"recorded_at {recorded} is more than a day before occurred_at {get('occurred_at')}",
         )
     price = get("unit_price")
     event_id = get("event_id")
@@ -207,7 +207,7 @@ def _check_quantity(movement_type: str, thousandths: int, revision: int) -> None
         raise Refused("quantity_implausible", f"quantity_units {units} is more than a billion units")
 
 
-def _decision_row(event: Mapping[str, Any], event_type: str, fields: Mapping[str, Field], door: str) -> Row:
+def _decision_row(event: Mapping[str, Any], event_type: str, fields: Mapping[str, Field], channel: str) -> Row:
     known = fields.keys() | _ENVELOPE
     if not event.keys() <= known:
         raise Refused("unknown_field", f"unknown field {_first_unknown(event, known)!r} in a {event_type}")
@@ -228,7 +228,7 @@ def _decision_row(event: Mapping[str, Any], event_type: str, fields: Mapping[str
     return (
         event_id,
         event_type,
-        door,
+        channel,
         None,
         None,
         None,
@@ -256,7 +256,7 @@ def _check_scope(values: Mapping[str, Any]) -> None:
             f"it must name {', '.join(sorted(wanted)) or 'nothing'}",
         )
     if "valid_to" in values and values["valid_to"] < values["valid_from"]:
-        raise Refused("valid_to", f"valid_to {values['valid_to']} lies before valid_from {values['valid_from']}")
+        raise Refused("valid_to", f"valid_to {values['valid_to']} is before valid_from {values['valid_from']}")
 
 
 def _first_unknown(event: Mapping[str, Any], known: frozenset[str] | set[str]) -> str:
@@ -272,9 +272,7 @@ def _number_of(name: str, value: Any) -> int:
         else:
             raise Refused(f"{name}_type", f"{name} {value!r} is not a whole number")
     if not 0 <= value < 2**31:
-        raise Refused(
-            f"{name}_negative" if value < 0 else f"{name}_type", f"{name} {value} lies outside 0 … {2**31 - 1}"
-        )
+        raise Refused(f"{name}_negative" if value < 0 else f"{name}_type", f"{name} {value} is outside 0 … {2**31 - 1}")
     return int(value)
 
 
@@ -294,7 +292,7 @@ def _setting_value(name: str, value: Any) -> str:
 def _one_of(*allowed: str) -> Callable[[str, Any], str]:
     def read(name: str, value: Any) -> str:
         if value not in allowed:
-            raise Refused(f"{name}_type", f"{name} {value!r} is none of {', '.join(allowed)}")
+            raise Refused(f"{name}_type", f"{name} {value!r} is not one of {', '.join(allowed)}")
         return str(value)
 
     return read

@@ -94,7 +94,7 @@ class Delivery:
 
     Attributes:
         given: events as they came.
-        door: the way they came in.
+        channel: the way they came in.
         now: microseconds; becomes `ingested_at` unless an earlier batch carries a later one.
         rows: the sound ones.
         row_numbers: position in `given` of each row.
@@ -105,7 +105,7 @@ class Delivery:
     """
 
     given: Sequence[Mapping[str, Any]]
-    door: str
+    channel: str
     now: int
     rows: list[Row]
     row_numbers: list[int]
@@ -118,7 +118,7 @@ class Delivery:
 def delivery(
     handed_in: Iterable[Mapping[str, Any]],
     *,
-    door: str,
+    channel: str,
     now: int,
     latest_instant: int,
     places: Sequence[Place] | None = None,
@@ -129,7 +129,7 @@ def delivery(
 
     Args:
         handed_in: events as `serving.store.events.typed_row` takes them.
-        door: the way they came in.
+        channel: the way they came in.
         now: microseconds.
         latest_instant: microseconds; an event that occurred later has a wrong clock.
         places: where each event stood, as many as events.
@@ -139,8 +139,8 @@ def delivery(
     given = list(handed_in)
     if places is not None and len(places) != len(given):
         raise ValueError(f"{len(places)} places were given for {len(given)} events")
-    rows, row_numbers, refused = _typed(given, door, latest_instant)
-    return Delivery(given, door, now, rows, row_numbers, refused, places, refusals, offsets or {})
+    rows, row_numbers, refused = _typed(given, channel, latest_instant)
+    return Delivery(given, channel, now, rows, row_numbers, refused, places, refusals, offsets or {})
 
 
 def append_at_once(
@@ -149,7 +149,7 @@ def append_at_once(
     """Add what was delivered in a transaction of its own.
 
     Nearly every batch is all new: insert it blindly, and look the known events up only when a unique index objects.
-    The transaction is then begun anew, as a savepoint would cost every batch a copy of each page it touches.
+    The transaction is then begun again, as a savepoint would cost every batch a copy of each page it touches.
     """
     try:
         with database.write() as connection:
@@ -179,7 +179,7 @@ def append(
     Raises:
         IntegrityError: some event is known, and `is_blind` said otherwise; roll back.
     """
-    given, door, now, places = delivered.given, delivered.door, delivered.now, delivered.places
+    given, channel, now, places = delivered.given, delivered.channel, delivered.now, delivered.places
     rows, row_numbers, invalid = delivered.rows, delivered.row_numbers, list(delivered.refused)
     refusals = delivered.refusals
     head = connection.execute(select(ledger_head)).one()
@@ -187,24 +187,24 @@ def append(
         connection, {row[_SOURCE] for row in rows if row[_TYPE] in MOVEMENT_EVENTS}, now
     )
     if taken:
-        rows, row_numbers, second_door = _without(taken, rows, row_numbers)
-        invalid += second_door
+        rows, row_numbers, second_channel = _without(taken, rows, row_numbers)
+        invalid += second_channel
     sorted_rows = _Sorted(fresh=rows) if is_blind else _sort(connection, rows)
     fresh = sorted_rows.fresh
     sequence, chain_hash = head.sequence + len(fresh), head.chain_hash
     if fresh:
         first = head.sequence + 1
         _insert(database, connection, fresh, first)
-        chain_hash = chain.link(connection, head, door, now, first, fresh)
+        chain_hash = chain.link(connection, head, channel, now, first, fresh)
         _derive(connection, fresh, first, sequence, now, units_after)
     conflicts = [(row_numbers[number], refused) for number, refused in sorted_rows.conflicts]
     held = [
-        quarantine.Held(door, place.position, place.original, refused.rule, refused.reason)
+        quarantine.Held(channel, place.position, place.original, refused.rule, refused.reason)
         for number, refused in (*invalid, *conflicts)
         for place in (places[number] if places is not None else _own_place(given[number], number),)
     ]
     held.extend(
-        quarantine.Held(door, refusal.place.position, refusal.place.original, refusal.rule, refusal.reason)
+        quarantine.Held(channel, refusal.place.position, refusal.place.original, refusal.rule, refusal.reason)
         for refusal in refusals
     )
     added = quarantine.add(connection, held, now)
@@ -212,7 +212,7 @@ def append(
         quarantine_id is None for quarantine_id in added[len(invalid) : len(invalid) + len(conflicts)]
     )
     known = sum(quarantine_id is None for quarantine_id in added)
-    _keep_offsets(connection, door, delivered.offsets, now)
+    _keep_offsets(connection, channel, delivered.offsets, now)
     return AppendReport(
         received=len(given) + len(refusals),
         accepted=len(fresh),
@@ -241,17 +241,17 @@ def release(
         event = json.loads(content, parse_float=Decimal)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise StillRefused(
-            f"Quarantined row {row.quarantine_id} is no JSON event: {error}. Fix its text first."
+            f"Quarantined row {row.quarantine_id} is not a JSON event: {error}. Correct its text first."
         ) from error
     if not isinstance(event, Mapping):
-        raise StillRefused(f"Quarantined row {row.quarantine_id} is no JSON object. Fix its text first.")
+        raise StillRefused(f"Quarantined row {row.quarantine_id} is not a JSON object. Correct its text first.")
     objection = None if check is None else check(event)
     if objection is None:
-        objection = _objection(connection, event, row.door, latest_instant)
+        objection = _objection(connection, event, row.channel, latest_instant)
     if objection is not None:
-        told = objection.rstrip(".")
-        raise StillRefused(f"Quarantined row {row.quarantine_id} is refused again: {told}. Fix its text first.")
-    delivered = delivery([event], door=row.door, now=now, latest_instant=latest_instant)
+        said = objection.rstrip(".")
+        raise StillRefused(f"Quarantined row {row.quarantine_id} is refused again: {said}. Correct its text first.")
+    delivered = delivery([event], channel=row.channel, now=now, latest_instant=latest_instant)
     return append(database, connection, delivered, units_after)
 
 
@@ -269,7 +269,7 @@ def decide(
         part = {row[_EVENT_ID]: row for row in given[start : start + _LOOK_UP_ROWS]}
         for known in connection.execute(select(events).where(events.c.event_id.in_(sorted(part)))):
             if known.payload != part[known.event_id][payload_at]:
-                raise StoreError(f"event_id {known.event_id!r} names another decision already; make a new one.")
+                raise StoreError(f"event_id {known.event_id!r} already names another decision; use a new one.")
             repeated.add(known.event_id)
     outcomes = decisions.judge(connection, [(event["proposal_id"], event["decision"]) for event in decided])
     outcomes = [
@@ -280,13 +280,13 @@ def decide(
         return outcomes
     fresh = [event for event, outcome in zip(decided, outcomes, strict=True) if not outcome.is_known]
     if fresh:
-        append(database, connection, delivery(fresh, door="decision", now=now, latest_instant=now), None)
+        append(database, connection, delivery(fresh, channel="decision", now=now, latest_instant=now), None)
     return outcomes
 
 
-def _objection(connection: Connection, event: Mapping[str, Any], door: str, latest_instant: int) -> str | None:
+def _objection(connection: Connection, event: Mapping[str, Any], channel: str, latest_instant: int) -> str | None:
     try:
-        row = _checked_row(event, door, latest_instant)
+        row = _checked_row(event, channel, latest_instant)
     except Refused as refused:
         return refused.reason
     if row[_TYPE] in MOVEMENT_EVENTS:
@@ -298,7 +298,7 @@ def _objection(connection: Connection, event: Mapping[str, Any], door: str, late
 
 
 def _typed(
-    given: Sequence[Mapping[str, Any]], door: str, latest_instant: int
+    given: Sequence[Mapping[str, Any]], channel: str, latest_instant: int
 ) -> tuple[list[Row], list[int], list[tuple[int, Refused]]]:
     """Return rows, the number of the event of each, and what was refused by number."""
     if given:
@@ -310,7 +310,7 @@ def _typed(
     refused: list[tuple[int, Refused]] = []
     for number, event in enumerate(given):
         try:
-            row = _checked_row(event, door, latest_instant)
+            row = _checked_row(event, channel, latest_instant)
         except Refused as why:
             refused.append((number, why))
         else:
@@ -319,12 +319,12 @@ def _typed(
     return rows, row_numbers, refused
 
 
-def _checked_row(event: Mapping[str, Any], door: str, latest_instant: int) -> Row:
-    row = typed_row(event, door)
+def _checked_row(event: Mapping[str, Any], channel: str, latest_instant: int) -> Row:
+    row = typed_row(event, channel)
     if row[_OCCURRED] > latest_instant:
         moment = instant(row[_OCCURRED]).isoformat()
         raise Refused(
-            "occurred_at_in_the_future", f"occurred_at {moment} lies in the future: check the clock of the source"
+            "occurred_at_in_the_future", f"occurred_at {moment} is in the future: check the clock of the source"
         )
     return row
 
@@ -339,7 +339,7 @@ def _without(
         source = row[_SOURCE]
         if row[_TYPE] in MOVEMENT_EVENTS and source in taken:
             reason = authorities.refusal(source, taken[source], authorities.ONLINE_STORE)
-            refused.append((number, Refused("second_door", reason)))
+            refused.append((number, Refused("second_channel", reason)))
         else:
             kept.append((row, number))
     return [row for row, _ in kept], [number for _, number in kept], refused
@@ -444,16 +444,18 @@ def _derive(
         decisions.follow(connection, decided, now)
 
 
-def _keep_offsets(connection: Connection, door: str, offsets: Mapping[tuple[str, int], int], now: int) -> None:
+def _keep_offsets(connection: Connection, channel: str, offsets: Mapping[tuple[str, int], int], now: int) -> None:
     for (topic, partition), next_offset in offsets.items():
         key = and_(
-            stream_offsets.c.door == door, stream_offsets.c.topic == topic, stream_offsets.c.partition == partition
+            stream_offsets.c.channel == channel,
+            stream_offsets.c.topic == topic,
+            stream_offsets.c.partition == partition,
         )
         stored = connection.execute(select(stream_offsets.c.next_offset).where(key)).scalar_one_or_none()
         if stored is None:
             connection.execute(
                 insert(stream_offsets).values(
-                    door=door, topic=topic, partition=partition, next_offset=next_offset, recorded_at=now
+                    channel=channel, topic=topic, partition=partition, next_offset=next_offset, recorded_at=now
                 )
             )
         elif next_offset > stored:
@@ -462,18 +464,20 @@ def _keep_offsets(connection: Connection, door: str, offsets: Mapping[tuple[str,
             connection.execute(update(stream_offsets).where(key).values(next_offset=next_offset, recorded_at=now))
 
 
-def offsets(connection: Connection, door: str) -> dict[tuple[str, int], int]:
-    """Return the next offset to read of each topic and partition of a door."""
+def offsets(connection: Connection, channel: str) -> dict[tuple[str, int], int]:
+    """Return the next offset to read of each topic and partition of a channel."""
     found = connection.execute(
         select(stream_offsets.c.topic, stream_offsets.c.partition, stream_offsets.c.next_offset).where(
-            stream_offsets.c.door == door
+            stream_offsets.c.channel == channel
         )
     )
     return {(row.topic, row.partition): row.next_offset for row in found}
 
 
-def reset_offset(connection: Connection, door: str, topic: str, partition: int, next_offset: int, now: int) -> None:
-    """Set an offset, also backwards: for a topic that was made anew."""
-    key = and_(stream_offsets.c.door == door, stream_offsets.c.topic == topic, stream_offsets.c.partition == partition)
+def reset_offset(connection: Connection, channel: str, topic: str, partition: int, next_offset: int, now: int) -> None:
+    """Set an offset, also backwards: for a topic that was made again."""
+    key = and_(
+        stream_offsets.c.channel == channel, stream_offsets.c.topic == topic, stream_offsets.c.partition == partition
+    )
     connection.execute(stream_offsets.delete().where(key))
-    _keep_offsets(connection, door, {(topic, partition): next_offset}, now)
+    _keep_offsets(connection, channel, {(topic, partition): next_offset}, now)

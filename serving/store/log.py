@@ -108,7 +108,7 @@ def decisions_since(connection: Connection, sequence: int, limit: int) -> list[d
             "sequence": row.sequence,
             "event_id": row.event_id,
             "event_type": row.event_type,
-            "door": row.source,
+            "channel": row.source,
             "occurred_at": instant(row.occurred_at),
             "recorded_at": instant(row.recorded_at),
             "sku": row.sku,

@@ -98,7 +98,7 @@ def require_current(database: Database) -> None:
     with database.read() as connection:
         found = version(connection)
     if found is None:
-        raise StoreOutdated(f"The database at {database.shown_url} holds no online store: {REMEDY_OF_NONE}.")
+        raise StoreOutdated(f"The database at {database.shown_url} is not an online store: {REMEDY_OF_NONE}.")
     if found > VERSION:
         raise StoreOutdated(_too_new(database.shown_url, found))
     if found < VERSION:

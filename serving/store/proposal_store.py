@@ -163,8 +163,8 @@ class ProposalStore:
         if outcome.is_refused:
             with self._database.read() as connection:
                 known = proposals.rows_by_id(connection, [proposal_id])
-            told = f"Proposal {proposal_id!r}: {outcome.message}."
-            raise WrongState(told) if known else UnknownRow(told)
+            text = f"Proposal {proposal_id!r}: {outcome.message}."
+            raise WrongState(text) if known else UnknownRow(text)
 
     def pull_proposals(self, *, author: str, limit: int = 1_000) -> list[Proposal]:
         """Hand out what is to be ordered, under stable ids, until each is acknowledged, has its line or is cancelled.

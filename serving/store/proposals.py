@@ -121,7 +121,7 @@ def proposal(connection: Connection, proposal_id: str) -> Proposal:
     """
     found = connection.execute(select(proposals).where(proposals.c.proposal_id == proposal_id)).one_or_none()
     if found is None:
-        raise UnknownRow(f"There is no proposal {proposal_id!r}; list them to see their ids.")
+        raise UnknownRow(f"There is no proposal {proposal_id!r}; `inventorybot proposals list` shows the ids.")
     return read(found)
 
 

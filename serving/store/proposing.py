@@ -363,7 +363,7 @@ def _wanted(lines: Iterable[Mapping[str, Any]], day: str) -> dict[Item, _Wanted]
         row = typed_line(line, day)
         key = (row["sku"], row["location_id"])
         if key in wanted:
-            raise StoreError(f"Two lines propose {key[0]!r} for {key[1]!r}; an item has one order line a run.")
+            raise StoreError(f"Two lines propose {key[0]!r} for {key[1]!r}; an item has one order line per run.")
         needed = line.get("needed_units")
         thousandths = row["order_thousandths"] if needed is None else quantity_of("needed_units", needed)
         wanted[key] = _Wanted(row, line.get("proposal_id"), thousandths)

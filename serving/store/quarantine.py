@@ -21,7 +21,7 @@ from serving.store.units import instant
 class Held:
     """A row to be put into quarantine."""
 
-    door: str
+    channel: str
     position: str
     original: bytes
     rule: str
@@ -34,7 +34,7 @@ class QuarantinedRow:
 
     Attributes:
         quarantine_id: its number here.
-        door: the way it came in.
+        channel: the way it came in.
         position: where it stands at its source.
         original: its bytes as they came.
         rule: name of the broken rule.
@@ -46,7 +46,7 @@ class QuarantinedRow:
     """
 
     quarantine_id: int
-    door: str
+    channel: str
     position: str
     original: bytes
     rule: str
@@ -76,7 +76,7 @@ def add(connection: Connection, held: Sequence[Held], now: int) -> list[int | No
         digest = hashlib.sha256(row.original).hexdigest()
         known = connection.execute(
             select(quarantine.c.quarantine_id).where(
-                quarantine.c.door == row.door,
+                quarantine.c.channel == row.channel,
                 quarantine.c.position == row.position,
                 quarantine.c.original_sha256 == digest,
             )
@@ -88,7 +88,7 @@ def add(connection: Connection, held: Sequence[Held], now: int) -> list[int | No
         connection.execute(
             insert(quarantine).values(
                 quarantine_id=last,
-                door=row.door,
+                channel=row.channel,
                 position=row.position,
                 original=row.original,
                 original_sha256=digest,
@@ -104,14 +104,14 @@ def add(connection: Connection, held: Sequence[Held], now: int) -> list[int | No
 
 
 def rows(
-    connection: Connection, *, state: str | None, door: str | None, after: int, limit: int
+    connection: Connection, *, state: str | None, channel: str | None, after: int, limit: int
 ) -> list[QuarantinedRow]:
     """Return rows in the order they came."""
     query = select(quarantine).where(quarantine.c.quarantine_id > after)
     if state is not None:
         query = query.where(quarantine.c.state == state)
-    if door is not None:
-        query = query.where(quarantine.c.door == door)
+    if channel is not None:
+        query = query.where(quarantine.c.channel == channel)
     found = connection.execute(query.order_by(quarantine.c.quarantine_id).limit(limit))
     return [_row(row) for row in found]
 
@@ -124,7 +124,9 @@ def row(connection: Connection, quarantine_id: int) -> QuarantinedRow:
     """
     found = connection.execute(select(quarantine).where(quarantine.c.quarantine_id == quarantine_id)).one_or_none()
     if found is None:
-        raise UnknownRow(f"There is no quarantined row {quarantine_id}; list them to see their numbers.")
+        raise UnknownRow(
+            f"There is no quarantined row {quarantine_id}; `inventorybot quarantine list` shows the numbers."
+        )
     return _row(found)
 
 
@@ -207,7 +209,7 @@ def _note(
 def _row(found: Any) -> QuarantinedRow:
     return QuarantinedRow(
         quarantine_id=found.quarantine_id,
-        door=found.door,
+        channel=found.channel,
         position=found.position,
         original=bytes(found.original),
         rule=found.rule,

@@ -53,13 +53,14 @@ ledger_head = Table(
     CheckConstraint("head_id = 1", name="single_row"),
 )
 
+# The databases of 0.1.0 call a channel `door`; the columns keep that name.
 batches = Table(
     "batches",
     metadata,
     Column("batch", Number, primary_key=True, autoincrement=False),
     Column("first_sequence", Number, nullable=False, unique=True),
     Column("last_sequence", Number, nullable=False, unique=True),
-    Column("door", String, nullable=False),
+    Column("door", String, key="channel", nullable=False),
     Column("ingested_at", Number, nullable=False),
     Column("previous_hash", String, nullable=False),
     Column("chain_hash", String, nullable=False),
@@ -128,14 +129,14 @@ authorities = Table(
     "authorities",
     metadata,
     Column("source", String, primary_key=True),
-    Column("door", String, nullable=False),
+    Column("door", String, key="channel", nullable=False),
     Column("recorded_at", Number, nullable=False),
 )
 
 stream_offsets = Table(
     "stream_offsets",
     metadata,
-    Column("door", String, primary_key=True),
+    Column("door", String, key="channel", primary_key=True),
     Column("topic", String, primary_key=True),
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("next_offset", Number, nullable=False),
@@ -146,7 +147,7 @@ quarantine = Table(
     "quarantine",
     metadata,
     Column("quarantine_id", Number, primary_key=True, autoincrement=False),
-    Column("door", String, nullable=False),
+    Column("door", String, key="channel", nullable=False),
     Column("position", String, nullable=False),
     Column("original", LargeBinary, nullable=False),
     Column("original_sha256", String, nullable=False),
@@ -159,7 +160,7 @@ quarantine = Table(
 )
 Index(
     "ix_quarantine_delivery",
-    quarantine.c.door,
+    quarantine.c.channel,
     quarantine.c.position,
     quarantine.c.original_sha256,
     unique=True,

@@ -149,7 +149,7 @@ class Store(ProposalStore):
             events: movements with the contract columns of raw/stock_movements, or decisions with their
                 `event_type`: restock_request, policy_override, approval. Quantities and money are int, Decimal or
                 text, never float; instants are datetime or ISO 8601 text, UTC where no offset is given.
-            source: the door they came in by, as in `api` or `stream`; kept with batch, quarantine and offsets.
+            source: the channel they came in by, as in `api` or `stream`; kept with batch, quarantine and offsets.
             offsets: next offset to read by (topic, partition); never moves backwards.
             places: where each event stood at its source, as long as `events`; kept with what is quarantined.
             refusals: what could not be read as an event at all, to be quarantined in the same transaction.
@@ -160,7 +160,7 @@ class Store(ProposalStore):
         now = self._clock()
         delivered = ledger.delivery(
             events,
-            door=source,
+            channel=source,
             now=microseconds(now),
             latest_instant=microseconds(now + self._clock_tolerance),
             places=places,
@@ -170,33 +170,33 @@ class Store(ProposalStore):
         return ledger.append_at_once(self._database, delivered, self._published_units_after)
 
     def offsets(self, source: str) -> dict[tuple[str, int], int]:
-        """Return the next offset to read by (topic, partition) of a door."""
+        """Return the next offset to read by (topic, partition) of a channel."""
         with self._database.read() as connection:
             return ledger.offsets(connection, source)
 
     def reset_offset(self, source: str, topic: str, partition: int, next_offset: int) -> None:
-        """Set an offset, also backwards: for a topic that was made anew."""
+        """Set an offset, also backwards: for a topic that was made again."""
         with self._database.write() as connection:
             ledger.reset_offset(connection, source, topic, partition, next_offset, microseconds(self._clock()))
 
-    def take_authority(self, source: str, door: str, *, hand_over: bool = False) -> None:
-        """Make a door the one that speaks for a source; movements of it by another door are refused.
+    def take_authority(self, source: str, channel: str, *, transfer: bool = False) -> None:
+        """Make a channel the one that speaks for a source; movements of it by another channel are refused.
 
         The online store takes a source by itself with its first movement, under the name `online_store`.
 
         Args:
             source: as in the movements, as `pos`.
-            door: as in `landing` or the name of a SQL source.
-            hand_over: take it from the door that holds it.
+            channel: as in `landing` or the name of a SQL source.
+            transfer: take it from the channel that holds it.
 
         Raises:
-            SourceTaken: another door holds it, and `hand_over` is not given.
+            SourceTaken: another channel holds it, and `transfer` is not given.
         """
         with self._database.write() as connection:
-            authorities.take(connection, source, door, microseconds(self._clock()), hand_over=hand_over)
+            authorities.take(connection, source, channel, microseconds(self._clock()), transfer=transfer)
 
     def authorities(self) -> dict[str, str]:
-        """Return the door that speaks for each source."""
+        """Return the channel that speaks for each source."""
         with self._database.read() as connection:
             return authorities.holders(connection)
 
@@ -336,7 +336,7 @@ class Store(ProposalStore):
     ) -> list[QuarantinedRow]:
         """Return quarantined rows in the order they came; `after` is the last number seen, for paging."""
         with self._database.read() as connection:
-            return quarantine.rows(connection, state=state, door=source, after=after, limit=limit)
+            return quarantine.rows(connection, state=state, channel=source, after=after, limit=limit)
 
     def quarantine_show(self, quarantine_id: int) -> tuple[QuarantinedRow, list[dict[str, Any]]]:
         """Return a row and what was done to it.
@@ -378,7 +378,7 @@ class Store(ProposalStore):
             quarantine_id: number of the row.
             author: who releases it.
             reason: why.
-            check: a further check of the door it came in by, as of a JSON Schema; returns the reason of a refusal.
+            check: a further check of the channel it came in by, as of a JSON Schema; returns the reason of a refusal.
 
         Raises:
             UnknownRow: there is none of that number.

@@ -80,7 +80,7 @@ def optional_identifier_of(name: str, value: Any) -> str | None:
     if not identifier.isprintable() and any(ord(c) < 32 or ord(c) == 127 for c in identifier):
         raise Refused("identifier_unusable", f"{name} {value!r} contains a control character")
     if identifier in _NO_VALUES:
-        raise Refused("identifier_unusable", f"{name} {value!r} is no value; leave it empty or write the value")
+        raise Refused("identifier_unusable", f"{name} {value!r} is a placeholder; leave it empty or write the value")
     return identifier
 
 
@@ -104,7 +104,7 @@ def instant_of(name: str, value: Any) -> int:
     since = (value.replace(tzinfo=UTC) if value.tzinfo is None else value) - _EPOCH
     instant = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if not _FIRST_INSTANT <= instant < _LAST_INSTANT:
-        raise Refused(f"{name}_type", f"{name} {value.isoformat()} lies outside the years 1900 to 2099")
+        raise Refused(f"{name}_type", f"{name} {value.isoformat()} is outside the years 1900 to 2099")
     return instant
 
 

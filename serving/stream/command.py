@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--store-url-variable", required=True, help="environment variable that holds the store's URL")
     parser.add_argument("--schema", type=Path, required=True, help="JSON Schema of a movement")
     parser.add_argument("--group-id", default="inventorybot", help="consumer group (default inventorybot)")
-    parser.add_argument("--door", default="stream", help="name of this stream in the store (default stream)")
+    parser.add_argument("--channel", default="stream", help="name of this stream in the store (default stream)")
     parser.add_argument("--batch-messages", type=int, default=1_000, help="messages of one transaction (default 1000)")
     parser.add_argument("--client-settings", type=Path, help="JSON file with settings of librdkafka")
     parser.add_argument("--connect-seconds", type=float, default=15.0, help="to wait for the broker (default 15)")
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
             bootstrap_servers=given.bootstrap_servers,
             topics=tuple(given.topic),
             group_id=given.group_id,
-            door=given.door,
+            channel=given.channel,
             batch_messages=given.batch_messages,
             connect_seconds=given.connect_seconds,
             # What librdkafka has to say comes by its callback; its own lines would say it twice.
@@ -81,7 +81,7 @@ def told(state: StreamState) -> str:
     """Return the state as one line: counts, messages a second, messages behind the end by partition."""
     behind = ", ".join(f"{topic}/{partition} {lag:,}" for (topic, partition), lag in sorted(state.lag.items()))
     line = (
-        f"{state.messages:,} messages: {state.accepted:,} accepted, {state.duplicate:,} known already, "
+        f"{state.messages:,} messages: {state.accepted:,} accepted, {state.duplicate:,} already known, "
         f"{state.quarantined:,} quarantined; {state.rate:,.1f} a second; "
         f"lag {sum(state.lag.values()):,} ({behind or 'no partition yet'})"
     )
@@ -96,5 +96,5 @@ def _client_settings(file: Path | None) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{file} is not JSON ({error}): write the settings of librdkafka as one object") from error
     if not isinstance(settings, dict):
-        raise ValueError(f"{file} holds no JSON object: write the settings of librdkafka as one object")
+        raise ValueError(f"{file} is not a JSON object: write the settings of librdkafka as one object")
     return settings

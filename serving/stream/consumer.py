@@ -41,7 +41,7 @@ class StreamSettings:
         bootstrap_servers: brokers, as `host:port,host:port`.
         topics: names of the topics.
         group_id: consumer group; several consumers of one group share the partitions.
-        door: name under which offsets and quarantined messages are kept in the store.
+        channel: name under which offsets and quarantined messages are kept in the store.
         batch_messages: messages of one transaction, at most.
         batch_seconds: seconds to wait for a full batch; the delay of a lonely message.
         largest_message_bytes: a larger message is quarantined unread.
@@ -52,7 +52,7 @@ class StreamSettings:
     bootstrap_servers: str
     topics: tuple[str, ...]
     group_id: str = "inventorybot"
-    door: str = "stream"
+    channel: str = "stream"
     batch_messages: int = 1_000
     batch_seconds: float = 0.5
     largest_message_bytes: int = 1_048_576
@@ -190,7 +190,7 @@ def read_message(value: bytes | None, schema: MovementSchema, largest_bytes: int
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -305,7 +305,7 @@ class StreamConsumer:
         wait = 0.5
         while True:
             try:
-                return self._store.offsets(self._settings.door)
+                return self._store.offsets(self._settings.channel)
             except StoreUnavailable as error:
                 if self._stop.is_set():
                     raise
@@ -318,7 +318,7 @@ class StreamConsumer:
         return (
             f"Partition {partition} of topic {topic!r} should continue at offset {offset}, and {holds}: messages were "
             "deleted before they were read, or the topic was created again. Find out what is missing; then continue "
-            f"with `inventorybot stream ... --go-on-at {topic}/{partition}@OFFSET`."
+            f"with `inventorybot stream ... --continue-at {topic}/{partition}@OFFSET`."
         )
 
     def _take(self, consumer: Consumer, messages: Sequence["Message[bytes, bytes]"]) -> None:
@@ -347,7 +347,7 @@ class StreamConsumer:
     def _judge(self, error: KafkaError, message: "Message[bytes, bytes]") -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             topic, partition, read = _where(message)
-            offset = self._store.offsets(self._settings.door).get((topic, partition), read)
+            offset = self._store.offsets(self._settings.channel).get((topic, partition), read)
             raise OffsetsLost(self._lost((topic, partition), offset, "the broker no longer has it"))
         if error.fatal() or error.code() in (
             KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -369,7 +369,7 @@ class StreamConsumer:
         while True:
             try:
                 return self._store.append(
-                    events, source=self._settings.door, offsets=offsets, places=places, refusals=refusals
+                    events, source=self._settings.channel, offsets=offsets, places=places, refusals=refusals
                 )
             except StoreUnavailable as error:
                 logger.warning("%s The stream waits %.0f s and tries again.", error, wait)

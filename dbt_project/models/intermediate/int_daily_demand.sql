@@ -7,7 +7,7 @@
     )
 }}
 
-{# Days before a stock-out whose demand tells what the stock-out hid: eight weeks, the same weekdays in each. #}
+{# Days before a stock-out whose demand shows what the stock-out hid: eight weeks, the same weekdays in each. #}
 {% set days_to_look_back = 56 %}
 
 with daily_balances as (
@@ -135,7 +135,7 @@ days_in_stock as (
         {% endif %}
 ),
 
--- What a stock-out cut off was at least what was sold: of the demand seen before, only as much or more tells how much.
+-- What a stock-out cut off was at least what was sold: of the demand seen before, only as much or more shows how much.
 hidden_demand as (
     select
         days_out_of_stock.sku,

@@ -154,11 +154,11 @@ explained as (
         table_name, batch_id, ingested_at, source_file, source_row, original_text, rule,
         case rule
             when 'unknown_sku'
-                then concat('sku ''', sku, ''' is not among the products; it is tried again at every run: deliver the product, or correct or discard the row')
+                then concat('sku ''', sku, ''' is not among the products: load the product, or correct or discard the row; every run tries it again')
             when 'unknown_location'
-                then concat('location ''', location_id, ''' is not among the locations; it is tried again at every run: deliver the location, or correct or discard the row')
+                then concat('location ''', location_id, ''' is not among the locations: load the location, or correct or discard the row; every run tries it again')
             when 'unknown_supplier'
-                then concat('supplier ''', supplier_id, ''' is not among the suppliers; it is tried again at every run: deliver the supplier, or correct or discard the row')
+                then concat('supplier ''', supplier_id, ''' is not among the suppliers: load the supplier, or correct or discard the row; every run tries it again')
             when 'unknown_category'
                 then concat(
                     'category ''', category, ''' is that of no product; it is tried again at every run: write it as products has it, or ',
@@ -171,7 +171,7 @@ explained as (
                     'have movements'
                 )
             else
-                concat('it happened at ', occurred_at, ', after the last day that counts; it counts once that day has come')
+                concat('it happened at ', occurred_at, ', after the last complete day; it counts once that day is complete')
         end as reason
     from held
 )

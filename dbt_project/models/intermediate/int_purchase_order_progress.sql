@@ -22,7 +22,7 @@ receipts as (
 ),
 
 -- The one rule of time for supply. A run of the latest day counts every order line that has arrived, whenever it was placed. A
--- day that is looked back at counts what was ordered and what had come by its end; the line tells how it stands today.
+-- day that is looked back at counts what was ordered and what had come by its end; the line says how it stands today.
 dated as (
     select
         purchase_order_lines.*,

@@ -4,7 +4,7 @@
     35 % too low where they failed, and off by 10 to 20 % in quiet weeks: 1.5 lies between.
 #}
 {% set factor = 1.5 %}
-{# Without both ends of last year's move, season and growth cannot be told apart. #}
+{# Without both ends of last year's move, season and growth cannot be separated. #}
 {% set factor_without_move = 2.5 %}
 {# Days of the year before that its pattern needs at least, and share of the home's total from which a category is judged:
    a single order moves what is smaller. #}
@@ -212,12 +212,12 @@ worded as (
                     {{ day_text('week_start') }}, ' is ', {{ whole_number_text('forecast_units') }}, ' units; ',
                     case
                         when last_year_units is null then 'there is no year before, the last four weeks sold '
-                        else concat('the same week a year before sold ', {{ whole_number_text('last_year_units') }}, ', the last four weeks ')
+                        else concat('the same week last year sold ', {{ whole_number_text('last_year_units') }}, ', the last four weeks ')
                     end,
                     {{ whole_number_text('recent_units') }}, ' a week',
                     case
                         when before_pace > 0
-                            then concat(', which last year''s pattern turns into ', {{ whole_number_text('usual_units') }})
+                            then concat(', for which last year''s pattern suggests ', {{ whole_number_text('usual_units') }})
                         else ''
                     end,
                     '.'

@@ -35,7 +35,7 @@ compared as (
         restock_lines.order_units - previous_lines.order_units as order_change_units,
         previous_lines.order_units as previous_order_units,
         restock_lines.order_units,
-        case when restock_lines.status = 'exception' then 'no order can be worked out any more' else 'no order could be worked out then' end
+        case when restock_lines.status = 'exception' then 'no order can be calculated now' else 'no order could be calculated then' end
             as why_no_terms,
         restock_lines.status = 'exception' or previous_lines.status = 'exception' as has_no_terms
     from restock_lines
@@ -137,9 +137,9 @@ explained as (
                 )
             {% endfor %}
             when term = 'surplus' and shown_units > 0
-                then concat('of this ', {{ number_text('shown_units') }}, ' more than is needed, which no order takes back ', {{ effect }})
+                then concat('of this ', {{ number_text('shown_units') }}, ' more than needed, which an order cannot reduce ', {{ effect }})
             when term = 'surplus'
-                then concat('of this ', {{ number_text('-shown_units') }}, ' that were more than was needed before ', {{ effect }})
+                then concat('of this ', {{ number_text('-shown_units') }}, ' that were more than needed before ', {{ effect }})
             when term in ('exception', 'no_line') then concat(why_no_terms, ' ', {{ effect }})
             else concat(replace(term, '_', ' '), ' ', {{ effect }})
         end as cause,

@@ -54,7 +54,7 @@ exceptions as (
         'no_supplier_terms' as exception_cause,
         'no_supplier_terms' as cause,
         concat(
-            'sku ', sku, ' at ', location_id, ' has no supplier terms that hold: {{ exception_remedy('no_supplier_terms') }}'
+            'sku ', sku, ' at ', location_id, ' has no valid supplier terms: {{ exception_remedy('no_supplier_terms') }}'
         ) as remedy,
         as_of_date
     from unsupplied

@@ -23,6 +23,6 @@ def retention(context: AssetExecutionContext, home: HomeResource) -> Materialize
     return MaterializeResult(
         metadata={
             "note": f"{kept.runs[1]:,} runs and {kept.archives[1]:,} archived decisions forgotten",
-            "rules": "; ".join(kept.told(settings)),
+            "rules": "; ".join(kept.report(settings)),
         }
     )

@@ -40,32 +40,32 @@ explained as (
         change_units,
         case
             when change_units is null then null
-            when change_units = 0 then concat('As last published, for ', previous_decided_date, '.')
+            when change_units = 0 then concat('No change since the publication for ', previous_decided_date, '.')
             else concat(
                 {{ number_text('abs(change_units)') }}, case when change_units > 0 then ' more' else ' less' end,
-                ' than last published, for ', previous_decided_date, ': ',
+                ' than in the publication for ', previous_decided_date, ': ',
                 concat_ws(
                     '; ', causes_text,
                     case
                         when on_order_doubtful_units > previous_on_order_doubtful_units
                             then concat(
                                 {{ number_text('on_order_doubtful_units - previous_on_order_doubtful_units') }},
-                                ' of the units on order count no longer, they are later than their supplier ever was'
+                                ' units on order are no longer counted, as they are later than their supplier ever was'
                             )
                         when on_order_doubtful_units < previous_on_order_doubtful_units
                             then concat(
                                 {{ number_text('previous_on_order_doubtful_units - on_order_doubtful_units') }},
-                                ' units on order that had been doubtful are so no longer'
+                                ' doubtful units on order are counted again'
                             )
                     end,
                     case
                         when protection_periods <> previous_protection_periods
-                            then concat('the order covers ', protection_periods, ' days, then ', previous_protection_periods)
+                            then concat('the order covers ', protection_periods, ' days instead of ', previous_protection_periods)
                     end,
                     case
                         when forecast_model_version <> previous_forecast_model_version
                             then concat(
-                                'the forecast is of version ', forecast_model_version, ', then ', previous_forecast_model_version
+                                'the forecast is of version ', forecast_model_version, ' instead of ', previous_forecast_model_version
                             )
                     end
                 ),

@@ -11,13 +11,13 @@ worded as (
         concat(
             case
                 when on_order_not_counted_units > 0
-                    then concat(' ', {{ number_text('on_order_not_counted_units') }}, ' more on order come too late to count.')
+                    then concat(' ', {{ number_text('on_order_not_counted_units') }}, ' more units on order arrive too late to count.')
                 else ''
             end,
             case
                 when on_order_doubtful_units > 0
                     then concat(
-                        ' ', {{ number_text('on_order_doubtful_units') }}, ' on order were due on ', doubtful_since_date,
+                        ' ', {{ number_text('on_order_doubtful_units') }}, ' units on order were due on ', doubtful_since_date,
                         case
                             when order_units > 0
                             then concat(
@@ -26,7 +26,7 @@ worded as (
                             )
                             else ' and are not counted.'
                         end,
-                        ' Ask the supplier, or close the order line.'
+                        ' Ask the supplier whether they still come; if not, close the order line.'
                     )
                 else ''
             end
@@ -41,7 +41,7 @@ worded as (
                         case
                             when remainder_units >= 0.5
                                 then concat(
-                                    {{ whole_number_text('remainder_units') }}, ' of stock and orders ',
+                                    {{ whole_number_text('remainder_units') }}, ' units of stock and orders ',
                                     case
                                         when last_sale_date > as_of_date then 'may be left when the season ends on '
                                         else 'are left: the season ended on '
@@ -52,7 +52,7 @@ worded as (
                         case
                             when after_sale_units > 0
                                 then concat(
-                                    {{ number_text('after_sale_units') }}, ' on order are due after the last day of sale, ',
+                                    {{ number_text('after_sale_units') }}, ' units on order are due after the last day of sale, ',
                                     {{ day_text('last_sale_date') }}
                                 )
                         end
@@ -93,7 +93,7 @@ reasons as (
         location_id,
         concat(
             case
-                when status = 'exception' then concat('No order can be worked out: ', exception, '.')
+                when status = 'exception' then concat('No order can be calculated: ', exception, '.')
                 when status = 'order'
                     then concat(
                         'Order ', {{ number_text('order_units') }},

@@ -52,11 +52,11 @@ worded as (
         *,
         concat_ws(
             '; ',
-            case when is_negative then 'stock on record is negative' end,
+            case when is_negative then 'recorded stock is negative' end,
             case when suspected_kind is not null then concat(replace(suspected_kind, '_', ' '), ' suspected on ', suspected_date) end,
             case
                 when last_counted_date is null then 'never counted'
-                when last_counted_date > as_of_date then concat('counted on ', last_counted_date, ', the day that is running')
+                when last_counted_date > as_of_date then concat('counted on ', last_counted_date, ', the current day')
                 else concat('counted ', {{ days_between('last_counted_date', 'as_of_date') }}, ' days ago')
             end
         ) as record_trust
