@@ -1,5 +1,6 @@
 """The environment is read in one place, and read well."""
 
+import os
 import subprocess
 import sys
 from datetime import date
@@ -58,6 +59,16 @@ def test_a_relation_that_was_never_built_says_how_to_build_it(monkeypatch: pytes
     monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"marts\.fct_daily_demand .* run `inventorybot run` first"):
         export_path(read_settings(), "marts.fct_daily_demand")
+
+
+@pytest.mark.parametrize(("given", "policy"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
+def test_threads_that_wait_sleep_unless_the_environment_says_otherwise(given: dict[str, str], policy: str) -> None:
+    surroundings = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
+    code = "import orchestration, os; print(os.environ['OMP_WAIT_POLICY'])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=surroundings, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.stdout.strip() == policy, result.stderr
 
 
 def test_commands_start_without_dagster() -> None:

@@ -19,7 +19,12 @@ OTHER_VARIABLES = {
     "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY": "Credentials for a landing in S3; AWS_PROFILE works too",
     "AWS_ENDPOINT_URL_S3": "S3 server other than Amazon's",
     "OMP_NUM_THREADS, OPENBLAS_NUM_THREADS, MKL_NUM_THREADS, TF_NUM_INTRAOP_THREADS": (
-        "Threads of numerical libraries; recorded with each training"
+        "Threads of numerical libraries; default: one per core; 1 suits a machine that others use; recorded with each "
+        "training"
+    ),
+    "OMP_WAIT_POLICY": (
+        "What threads of XGBoost and scikit-learn do while they wait; default: passive (sleep); active (spin) suits a "
+        "machine that runs nothing else"
     ),
     "INVENTORYBOT_WAREHOUSE, INVENTORYBOT_RAW, INVENTORYBOT_PREDICTIONS": (
         "Paths that a run sets for dbt; needed only to run dbt by hand"
