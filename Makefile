@@ -55,8 +55,9 @@ check: setup ## lint, types, imports, dbt parse without warnings
 docs: setup ## write the generated parts of the documents
 	@$(BIN)/python -m orchestration.cli.documents
 
-test: setup ## the tests
-	@$(BIN)/pytest
+# A file of tests stays with one worker, which makes its fixtures once; the order of the files keeps the longest first.
+test: setup ## the tests, on up to four cores
+	@$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-services: setup ## the tests that need a server; starts the servers
 	@bash infra/test_services.sh

@@ -1,18 +1,23 @@
 """Fixtures of many files: databases that are made once and copied for each test, alone or in a home."""
 
+import fcntl
+import json
 import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from shutil import copy
+from shutil import copy, copytree
 
 import pytest
 from support.commands import inventorybot
 from support.small_landing import add_file, write_landing, write_plans
 
 from serving.store import Store
+
+# Workers of a test run share the cores: threads that wait sleep, also where a test loads `ml` alone.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(scope="session")
@@ -66,12 +71,29 @@ def registry_url(empty_registry: Path, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A small home after its first run, which tests copy before they change it, and what the run said."""
-    home = tmp_path_factory.mktemp("home")
+    """A small home after its first run, which tests copy before they change it, and what the run said.
+
+    The first worker of the test run makes it; each worker has a copy, so that none reads what another one opens.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    made = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "first_run"
+    made.mkdir(exist_ok=True)
+    with (made / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made / "said.json").exists():
+            ran = inventorybot(_furnished(made / "home"), "run")
+            (made / "said.json").write_text(json.dumps([ran.args, ran.returncode, ran.stdout, ran.stderr]))
+    home = tmp_path_factory.mktemp("first") / "home"
+    copytree(made / "home", home, symlinks=True)
+    return home, subprocess.CompletedProcess(*json.loads((made / "said.json").read_text()))
+
+
+def _furnished(home: Path) -> Path:
+    """Return a home with a landing folder in which there is something of everything."""
     write_plans(write_landing(home / "landing"))
     season = ["flour", "", "", "2024-05-05"]
     add_file(home / "landing" / "product_seasons" / "a.csv", ["sku", "category", "from_date", "to_date"], [season])
-    return home, inventorybot(home, "run")
+    return home
 
 
 @pytest.fixture(scope="session")

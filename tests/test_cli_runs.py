@@ -280,7 +280,7 @@ def next_day(home: Path, tmp_path_factory: pytest.TempPathFactory) -> NextDay:
         listener.start()
         while process.poll() is None:
             seen.add(read(copy, _SEEN)[0])
-            time.sleep(0.02)
+            time.sleep(0.2)
         listener.join()
     assert process.returncode == 0, told
     assert f"(process {process.pid})" in refused.stderr
