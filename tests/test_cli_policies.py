@@ -48,9 +48,9 @@ def test_an_ended_policy_holds_until_the_day_before(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["target_value", "98"], "policy target_value is '98': give a service level between 0 and 1"),
+        (["target_value", "98"], "policy target_value is '98': give a service level above 0 and below 1"),
         (["colour", "red"], "there is no policy setting 'colour'"),
-        (["target_value", "0.9", "--segment", "A"], "write one as abc_class=A"),
+        (["target_value", "0.9", "--segment", "A"], "write abc_class=A"),
         (["target_value", "0.9", "--segment", "abc_class=A and"], "a condition is missing"),
         (["target_value", "0.9", "--segment", ""], "a condition is missing"),
         (["target_value", "0.9", "--sku", "MUG"], "--sku and --location belong together"),
@@ -75,12 +75,12 @@ def built(home_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--sku", "p00", "--location", "south"], "which no data mention (the item is known at north): correct"),
+        (["--sku", "p00", "--location", "south"], "which is not in the data (the item is known at north): correct"),
         (
             ["--sku", "p0", "--location", "north"],
-            "which no data mention (known there and spelt alike: p02, p00): correct",
+            "which is not in the data (similar names there: p02, p00): correct",
         ),
-        (["--segment", "category=wine"], "to which no item belongs: correct or end it"),
+        (["--segment", "category=wine"], "which has no items: correct its segment, or end the override"),
         (["--segment", "xyz_class=X"], "0.98 and 0.9 of 4 items; the later one, 0.98, holds"),
     ],
 )

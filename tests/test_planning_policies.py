@@ -131,7 +131,7 @@ def test_an_override_for_an_unknown_item_is_an_exception_and_the_others_hold():
     policies, exceptions = effective_policies(STANDARD, ITEMS, held)
     assert policies["target_value"].tolist() == [0.99, 0.95]
     assert exceptions[["sku", "policy_sequence", "cause"]].to_numpy().tolist() == [["NOBODY", 1, "unknown_item"]]
-    assert "correct the names, or end the override" in exceptions["exception"].iloc[0]
+    assert "correct its sku or location, or end the override" in exceptions["exception"].iloc[0]
 
 
 def test_an_override_for_an_item_without_terms_says_so():
@@ -167,7 +167,7 @@ def test_two_segments_that_contradict_each_other_are_told_once():
 @pytest.mark.parametrize(
     ("setting", "text", "told"),
     [
-        ("target_value", "1", "policy target_value is '1': give a service level between 0 and 1"),
+        ("target_value", "1", "policy target_value is '1': give a service level above 0 and below 1"),
         ("target_type", "service", "use one of cost, cycle_service_level"),
         ("max_order_units", "-1", "give a number of at least 0"),
         ("shortage_cost", "0", "give a number above 0"),

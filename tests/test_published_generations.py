@@ -90,7 +90,7 @@ def test_a_generation_without_readable_manifest_is_refused(generations, tmp_path
 
 def test_a_file_that_is_no_database_is_refused(generations, tmp_path):
     publish(tmp_path, "g1").write_bytes(b"not a database" * 1000)
-    with pytest.raises(NothingPublishedError, match="no DuckDB database"):
+    with pytest.raises(NothingPublishedError, match="not a DuckDB database"):
         generations.current()
 
 

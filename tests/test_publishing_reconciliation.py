@@ -1,4 +1,4 @@
-"""A store that was lost, restored or is older than what is published: no id names two orders, nothing turns back."""
+"""A store that was lost, restored or is older than that publication: no id names two orders, nothing turns back."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -223,7 +223,7 @@ def test_an_older_store_put_in_place_by_hand_does_not_turn_readers_back(
     for command in (("run",), ("proposals", "export"), ("proposals", "approve", "--all")):
         refused = home.run(*command)
         assert refused.exit_code == 1
-        assert "older than what is published" in f"{refused.output}{refused.exception}"
+        assert "older than that publication" in f"{refused.output}{refused.exception}"
     assert home.generation() == current
 
 

@@ -212,7 +212,7 @@ def test_a_second_order_number_for_one_proposal_is_refused(store):
     approve(store, proposal_id)
     store.pull_proposals(author="erp")
     store.acknowledge_proposal(proposal_id, "PO-7", author="erp")
-    with pytest.raises(WrongState, match="buy it twice"):
+    with pytest.raises(WrongState, match="buy the goods twice"):
         store.acknowledge_proposal(proposal_id, "PO-8", author="erp")
 
 

@@ -111,7 +111,7 @@ def test_a_release_passes_the_check_of_its_door(store):
 
 def test_text_that_is_no_json_is_not_released(store):
     store.quarantine_add(source="landing", position="f.csv:3", original="a;b", rule="columns", reason="2 of 14 columns")
-    with pytest.raises(StillRefused, match="no JSON event"):
+    with pytest.raises(StillRefused, match="not a JSON event"):
         store.quarantine_release(held(store), author="ann", reason="x")
 
 

@@ -198,7 +198,7 @@ def test_the_fingerprints_of_a_model_cover_all_of_ml_that_its_training_imports(t
 
 
 def test_a_place_that_is_not_there_is_in_no_fingerprint() -> None:
-    with pytest.raises(FileNotFoundError, match="ml/forcast is to be part of a fingerprint and is not there"):
+    with pytest.raises(FileNotFoundError, match="ml/forcast belongs to a fingerprint and does not exist"):
         code_fingerprint("ml/forcast")
 
 

@@ -902,7 +902,8 @@ def test_a_season_of_an_unknown_category_says_how_it_comes_to_count(first: Query
     assert rows == [
         (
             ",garden,,2011-05-10",
-            "category 'garden' is that of no product: write it as products has it, or deliver a product of it",
+            "category 'garden' has no product: correct the row, or load a product of that category; every run tries it"
+            " again",
         )
     ]
 
@@ -1066,7 +1067,7 @@ def test_a_backfill_of_a_day_that_has_not_been_is_refused():
     begin = partial(begin_build, run_id="r", clock=BusinessClock(latest), fence=1)
     assert begin(rebuild_from=date(2011, 12, 9)).rebuild_from == "2011-12-09"
     for given_day, day in ((None, 10), (latest, 9)):
-        with pytest.raises(ValueError, match="of that day or later exist, the last complete day is 2011-12-08"):
+        with pytest.raises(ValueError, match="the last complete day is 2011-12-08, and no facts of a later day exist"):
             begin(given=given_day, rebuild_from=date(2011, 12, day))
 
 

@@ -257,14 +257,14 @@ def _problem(
     if override.scope == "item" and override.sku is not None and override.location_id is not None:
         key, named = (override.sku, override.location_id), f"sku {override.sku!r} at {override.location_id!r}"
         if key not in known:
-            unknown = f"{made} is for {named}, which no data mention{_known_instead(*key, known)}"
+            unknown = f"{made} is for {named}, which is not in the data{_known_instead(*key, known)}"
             return Cause.UNKNOWN_ITEM.code, f"{unknown}: {Cause.UNKNOWN_ITEM.remedy}"
         if key not in restocked:
-            return Cause.NO_TERMS.code, f"{made} is for {named}, which cannot be ordered: {Cause.NO_TERMS.remedy}"
+            return Cause.NO_TERMS.code, f"{made} is for {named}, which has no supplier terms: {Cause.NO_TERMS.remedy}"
     if override.segment is not None and not members[override.segment]:
         return (
             Cause.EMPTY_SEGMENT.code,
-            f"{made} is for segment {override.segment!r}, to which no item belongs: {Cause.EMPTY_SEGMENT.remedy}",
+            f"{made} is for segment {override.segment!r}, which has no items: {Cause.EMPTY_SEGMENT.remedy}",
         )
     return None
 
@@ -275,7 +275,7 @@ def _known_instead(sku: str, location_id: str, known: set[tuple[str, str]]) -> s
     if elsewhere:
         return f" (the item is known at {', '.join(elsewhere[:_MOST_NAMES])})"
     alike = get_close_matches(sku, {item for item, location in known if location == location_id}, _MOST_NAMES)
-    return f" (known there and spelt alike: {', '.join(alike)})" if alike else ""
+    return f" (similar names there: {', '.join(alike)})" if alike else ""
 
 
 def _changes(found: Mapping[str, EffectivePolicy], unit_cost: float, target_type: str) -> dict[str, Any]:

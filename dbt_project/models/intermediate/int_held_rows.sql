@@ -161,8 +161,8 @@ explained as (
                 then concat('supplier ''', supplier_id, ''' is not among the suppliers: load the supplier, or correct or discard the row; every run tries it again')
             when 'unknown_category'
                 then concat(
-                    'category ''', category, ''' is that of no product; it is tried again at every run: write it as products has it, or ',
-                    'deliver a product of it'
+                    'category ''', category, ''' has no product: correct the row, or load a product of that category; every run tries ',
+                    'it again'
                 )
             when 'improbable_date'
                 then concat(
