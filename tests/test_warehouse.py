@@ -1181,7 +1181,7 @@ def test_a_recommendation_says_what_has_changed_since_the_last_one_published_and
             "12 more than in the publication for 2011-04-29: expected demand 5 higher (+5 to the order),"
             " stock on hand 10 fewer (+10 to the order), units added to fill packs 3 fewer (−3 to the order);"
             " 24 doubtful units on order are counted again;"
-            " the order covers 16 days, then 15.",
+            " the order covers 16 days instead of 15.",
         ),
         ("s0", 0, "No change since the publication for 2011-04-29."),
         (
