@@ -127,24 +127,22 @@
         create or replace view {{ schema }}.{{ table.name }} as
         select
             {% for name, data_type in columns.items() %}
-            cast({{ adapter.quote(name) if files else 'null' }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
+            cast({{ adapter.quote(name) }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
             {% endfor %}
-        {% if files %}
         from (
-            {# A file from before a column was introduced lacks it, for ever. #}
+            {# No file at all, and files from before a column was introduced: what they lack is null. #}
             select
                 {% for name, data_type in columns.items() %}
                 cast(null as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
                 {% endfor %}
             where false
+            {% if files %}
             union all by name
             select * from read_parquet({{ files }}, union_by_name = true, hive_partitioning = false)
+            {% endif %}
         ) as made
         where {{ "batch_id <= '" ~ until ~ "'" if until else 'true' }}
         {% if withdrawn %}and (batch_id, source_file, source_row) not in ({{ withdrawn | join(', ') }}){% endif %}
-        {% else %}
-        where false
-        {% endif %}
     {% endset %}
     {{ return(view) }}
 {% endmacro %}
