@@ -1,0 +1,48 @@
+{#
+    CTEs ending in `demand_contexts`: the fingerprint of everything but movements that shapes the demand rows of a series up to its
+    `until_day`: list price, prices and promotions, events of the country. What lies after that day does not enter, so planned
+    promotions change nothing that is past.
+#}
+{% macro demand_contexts(spans) %}
+            price_contexts as (
+                select
+                    spans.sku,
+                    spans.location_id,
+                    sum({{ fingerprint([
+                        'prices.location_id is null', 'prices.from_date', 'least(prices.to_date, spans.until_day)',
+                        'prices.unit_price', 'prices.is_promotion'
+                    ]) }}) as total
+                from {{ spans }} as spans
+                inner join {{ ref('stg_prices') }} as prices
+                    on
+                        spans.sku = prices.sku
+                        and spans.until_day >= prices.from_date
+                        and (prices.location_id is null or prices.location_id = spans.location_id)
+                group by spans.sku, spans.location_id
+            ),
+
+            event_contexts as (
+                select
+                    until_days.location_id,
+                    until_days.until_day,
+                    sum({{ fingerprint(['events.date', 'events.event_name', 'events.event_type']) }}) as total
+                from (select distinct location_id, until_day from {{ spans }}) as until_days
+                inner join {{ ref('stg_locations') }} as locations on until_days.location_id = locations.location_id
+                inner join {{ ref('stg_calendar_events') }} as events
+                    on locations.country = events.country and until_days.until_day >= events.date
+                group by until_days.location_id, until_days.until_day
+            ),
+
+            demand_contexts as (
+                select
+                    spans.sku,
+                    spans.location_id,
+                    {{ fingerprint(['products.unit_price', 'price_contexts.total', 'event_contexts.total']) }} as context_fingerprint
+                from {{ spans }} as spans
+                inner join {{ ref('stg_products') }} as products on spans.sku = products.sku
+                left join price_contexts
+                    on spans.sku = price_contexts.sku and spans.location_id = price_contexts.location_id
+                left join event_contexts
+                    on spans.location_id = event_contexts.location_id and spans.until_day = event_contexts.until_day
+            )
+{% endmacro %}
