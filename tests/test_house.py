@@ -18,16 +18,11 @@ CIRCLES: set[frozenset[str]] = set()
 LONG_MODULES: set[str] = set()
 LONG_FUNCTIONS: set[str] = set()
 WIDE_FUNCTIONS: set[str] = set()
-LONG_SQL: set[str] = {
-    "dbt_project/models/intermediate/int_daily_balances.sql",
-    "dbt_project/models/intermediate/int_daily_demand.sql",
-    "dbt_project/models/intermediate/int_held_rows.sql",
-    "dbt_project/models/reporting/forecast_totals.sql",
-}
+LONG_SQL: set[str] = set()
 
 
 def modules() -> list[Path]:
-    """Return the modules but for migrations, which never change."""
+    """Return the modules but for migrations: what a store has run once is fixed for ever, however long it is."""
     found = [path for package in PACKAGES for path in (PROJECT_FOLDER / package).rglob("*.py")]
     return [path for path in found if "migrations" not in path.parts]
 
@@ -81,6 +76,6 @@ def test_a_function_has_at_most_10_parameters() -> None:
     assert {found for found, one in functions() if parameters(one) > MOST_PARAMETERS} == WIDE_FUNCTIONS
 
 
-def test_a_model_of_the_warehouse_has_at_most_150_lines() -> None:
-    models = (DBT_PROJECT / "models").rglob("*.sql")
-    assert {name(path) for path in models if lines(path) > MOST_LINES_OF_SQL} == LONG_SQL
+def test_a_model_macro_or_test_of_the_warehouse_has_at_most_150_lines() -> None:
+    files = [path for folder in ("models", "macros", "tests") for path in (DBT_PROJECT / folder).rglob("*.sql")]
+    assert {name(path) for path in files if lines(path) > MOST_LINES_OF_SQL} == LONG_SQL

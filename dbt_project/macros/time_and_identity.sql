@@ -91,3 +91,9 @@
 {% macro add_days(day, number_of_days) -%}
     cast({{ dbt.dateadd('day', number_of_days, day) }} as date)
 {%- endmacro %}
+
+
+{# Days back to the same week of the year before: weekdays fall on weekdays. #}
+{% macro days_to_year_before() %}
+    {{ return(364) }}
+{% endmacro %}

@@ -41,6 +41,12 @@ to_append as (
     left join kept on spans.sku = kept.sku and spans.location_id = kept.location_id
     where kept.kept_until is null or kept.kept_until < spans.last_day
 ),
+{% else %}
+to_append as (
+    select sku, location_id, active_from as from_day, last_day, cast(0 as decimal(18, 3)) as kept_units
+    from spans
+),
+{% endif %}
 
 movements_to_append as (
     select folded_movements.*
@@ -51,22 +57,6 @@ movements_to_append as (
             and folded_movements.location_id = to_append.location_id
             and folded_movements.day between to_append.from_day and to_append.last_day
 ),
-{% else %}
-to_append as (
-    select sku, location_id, active_from as from_day, last_day, cast(0 as decimal(18, 3)) as kept_units
-    from spans
-),
-
-movements_to_append as (
-    select folded_movements.*
-    from folded_movements
-    inner join to_append
-        on
-            folded_movements.sku = to_append.sku
-            and folded_movements.location_id = to_append.location_id
-            and folded_movements.day <= to_append.last_day
-),
-{% endif %}
 
 -- The first day to append stands for itself where nothing moved on it, with what is carried over from the day before.
 changes as (

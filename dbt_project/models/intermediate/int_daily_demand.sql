@@ -7,9 +7,6 @@
     )
 }}
 
-{# Days before a stock-out whose demand shows what the stock-out hid: eight weeks, the same weekdays in each. #}
-{% set days_to_look_back = 56 %}
-
 with daily_balances as (
     select * from {{ ref('int_daily_balances') }}
 ),
@@ -104,54 +101,7 @@ demand_days as (
             and item_days.day = general_prices.day
 ),
 
-days_out_of_stock as (
-    select
-        item_days.sku,
-        item_days.location_id,
-        item_days.day,
-        {{ add_days('item_days.day', -days_to_look_back) }} as seen_from,
-        item_days.demand_units
-    from item_days
-    inner join location_days
-        on item_days.location_id = location_days.location_id and item_days.day = location_days.day
-    where item_days.is_stocked_out and location_days.is_open
-),
-
-days_in_stock as (
-    select daily_balances.sku, daily_balances.location_id, daily_balances.day, daily_balances.demand_units
-    from daily_balances
-    inner join spans
-        on
-            daily_balances.sku = spans.sku
-            and daily_balances.location_id = spans.location_id
-            and daily_balances.day >= spans.demand_from
-    inner join location_days
-        on daily_balances.location_id = location_days.location_id and daily_balances.day = location_days.day
-    where
-        not daily_balances.is_stocked_out
-        and location_days.is_open
-        {% if is_incremental() %}
-        and daily_balances.day >= (select {{ add_days('from_day', -days_to_look_back) }} from append_bounds)
-        {% endif %}
-),
-
--- What a stock-out cut off was at least what was sold: of the demand seen before, only as much or more shows how much.
-hidden_demand as (
-    select
-        days_out_of_stock.sku,
-        days_out_of_stock.location_id,
-        days_out_of_stock.day,
-        round(sum(days_in_stock.demand_units) / count(*), 3) as demand_units
-    from days_out_of_stock
-    inner join days_in_stock
-        on
-            days_out_of_stock.sku = days_in_stock.sku
-            and days_out_of_stock.location_id = days_in_stock.location_id
-            and days_in_stock.day >= days_out_of_stock.seen_from
-            and days_in_stock.day < days_out_of_stock.day
-            and days_in_stock.demand_units >= days_out_of_stock.demand_units
-    group by days_out_of_stock.sku, days_out_of_stock.location_id, days_out_of_stock.day
-),
+{{ hidden_demand() }},
 
 daily_demand as (
     select

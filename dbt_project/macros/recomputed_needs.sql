@@ -1,0 +1,91 @@
+{#
+    CTEs that read again, each from its own source, what a recommendation was made of: the days it has to last (`intervals`),
+    what is on its way (`on_order`, `transferred`), demand expected and past (`expected`, `recent_sales`). For the test
+    every_recommendation_recomputes; as models they would be skipped, and the test with them, where another test fails.
+#}
+{% macro recomputed_needs() %}
+replenishment_terms as (
+    select * from {{ ref('fct_replenishment_terms') }}
+),
+
+intervals as (
+    select
+        sku,
+        location_id,
+        next_order_in_days + lead_time_days + review_period_days as protection_days,
+        coalesce(order_multiple_units, 1) as multiple_units,
+        coalesce(moq_units, 0) as moq_units,
+        unit_cost,
+        greatest(unit_price - unit_cost, 0) as unit_margin,
+        lead_time_days,
+        next_order_in_days
+    from replenishment_terms
+),
+
+-- A proposal that people committed to counts until its purchase order line is seen.
+open_orders as (
+    select sku, location_id, periods_ahead, open_units, is_doubtful from {{ ref('fct_open_orders') }}
+    union all
+    select sku, location_id, periods_ahead, {{ units('open_units') }} as open_units, false as is_doubtful
+    from {{ source('predictions', 'open_proposals') }}
+    union all
+    select
+        sku, to_location_id as location_id, {{ days_between('as_of_date', 'expected_arrival_date') }} as periods_ahead,
+        transfer_units as open_units, false as is_doubtful
+    from {{ ref('stock_transfers') }}
+),
+
+on_order as (
+    select
+        open_orders.sku,
+        open_orders.location_id,
+        {% for name, condition in [
+            ('in_time_units', 'not open_orders.is_doubtful and open_orders.periods_ahead <= intervals.protection_days'),
+            ('too_late_units', 'not open_orders.is_doubtful and open_orders.periods_ahead > intervals.protection_days'),
+            ('doubtful_units', 'open_orders.is_doubtful')
+        ] %}
+        sum(case when {{ condition }} then open_orders.open_units else 0 end) as {{ name }},
+        {% endfor %}
+        count(*) as orders
+    from open_orders
+    inner join intervals on open_orders.sku = intervals.sku and open_orders.location_id = intervals.location_id
+    group by open_orders.sku, open_orders.location_id
+),
+
+transferred as (
+    select sku, location_id, sum(received) as in_units, sum(sent) as out_units
+    from (
+        select sku, to_location_id as location_id, transfer_units as received, 0 as sent from {{ ref('stock_transfers') }}
+        union all
+        select sku, from_location_id as location_id, 0 as received, transfer_units as sent from {{ ref('stock_transfers') }}
+    ) as ends
+    group by sku, location_id
+),
+
+forecasts as (
+    select * from {{ ref('fct_demand_forecasts') }}
+),
+
+expected as (
+    select
+        forecasts.sku,
+        forecasts.location_id,
+        sum(forecasts.mean_units) as expected_demand_units,
+        sum(case when forecasts.periods_ahead = 1 then forecasts.mean_units else 0 end) as first_day_units
+    from forecasts
+    inner join intervals on forecasts.sku = intervals.sku and forecasts.location_id = intervals.location_id
+    where forecasts.periods_ahead between 1 and intervals.protection_days
+    group by forecasts.sku, forecasts.location_id
+),
+
+recent_sales as (
+    select daily_demand.sku, daily_demand.location_id, sum(daily_demand.sales_units) as last_4_weeks_units
+    from {{ ref('fct_daily_demand') }} as daily_demand
+    inner join {{ ref('fct_stock_position') }} as positions
+        on daily_demand.sku = positions.sku and daily_demand.location_id = positions.location_id
+    where
+        daily_demand.day > {{ add_days('positions.as_of_date', -28) }}
+        and daily_demand.day <= positions.as_of_date
+    group by daily_demand.sku, daily_demand.location_id
+)
+{% endmacro %}
