@@ -9,7 +9,7 @@ import abc
 import dataclasses
 import json
 from pathlib import Path
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from ml.panel import Frequency, Panel, build_panel, covariate_names
 from ml.schema import Doubles, Floats, Integers
 
 SEASONAL_NAIVE, RECENT = "seasonal_naive", "recent"
+Local = TypeVar("Local", bound="LocalForecaster")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,32 @@ class LocalForecaster(GridForecaster):
         names += [UPLIFT] if future is not None and UPLIFT in future.columns else []
         past = history.drop(columns=UPLIFT, errors="ignore")
         return build_panel(past, self.frequency, covariates=names, future=future, ahead=self.horizon)
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalSpec(Generic[Local]):
+    """How a local forecaster is made: of its kind and period length alone, so demand is not looked at.
+
+    Attributes:
+        forecaster: class of the forecaster.
+        kind: which one.
+    """
+
+    forecaster: type[Local]
+    kind: str
+
+    def __call__(
+        self,
+        demand: pd.DataFrame,
+        *,
+        freq: str,
+        horizon: int,
+        items: pd.DataFrame | None = None,
+        season_length: int | None = None,
+        seed: int = 0,
+    ) -> Local:
+        """Return the forecaster; arguments as `ml.forecast.train`."""
+        return self.forecaster(self.kind, Frequency.of(freq, season_length), horizon, seed)
 
 
 class LocalHistory(PreparedHistory):
@@ -137,30 +164,8 @@ class BaselineForecaster(LocalForecaster):
         return point, grid.astype(np.float32)
 
 
-def train_seasonal_naive(
-    demand: pd.DataFrame,
-    *,
-    freq: str,
-    horizon: int,
-    items: pd.DataFrame | None = None,
-    season_length: int | None = None,
-    seed: int = 0,
-) -> BaselineForecaster:
-    """Return the forecaster that repeats the last season; arguments as `ml.forecast.train`."""
-    return BaselineForecaster(SEASONAL_NAIVE, Frequency.of(freq, season_length), horizon, seed)
-
-
-def train_recent(
-    demand: pd.DataFrame,
-    *,
-    freq: str,
-    horizon: int,
-    items: pd.DataFrame | None = None,
-    season_length: int | None = None,
-    seed: int = 0,
-) -> BaselineForecaster:
-    """Return the forecaster that takes the recent distribution for the future one; arguments as `ml.forecast.train`."""
-    return BaselineForecaster(RECENT, Frequency.of(freq, season_length), horizon, seed)
+train_seasonal_naive = LocalSpec(BaselineForecaster, SEASONAL_NAIVE)
+train_recent = LocalSpec(BaselineForecaster, RECENT)
 
 
 def _quantiles(values: Doubles, levels: Doubles) -> Doubles:

@@ -1,6 +1,6 @@
 """Classical forecasters of single series from statsforecast, with the interface of `ml.forecast.DemandForecaster`.
 
-Here: ETS, Theta, Croston-SBA and TSB as recipes for the backtest, meant for a stratified sample of series: they fit
+Here: ETS, Theta, Croston-SBA and TSB as model specs for the backtest, meant for a stratified sample of series: they fit
 series by series. Not here: anything that serves forecasts to users.
 """
 
@@ -10,10 +10,9 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from ml.forecast.baselines import LocalForecaster
-from ml.panel import Frequency, Panel
+from ml.forecast.baselines import LocalForecaster, LocalSpec
+from ml.panel import Panel
 from ml.schema import Doubles, Floats, Integers
 
 # Two years of a season are enough for its shape, and keep a fit below a tenth of a second.
@@ -24,7 +23,11 @@ FEWEST_VALUES = 12
 
 @dataclasses.dataclass(frozen=True)
 class ClassicalForecaster(LocalForecaster):
-    """ETS or Theta with their normal spread; Croston-SBA or TSB with the recent spread, scaled to their level."""
+    """ETS or Theta with their normal spread; Croston-SBA or TSB with the recent spread, scaled to their level.
+
+    `kind` "ets" is exponential smoothing with its form chosen by AICc, "theta" the dynamic optimised Theta method,
+    "croston_sba" Croston's method with the correction of Syntetos and Boylan, "tsb" that of Teunter, Syntetos, Babai.
+    """
 
     def grid(self, panel: Panel, rows: Integers, n: int) -> tuple[Doubles, Floats]:
         """Return point forecasts [series, horizon] and quantile functions [series, horizon, n], >= 0."""
@@ -81,53 +84,7 @@ class ClassicalForecaster(LocalForecaster):
         return CrostonSBA() if self.kind == "croston_sba" else TSB(alpha_d=0.1, alpha_p=0.1)
 
 
-def train_ets(
-    demand: pd.DataFrame,
-    *,
-    freq: str,
-    horizon: int,
-    items: pd.DataFrame | None = None,
-    season_length: int | None = None,
-    seed: int = 0,
-) -> ClassicalForecaster:
-    """Return exponential smoothing with its form chosen by AICc; arguments as `ml.forecast.train`."""
-    return ClassicalForecaster("ets", Frequency.of(freq, season_length), horizon, seed)
-
-
-def train_theta(
-    demand: pd.DataFrame,
-    *,
-    freq: str,
-    horizon: int,
-    items: pd.DataFrame | None = None,
-    season_length: int | None = None,
-    seed: int = 0,
-) -> ClassicalForecaster:
-    """Return the dynamic optimised Theta method; arguments as `ml.forecast.train`."""
-    return ClassicalForecaster("theta", Frequency.of(freq, season_length), horizon, seed)
-
-
-def train_croston_sba(
-    demand: pd.DataFrame,
-    *,
-    freq: str,
-    horizon: int,
-    items: pd.DataFrame | None = None,
-    season_length: int | None = None,
-    seed: int = 0,
-) -> ClassicalForecaster:
-    """Return Croston's method with the Syntetos-Boylan correction; arguments as `ml.forecast.train`."""
-    return ClassicalForecaster("croston_sba", Frequency.of(freq, season_length), horizon, seed)
-
-
-def train_tsb(
-    demand: pd.DataFrame,
-    *,
-    freq: str,
-    horizon: int,
-    items: pd.DataFrame | None = None,
-    season_length: int | None = None,
-    seed: int = 0,
-) -> ClassicalForecaster:
-    """Return the method of Teunter, Syntetos and Babai; arguments as `ml.forecast.train`."""
-    return ClassicalForecaster("tsb", Frequency.of(freq, season_length), horizon, seed)
+train_ets = LocalSpec(ClassicalForecaster, "ets")
+train_theta = LocalSpec(ClassicalForecaster, "theta")
+train_croston_sba = LocalSpec(ClassicalForecaster, "croston_sba")
+train_tsb = LocalSpec(ClassicalForecaster, "tsb")
