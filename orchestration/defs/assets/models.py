@@ -1,6 +1,6 @@
 """Models: evaluated beside baselines, gated, registered. Each on its own cadence; predicting is elsewhere."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from dagster import (
     AssetCheckSpec,
     AssetExecutionContext,
     AssetKey,
+    AssetsDefinition,
     Config,
     MaterializeResult,
     MetadataValue,
@@ -40,124 +41,77 @@ class TrainingConfig(Config):
     )
 
 
-@asset(
-    key=["models", "demand_forecast"],
-    group_name="models",
-    deps=[
-        AssetKey(["marts", "fct_daily_demand"]),
-        AssetKey(["marts", "dim_item_locations"]),
-        AssetKey(["marts", "fct_replenishment_terms"]),
-        AssetKey(["marts", "fct_supplier_lead_times"]),
-    ],
-    check_specs=[
-        AssetCheckSpec(
-            GATE, asset=["models", "demand_forecast"], description="No worse than the champion and baselines."
-        )
-    ],
-    pool="training",
-    kinds={"xgboost", "mlflow"},
-    description=(
-        "Forecasts daily demand of every sku and location as a full probability distribution. A new version replaces"
-        " the champion only if it is no worse than the champion's model, the seasonal naive and the recent demand on"
-        " rolling windows that none has seen. From the second training on it is compared with a neural network, ETS,"
-        " Theta, Croston-SBA and TSB on a sample of series."
-    ),
-)
-def demand_forecast(
-    context: AssetExecutionContext,
-    config: TrainingConfig,
-    home: HomeResource,
-    store: StoreResource,
-    tracking: TrackingResource,
-) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
-    """Bring the demand forecaster up to date."""
-    settings = home.settings()
-    data = [export_path(settings, "marts.fct_daily_demand"), export_path(settings, "marts.dim_item_locations")]
-    yield from _up_to_date(context, config, settings, store, tracking, data, DEMAND_FORECAST)
-
-
-@asset(
-    key=["models", "stock_anomalies"],
-    group_name="models",
-    deps=[AssetKey(["marts", name]) for name in ("fct_daily_stock", "fct_daily_demand", "fct_stock_movements")],
-    check_specs=[AssetCheckSpec(GATE, asset=["models", "stock_anomalies"], description="No worse than a robust z.")],
-    pool="training",
-    kinds={"xgboost", "mlflow"},
-    description=(
-        "Finds false records of stock and unusual demand. Evaluated on errors injected into days it has not seen;"
-        " baseline: a robust z-score."
-    ),
-)
-def stock_anomalies(
-    context: AssetExecutionContext,
-    config: TrainingConfig,
-    home: HomeResource,
-    store: StoreResource,
-    tracking: TrackingResource,
-) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
-    """Bring the anomaly detector up to date."""
-    settings = home.settings()
-    data = [export_path(settings, f"marts.{name}") for name in ("fct_daily_stock", "fct_daily_demand")]
-    yield from _up_to_date(context, config, settings, store, tracking, data, STOCK_ANOMALIES)
-
-
-@asset(
-    key=["models", "product_photos"],
-    group_name="models",
-    deps=[AssetKey(["raw", "product_photos"])],
-    check_specs=[AssetCheckSpec(GATE, asset=["models", "product_photos"], description="No worse than HOG + linear.")],
-    pool="training",
-    kinds={"tensorflow", "mlflow"},
-    description=(
-        "Recognises products on shelf photos, or answers that it does not know. Trained from scratch; evaluated on"
-        " held-out photos; baseline: a linear model on gradients (HOG)."
-    ),
-)
-def product_photos(
-    context: AssetExecutionContext,
-    config: TrainingConfig,
-    home: HomeResource,
-    store: StoreResource,
-    tracking: TrackingResource,
-) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
-    """Bring the photo recogniser up to date."""
-    settings = home.settings()
-    data = sorted(settings.raw.glob("product_photos/*/accepted.parquet"))
-    yield from _up_to_date(context, config, settings, store, tracking, data, PRODUCT_PHOTOS)
-
-
-def _up_to_date(
-    context: AssetExecutionContext,
-    config: TrainingConfig,
-    settings: Settings,
-    store: StoreResource,
-    tracking: TrackingResource,
-    data: Sequence[Path],
+def _model(
     training: Training,
-) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
-    outcome = bring_up_to_date(
-        training,
-        settings,
-        when=When(config.when),
-        data=data,
-        tracking=tracking.open(),
-        store=store.open(),
-        run_id=context.run_id,
-        tags=_moment_of(settings),
+    *,
+    deps: Sequence[AssetKey],
+    data: Callable[[Settings], Sequence[Path]],
+    gate: str,
+    kinds: set[str],
+    description: str,
+) -> AssetsDefinition:
+    """Return the asset that brings a model up to date.
+
+    Args:
+        training: how it is trained and judged.
+        deps: assets that come first.
+        data: Parquet files it learns from.
+        gate: description of the check of its gate.
+        kinds: shown beside it.
+        description: of the asset.
+    """
+    key = ["models", training.model]
+
+    @asset(
+        key=key,
+        group_name="models",
+        deps=deps,
+        check_specs=[AssetCheckSpec(GATE, asset=key, description=gate)],
+        pool="training",
+        kinds=kinds,
+        description=description,
     )
-    yield MaterializeResult(metadata=metadata_of(outcome))
-    yield AssetCheckResult(
+    def model(
+        context: AssetExecutionContext,
+        config: TrainingConfig,
+        home: HomeResource,
+        store: StoreResource,
+        tracking: TrackingResource,
+    ) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
+        settings = home.settings()
+        outcome = bring_up_to_date(
+            training,
+            settings,
+            when=When(config.when),
+            data=data(settings),
+            tracking=tracking.open(),
+            store=store.open(),
+            run_id=context.run_id,
+            tags=_moment_of(settings),
+        )
+        yield MaterializeResult(metadata=metadata_of(outcome))
+        yield _gate_of(outcome)
+
+    return model
+
+
+def _gate_of(outcome: Outcome) -> AssetCheckResult:
+    failed = outcome.failed_criteria()
+    unmet = [name for name in outcome.unmet_criteria() if name not in failed]
+    return AssetCheckResult(
         check_name=GATE,
         passed=outcome.trained is None or outcome.trained.passed,
         severity=AssetCheckSeverity.WARN,
-        metadata={
-            "failures": ", ".join(outcome.failed_criteria()) or "none",
-            "not met, without blocking": ", ".join(
-                name for name in outcome.unmet_criteria() if name not in outcome.failed_criteria()
-            )
-            or "none",
-        },
+        metadata={"failures": ", ".join(failed) or "none", "not met, without blocking": ", ".join(unmet) or "none"},
     )
+
+
+def _marts(*names: str) -> list[AssetKey]:
+    return [AssetKey(["marts", name]) for name in names]
+
+
+def _exports(*marts: str) -> Callable[[Settings], list[Path]]:
+    return lambda settings: [export_path(settings, f"marts.{name}") for name in marts]
 
 
 def _moment_of(settings: Settings) -> dict[str, str]:
@@ -181,3 +135,42 @@ def metadata_of(outcome: Outcome) -> dict[str, Any]:
     if outcome.champion is not None:
         metadata |= {name: MetadataValue.float(value) for name, value in sorted(outcome.champion.metrics.items())}
     return metadata
+
+
+demand_forecast = _model(
+    DEMAND_FORECAST,
+    deps=_marts("fct_daily_demand", "dim_item_locations", "fct_replenishment_terms", "fct_supplier_lead_times"),
+    data=_exports("fct_daily_demand", "dim_item_locations"),
+    gate="No worse than the champion and baselines.",
+    kinds={"xgboost", "mlflow"},
+    description=(
+        "Forecasts daily demand of every sku and location as a full probability distribution. A new version replaces"
+        " the champion only if it is no worse than the champion's model, the seasonal naive and the recent demand on"
+        " rolling windows that none has seen. From the second training on it is compared with a neural network, ETS,"
+        " Theta, Croston-SBA and TSB on a sample of series."
+    ),
+)
+
+stock_anomalies = _model(
+    STOCK_ANOMALIES,
+    deps=_marts("fct_daily_stock", "fct_daily_demand", "fct_stock_movements"),
+    data=_exports("fct_daily_stock", "fct_daily_demand"),
+    gate="No worse than a robust z.",
+    kinds={"xgboost", "mlflow"},
+    description=(
+        "Finds false records of stock and unusual demand. Evaluated on errors injected into days it has not seen;"
+        " baseline: a robust z-score."
+    ),
+)
+
+product_photos = _model(
+    PRODUCT_PHOTOS,
+    deps=[AssetKey(["raw", "product_photos"])],
+    data=lambda settings: sorted(settings.raw.glob("product_photos/*/accepted.parquet")),
+    gate="No worse than HOG + linear.",
+    kinds={"tensorflow", "mlflow"},
+    description=(
+        "Recognises products on shelf photos, or answers that it does not know. Trained from scratch; evaluated on"
+        " held-out photos; baseline: a linear model on gradients (HOG)."
+    ),
+)
