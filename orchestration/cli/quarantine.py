@@ -7,6 +7,8 @@ import getpass
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -36,6 +38,7 @@ def quarantine() -> None:
 
 
 _references = click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
+_reason = click.option("--reason", required=True, help="Reason; kept for ever.")
 _author = click.option("--author", default=getpass.getuser, help="Person who decides; default: your user name.")
 
 
@@ -90,14 +93,11 @@ def list_rows(table: str | None, rule: str | None, status: str | None, limit: in
 @_references
 def show(references: tuple[str, ...]) -> None:
     """Show rows in full. With place, rule, reason, original text and history."""
-    with errors_shown() as settings:
-        numbers, rows = _found(settings, references)
-        for row in rows:
-            _show_row(settings, row)
-        if numbers:
-            with open_store(settings) as store:
-                for number in numbers:
-                    _show_held(store, number)
+    with _named(references) as rows:
+        for row in rows.of_tables:
+            _show_row(rows.settings, row)
+        for store, number in rows.of_the_store():
+            _show_held(store, number)
 
 
 @quarantine.command()
@@ -106,70 +106,59 @@ def show(references: tuple[str, ...]) -> None:
     "--set", "given", multiple=True, metavar="COLUMN=VALUE", help="Corrected value; repeat the option for more columns."
 )
 @click.option("--text", help="Whole event as JSON, for a row of the online store; default: --set.")
-@click.option("--reason", required=True, help="Reason; kept for ever.")
+@_reason
 @_author
 def fix(references: tuple[str, ...], given: tuple[str, ...], text: str | None, reason: str, author: str) -> None:
     """Correct values of rows and check them again. All checks of new rows apply."""
     corrections = dict(_corrections(given))
     if not corrections and text is None:
         raise click.UsageError("no correction is given: use --set COLUMN=VALUE, or --text for a whole event")
-    with errors_shown() as settings:
-        numbers, rows = _found(settings, references)
-        if rows and text is not None:
-            raise click.UsageError(f"{rows[0].reference} is a row of a table: correct it with --set COLUMN=VALUE")
-        waiting, rows = _parted(rows)
-        held_again = _withdraw_rows(settings, waiting, corrections, f"{author}: {reason}")
-        held_again += _release_rows(settings, rows, corrections, f"{author}: {reason}")
-        if numbers:
-            with open_store(settings) as store:
-                for number in numbers:
-                    row, _ = store.quarantine_show(number)
-                    corrected = text if text is not None else _corrected(row, corrections)
-                    store.quarantine_fix(number, corrected, author=author, reason=reason)
-                held_again += _release_held(store, numbers, author, reason)
+    with _named(references) as rows:
+        if rows.of_tables and text is not None:
+            first = rows.of_tables[0].reference
+            raise click.UsageError(f"{first} is a row of a table: correct it with --set COLUMN=VALUE")
+        held_again = _withdraw_rows(rows.settings, rows.waiting, corrections, f"{author}: {reason}")
+        held_again += _release_rows(rows.settings, rows.refused, corrections, f"{author}: {reason}")
+        for store, number in rows.of_the_store():
+            row, _ = store.quarantine_show(number)
+            corrected = text if text is not None else _corrected(row, corrections)
+            store.quarantine_fix(number, corrected, author=author, reason=reason)
+        held_again += sum(_release_held(store, number, author, reason) for store, number in rows.of_the_store())
     if held_again:
         sys.exit(FAILED)
 
 
 @quarantine.command()
 @_references
-@click.option("--reason", required=True, help="Reason; kept for ever.")
+@_reason
 @_author
 def release(references: tuple[str, ...], reason: str, author: str) -> None:
     """Check rows again without a correction. Use it after a change of rules, a transfer of a source or a late photo."""
-    with errors_shown() as settings:
-        numbers, rows = _found(settings, references)
-        waiting, rows = _parted(rows)
-        for row in waiting:
+    with _named(references) as rows:
+        for row in rows.waiting:
             click.echo(f"{row.reference} needs no release; every run tries it again: {row.reason}")
-        held_again = _release_rows(settings, rows, {}, f"{author}: {reason}")
-        if numbers:
-            with open_store(settings) as store:
-                held_again += _release_held(store, numbers, author, reason)
+        held_again = _release_rows(rows.settings, rows.refused, {}, f"{author}: {reason}")
+        held_again += sum(_release_held(store, number, author, reason) for store, number in rows.of_the_store())
     if held_again:
         sys.exit(FAILED)
 
 
 @quarantine.command()
 @_references
-@click.option("--reason", required=True, help="Reason; kept for ever.")
+@_reason
 @_author
 def discard(references: tuple[str, ...], reason: str, author: str) -> None:
     """Discard rows. They stay readable with their reason and count as discarded."""
     from orchestration.ingest import quarantine as batch
     from orchestration.ingest.landing import open_landing
 
-    with errors_shown() as settings:
-        numbers, rows = _found(settings, references)
-        waiting, rows = _parted(rows)
-        _withdraw_rows(settings, waiting, {}, f"{author}: {reason}")
-        for group in _grouped(rows, lambda row: row.table):
-            now = datetime.now(UTC)
-            batch.discard(settings.raw, open_landing(settings), group, reason=f"{author}: {reason}", ingested_at=now)
-        if numbers:
-            with open_store(settings) as store:
-                for number in numbers:
-                    store.quarantine_discard(number, author=author, reason=reason)
+    with _named(references) as rows:
+        raw, landing = rows.settings.raw, open_landing(rows.settings)
+        _withdraw_rows(rows.settings, rows.waiting, {}, f"{author}: {reason}")
+        for group in _grouped(rows.refused, lambda row: row.table):
+            batch.discard(raw, landing, group, reason=f"{author}: {reason}", ingested_at=datetime.now(UTC))
+        for store, number in rows.of_the_store():
+            store.quarantine_discard(number, author=author, reason=reason)
     click.echo(f"{len(references)} discarded")
 
 
@@ -211,8 +200,35 @@ def _held_rows(store: "Store", state: str | None, rule: str | None, limit: int) 
     return found[::-1][:limit]
 
 
-def _found(settings: Settings, references: Sequence[str]) -> "tuple[list[int], list[QuarantinedRow]]":
-    """Return the numbers of rows of the online store and the rows of tables; refuses all where one is not there."""
+@dataclass(frozen=True)
+class _NamedRows:
+    """The rows that a command names: those of tables, and the numbers of those of the online store."""
+
+    settings: Settings
+    of_tables: "list[QuarantinedRow]"
+    numbers: list[int]
+
+    @property
+    def waiting(self) -> "list[QuarantinedRow]":
+        """Rows of tables that were accepted and wait."""
+        return [row for row in self.of_tables if row.status == "waiting"]
+
+    @property
+    def refused(self) -> "list[QuarantinedRow]":
+        """Rows of tables that were refused."""
+        return [row for row in self.of_tables if row.status != "waiting"]
+
+    def of_the_store(self) -> "Iterator[tuple[Store, int]]":
+        """Yield the store and the number of each of its rows; it is opened only where there are any."""
+        if self.numbers:
+            with open_store(self.settings) as store:
+                for number in self.numbers:
+                    yield store, number
+
+
+@contextmanager
+def _named(references: Sequence[str]) -> Iterator[_NamedRows]:
+    """Yield the rows of some references and show errors; refuses all where one is not there."""
     from orchestration.ingest.quarantine import find
 
     online = [reference.removeprefix(_ONLINE) for reference in references if reference.startswith(_ONLINE)]
@@ -221,13 +237,13 @@ def _found(settings: Settings, references: Sequence[str]) -> "tuple[list[int], l
         raise click.ClickException(
             f"there is no quarantined row {_ONLINE}{wrong[0]}: `inventorybot quarantine list` shows the references"
         )
-    numbers = sorted({int(number) for number in online})
-    if numbers:
-        with open_store(settings) as store:
-            for number in numbers:
-                store.quarantine_show(number)
     tables = [reference for reference in dict.fromkeys(references) if not reference.startswith(_ONLINE)]
-    return numbers, find(settings.raw, tables, _waiting_rows(settings))
+    with errors_shown() as settings:
+        found = find(settings.raw, tables, _waiting_rows(settings))
+        rows = _NamedRows(settings, found, sorted({int(number) for number in online}))
+        for store, number in rows.of_the_store():
+            store.quarantine_show(number)
+        yield rows
 
 
 def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
@@ -298,11 +314,6 @@ def _grouped(rows: "Sequence[QuarantinedRow]", key: "Callable[[QuarantinedRow], 
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return list(groups.values())
-
-
-def _parted(rows: "Sequence[QuarantinedRow]") -> "tuple[list[QuarantinedRow], list[QuarantinedRow]]":
-    """Part the rows that wait from those that were refused."""
-    return [row for row in rows if row.status == "waiting"], [row for row in rows if row.status != "waiting"]
 
 
 def _withdraw_rows(
@@ -385,22 +396,19 @@ def _release_rows(
     return refused
 
 
-def _release_held(store: "Store", numbers: Sequence[int], author: str, reason: str) -> int:
-    """Append rows of the online store; returns how many were refused again."""
+def _release_held(store: "Store", number: int, author: str, reason: str) -> bool:
+    """Append a row of the online store; returns whether it was refused again."""
     from serving.store import StillRefused
 
-    refused = 0
-    for number in numbers:
-        row, _ = store.quarantine_show(number)
-        check = _movement_objection if store.offsets(row.channel) else None
-        try:
-            report = store.quarantine_release(number, author=author, reason=reason, check=check)
-        except StillRefused as error:
-            refused += 1
-            click.echo(str(error), err=True)
-            continue
-        click.echo(f"{_ONLINE}{number}: {'accepted' if report.accepted else 'already known'}")
-    return refused
+    row, _ = store.quarantine_show(number)
+    check = _movement_objection if store.offsets(row.channel) else None
+    try:
+        report = store.quarantine_release(number, author=author, reason=reason, check=check)
+    except StillRefused as error:
+        click.echo(str(error), err=True)
+        return True
+    click.echo(f"{_ONLINE}{number}: {'accepted' if report.accepted else 'already known'}")
+    return False
 
 
 def _movement_objection(event: Mapping[str, Any]) -> str | None:
