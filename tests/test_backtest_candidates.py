@@ -39,7 +39,7 @@ def test_without_a_champion_the_candidate_meets_its_members_and_the_baselines():
     assert field.champion is None
 
 
-def test_a_champion_of_the_same_recipe_is_not_evaluated_twice(boosted, recent):
+def test_a_champion_of_the_same_model_spec_is_not_evaluated_twice(boosted, recent):
     field = candidates_beside(mixture(boosted, recent))
     assert field.champion == CANDIDATE
     assert list(field.combinations) == [CANDIDATE]

@@ -13,7 +13,7 @@ from ml.schema import KEYS
 from ml.segments import demand_class
 
 SMALL = Settings(mean_rows=3000, spread_rows=2000, rounds=20, learning_rate=0.2, spread_rounds=10, spread_rate=0.3)
-RECIPES = {"naive": train_seasonal_naive, "recent": train_recent}
+SPECS = {"naive": train_seasonal_naive, "recent": train_recent}
 ONE_WEEK = BacktestSetup(freq="D", horizon=7, windows=1, step=7)
 
 
@@ -44,15 +44,15 @@ def demand():
 @pytest.fixture(scope="module")
 def evaluation(demand):
     return evaluate(
-        RECIPES,
+        SPECS,
         demand,
         BacktestSetup(freq="D", horizon=14, windows=3, step=7, spans=(7, 14), paths=50, keep_forecasts=True),
     )
 
 
-def test_each_window_is_scored_once_per_recipe_and_series(evaluation):
+def test_each_window_is_scored_once_per_model_spec_and_series(evaluation):
     assert len(evaluation.series) == 2 * 3 * 8
-    assert not evaluation.series.duplicated(["recipe", "window", *KEYS]).any()
+    assert not evaluation.series.duplicated(["model_spec", "window", *KEYS]).any()
 
 
 def test_windows_are_a_step_apart_and_the_last_ends_with_the_data(demand, evaluation):
@@ -61,44 +61,44 @@ def test_windows_are_a_step_apart_and_the_last_ends_with_the_data(demand, evalua
     assert origins.iloc[-1] == demand["period_start"].max() - pd.Timedelta(days=14)
 
 
-def test_every_recipe_is_measured_by_class_value_location_horizon_and_level(evaluation):
+def test_every_model_spec_is_measured_by_class_value_location_horizon_and_level(evaluation):
     shown = {kind: set(part["segment"]) for kind, part in evaluation.segments.groupby("segment_kind")}
     assert set(shown) == {"all", "demand_class", "abc_class", "location_id"}
     assert shown["abc_class"] <= {"A", "B", "C"}
     assert shown["location_id"] == {"north", "south"}
     for table, rows in ((evaluation.horizons, 14), (evaluation.windows, 3)):
-        assert table.groupby("recipe").size().to_dict() == {"naive": rows, "recent": rows}
+        assert table.groupby("model_spec").size().to_dict() == {"naive": rows, "recent": rows}
     assert set(evaluation.calibration["segment_kind"]) == {"all", "demand_class"}
-    assert evaluation.calibration.groupby(["recipe", "segment_kind", "segment"]).size().eq(11).all()
-    assert evaluation.sums.groupby(["recipe", "span"]).size().to_dict() == {
-        (recipe, span): 11 for recipe in ("naive", "recent") for span in (7, 14)
+    assert evaluation.calibration.groupby(["model_spec", "segment_kind", "segment"]).size().eq(11).all()
+    assert evaluation.sums.groupby(["model_spec", "span"]).size().to_dict() == {
+        (model_spec, span): 11 for model_spec in ("naive", "recent") for span in (7, 14)
     }
 
 
 def test_a_dear_series_weighs_more_than_a_cheap_one(demand):
     dear = demand.assign(unit_price=np.where(demand["sku"] == "p1", 100.0, 1.0))
-    weights = [evaluate(RECIPES, frame, ONE_WEEK).series.groupby("sku")["weight"].first() for frame in (demand, dear)]
+    weights = [evaluate(SPECS, frame, ONE_WEEK).series.groupby("sku")["weight"].first() for frame in (demand, dear)]
     assert weights[1]["p1"] == pytest.approx(100.0 * weights[0]["p1"])
     assert weights[1]["p2"] == pytest.approx(weights[0]["p2"])
 
 
 def test_the_measures_are_those_of_the_kept_forecasts(evaluation):
-    kept = evaluation.forecasts[evaluation.forecasts["recipe"] == "naive"]
-    row = evaluation.segments.set_index(["recipe", "segment"]).loc[("naive", "all")]
+    kept = evaluation.forecasts[evaluation.forecasts["model_spec"] == "naive"]
+    row = evaluation.segments.set_index(["model_spec", "segment"]).loc[("naive", "all")]
     actual, mean = kept["actual_units"].to_numpy(), kept["mean_units"].to_numpy()
     for name in ("mae", "rmse", "mape", "wape", "bias"):
         assert row[name] == pytest.approx(getattr(metrics, name)(actual, mean)), name
 
 
-def test_the_forecasts_kept_are_the_recipe_s_own(demand, evaluation):
+def test_the_forecasts_kept_are_the_model_spec_s_own(demand, evaluation):
     cut = demand["period_start"].max() - pd.Timedelta(days=14)
     past = demand[demand["period_start"] <= cut]
     own = train_seasonal_naive(past, freq="D", horizon=14).predict(past)
-    kept = evaluation.forecasts.query("recipe == 'naive' and window == 2").sort_values([*KEYS, "period_start"])
+    kept = evaluation.forecasts.query("model_spec == 'naive' and window == 2").sort_values([*KEYS, "period_start"])
     assert np.allclose(kept["mean_units"], own["mean_units"])
 
 
-def test_no_recipe_ever_sees_the_window_it_is_scored_on(demand):
+def test_no_model_spec_ever_sees_the_window_it_is_scored_on(demand):
     seen = []
 
     def spy(past, **arguments):
@@ -133,12 +133,14 @@ def test_demand_of_the_window_is_not_among_the_covariates_it_is_given(demand):
 
 
 def test_corrupting_the_future_changes_no_earlier_window(demand):
-    recipe = {"boosted": lambda past, **named: train(past, settings=SMALL, **named)}
+    model_spec = {"boosted": lambda past, **named: train(past, settings=SMALL, **named)}
     broken = demand.copy()
     late = broken["period_start"] > demand["period_start"].max() - pd.Timedelta(days=7)
     broken.loc[late, "demand_units"] = broken.loc[late, "demand_units"] * 500 + 7
     one, two = (
-        evaluate(recipe, frame, BacktestSetup(freq="D", horizon=7, windows=2, step=7, keep_forecasts=True)).forecasts
+        evaluate(
+            model_spec, frame, BacktestSetup(freq="D", horizon=7, windows=2, step=7, keep_forecasts=True)
+        ).forecasts
         for frame in (demand, broken)
     )
     first = one["window"] == 0
@@ -148,19 +150,19 @@ def test_corrupting_the_future_changes_no_earlier_window(demand):
 
 def test_scoring_against_the_truth_uses_what_was_wanted_not_what_was_sold(demand):
     truth = demand.assign(demand_units=demand["demand_units"] + 1.0)
-    plain, true = (evaluate(RECIPES, demand, ONE_WEEK, truth=given).series for given in (None, truth))
+    plain, true = (evaluate(SPECS, demand, ONE_WEEK, truth=given).series for given in (None, truth))
     assert np.allclose(true["actual_units"], plain["actual_units"] + 7.0)
 
 
 def test_periods_out_of_stock_are_not_scored(demand):
     out = demand["period_start"] == demand["period_start"].max()
-    scored = evaluate(RECIPES, demand.assign(is_in_stock=~out), ONE_WEEK)
+    scored = evaluate(SPECS, demand.assign(is_in_stock=~out), ONE_WEEK)
     assert (scored.series["periods"] == 6).all()
 
 
 def test_closed_days_are_not_scored(demand):
     opened = demand.assign(is_open=demand["period_start"].dt.dayofweek != 6)
-    assert (evaluate(RECIPES, opened, ONE_WEEK).series["periods"] == 6).all()
+    assert (evaluate(SPECS, opened, ONE_WEEK).series["periods"] == 6).all()
 
 
 @pytest.mark.parametrize("wrong", [{"windows": 0}, {"step": 0}])
@@ -171,7 +173,7 @@ def test_a_backtest_without_windows_or_steps_is_refused(wrong):
 
 def test_too_many_windows_are_refused(demand):
     with pytest.raises(ValueError, match="demand has 120"):
-        evaluate(RECIPES, demand, BacktestSetup(freq="D", horizon=14, windows=30, step=7))
+        evaluate(SPECS, demand, BacktestSetup(freq="D", horizon=14, windows=30, step=7))
 
 
 def test_a_stratified_choice_has_every_class(demand):
@@ -181,14 +183,14 @@ def test_a_stratified_choice_has_every_class(demand):
     assert {classes[int(sku[1:])] for sku in chosen["sku"]} == set(classes)
 
 
-def test_a_recipe_equal_to_its_rival_meets_every_criterion(evaluation):
+def test_a_model_spec_equal_to_its_rival_meets_every_criterion(evaluation):
     table = verdict(evaluation, "naive", "naive", calibration_limit=1.0)
     assert table["met"].all()
     assert table.loc[~table["criterion"].str.startswith("calibration"), "value"].eq(1.0).all()
     assert list(table.columns) == ["criterion", "value", "threshold", "met", "blocks", "passed"]
 
 
-def test_a_worse_recipe_fails_overall_and_in_its_segments(evaluation):
+def test_a_worse_model_spec_fails_overall_and_in_its_segments(evaluation):
     table = verdict(evaluation, "naive", "recent", champion="recent").set_index("criterion")
     assert not table.loc["wrmsse over recent, all", "passed"]
     assert not table.loc["pinball over recent, all", "passed"]
@@ -196,7 +198,7 @@ def test_a_worse_recipe_fails_overall_and_in_its_segments(evaluation):
 
 
 def test_without_a_champion_the_floor_alone_blocks(evaluation):
-    table = verdict(evaluation, "naive", "naive", rivals=["recent"], calibration_limit=0.0).set_index("criterion")
+    table = verdict(evaluation, "naive", "naive", competitors=["recent"], calibration_limit=0.0).set_index("criterion")
     assert table.index[table["blocks"]].tolist() == [
         "wrmsse over naive, all",
         "pinball over naive, all",
@@ -212,9 +214,9 @@ def test_a_first_candidate_below_the_floor_fails(evaluation):
     assert not table.loc["pinball over recent, all", "passed"]
 
 
-def test_a_segment_blocks_a_change_of_recipe_but_not_a_refit_of_the_same(evaluation):
-    change = verdict(evaluation, "naive", "naive", rivals=["recent"], champion="recent").set_index("criterion")
-    refit = verdict(evaluation, "naive", "naive", rivals=["recent"], champion="naive").set_index("criterion")
+def test_a_segment_blocks_a_change_of_model_spec_but_not_a_refit_of_the_same(evaluation):
+    change = verdict(evaluation, "naive", "naive", competitors=["recent"], champion="recent").set_index("criterion")
+    refit = verdict(evaluation, "naive", "naive", competitors=["recent"], champion="naive").set_index("criterion")
     name = "pinball over recent, demand_class smooth, surely"
     assert (change.loc[name, "met"], change.loc[name, "passed"]) == (False, False)
     assert (refit.loc[name, "met"], refit.loc[name, "passed"]) == (False, True)
@@ -231,7 +233,7 @@ def test_a_champion_is_judged_like_any_rival(evaluation):
 def losses(evaluation, ratios):
     """Return the evaluation with the losses of "naive" those of "recent" times a factor a series."""
     series = evaluation.series
-    own, rival = (series[series["recipe"] == name].reset_index(drop=True) for name in ("naive", "recent"))
+    own, rival = (series[series["model_spec"] == name].reset_index(drop=True) for name in ("naive", "recent"))
     factor = own["sku"].map(dict(zip(sorted(own["sku"].unique()), ratios, strict=True)))
     generator = np.random.default_rng(0)
     size = generator.lognormal(0.0, 2.0, len(rival))
@@ -257,7 +259,7 @@ def test_the_interval_holds_nine_draws_of_ten(evaluation):
     ratios = np.random.default_rng(1).normal(1.2, 0.2, 8)
     alike = losses(evaluation, ratios)
     factor = alike.series["sku"].map(dict(zip(sorted(alike.series["sku"].unique()), ratios, strict=True)))
-    plain = alike.series.assign(pinball=np.where(alike.series["recipe"] == "naive", factor, 1.0))
+    plain = alike.series.assign(pinball=np.where(alike.series["model_spec"] == "naive", factor, 1.0))
     table = verdict(dataclasses.replace(alike, series=plain), "naive", "recent", champion="recent", draws=4000)
     value = table.set_index("criterion").loc["pinball over recent, demand_class smooth, surely", "value"]
     assert value == pytest.approx(ratios.mean() - 1.645 * ratios.std() / np.sqrt(8), abs=0.01)
@@ -280,7 +282,7 @@ def test_bad_calibration_fails_level_by_level(evaluation):
 
 def test_sums_that_are_worse_fail_though_single_periods_are_alike(evaluation):
     sums = evaluation.sums
-    worse = sums["pinball"] * np.where((sums["recipe"] == "recent") & (sums["span"] == 14), 100.0, 1.0)
+    worse = sums["pinball"] * np.where((sums["model_spec"] == "recent") & (sums["span"] == 14), 100.0, 1.0)
     table = verdict(dataclasses.replace(evaluation, sums=sums.assign(pinball=worse)), "recent", "naive")
     table = table.set_index("criterion")
     assert table.loc["pinball of 7-period sums over naive, all", "passed"]
@@ -294,6 +296,6 @@ def test_sums_out_of_calibration_are_told_and_do_not_block(evaluation):
     assert (row["met"], row["passed"]) == (False, True)
 
 
-def test_a_recipe_nobody_evaluated_is_refused(evaluation):
+def test_a_model_spec_nobody_evaluated_is_refused(evaluation):
     with pytest.raises(ValueError, match="'oracle' is not in the evaluation"):
         verdict(evaluation, "oracle", "naive")

@@ -411,9 +411,9 @@ def test_sums_are_matched_though_counts_hide_the_dependence():
     assert found.level > 0.1
 
 
-@pytest.mark.parametrize("recipe", [train_seasonal_naive, train_recent])
-def test_baselines_answer_with_the_same_columns(demand, predicted, recipe):
-    model = recipe(demand, freq="D", horizon=HORIZON)
+@pytest.mark.parametrize("model_spec", [train_seasonal_naive, train_recent])
+def test_baselines_answer_with_the_same_columns(demand, predicted, model_spec):
+    model = model_spec(demand, freq="D", horizon=HORIZON)
     frame = model.predict(demand)
     assert list(frame.columns) == list(predicted.columns)
     assert len(frame) == len(predicted)

@@ -36,10 +36,10 @@ def demand():
     return shop()
 
 
-@pytest.mark.parametrize("recipe", [train_ets, train_theta, train_croston_sba, train_tsb])
-def test_classical_recipes_forecast_the_level(demand, recipe):
+@pytest.mark.parametrize("model_spec", [train_ets, train_theta, train_croston_sba, train_tsb])
+def test_classical_model_specs_forecast_the_level(demand, model_spec):
     few = demand[demand["sku"] < "p03"]
-    frame = recipe(few, freq="D", horizon=7).predict(few)
+    frame = model_spec(few, freq="D", horizon=7).predict(few)
     level = few.groupby("sku")["demand_units"].mean()
     assert np.allclose(frame.groupby("sku")["mean_units"].mean(), level, rtol=0.35)
     assert (np.diff(frame[list(QUANTILE_COLUMNS)].to_numpy(), axis=1) >= 0).all()
@@ -50,10 +50,10 @@ def test_a_series_that_never_sold_has_a_classical_forecast_of_zero(demand):
     assert (train_tsb(dead, freq="D", horizon=7).predict(dead)["mean_units"] == 0).all()
 
 
-@pytest.mark.parametrize("recipe", [train_ets, train_theta, train_croston_sba, train_tsb])
-def test_a_series_of_a_few_days_has_a_classical_forecast(demand, recipe):
+@pytest.mark.parametrize("model_spec", [train_ets, train_theta, train_croston_sba, train_tsb])
+def test_a_series_of_a_few_days_has_a_classical_forecast(demand, model_spec):
     young = demand[(demand["sku"] == "p02") & (demand["period_start"] < pd.Timestamp("2024-01-06"))]
-    frame = recipe(young, freq="D", horizon=7).predict(young)
+    frame = model_spec(young, freq="D", horizon=7).predict(young)
     assert frame["mean_units"].between(0.3 * young["demand_units"].mean(), 2.0 * young["demand_units"].mean()).all()
 
 
@@ -65,16 +65,16 @@ def test_smoothing_sees_the_weekday(demand):
 
 @pytest.fixture(scope="module")
 def tried(demand):
-    recipes = {"naive": train_seasonal_naive, "recent": train_recent}
+    model_specs = {"naive": train_seasonal_naive, "recent": train_recent}
     return evaluate(
-        recipes, demand, BacktestSetup(freq="D", horizon=7, windows=2, step=7, keep_forecasts=True)
+        model_specs, demand, BacktestSetup(freq="D", horizon=7, windows=2, step=7, keep_forecasts=True)
     ).forecasts
 
 
 def spoilt(tried, rows):
     """Return the forecasts with those of the naive far too high in some rows."""
     worse = tried.copy()
-    worse.loc[rows & (worse["recipe"] == "naive"), list(QUANTILE_COLUMNS)] += 1000.0
+    worse.loc[rows & (worse["model_spec"] == "naive"), list(QUANTILE_COLUMNS)] += 1000.0
     return worse
 
 
@@ -94,21 +94,21 @@ def test_the_first_member_stands_where_nothing_was_tried_yet():
 
 
 def test_the_first_member_stands_against_a_small_gain(tried):
-    recent = tried[tried["recipe"] == "recent"]
+    recent = tried[tried["model_spec"] == "recent"]
     columns = list(QUANTILE_COLUMNS)
-    slightly_worse = recent.assign(recipe="first", **{name: 1.002 * recent[name] for name in columns})
-    both = pd.concat([slightly_worse, recent.assign(recipe="second")])
+    slightly_worse = recent.assign(model_spec="first", **{name: 1.002 * recent[name] for name in columns})
+    both = pd.concat([slightly_worse, recent.assign(model_spec="second")])
     assert all(shares["first"] == 1.0 for shares in choose_weights(both, ["first", "second"]).values())
 
 
 def test_a_choice_that_is_better_on_sums_is_taken_though_days_are_alike(tried):
-    recent = tried[tried["recipe"] == "recent"]
-    both = pd.concat([recent.assign(recipe="first"), recent.assign(recipe="second")])
+    recent = tried[tried["model_spec"] == "recent"]
+    both = pd.concat([recent.assign(model_spec="first"), recent.assign(model_spec="second")])
     sums = recent.groupby(["window", *KEYS, "demand_class"], as_index=False)[["actual_units", *QUANTILE_COLUMNS]].sum()
     sums = sums.assign(span=7)
     worse = sums.assign(**{name: 1.5 * sums[name] for name in QUANTILE_COLUMNS})
     shown = pd.concat(
-        [worse.assign(recipe=name) for name in ("first", "first + second")] + [sums.assign(recipe="second")]
+        [worse.assign(model_spec=name) for name in ("first", "first + second")] + [sums.assign(model_spec="second")]
     )
     assert all(shares["second"] == 1.0 for shares in choose_weights(both, ["first", "second"], shown).values())
     assert all(shares["first"] == 1.0 for shares in choose_weights(both, ["first", "second"]).values())
@@ -191,17 +191,17 @@ def test_a_combination_of_another_format_is_refused(boosted, tmp_path):
 
 
 def test_a_combination_is_scored_beside_its_members_and_learns_from_earlier_windows(demand):
-    recipes = {"recent": train_recent, "naive": train_seasonal_naive}
+    model_specs = {"recent": train_recent, "naive": train_seasonal_naive}
     mixture = {"mix": Combination(("recent", "naive"))}
     scored = evaluate(
-        recipes, demand, BacktestSetup(freq="D", horizon=7, windows=3, step=7, spans=(7,)), combinations=mixture
+        model_specs, demand, BacktestSetup(freq="D", horizon=7, windows=3, step=7, spans=(7,)), combinations=mixture
     )
-    pinball = scored.windows.pivot(index="window", columns="recipe", values="pinball")
-    assert scored.segments["recipe"].unique().tolist() == ["recent", "naive", "mix"]
+    pinball = scored.windows.pivot(index="window", columns="model_spec", values="pinball")
+    assert scored.segments["model_spec"].unique().tolist() == ["recent", "naive", "mix"]
     # Nothing had been seen before the first window; from the second on the better member is known.
     assert pinball.loc[0, "mix"] == pinball.loc[0, "recent"]
     assert pinball.loc[2, "mix"] != pinball.loc[2, "recent"]
-    assert set(scored.tried["recipe"]) == {"recent", "naive"}
+    assert set(scored.tried["model_spec"]) == {"recent", "naive"}
 
 
 class Spy(Combination):
@@ -217,15 +217,15 @@ SHOWN, SUMS_SHOWN = [], []
 
 
 def test_a_combination_is_shown_only_periods_before_its_window(demand):
-    recipes = {"recent": train_recent, "naive": train_seasonal_naive}
+    model_specs = {"recent": train_recent, "naive": train_seasonal_naive}
     spy = {"mix": Spy(("recent", "naive"))}
     windows = evaluate(
-        recipes,
+        model_specs,
         demand,
         BacktestSetup(freq="D", horizon=14, windows=3, step=7, spans=(7, 14), paths=20),
         combinations=spy,
     ).windows
-    origins = windows.loc[windows["recipe"] == "mix", "origin"].tolist()
+    origins = windows.loc[windows["model_spec"] == "mix", "origin"].tolist()
     assert SHOWN[0].empty
     assert [shown["period_start"].max() for shown in SHOWN[1:]] == origins[1:]
     assert len(SHOWN[2]) == 12 * 2 * (14 + 7)

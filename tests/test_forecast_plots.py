@@ -46,20 +46,20 @@ def test_a_fan_chart_shows_no_demand_after_the_forecast_began_but_as_what_came(f
 
 def test_a_level_that_is_off_is_red_in_the_calibration_curve():
     shares = pd.DataFrame({"level": [0.5, 0.9], "below": [0.4, 0.7], "upto": [0.6, 0.8], "gap": [0.0, -0.1]})
-    figure = calibration_curve(shares.assign(recipe="ours", segment_kind="all"), "ours", period="day")
+    figure = calibration_curve(shares.assign(model_spec="ours", segment_kind="all"), "ours", period="day")
     assert [to_hex(color) for color in figure.axes[0].collections[0].get_colors()] == [ACCENT, OFF]
     assert figure.axes[0].get_xlabel().startswith("promised")
 
 
-def lags(recipes, wape):
+def lags(model_specs, wape):
     ahead = np.arange(1, 15)
     return pd.concat(
-        [pd.DataFrame({"recipe": name, "periods_ahead": ahead, "wape": wape, "bias": 0.1}) for name in recipes]
+        [pd.DataFrame({"model_spec": name, "periods_ahead": ahead, "wape": wape, "bias": 0.1}) for name in model_specs]
     )
 
 
-def test_ten_recipes_have_ten_colours():
-    figure = error_by_lag(lags([f"recipe {number}" for number in range(10)], 1.0))
+def test_ten_model_specs_have_ten_colours():
+    figure = error_by_lag(lags([f"model_spec {number}" for number in range(10)], 1.0))
     assert len({line.get_color() for line in figure.axes[0].lines}) == 10
     assert len(legend_of(figure)) == 10
 

@@ -25,16 +25,16 @@ def test_a_home_with_few_series_is_not_challenged(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     demand = demand_history(small_home(tmp_path_factory.mktemp("home"), days=56, series=12))
-    recipes = {"xgboost": train_recent, "recent": train_recent, "network": train_seasonal_naive}
+    model_specs = {"xgboost": train_recent, "recent": train_recent, "network": train_seasonal_naive}
     return evaluate(
-        recipes, demand, BacktestSetup(freq="D", horizon=7, windows=2, step=7, keep_forecasts=True)
+        model_specs, demand, BacktestSetup(freq="D", horizon=7, windows=2, step=7, keep_forecasts=True)
     ).forecasts
 
 
 def test_a_challenger_that_is_clearly_better_would_be_chosen(tried: pd.DataFrame) -> None:
     better = tried.copy()
     quantiles = list(QUANTILE_COLUMNS)
-    is_network = better["recipe"] == "network"
+    is_network = better["model_spec"] == "network"
     better.loc[is_network, quantiles] = np.repeat(better.loc[is_network, ["actual_units"]].to_numpy(), 11, axis=1)
     choice = chosen_shares(better, ["xgboost", "recent", "network"])
     assert choice["network"].eq(1.0).all()
@@ -43,7 +43,7 @@ def test_a_challenger_that_is_clearly_better_would_be_chosen(tried: pd.DataFrame
 
 def test_a_challenger_that_is_no_better_would_not_be_chosen(tried: pd.DataFrame) -> None:
     worse = tried.copy()
-    worse.loc[worse["recipe"] == "network", list(QUANTILE_COLUMNS)] += 100.0
+    worse.loc[worse["model_spec"] == "network", list(QUANTILE_COLUMNS)] += 100.0
     choice = chosen_shares(worse, ["xgboost", "recent", "network"])
     assert choice["xgboost"].eq(1.0).all()
 
@@ -52,7 +52,7 @@ def test_a_challenger_that_is_no_better_would_not_be_chosen(tried: pd.DataFrame)
 def test_every_challenger_is_told_beside_the_booster_and_none_blocks(tmp_path: Path) -> None:
     home = small_home(tmp_path, days=170, series=44)
     found = challenge(home, read_training_data(home), [7])
-    assert set(found.tables["challengers"]["recipe"]) == {
+    assert set(found.tables["challengers"]["model_spec"]) == {
         *("xgboost", "seasonal_naive", "recent", "network", "ets", "theta", "croston_sba", "tsb")
     }
     assert not found.verdict["blocks"].any()

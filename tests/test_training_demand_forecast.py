@@ -59,7 +59,7 @@ def test_every_baseline_stands_in_the_verdict_and_only_the_floor_blocks(first: t
     assert verdict.index.str.startswith("calibration of 7-period sums at").sum() == 11
 
 
-def test_figures_of_every_recipe_are_kept(first: tuple[Trained, Path]) -> None:
+def test_figures_of_every_model_spec_are_kept(first: tuple[Trained, Path]) -> None:
     names = set(first[0].metrics)
     assert {"wrmsse", "pinball", "recent_pinball", "xgboost_pinball", "seasonal_naive_wrmsse"} <= names
 
@@ -159,7 +159,7 @@ def test_the_model_card_tells_use_data_windows_segments_calibration_and_limits(f
     assert "seed 0" in card
 
 
-def test_a_champion_of_another_recipe_is_beaten_in_every_segment_or_stays(
+def test_a_champion_of_another_model_spec_is_beaten_in_every_segment_or_stays(
     home: Settings, first: tuple[Trained, Path], tmp_path: Path
 ) -> None:
     champion, candidate = tmp_path / "champion", tmp_path / "candidate"

@@ -26,26 +26,26 @@ from ml.segments import demand_class
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What a backtest found; every frame has a column `recipe`.
+    """What a backtest found; every frame has a column `model_spec`.
 
     Attributes:
-        series: one row per recipe, window and series: sku, location_id, demand_class, abc_class, weight (value of the
-            sales before the window), periods, actual_units, forecast_units, absolute_error, squared_error (means per
-            period), pinball (mean over levels and periods), mase, rmsse (NaN where undefined), pinball_scaled (pinball
-            over the seasonal scale).
-        segments: one row per recipe, segment_kind, segment: series, periods, mae, rmse, mape, wape, bias, mase, rmsse,
-            wrmsse, pinball, wql.
-        horizons: one row per recipe and periods_ahead: mae, wape, bias, pinball.
-        calibration: one row per recipe, segment_kind, segment, level: below = P(y < q), upto = P(y <= q), gap.
-        sums: one row per recipe, span and level: below, upto, gap, pinball of the sum over `span` periods.
-        windows: one row per recipe and window: origin, train_seconds, predict_seconds, wrmsse, pinball, wape, bias.
-        forecasts: if kept, one row per recipe, window, series and period: demand_class, actual_units, mean_units,
+        series: one row per model spec, window and series: sku, location_id, demand_class, abc_class, weight (value of
+            the sales before the window), periods, actual_units, forecast_units, absolute_error, squared_error (means
+            per period), pinball (mean over levels and periods), mase, rmsse (NaN where undefined), pinball_scaled
+            (pinball over the seasonal scale).
+        segments: one row per model_spec, segment_kind, segment: series, periods, mae, rmse, mape, wape, bias, mase,
+            rmsse, wrmsse, pinball, wql.
+        horizons: one row per model spec and periods_ahead: mae, wape, bias, pinball.
+        calibration: one row per model_spec, segment_kind, segment, level: below = P(y < q), upto = P(y <= q), gap.
+        sums: one row per model spec, span and level: below, upto, gap, pinball of the sum over `span` periods.
+        windows: one row per model spec and window: origin, train_seconds, predict_seconds, wrmsse, pinball, wape, bias.
+        forecasts: if kept, one row per model spec, window, series and period: demand_class, actual_units, mean_units,
             q05_units ...
         tried: the same of the members of combinations, on observed demand.
-        fitted: what each recipe fitted before the window `fitted_window`, the last but one, for further proofs.
+        fitted: what each model spec fitted before the window `fitted_window`, the last but one, for further proofs.
         fitted_window: number of that window.
-        tried_sums: sums over the first periods by each choice of a combination, on observed demand: recipe (names of
-            the choice), window, sku, location_id, demand_class, span, period_start (the last one of the sum),
+        tried_sums: sums over the first periods by each choice of a combination, on observed demand: model_spec (names
+            of the choice), window, sku, location_id, demand_class, span, period_start (the last one of the sum),
             actual_units, q05_units ...
     """
 
@@ -168,27 +168,27 @@ class _Findings:
         predict_seconds = time.perf_counter() - clock
         mean, quantiles = window.aligned(forecast)
         scored = window.score(mean, quantiles)
-        scored.insert(0, "recipe", name)
+        scored.insert(0, "model_spec", name)
         scored.insert(1, "window", window.number)
         self.series.append(scored)
         self.tallies[name].add(window, mean, quantiles)
-        row = {"recipe": name, "window": window.number, "origin": window.origin, "train_seconds": train_seconds}
+        row = {"model_spec": name, "window": window.number, "origin": window.origin, "train_seconds": train_seconds}
         self.windows.append(pd.DataFrame([row | {"predict_seconds": predict_seconds} | headline(scored)]))
         if self.setup.spans:
             sums = score_sums(self._sums(forecaster, window, window.actual))
-            self.sums.append(sums.assign(recipe=name, window=window.number))
+            self.sums.append(sums.assign(model_spec=name, window=window.number))
         if self.setup.keep_forecasts:
             kept = window.observed(window.actual, mean, quantiles)
-            self.forecasts.append(kept.assign(recipe=name, window=window.number))
+            self.forecasts.append(kept.assign(model_spec=name, window=window.number))
         if name in self.members:
             tried = window.observed(window.served, mean, quantiles)
-            self.tried.append(tried.assign(recipe=name, window=window.number))
+            self.tried.append(tried.assign(model_spec=name, window=window.number))
 
     def add_choice(self, name: str, forecaster: Forecaster, window: Window) -> None:
         """Keep the sums by a choice that a combination may make, for the windows to come."""
         if self.setup.spans:
             sums = self._sums(forecaster, window, window.served)
-            self.tried_sums.append(sums.assign(recipe=name, window=window.number))
+            self.tried_sums.append(sums.assign(model_spec=name, window=window.number))
 
     def evaluation(self, fitted: Mapping[str, Forecaster], fitted_window: int) -> Evaluation:
         """Return everything as tables."""

@@ -38,7 +38,7 @@ class Tally:
             row = np.concatenate([[known[inside].sum()], below[inside].sum(axis=0), upto[inside].sum(axis=0)])
             self.counts[key] = self.counts.get(key, np.zeros(len(row))) + row
 
-    def calibration(self, recipe: str) -> pd.DataFrame:
+    def calibration(self, model_spec: str) -> pd.DataFrame:
         frames = []
         levels = len(QUANTILE_LEVELS)
         for (kind, segment), row in self.counts.items():
@@ -47,7 +47,7 @@ class Tally:
             frames.append(
                 pd.DataFrame(
                     {
-                        "recipe": recipe,
+                        "model_spec": model_spec,
                         "segment_kind": kind,
                         "segment": segment,
                         "level": QUANTILE_LEVELS,
@@ -60,12 +60,12 @@ class Tally:
             )
         return pd.concat(frames, ignore_index=True)
 
-    def horizons(self, recipe: str) -> pd.DataFrame:
+    def horizons(self, model_spec: str) -> pd.DataFrame:
         count = np.maximum(self.ahead[:, 0], 1)
         total = np.where(self.ahead[:, 3] > 0, self.ahead[:, 3], np.nan)
         return pd.DataFrame(
             {
-                "recipe": recipe,
+                "model_spec": model_spec,
                 "periods_ahead": np.arange(1, len(count) + 1),
                 "mae": self.ahead[:, 1] / count,
                 "wape": self.ahead[:, 1] / total,
@@ -77,11 +77,13 @@ class Tally:
 
 def segments(series: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for recipe, part in series.groupby("recipe", sort=False):
-        rows.append({"recipe": recipe, "segment_kind": "all", "segment": "all"} | _measures(part))
+    for model_spec, part in series.groupby("model_spec", sort=False):
+        rows.append({"model_spec": model_spec, "segment_kind": "all", "segment": "all"} | _measures(part))
         for kind in SEGMENTS:
             for segment, inside in part.groupby(kind):
-                rows.append({"recipe": recipe, "segment_kind": kind, "segment": str(segment)} | _measures(inside))
+                rows.append(
+                    {"model_spec": model_spec, "segment_kind": kind, "segment": str(segment)} | _measures(inside)
+                )
     return pd.DataFrame(rows)
 
 
@@ -91,11 +93,11 @@ def headline(scored: pd.DataFrame) -> dict[str, float]:
 
 def joined_sums(parts: list[pd.DataFrame]) -> pd.DataFrame:
     if not parts:
-        return pd.DataFrame(columns=["recipe", "span", "level", "below", "upto", "gap", "pinball", "rows"])
+        return pd.DataFrame(columns=["model_spec", "span", "level", "below", "upto", "gap", "pinball", "rows"])
     table = pd.concat(parts, ignore_index=True)
     for name in ("below", "upto", "pinball"):
         table[name] *= table["rows"]
-    table = table.groupby(["recipe", "span", "level"], as_index=False, sort=False)[
+    table = table.groupby(["model_spec", "span", "level"], as_index=False, sort=False)[
         ["below", "upto", "pinball", "rows"]
     ].sum()
     for name in ("below", "upto", "pinball"):

@@ -216,8 +216,8 @@ def choose_weights(
     noise. The whole sample decides for classes with fewer than 10 series.
 
     Args:
-        tried: recipe, window, sku, location_id, period_start, demand_class, actual_units, q05_units ... of forecasts
-            and what happened; as `Evaluation.forecasts`. Empty = the first stands.
+        tried: model_spec, window, sku, location_id, period_start, demand_class, actual_units, q05_units ... of
+            forecasts and what happened; as `Evaluation.forecasts`. Empty = the first stands.
         names: of the members.
         sums: as `Evaluation.tried_sums`; None or empty = single periods alone decide.
         margin: least relative gain.
@@ -262,8 +262,8 @@ def choose_weights(
     return result
 
 
-def _aligned(frame: pd.DataFrame, recipe: str, keys: list[str]) -> pd.DataFrame:
-    return frame[frame["recipe"] == recipe].sort_values(keys, kind="stable")
+def _aligned(frame: pd.DataFrame, model_spec: str, keys: list[str]) -> pd.DataFrame:
+    return frame[frame["model_spec"] == model_spec].sort_values(keys, kind="stable")
 
 
 def _losses(actual: Doubles, quantiles: Doubles) -> Doubles:

@@ -32,18 +32,18 @@ def as_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def typical_and_worst(series: pd.DataFrame, recipe: str, each: int = 3) -> pd.DataFrame:
+def typical_and_worst(series: pd.DataFrame, model_spec: str, each: int = 3) -> pd.DataFrame:
     """Choose series to look at: around the median RMSSE, and the highest, by value-weighted score.
 
     Args:
         series: `Evaluation.series`.
-        recipe: whose errors count.
+        model_spec: whose errors count.
         each: how many of a kind.
 
     Returns:
         sku, location_id, choice ("typical" or "worst").
     """
-    scored = series[(series["recipe"] == recipe) & series["rmsse"].notna()]
+    scored = series[(series["model_spec"] == model_spec) & series["rmsse"].notna()]
     mean = scored.groupby(KEYS, as_index=False)[["rmsse", "weight"]].mean()
     half = mean["weight"] >= mean["weight"].median()
     ranked = mean[half].sort_values("rmsse", kind="stable").reset_index(drop=True)
@@ -100,28 +100,28 @@ def fan_charts(
     return figure
 
 
-def calibration_curve(calibration: pd.DataFrame, recipe: str, *, period: str = "period") -> Figure:
+def calibration_curve(calibration: pd.DataFrame, model_spec: str, *, period: str = "period") -> Figure:
     """Draw for each level the range P(y < q) ... P(y <= q), which must hold the level; `Evaluation.calibration`."""
     from matplotlib.figure import Figure
 
-    part = calibration[(calibration["recipe"] == recipe) & (calibration["segment_kind"] == "all")]
+    part = calibration[(calibration["model_spec"] == model_spec) & (calibration["segment_kind"] == "all")]
     figure = Figure(figsize=(5.2, 4.4))
     axes = figure.add_subplot()
     _calibration_bars(axes, part)
-    title = (
-        f"Is demand below each quantile as often as promised? ({recipe})\nEvery bar should reach the line; it is long"
+    title = f"Is demand below each quantile as often as promised? ({model_spec})\nEvery bar should reach the line;"
+    _plain(
+        axes, f"{title} it is long where many {period}s sell nothing", "promised: level of the quantile", "what came"
     )
-    _plain(axes, f"{title} where many {period}s sell nothing", "promised: level of the quantile", "what came")
     figure.tight_layout(rect=(0.0, 0.1, 1.0, 1.0))
     figure.legend(handles=_calibration_legend(f"{period}s"), loc="lower center", frameon=False, fontsize=7, ncols=3)
     return figure
 
 
-def calibration_of_sums(sums: pd.DataFrame, recipe: str, *, period: str = "period") -> Figure:
+def calibration_of_sums(sums: pd.DataFrame, model_spec: str, *, period: str = "period") -> Figure:
     """Draw the calibration of sums over the first periods, one panel a span; `Evaluation.sums`."""
     from matplotlib.figure import Figure
 
-    own = sums[sums["recipe"] == recipe]
+    own = sums[sums["model_spec"] == model_spec]
     spans = own["span"].unique().tolist()
     figure = Figure(figsize=(3.6 * max(1, len(spans)), 3.6))
     for place, span in enumerate(spans, start=1):
@@ -160,11 +160,11 @@ def _calibration_legend(what: str) -> list[Line2D]:
 
 
 def error_by_lag(horizons: pd.DataFrame, *, own: str | None = None, season: int = 1, period: str = "period") -> Figure:
-    """Draw WAPE and bias by periods ahead, one line per recipe; `Evaluation.horizons`.
+    """Draw WAPE and bias by periods ahead, one line per model spec; `Evaluation.horizons`.
 
     Args:
         horizons: the errors; a lag at which nothing was observed is left out of its line.
-        own: recipe to stand out.
+        own: model spec to stand out.
         season: periods that are averaged, so that a line does not repeat the pattern of a week; 1 = none.
         period: what a period is called on the axis.
     """
@@ -178,14 +178,14 @@ def error_by_lag(horizons: pd.DataFrame, *, own: str | None = None, season: int 
         axes = figure.add_subplot(1, 2, place)
         if measure == "bias":
             axes.axhline(0.0, color=PALE, linewidth=1)
-        for number, (recipe, part) in enumerate(horizons.groupby("recipe", sort=False)):
+        for number, (model_spec, part) in enumerate(horizons.groupby("model_spec", sort=False)):
             known = part[part[measure].notna()]
             drawn = known[measure].rolling(season, min_periods=1, center=True).mean()
-            is_own = recipe == own
+            is_own = model_spec == own
             axes.plot(
                 known["periods_ahead"],
                 drawn,
-                label=str(recipe).replace("_", " "),
+                label=str(model_spec).replace("_", " "),
                 color=INK if is_own else PALETTE[number % len(PALETTE)],
                 linewidth=2.4 if is_own else 1.3,
                 linestyle="--" if is_own else "-",

@@ -1,6 +1,6 @@
 """The network and the classical methods beside the booster, on a sample of series, in a process of their own.
 
-Belongs here: when they run and what is reported of them. Does not: the recipes (ml/), the gate of the candidate.
+Belongs here: when they run and what is reported of them. Does not: the model specs (ml/), the gate of the candidate.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Challenge:
             that challengers would have in the combination if they were members and single days decided. Reported, never
             blocking.
         figures: name -> matplotlib figure.
-        tables: name -> frame: measures by recipe and demand class, of sums, and the shares that would be chosen.
+        tables: name -> frame: measures by model spec and demand class, of sums, and the shares that would be chosen.
     """
 
     verdict: "pd.DataFrame"
@@ -118,9 +118,9 @@ def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Chall
     from ml.backtest import BASELINE, BacktestSetup, challengers, evaluate, verdict
     from ml.forecast import BOOSTER, error_by_lag
 
-    recipes = challengers()
+    model_specs = challengers()
     evaluation = evaluate(
-        recipes,
+        model_specs,
         data.demand,
         BacktestSetup(
             freq="D",
@@ -134,10 +134,10 @@ def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Chall
         ),
         items=data.items,
     )
-    rivals = [name for name in recipes if name not in (BOOSTER, BASELINE)]
-    judged = verdict(evaluation, BOOSTER, BASELINE, rivals=rivals, seed=settings.seed)
+    competitors = [name for name in model_specs if name not in (BOOSTER, BASELINE)]
+    judged = verdict(evaluation, BOOSTER, BASELINE, competitors=competitors, seed=settings.seed)
     reported = judged[judged["criterion"].str.endswith(", all")]
-    choice = chosen_shares(evaluation.forecasts, [BOOSTER, *rivals])
+    choice = chosen_shares(evaluation.forecasts, [BOOSTER, *competitors])
     reported = pd.concat([reported, _shares_of_challengers(choice)], ignore_index=True)
     return Challenge(
         reported.assign(
@@ -155,14 +155,14 @@ def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Chall
 
 
 def chosen_shares(forecasts: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
-    """Return what the combination would choose for each demand class if every recipe were a member of it.
+    """Return what the combination would choose for each demand class if every model spec were a member of it.
 
     Args:
-        forecasts: `Evaluation.forecasts`, of windows that no recipe had seen.
-        names: recipes; the first stands unless another choice is clearly better.
+        forecasts: `Evaluation.forecasts`, of windows that no model spec had seen.
+        names: model specs; the first stands unless another choice is clearly better.
 
     Returns:
-        demand_class and one column per recipe, the shares of a row sum to one; classes that were evaluated.
+        demand_class and one column per model spec, the shares of a row sum to one; classes that were evaluated.
     """
     import pandas as pd
 

@@ -37,11 +37,11 @@ PARAMETERS: Mapping[str, Any] = {
 def train_demand_forecast(
     settings: Settings, data: TrainingData, folder: Path, champion: Path | None, kept: Path | None = None
 ) -> Trained:
-    """Backtest the recipes on rolling windows, judge, and refit the candidate on everything.
+    """Backtest the model specs on rolling windows, judge, and refit the candidate on everything.
 
     A home with too little history to judge, or whose candidate does not beat the seasonal naive while there is no
     champion, keeps the recent distribution: orders need a forecast, and that one promises nothing. A kept model whose
-    recipe is still the candidate's is not refitted; its shares are chosen on what the backtest says now.
+    model spec is still the candidate's is not refitted; its shares are chosen on what the backtest says now.
     """
     import pandas as pd
 
@@ -59,7 +59,7 @@ def train_demand_forecast(
         return _baseline(recent, few, f"{days} days of history are too few to judge forecasts of {horizon} days")
     field = candidates_beside(None if champion is None else forecast.load(champion))
     evaluation = _backtest(field, data, windows, settings.seed)
-    judged = verdict(evaluation, CANDIDATE, BASELINE, rivals=[RECENT], champion=field.champion, seed=settings.seed)
+    judged = verdict(evaluation, CANDIDATE, BASELINE, competitors=[RECENT], champion=field.champion, seed=settings.seed)
     if champion is None and not judged["passed"].all():
         recent.save(folder)
         return _baseline(recent, few, f"failed were: {', '.join(judged.loc[~judged['passed'], 'criterion'])}")
@@ -174,11 +174,11 @@ def _explanations(
     """
     from ml.forecast import contribution_chart, contributions, importance, importance_chart, typical_and_worst
 
-    known = series[series["demand_class"].isin(demand_classes) & (series["recipe"] == series["recipe"].iloc[0])]
+    known = series[series["demand_class"].isin(demand_classes) & (series["model_spec"] == series["model_spec"].iloc[0])]
     keys = known[["sku", "location_id"]].drop_duplicates()
     if keys.empty:
         return _Explained({}, {})
-    chosen = typical_and_worst(known, known["recipe"].iloc[0], each=1)
+    chosen = typical_and_worst(known, known["model_spec"].iloc[0], each=1)
     spread = keys.iloc[:: -(-len(keys) // EXPLAINED_SERIES)]
     some = spread.merge(chosen[["sku", "location_id"]], how="outer")
     split = contributions(booster, data.demand, data.planned, some)
@@ -191,26 +191,26 @@ def _explanations(
     return _Explained(figures, {"contributions": split, "importance": moved})
 
 
-def _forecast_metrics(evaluation: "Evaluation", recipe: str) -> dict[str, float]:
-    """Return the figures over all series: those of `recipe` by their bare name, the others' with theirs in front."""
-    overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].set_index("recipe")[METRICS]
+def _forecast_metrics(evaluation: "Evaluation", model_spec: str) -> dict[str, float]:
+    """Return the figures over all series: the own ones by their bare name, the others with theirs in front."""
+    overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].set_index("model_spec")[METRICS]
     return {
-        str(metric) if name == recipe else f"{name}_{metric}": float(value)
+        str(metric) if name == model_spec else f"{name}_{metric}": float(value)
         for name, figures in overall.to_dict("index").items()
         for metric, value in figures.items()
     }
 
 
-def _forecast_figures(evaluation: "Evaluation", demand: "pd.DataFrame", recipe: str) -> dict[str, Any]:
+def _forecast_figures(evaluation: "Evaluation", demand: "pd.DataFrame", model_spec: str) -> dict[str, Any]:
     from ml.forecast import calibration_curve, calibration_of_sums, error_by_lag, fan_charts, typical_and_worst
 
-    own = evaluation.forecasts[evaluation.forecasts["recipe"] == recipe]
-    drawn = typical_and_worst(evaluation.series, recipe)
+    own = evaluation.forecasts[evaluation.forecasts["model_spec"] == model_spec]
+    drawn = typical_and_worst(evaluation.series, model_spec)
     return {
         "fan_charts": fan_charts(demand, own[own["window"] == own["window"].max()], drawn, period="day"),
-        "calibration": calibration_curve(evaluation.calibration, recipe, period="day"),
-        "calibration_of_sums": calibration_of_sums(evaluation.sums, recipe, period="day"),
-        "error_by_lag": error_by_lag(evaluation.horizons, own=recipe, season=7, period="day"),
+        "calibration": calibration_curve(evaluation.calibration, model_spec, period="day"),
+        "calibration_of_sums": calibration_of_sums(evaluation.sums, model_spec, period="day"),
+        "error_by_lag": error_by_lag(evaluation.horizons, own=model_spec, season=7, period="day"),
     }
 
 

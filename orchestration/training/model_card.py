@@ -35,7 +35,7 @@ of a forecast.
 
 def forecast_card(
     evaluation: "Evaluation",
-    recipe: str,
+    model_spec: str,
     demand: "pd.DataFrame",
     *,
     horizon: int,
@@ -48,8 +48,8 @@ def forecast_card(
     """Return the card of a demand forecaster, Markdown.
 
     Args:
-        evaluation: of the recipe beside its rivals.
-        recipe: the candidate.
+        evaluation: of the model spec beside its rivals.
+        model_spec: the candidate.
         demand: what it learnt from, as `demand_frames.demand_history`.
         horizon: days ahead.
         most_series: most series that were evaluated.
@@ -63,7 +63,7 @@ def forecast_card(
         "Data": _data(demand, seed),
         "Model": f"{_MODEL}\n{_shares(weights)}",
         "Season": _season(season_note, season),
-        "Evaluation": _evaluated(evaluation, recipe, horizon, most_series),
+        "Evaluation": _evaluated(evaluation, model_spec, horizon, most_series),
         "Limits": _LIMITS,
     }
     head = f"Daily demand of every sku and location, {horizon} days ahead: mean, eleven quantiles and joint paths."
@@ -99,19 +99,19 @@ def _season(note: str, season: "pd.DataFrame") -> str:
     return f"{note}\n\n{_table(['day', 'last year says', 'factor'], rows)}" if rows else note
 
 
-def _evaluated(evaluation: "Evaluation", recipe: str, horizon: int, most_series: int) -> str:
+def _evaluated(evaluation: "Evaluation", model_spec: str, horizon: int, most_series: int) -> str:
     origins = evaluation.windows["origin"]
     overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].to_dict("records")
-    own = evaluation.segments[evaluation.segments["recipe"] == recipe]
+    own = evaluation.segments[evaluation.segments["model_spec"] == model_spec]
     by_segment = own[own["segment_kind"] != "all"].to_dict("records")
-    compared = _table(["recipe", *_MEASURES], [[row["recipe"], *_figures(row)] for row in overall])
+    compared = _table(["model", *_MEASURES], [[row["model_spec"], *_figures(row)] for row in overall])
     segments = _table(
         ["segment", "series", *_MEASURES],
         [[f"{row['segment_kind']} {row['segment']}", f"{row['series']:,.0f}", *_figures(row)] for row in by_segment],
     )
     return f"""
 {origins.nunique()} rolling windows of {horizon} days, from {origins.min():%Y-%m-%d} to {origins.max():%Y-%m-%d}; each
-recipe refitted per window on up to {most_series:,} series, scored on the observed demand of days in stock. The mixture
+model refitted per window on up to {most_series:,} series, scored on the observed demand of days in stock. The mixture
 of a window was chosen on what earlier windows had shown by its first day. Bias above 0 = forecast too high.
 
 {compared}
@@ -120,16 +120,16 @@ The candidate by segment (a series counts once a window):
 
 {segments}
 
-{_calibration(evaluation, recipe)}
+{_calibration(evaluation, model_spec)}
 """
 
 
-def _calibration(evaluation: "Evaluation", recipe: str) -> str:
+def _calibration(evaluation: "Evaluation", model_spec: str) -> str:
     single = evaluation.calibration
-    gaps = single.loc[(single["recipe"] == recipe) & (single["segment_kind"] == "all"), "gap"]
+    gaps = single.loc[(single["model_spec"] == model_spec) & (single["segment_kind"] == "all"), "gap"]
     text = f"Calibration: single days at most {100 * gaps.abs().max():.1f} points off at any level"
-    of_recipe = evaluation.sums[evaluation.sums["recipe"] == recipe]
-    for span, sums in of_recipe.groupby("span"):
+    of_spec = evaluation.sums[evaluation.sums["model_spec"] == model_spec]
+    for span, sums in of_spec.groupby("span"):
         text += f"; sums of {span} days {100 * sums['gap'].abs().max():.1f}"
     return f"{text}."
 

@@ -54,21 +54,21 @@ class Rehearsed:
 def rehearse_orders(
     settings: Settings, data: TrainingData, evaluation: "Evaluation", challenger: str, rival: str, *, blocks: bool
 ) -> Rehearsed:
-    """Replay the weekly orders of two evaluated recipes, under the home's own policy, on items that stand for all.
+    """Replay the weekly orders of two evaluated model specs, under the home's own policy, on items that stand for all.
 
     Args:
         settings: of the home.
         data: of the home.
-        evaluation: with what the recipes fitted before its last window but one.
-        challenger: recipe to judge.
-        rival: recipe it is judged against.
+        evaluation: with what the model specs fitted before its last window but one.
+        challenger: model spec to judge.
+        rival: model spec it is judged against.
         blocks: whether what is not met keeps the challenger from promotion.
     """
     from ml import replay as rehearsal
 
     windows, series = evaluation.windows, evaluation.series
     origin = windows.loc[windows["window"] == evaluation.fitted_window, "origin"].iloc[0]
-    known = series[(series["window"] == evaluation.fitted_window) & (series["recipe"] == challenger)]
+    known = series[(series["window"] == evaluation.fitted_window) & (series["model_spec"] == challenger)]
     terms = data.terms.merge(known[[*KEYS, "demand_class", "weight"]], on=KEYS)
     if terms.empty:
         return Rehearsed(None, {}, {})

@@ -159,22 +159,22 @@ def m5_score(values: np.ndarray, forecast: np.ndarray, start: int, levels: np.nd
 
 
 def quantile_scores(evaluation: Evaluation) -> pd.DataFrame:
-    """Return per recipe WQL over 0.1 ... 0.9 (mean of windows), MASE of median and mean, pinball and bias."""
+    """Return per model spec WQL over 0.1 ... 0.9 (mean of windows), MASE of median and mean, pinball and bias."""
     rows = []
-    for recipe, part in evaluation.forecasts.groupby("recipe", sort=False):
+    for model_spec, part in evaluation.forecasts.groupby("model_spec", sort=False):
         names = [f"q{round(100 * level):02d}_units" for level in QUOTED_LEVELS]
         wql = [
             metrics.wql(w["actual_units"].to_numpy(), w[names].to_numpy(), QUOTED_LEVELS)
             for _, w in part.groupby("window")
         ]
-        scored = evaluation.series[evaluation.series["recipe"] == recipe]
+        scored = evaluation.series[evaluation.series["model_spec"] == model_spec]
         scale = scored.set_index(["window", *KEYS])
         scale = scale["absolute_error"] / scale["mase"]
         error = (part["actual_units"] - part["q50_units"]).abs().groupby([part[k] for k in ("window", *KEYS)]).mean()
-        overall = evaluation.segments.query("recipe == @recipe and segment_kind == 'all'").iloc[0]
+        overall = evaluation.segments.query("model_spec == @model_spec and segment_kind == 'all'").iloc[0]
         rows.append(
             {
-                "recipe": recipe,
+                "model_spec": model_spec,
                 "WQL": np.mean(wql),
                 "MASE_median": (error / scale).mean(),
                 "MASE_mean": overall["mase"],
@@ -186,13 +186,13 @@ def quantile_scores(evaluation: Evaluation) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def calibration_lines(evaluation: Evaluation, recipe: str) -> list[str]:
-    """Return the calibration of a recipe, of single periods and of sums."""
-    single = evaluation.calibration.query("recipe == @recipe")
+def calibration_lines(evaluation: Evaluation, model_spec: str) -> list[str]:
+    """Return the calibration of a model spec, of single periods and of sums."""
+    single = evaluation.calibration.query("model_spec == @model_spec")
     lines = ["gap between level and P(y < q) ... P(y <= q), 0 = inside; positive = quantile too high"]
     wide = single.pivot(index="segment", columns="level", values="gap")
     lines.append(wide.round(3).to_string())
-    sums = evaluation.sums.query("recipe == @recipe")
+    sums = evaluation.sums.query("model_spec == @model_spec")
     if len(sums):
         lines += [
             "sums over the first periods:",
@@ -271,9 +271,9 @@ def vn2() -> None:
         BacktestSetup(freq="W-MON", horizon=6, windows=10, step=1, spans=(1, 3, 6), keep_forecasts=True),
         items=items,
     )
-    sums = evaluation.sums.groupby(["span", "recipe"], sort=False)["pinball"].mean().unstack()
+    sums = evaluation.sums.groupby(["span", "model_spec"], sort=False)["pinball"].mean().unstack()
     weeks = quantile_scores(evaluation)
-    best = weeks.loc[weeks["recipe"] != "ours", "pinball"].min()
+    best = weeks.loc[weeks["model_spec"] != "ours", "pinball"].min()
     peer = sums.loc[3].drop("ours").min()
     report(
         "vn2",
@@ -285,7 +285,7 @@ def vn2() -> None:
             "mean pinball of sums over the first weeks, 11 levels:",
             sums.round(4).to_string(),
             "",
-            f"pinball to the best baseline: weeks {weeks.set_index('recipe').loc['ours', 'pinball'] / best:.3f}, "
+            f"pinball to the best baseline: weeks {weeks.set_index('model_spec').loc['ours', 'pinball'] / best:.3f}, "
             f"three-week sum {sums.loc[3, 'ours'] / peer:.3f} (aim 0.90)",
             "",
             *calibration_lines(evaluation, "ours"),
@@ -352,10 +352,10 @@ def sample() -> None:
             quantile_scores(evaluation).round(4).to_string(index=False),
             "",
             "pinball by class",
-            classes.pivot(index="segment", columns="recipe", values="pinball").round(4).to_string(),
+            classes.pivot(index="segment", columns="model_spec", values="pinball").round(4).to_string(),
             "",
             "bias by class",
-            classes.pivot(index="segment", columns="recipe", values="bias").round(3).to_string(),
+            classes.pivot(index="segment", columns="model_spec", values="bias").round(3).to_string(),
             "",
             *calibration_lines(evaluation, "ours"),
             "",
@@ -431,7 +431,7 @@ def censoring() -> None:
             "",
             pd.DataFrame(rows).round(2).to_string(index=False),
             "",
-            "forecasts of 28 days from three origins, 4,000 series: bias in % against the forecast of the same recipe",
+            "forecasts of 28 days from three origins, 4,000 series: bias in % against the forecast of the same model",
             "trained on true demand, when stock-outs are ignored and when they are told",
             "",
             share.round(1).to_string(),
@@ -465,18 +465,18 @@ def challenge() -> None:
         series=chosen,
     )
     classes = evaluation.segments.query("segment_kind == 'demand_class'")
-    seconds = evaluation.windows.groupby("recipe", sort=False)[["train_seconds", "predict_seconds"]].mean()
-    sums = evaluation.sums.groupby(["recipe", "span"], sort=False)["pinball"].mean().unstack()
+    seconds = evaluation.windows.groupby("model_spec", sort=False)[["train_seconds", "predict_seconds"]].mean()
+    sums = evaluation.sums.groupby(["model_spec", "span"], sort=False)["pinball"].mean().unstack()
     report(
         "challengers",
         [
             f"sample, daily: {len(chosen)} series by class and volume, horizon 28, two windows of true demand;",
-            "every recipe learns from these series alone",
+            "every model spec learns from these series alone",
             "",
             quantile_scores(evaluation).round(4).to_string(index=False),
             "",
             "pinball of single days by class:",
-            classes.pivot(index="segment", columns="recipe", values="pinball").round(4).to_string(),
+            classes.pivot(index="segment", columns="model_spec", values="pinball").round(4).to_string(),
             "",
             "pinball of sums over the first days:",
             sums.round(3).to_string(),
