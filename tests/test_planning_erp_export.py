@@ -11,8 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.planning.erp_export import COLUMNS, SCHEMA, upsert_postgresql, write_csv
-from serving.store import Proposal
+from orchestration.planning.erp_export import (
+    COLUMNS,
+    SCHEMA,
+    Handout,
+    acknowledgements_postgresql,
+    header_rows,
+    line_rows,
+    read_acknowledgements,
+    upsert_postgresql,
+    withdrawal_rows,
+    write_csv,
+    write_folder,
+)
+from serving.store import Acknowledgement, Proposal
 
 NOW = datetime(2011, 12, 9, tzinfo=UTC)
 PROPOSAL = Proposal(
@@ -38,11 +50,20 @@ PROPOSAL = Proposal(
     rejected_until_units=None,
     held_reason=None,
     ended_date=None,
+    order_id="20111208-S, Sons-N-1",
 )
+TOLD = {
+    "supplier_name": "Sons & Co", "supplier_sku": "X-1", "product_name": "Mug", "location_name": "North",
+    "unit_of_measure": "piece", "pack_units": "6.000", "minimum_order_value": "100.0000", "reason": "61 expected.",
+}  # fmt: skip
+
+
+def handout(*lines: Proposal) -> Handout:
+    return Handout(lines, lines, (), "EUR")
 
 
 def test_a_csv_file_has_a_row_per_proposal(tmp_path: Path) -> None:
-    write_csv(tmp_path / "orders.csv", [PROPOSAL])
+    write_csv(tmp_path / "orders.csv", COLUMNS, line_rows([PROPOSAL]))
     with (tmp_path / "orders.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert list(row) == list(COLUMNS)
@@ -50,11 +71,65 @@ def test_a_csv_file_has_a_row_per_proposal(tmp_path: Path) -> None:
     assert row["expected_arrival_date"] == "2011-12-15"
 
 
+def test_a_line_says_names_unit_packs_currency_and_why() -> None:
+    (row,) = line_rows([replace(PROPOSAL, detail=TOLD, unit_cost=Decimal("1.25"))], "EUR")
+    assert [row[name] for name in COLUMNS[10:]] == [
+        *("20111208-S, Sons-N-1", "Sons & Co", "X-1", "Mug", "North", "piece", Decimal("6.000"), Decimal(8)),
+        *(Decimal("60.0000"), "EUR", "61 expected."),
+    ]
+
+
+def test_an_order_has_a_header_and_its_supplier_counts_the_minimum_over_all_locations() -> None:
+    north = replace(PROPOSAL, detail=TOLD, unit_cost=Decimal("1.25"))
+    more = replace(north, proposal_id="2", sku="CUP", expected_date=date(2011, 12, 20))
+    south = replace(north, proposal_id="3", location_id="S", order_id="b", order_units=Decimal(4))
+    first, second = header_rows([north, more, south], "EUR")
+    assert (first["order_id"], first["line_count"], first["order_value"]) == (north.order_id, 2, Decimal(120))
+    assert (first["expected_arrival_date"], first["minimum_order_value"]) == (date(2011, 12, 20), Decimal(100))
+    assert (second["order_value"], second["supplier_order_value"], second["is_below_minimum"]) == (5, 125, False)
+    (alone,) = header_rows([south], "EUR")
+    assert (alone["supplier_order_value"], alone["is_below_minimum"]) == (5, True)
+
+
+def test_a_withdrawal_says_what_is_withdrawn_by_whom_and_why() -> None:
+    (row,) = withdrawal_rows([replace(PROPOSAL, state="cancelled", changed_by="ann", change_reason="too dear")])
+    assert (row["proposal_id"], row["withdrawn_by"], row["reason"]) == ("20111208-1-1", "ann", "too dear")
+
+
+def test_a_folder_holds_orders_their_lines_and_withdrawals(tmp_path: Path) -> None:
+    write_folder(tmp_path / "orders", Handout([PROPOSAL], [PROPOSAL], [replace(PROPOSAL, proposal_id="2")]))
+    rows = {path.name: len(path.read_text().splitlines()) - 1 for path in (tmp_path / "orders").iterdir()}
+    assert rows == {"purchase_orders.csv": 1, "purchase_order_lines.csv": 1, "withdrawals.csv": 1}
+
+
+def test_acknowledgements_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "told.csv"
+    file.write_text("proposal_id,erp_order,ordered_units\na,PO-1,\nb,PO-2,12.5\nc,,0\n")
+    assert read_acknowledgements(file) == [
+        *(Acknowledgement("a", "PO-1"), Acknowledgement("b", "PO-2", Decimal("12.5"))),
+        Acknowledgement("c", None, Decimal(0)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("proposal_id\na\n", "told.csv has no column erp_order"),
+        ("proposal_id,erp_order,ordered_units\na,PO-1,many\n", "told.csv, row 1: ordered_units 'many' is not a number"),
+        ("proposal_id,erp_order\na,PO-1\n,PO-2\n", "told.csv, row 2 names no proposal_id"),
+    ],
+)
+def test_an_acknowledgement_that_cannot_be_read_is_named(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "told.csv").write_text(text)
+    with pytest.raises(ValueError, match=told):
+        read_acknowledgements(tmp_path / "told.csv")
+
+
 def test_a_write_that_fails_leaves_the_file_before_it(tmp_path: Path) -> None:
-    write_csv(tmp_path / "orders.csv", [PROPOSAL])
+    write_csv(tmp_path / "orders.csv", COLUMNS, line_rows([PROPOSAL]))
     before = (tmp_path / "orders.csv").read_bytes()
-    with pytest.raises(AttributeError):
-        write_csv(tmp_path / "orders.csv", [PROPOSAL, None])
+    with pytest.raises(ValueError, match="not in fieldnames"):
+        write_csv(tmp_path / "orders.csv", COLUMNS, [*line_rows([PROPOSAL]), {"unknown": 1}])
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
@@ -78,16 +153,46 @@ def nothing(_ids: object) -> dict[str, Proposal]:
 
 
 @pytest.mark.services
-def test_what_is_cancelled_is_so_for_the_receiver_too(url: str) -> None:
+def test_a_withdrawal_is_sent_and_what_the_erp_wrote_is_left_alone(url: str) -> None:
     import psycopg
 
-    other = replace(PROPOSAL, proposal_id="20111208-2-1", sku="CUP")
-    upsert_postgresql(url, [PROPOSAL, other], nothing)
-    cancelled = {other.proposal_id: replace(other, state="cancelled")}
-    upsert_postgresql(url, [PROPOSAL], lambda ids: {named: cancelled[named] for named in ids})
+    told = replace(PROPOSAL, proposal_id="20111208-2-1", sku="CUP")
+    silent = replace(PROPOSAL, proposal_id="20111208-3-1", sku="JUG")
+    upsert_postgresql(url, handout(PROPOSAL, told, silent), nothing)
     with psycopg.connect(url) as connection:
-        rows = connection.execute(f"select sku, state from {SCHEMA}.purchase_order_proposals order by sku").fetchall()
-    assert rows == [("CUP", "cancelled"), ("MUG", "exported")]
+        connection.execute(f"update {SCHEMA}.purchase_order_proposals set state = 'PO-7' where sku in ('MUG', 'CUP')")
+        connection.execute(f"insert into {SCHEMA}.purchase_order_acknowledgements values ('20111208-1-1', 'PO-7', 12)")
+    ended = {
+        made.proposal_id: replace(made, state="cancelled", changed_by="ann", change_reason="too dear")
+        for made in (told, silent)
+    }
+    upsert_postgresql(url, handout(PROPOSAL), lambda ids: {named: ended[named] for named in ids if named in ended})
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            f"select sku, state, withdrawn_reason from {SCHEMA}.purchase_order_proposals order by sku"
+        ).fetchall()
+    why = "cancelled by ann: too dear"
+    assert rows == [("CUP", "PO-7", why), ("JUG", "withdrawn", why), ("MUG", "PO-7", None)]
+    assert acknowledgements_postgresql(url) == [Acknowledgement("20111208-1-1", "PO-7", Decimal(12))]
+
+
+@pytest.mark.services
+def test_a_table_of_an_earlier_version_gets_the_columns_it_lacks(url: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        connection.execute(f"create schema {SCHEMA}")
+        connection.execute(
+            f"create table {SCHEMA}.purchase_order_proposals (proposal_id text primary key, state text not null, "
+            "as_of_date date not null, supplier_id text not null, sku text not null, location_id text not null, "
+            "order_units numeric(18, 3) not null, unit_cost numeric(18, 4), order_by_date date, "
+            "expected_arrival_date date, exported_at timestamptz not null default now())"
+        )
+    upsert_postgresql(url, handout(replace(PROPOSAL, detail=TOLD)), nothing)
+    with psycopg.connect(url) as connection:
+        found = connection.execute(f"select product_name, currency from {SCHEMA}.purchase_order_proposals").fetchall()
+        orders = connection.execute(f"select order_id, line_count from {SCHEMA}.purchase_orders").fetchall()
+    assert (found, orders) == ([("Mug", "EUR")], [(PROPOSAL.order_id, 1)])
 
 
 @pytest.mark.services
@@ -95,7 +200,7 @@ def test_twenty_exports_leave_one_row_per_proposal(url: str) -> None:
     import psycopg
 
     for _ in range(20):
-        upsert_postgresql(url, [PROPOSAL, replace(PROPOSAL, proposal_id="20111208-2-1", sku="CUP")], nothing)
+        upsert_postgresql(url, handout(PROPOSAL, replace(PROPOSAL, proposal_id="20111208-2-1", sku="CUP")), nothing)
     with psycopg.connect(url) as connection:
         rows = connection.execute(
             f"select sku, order_units from {SCHEMA}.purchase_order_proposals order by sku"
@@ -112,7 +217,7 @@ def test_exports_at_once_leave_one_row_per_proposal_also_where_the_schema_is_new
         with psycopg.connect(url) as connection:
             connection.execute(f"drop schema if exists {SCHEMA} cascade")
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda order: upsert_postgresql(url, both[::order], nothing), [1, -1] * 4))
+            list(pool.map(lambda order: upsert_postgresql(url, handout(*both[::order]), nothing), [1, -1] * 4))
         with psycopg.connect(url) as connection:
             assert connection.execute(f"select count(*) from {SCHEMA}.purchase_order_proposals").fetchone() == (2,)
 
@@ -121,9 +226,9 @@ def test_exports_at_once_leave_one_row_per_proposal_also_where_the_schema_is_new
 def test_an_export_that_fails_half_way_leaves_nothing(url: str) -> None:
     import psycopg
 
-    broken = replace(PROPOSAL, proposal_id="20111208-3-1", expected_date="no day")
+    broken = replace(PROPOSAL, proposal_id="20111208-3-1", order_by_date="no day")
     with pytest.raises(psycopg.Error):
-        upsert_postgresql(url, [PROPOSAL, broken], nothing)
+        upsert_postgresql(url, handout(PROPOSAL, broken), nothing)
     with psycopg.connect(url) as connection:
         found = connection.execute(f"select to_regclass('{SCHEMA}.purchase_order_proposals')").fetchone()
     assert found == (None,)

@@ -28,6 +28,12 @@ AS_OF = date(2011, 12, 8)
 LINE_COLUMNS = (
     "purchase_order_id, line, sku, location_id, progress, proposal_id, supplier_id, ordered_units, ordered_date"
 )
+TOLD = """
+    'r' as recommendation_id, 'Sons' as supplier_name, 'Mug' as product_name, 'North' as location_name,
+    'S-1' as supplier_sku, 'piece' as unit_of_measure, 6::decimal(18, 3) as pack_units,
+    100::decimal(18, 4) as minimum_order_value, date '2011-12-13' as stockout_date,
+    3.5::decimal(18, 4) as lost_margin_avoided, '61 expected.' as reason
+"""
 BUILD = Build("run", AS_OF.isoformat(), "2011-12-09T06:00:00+00:00", 1, "code")
 
 
@@ -77,6 +83,14 @@ def test_an_approved_proposal_counts_as_on_order_until_its_arrival(settings: Set
     found = open_proposals(settings, BUILD, store)
     columns = ["proposal_id", "open_units", "periods_ahead", "state"]
     assert found[columns].to_numpy().tolist() == [[proposal_id, 48.0, 7, "approved"]]
+
+
+def test_what_the_erp_ordered_of_it_counts_not_what_was_proposed(settings: Settings, store: Store) -> None:
+    proposal_id = exported(store)
+    store.acknowledge_proposal(proposal_id, "PO-9", author="erp", ordered_units=Decimal(36))
+    assert open_proposals(settings, BUILD, store)["open_units"].tolist() == [36.0]
+    (row,) = listed(settings, store)
+    assert (row["order_units"], row["acknowledged_units"]) == (48.0, 36.0)
 
 
 @pytest.mark.parametrize("progress", ["open", "received", "cancelled"])
@@ -284,7 +298,7 @@ def publish(settings: Settings, store: Store, build: Build = BUILD) -> Any:
         f"""
         select listed.proposal_id, listed.state, 'MUG' as sku, 'N' as location_id, 'S' as supplier_id,
             lines.order_units::decimal(18, 3) as order_units, 1.25::decimal(18, 4) as unit_cost,
-            date '2011-12-12' as order_by_date, date '2011-12-15' as expected_arrival_date, 'r' as recommendation_id
+            date '2011-12-12' as order_by_date, date '2011-12-15' as expected_arrival_date, {TOLD}
         from (values {
             ", ".join(f"('{row['proposal_id']}', '{row['state']}')" for row in listed(settings, store, build))
             or "('', '')"
@@ -452,9 +466,9 @@ def test_a_past_day_that_is_made_again_proposes_nothing(settings: Settings, stor
     approved(store, date(2011, 12, 9))
     write(
         settings.exports / "reporting" / "purchase_order_proposals.parquet",
-        """
+        f"""
         select '' as proposal_id, '' as state, '' as sku, '' as location_id, '' as supplier_id, 0 as order_units,
-            0 as unit_cost, null::date as order_by_date, null::date as expected_arrival_date, '' as recommendation_id
+            0 as unit_cost, null::date as order_by_date, null::date as expected_arrival_date, {TOLD}
         where false
         """,
     )

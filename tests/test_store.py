@@ -96,6 +96,41 @@ def test_a_store_of_the_first_version_keeps_its_proposals_and_their_history(tmp_
         assert store.verify().is_whole
 
 
+def test_a_store_of_the_third_version_sends_no_withdrawal_of_what_ended_before(tmp_path):
+    url = f"sqlite:///{tmp_path}/store.sqlite"
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", "serving.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        for state in ("cancelled", "exported", "approved"):
+            connection.execute(
+                text(
+                    "INSERT INTO proposals (proposal_id, as_of_date, supplier_id, sku, location_id, order_thousandths, "
+                    "detail, state, has_order_line, version, proposed_at, changed_at, changed_by, change_reason) VALUES"
+                    " (:state, '2011-02-28', 'ACME', :state, 'NORTH', 48000, '{}', :state, FALSE, 1, 1, 9, '', '')"
+                ),
+                {"state": state},
+            )
+            steps = {"cancelled": ["exported", "cancelled"]}.get(state, [state])
+            for number, step in enumerate(steps, 1):
+                connection.execute(
+                    text("INSERT INTO proposal_steps VALUES (:id, :number, :step, 'ann', '', :number)"),
+                    {"id": state, "number": number, "step": step},
+                )
+    engine.dispose()
+    Store.migrate(url)
+    with Store.open(url) as store:
+        assert store.withdrawn_proposals() == []
+        exported = {made.state: made.exported_at is not None for made in store.proposals()}
+        assert exported == {"approved": False, "cancelled": True, "exported": True}
+        assert [made.state for made in store.pull_proposals(author="erp")] == ["exported", "exported"]
+        store.decide_proposals(["approved"], "cancelled", event_ids=["c"], author="ann")
+        assert [made.proposal_id for made in store.withdrawn_proposals()] == ["approved"]
+        assert store.verify().is_whole
+
+
 def test_migration_works_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Store.migrate(f"sqlite:///{tmp_path}/store.sqlite") == int(VERSION)

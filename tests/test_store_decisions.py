@@ -1,5 +1,6 @@
 """Policies and the outbox: which value holds, and that an order is proposed, pulled and made once."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.store import Outbox, Store, StoreError, UnknownRow, WrongState
+from serving.store import Acknowledgement, Outbox, Store, StoreError, UnknownRow, WrongState
 
 NOON = datetime(2011, 3, 1, 12, tzinfo=UTC)
 DAY = date(2011, 3, 1)
@@ -593,3 +594,113 @@ def test_what_nobody_had_decided_upon_does_not_come_back(store):
     propose(store, [line()])
     store.expire_proposals(LATER, author="run")
     assert store.turn_back(DAY, author="run") == []
+
+
+def handed_out(store: Store, *skus: str) -> list[str]:
+    """Propose 48 of each sku, approve and export them; return the ids."""
+    ids = propose(store, [line(sku) for sku in skus]).proposed
+    store.decide_proposals(ids, "approved", event_ids=ids, author="ann")
+    store.pull_proposals(author="erp")
+    return ids
+
+
+def said(store: Store, *told: tuple[Any, ...]) -> list[tuple[str, bool, bool]]:
+    outcomes = store.acknowledge_proposals([Acknowledgement(*each) for each in told], author="erp")
+    return [(outcome.decision, outcome.is_refused, outcome.is_known) for outcome in outcomes]
+
+
+def test_orders_are_acknowledged_in_bulk_each_line_by_itself(store):
+    cup, jug, mug = handed_out(store, "CUP", "JUG", "MUG")
+    told = [(cup, "PO-1"), (jug, "PO-1", Decimal(12)), (mug, None, Decimal(0)), ("gone", "PO-1"), (cup, "PO-2")]
+    assert said(store, *told) == [
+        *(("acknowledged", False, False), ("acknowledged", False, False), ("cancelled", False, False)),
+        *(("acknowledged", True, False), ("acknowledged", True, False)),
+    ]
+    standing = {made.sku: made.coming_units for made in store.open_orders().proposals}
+    assert standing == {"CUP": 48, "JUG": 12}
+    assert said(store, *told[:3]) == [
+        *(("acknowledged", False, True), ("acknowledged", False, True), ("withdrawn", False, True)),
+    ]
+
+
+def test_the_same_order_number_with_other_units_corrects_what_was_said(store):
+    (mug,) = handed_out(store, "MUG")
+    for units in (Decimal(12), Decimal(60), None):
+        assert said(store, (mug, "PO-1", units)) == [("acknowledged", False, False)]
+        assert store.open_orders().proposals[0].coming_units == (units or 48)
+    (outcome,) = store.acknowledge_proposals([Acknowledgement(mug, "PO-2")], author="erp")
+    assert outcome.is_refused
+    assert "would buy it twice" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ((None,), "an order number is missing"),
+        (("PO-1", Decimal(-1)), "below zero"),
+        (("PO-1", Decimal("0.0001")), "thousandths|decimals|places"),
+    ],
+)
+def test_an_acknowledgement_that_makes_no_sense_is_refused(store, told, why):
+    (mug,) = handed_out(store, "MUG")
+    (outcome,) = store.acknowledge_proposals([Acknowledgement(mug, *told)], author="erp")
+    assert outcome.is_refused
+    assert re.search(why, outcome.message)
+    assert store.proposal(mug)[0].state == "exported"
+
+
+def test_what_is_cancelled_after_it_was_handed_out_is_withdrawn_until_the_erp_says_it_knows(store):
+    _, mug = handed_out(store, "CUP", "MUG")
+    assert store.withdrawn_proposals() == []
+    store.decide_proposals([mug], "cancelled", event_ids=["c"], author="bob", reason="too dear")
+    assert [made.proposal_id for made in store.withdrawn_proposals()] == [mug]
+    (outcome,) = store.acknowledge_proposals([Acknowledgement(mug, "PO-1")], author="erp")
+    assert outcome.message.startswith("it was cancelled by bob (too dear): cancel order PO-1 in the ERP")
+    assert said(store, (mug, None, Decimal(0))) == [("withdrawn", False, False)]
+    assert store.withdrawn_proposals() == []
+    assert store.proposal(mug)[0].state == "cancelled"
+    assert store.verify().is_whole
+
+
+def test_what_was_never_handed_out_is_not_withdrawn(store):
+    (mug,) = propose(store, [line()]).proposed
+    store.decide_proposals([mug], "approved", event_ids=["a"], author="ann")
+    store.decide_proposals([mug], "cancelled", event_ids=["c"], author="bob")
+    assert store.withdrawn_proposals() == []
+    assert said(store, (mug, None, Decimal(0))) == [("acknowledged", True, False)]
+
+
+def test_what_goes_to_a_supplier_for_a_location_together_is_one_order_and_stays_so(store):
+    handed_out(store, "CUP", "MUG")
+    first = {made.order_id for made in store.pull_proposals(author="erp")}
+    assert len(first) == 1
+    assert re.fullmatch(r"20110301-ACME-NORTH-[0-9a-f]{12}", *first)
+    (jug,) = propose(store, [line("JUG")], NEXT_DAY).proposed
+    store.decide_proposals([jug], "approved", event_ids=["j"], author="ann")
+    orders = {made.sku: made.order_id for made in store.pull_proposals(author="erp")}
+    assert {orders["CUP"], orders["MUG"]} == first
+    assert orders["JUG"] not in first
+    store.acknowledge_proposals([Acknowledgement(jug, "PO-1")], author="erp")
+    assert [made.sku for made in store.proposals_in_orders([orders["JUG"]])] == ["JUG"]
+
+
+def test_approved_rejected_and_approved_again_it_is_handed_out_and_each_planner_is_told_of_the_other(store):
+    (mug,) = propose(store, [line()]).proposed
+    told = []
+    for number, (author, decision) in enumerate(
+        [("ann", "approved"), ("bob", "approved"), ("bob", "rejected"), ("ann", "rejected"), ("ann", "approved")]
+    ):
+        (outcome,) = store.decide_proposals(
+            [mug], decision, event_ids=[f"{number}"], author=author, reason=f"because {number}"
+        )
+        assert not outcome.is_refused
+        told.append((outcome.is_known, outcome.message))
+    assert told[1][0]
+    assert told[1][1].startswith("approved already: approved by ann at ")
+    assert "rejected; before: approved by ann" in told[2][1]
+    assert "approved; before: rejected by ann" in told[4][1]
+    (made,) = store.pull_proposals(author="erp")
+    assert made.proposal_id == mug
+    (outcome,) = store.decide_proposals([mug], "rejected", event_ids=["late"], author="bob", reason="too late")
+    assert outcome.is_refused
+    assert "inventorybot proposals cancel" in outcome.message

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from serving.store import Outbox, Store, why_ended
+from serving.store import Acknowledgement, Outbox, Store, why_ended
 from serving.store.proposals import COMMITTED, MOVES, STATES
 
 ITEMS = ("CUP", "JUG", "MUG")
@@ -85,7 +85,7 @@ class Loop(RuleBasedStateMachine):
         for line in known.values():
             supply[line.sku] += line.ordered - line.received if line.is_open else 0
         for made in counted:
-            supply[made.sku] += int(made.order_units)
+            supply[made.sku] += int(made.coming_units)
         lines = [
             {
                 "sku": sku,
@@ -160,13 +160,30 @@ class Loop(RuleBasedStateMachine):
     def _handed(self, condition: Callable[[str], bool]) -> list[str]:
         return sorted(named for named in self.world.handed if condition(named))
 
-    @rule(data=st.data())
-    def acknowledge(self, data: st.DataObject) -> None:
-        """The ERP sends its order number."""
-        waiting = self._handed(lambda named: self.store.proposal(named)[0].state == "exported")
+    @rule(data=st.data(), units=st.sampled_from([None, None, 10, 100, 0]))
+    def acknowledge(self, data: st.DataObject, units: int | None) -> None:
+        """The ERP sends its order number, with other units or none."""
+        waiting = self._handed(
+            lambda named: (
+                named not in self.world.lines and self.store.proposal(named)[0].state in ("exported", "acknowledged")
+            )
+        )
         if waiting:
             named = data.draw(st.sampled_from(waiting))
-            self.store.acknowledge_proposal(named, f"PO-{named}", author="erp")
+            number = None if units == 0 else f"PO-{named}"
+            said = Acknowledgement(named, number, None if units is None else Decimal(units))
+            (outcome,) = self.store.acknowledge_proposals([said], author="erp")
+            assert not outcome.is_refused
+            made, _ = self.store.proposal(named)
+            assert made.state == ("cancelled" if units == 0 else "acknowledged")
+            assert units == 0 or made.coming_units == (units or made.order_units)
+
+    @rule()
+    def learn_withdrawals(self) -> None:
+        """The ERP says that it knows what was withdrawn."""
+        told = [Acknowledgement(made.proposal_id, None, Decimal(0)) for made in self.store.withdrawn_proposals()]
+        assert not any(outcome.is_refused for outcome in self.store.acknowledge_proposals(told, author="erp"))
+        assert self.store.withdrawn_proposals() == []
 
     @rule(data=st.data())
     def order(self, data: st.DataObject) -> None:
@@ -178,7 +195,8 @@ class Loop(RuleBasedStateMachine):
         )
         if waiting:
             named = data.draw(st.sampled_from(waiting))
-            self.world.lines[named] = ErpLine(named, *self.world.handed[named])
+            sku, _ = self.world.handed[named]
+            self.world.lines[named] = ErpLine(named, sku, int(self.store.proposal(named)[0].coming_units))
 
     @rule()
     def send(self) -> None:
@@ -239,6 +257,15 @@ class Loop(RuleBasedStateMachine):
     def a_line_and_its_proposal_never_count_both(self) -> None:
         """What has its line is no open order of the store."""
         assert not any(made.has_order_line for made in self.store.open_orders().proposals)
+
+    @invariant()
+    def what_the_erp_may_still_order_and_should_not_is_withdrawn(self) -> None:
+        """Whatever was handed out stands, has its line, is withdrawn, or the ERP knows of its end."""
+        withdrawn = {made.proposal_id for made in self.store.withdrawn_proposals()}
+        for made in self.store.proposals():
+            stands = made.state in ("exported", "acknowledged", "received") or made.has_order_line
+            is_loose = made.exported_at is not None and not stands and made.withdrawn_at is None
+            assert (made.proposal_id in withdrawn) == is_loose
 
     @invariant()
     def no_item_has_two_undecided_orders(self) -> None:

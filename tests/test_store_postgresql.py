@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +20,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
-from serving.store import Fenced, Outbox, Store, StoreNotEmpty, StoreOutdated, StoreUnavailable, fold
+from serving.store import Acknowledgement, Fenced, Outbox, Store, StoreNotEmpty, StoreOutdated, StoreUnavailable, fold
 from serving.store.schema import VERSION, metadata
 
 pytestmark = pytest.mark.services
@@ -284,3 +285,24 @@ def test_a_backup_travels_from_postgresql_to_sqlite_and_back(url, store, tmp_pat
         with Store.open(url) as again:
             assert again.live_stocks() == copy.live_stocks()
             assert again.append([movement(900, Random(0))], source="api").accepted == 1
+
+
+def test_orders_are_acknowledged_in_bulk_and_withdrawals_known(store: Store) -> None:
+    lines = [
+        {"sku": sku, "location_id": "N", "supplier_id": "ACME", "order_units": 48, "unit_cost": "1.25"}
+        for sku in ("CUP", "JUG", "MUG")
+    ]
+    ids = store.propose(date(2011, 3, 1), lines, seen_version=0, author="run").proposed
+    store.decide_proposals(ids, "approved", event_ids=ids, author="ann")
+    assert len({made.order_id for made in store.pull_proposals(author="erp")}) == 1
+    store.decide_proposals(ids[2:], "cancelled", event_ids=["c"], author="ann")
+    told = [
+        Acknowledgement(ids[0], "PO-1"),
+        Acknowledgement(ids[1], "PO-1", Decimal(12)),
+        Acknowledgement(ids[2], None, Decimal(0)),
+    ]
+    assert [made.proposal_id for made in store.withdrawn_proposals()] == ids[2:]
+    assert [outcome.is_refused for outcome in store.acknowledge_proposals(told, author="erp")] == [False] * 3
+    assert store.withdrawn_proposals() == []
+    assert {made.sku: made.coming_units for made in store.open_orders().proposals} == {"CUP": 48, "JUG": 12}
+    assert all(outcome.is_known for outcome in store.acknowledge_proposals(told, author="erp"))

@@ -16,6 +16,49 @@ def listing(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
+def urgent_first(found: Sequence["Proposal"]) -> list["Proposal"]:
+    """Return proposals by the day on which they must be ordered, and of one day the dearest to lose first."""
+
+    def urgency(made: "Proposal") -> tuple[str, float, float, str]:
+        value = float(made.order_units * (made.unit_cost or 0))
+        return (
+            str(made.order_by_date or "9"),
+            -float(made.detail.get("lost_margin_avoided") or 0),
+            -value,
+            made.proposal_id,
+        )
+
+    return sorted(found, key=urgency)
+
+
+def worklist(found: Sequence["Proposal"], currency: str) -> str:
+    """Return proposals as text in columns for whoever decides: what, how much, for how much money, why."""
+    from serving.store import units_text
+
+    def why(made: "Proposal") -> str:
+        if made.held_reason:
+            return f"not exported: {made.held_reason}"
+        if made.state == "proposed":
+            return str(made.detail.get("reason") or "-")
+        return made.rejection if made.state == "rejected" else f"{made.changed_by}: {made.change_reason or made.state}"
+
+    header = ["order by", "proposal", "product", "sku", "at", "units", f"money {currency}".strip(), "state"]
+    rows = [
+        [
+            *(made.order_by_date, made.proposal_id, _short(str(made.detail.get("product_name") or "-"), 34), made.sku),
+            *(made.location_id, units_text(made.coming_units)),
+            "-" if made.unit_cost is None else f"{made.coming_units * made.unit_cost:,.2f}",
+            *(made.state, made.supplier_id, made.detail.get("stockout_date"), made.erp_order, _short(why(made), 120)),
+        ]
+        for made in found
+    ]
+    return listing([*header, "supplier", "stock-out", "ERP order", "reason"], rows)
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def proposal_table(found: Sequence["Proposal"]) -> str:
     """Return proposals as text in columns."""
     from serving.store import units_text

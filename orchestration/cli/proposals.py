@@ -17,8 +17,18 @@ import click
 
 from orchestration.cli.home import business_day, home_settings, opened_store
 from orchestration.cli.options import Day
-from orchestration.cli.output import listing, proposal_table
-from orchestration.planning.erp_export import csv_text, upsert_postgresql, write_csv
+from orchestration.cli.output import listing, proposal_table, urgent_first, worklist
+from orchestration.planning.erp_export import (
+    COLUMNS,
+    Handout,
+    acknowledgements_postgresql,
+    csv_text,
+    line_rows,
+    read_acknowledgements,
+    upsert_postgresql,
+    write_csv,
+    write_folder,
+)
 
 if TYPE_CHECKING:
     from serving.store import Proposal, Store
@@ -52,7 +62,9 @@ def proposals() -> None:
       inventorybot proposals approve 20111208-1f0c...-1-1
       inventorybot proposals reject 20111208-1f0c...-1-1 --until 2012-01-15 --reason "too dear"
       inventorybot proposals export --csv orders.csv
+      inventorybot proposals export --folder orders
       inventorybot proposals acknowledge 20111208-1f0c...-1-1 PO-4711
+      inventorybot proposals acknowledge --csv acknowledged.csv
       inventorybot proposals cancel 20111208-1f0c...-1-1 --reason "supplier is out of stock"
 
     A proposal is approved or rejected. An approved one is exported, and acknowledged with the order number of the ERP.
@@ -68,7 +80,7 @@ def proposals() -> None:
     help="Show proposals in this state; default: all that are open.",
 )
 def list_proposals(state: str | None) -> None:
-    """List proposals with their state."""
+    """List proposals, the most urgent first, with product, money and reason."""
     with proposal_store() as store:
         found = [found for wanted in ([state] if state else _OPEN) for found in _every_proposal(store, wanted)]
     if not state:
@@ -76,7 +88,10 @@ def list_proposals(state: str | None) -> None:
     if not found:
         click.echo(f"No proposal is {state or 'proposed, approved, exported or acknowledged'}.")
         return
-    click.echo(proposal_table(found))
+    currency = home_settings().currency
+    click.echo(worklist(urgent_first(found), currency))
+    money = sum((made.coming_units * (made.unit_cost or 0) for made in found), Decimal(0))
+    click.echo(f"{len(found):,} proposals, {money:,.2f} {currency}".rstrip())
 
 
 @proposals.command("show")
@@ -88,6 +103,8 @@ def show_proposal(proposal_id: str) -> None:
     click.echo(proposal_table([found]))
     if found.held_reason:
         click.echo(f"not exported: {found.held_reason}")
+    if found.detail.get("reason"):
+        click.echo(f"\n{found.detail['reason']}")
     rows = [[f"{step['recorded_at']:%Y-%m-%d %H:%M}", step["state"], step["author"], step["reason"]] for step in steps]
     click.echo("\n" + listing(["at (UTC)", "state", "author", "reason"], rows))
 
@@ -194,65 +211,147 @@ def confirm(held: tuple[str, ...], reason: str, author: str) -> None:
     "--csv",
     "file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write atomically; default: the terminal.",
+    help="File to write the order lines to, atomically; default: the terminal.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write purchase_orders.csv, purchase_order_lines.csv and withdrawals.csv to; default: none.",
 )
 @click.option("--postgresql", is_flag=True, help="Write to the database of INVENTORYBOT_EXPORT_URL (upsert).")
 @click.option("--url", envvar="INVENTORYBOT_EXPORT_URL", hidden=True)
 @click.option("--author", default=getpass.getuser, help="Person or system that pulls; default: your user name.")
-def export(file: Path | None, postgresql: bool, url: str | None, author: str) -> None:
-    """Export approved proposals. As CSV to the terminal or a file, or to a PostgreSQL schema.
+def export(file: Path | None, folder: Path | None, postgresql: bool, url: str | None, author: str) -> None:
+    """Export approved proposals as orders, one of each supplier for each location. As CSV, or to a PostgreSQL schema.
 
-    A proposal is exported again under the same proposal_id until its order line arrives: repeat an interrupted export.
-    The receiver must make one order line per proposal_id. Orders of discontinued products are not exported. After a
-    restore, nothing is exported before `inventorybot proposals confirm`.
+    A proposal is exported again under the same proposal_id until it is acknowledged or its order line arrives: repeat
+    an interrupted export. The receiver must make one order line per proposal_id. What was cancelled or has expired
+    since is exported as a withdrawal until it is acknowledged with 0 units. Orders of discontinued products are not
+    exported. After a restore, nothing is exported before `inventorybot proposals confirm`.
     """
     from serving.store import units_text
 
-    if postgresql and not url:
-        raise click.ClickException(
-            "INVENTORYBOT_EXPORT_URL is not set; set it to the database, as in postgresql://user@host/database"
-        )
+    url = _export_url(url) if postgresql else None
     with proposal_store() as store:
-        handed_out = store.pull_proposals(author=author, limit=_EVERY)
+        lines = store.pull_proposals(author=author, limit=_EVERY)
+        orders = store.proposals_in_orders({made.order_id for made in lines if made.order_id})
+        handout = Handout(lines, orders, store.withdrawn_proposals(), home_settings().currency)
         held = [made for made in store.open_orders().proposals if made.held_reason and made.state != "acknowledged"]
-    if file is not None:
+    for place, write in ((file, _write_lines), (folder, write_folder)):
+        if place is None:
+            continue
         try:
-            write_csv(file, handed_out)
+            write(place, handout)
         except OSError as error:
             raise click.ClickException(
-                f"{file} cannot be written ({error.strerror}); nothing is lost, export again elsewhere"
+                f"{place} cannot be written ({error.strerror}); nothing is lost, export again elsewhere"
             ) from error
-    if postgresql and url:
-        import psycopg
-
-        try:
-            with proposal_store() as store:
-                upsert_postgresql(url, handed_out, store.proposals_named)
-        except psycopg.Error as error:
-            raise click.ClickException(
-                f"the database of INVENTORYBOT_EXPORT_URL accepted nothing ({str(error).strip()}); "
-                "nothing is lost, export again"
-            ) from error
-    if file is None and not postgresql:
-        click.echo(csv_text(handed_out), nl=False)
+    if url:
+        with _database_errors(), proposal_store() as store:
+            upsert_postgresql(url, handout, store.proposals_named)
+    if file is None and folder is None and not postgresql:
+        click.echo(csv_text(COLUMNS, line_rows(handout.lines, handout.currency)), nl=False)
     for made in held:
         click.echo(
             f"not exported: {made.proposal_id}, {units_text(made.order_units)} of {made.sku}: {made.held_reason}; "
             "cancel it",
             err=True,
         )
-    click.echo(f"{len(handed_out):,} proposals exported", err=True)
+    told = f"{len(lines):,} proposals exported"
+    if handout.withdrawn:
+        told += f", {len(handout.withdrawn):,} withdrawn since they were"
+        told += "" if folder or postgresql else "; only --folder and --postgresql say which"
+    click.echo(told, err=True)
 
 
 @proposals.command("acknowledge")
-@click.argument("proposal_id", metavar="PROPOSAL")
-@click.argument("erp_order", metavar="ERP_ORDER")
+@click.argument("proposal_id", metavar="[PROPOSAL", required=False)
+@click.argument("erp_order", metavar="[ERP_ORDER]]", required=False)
+@click.option(
+    "--units",
+    type=Decimal,
+    help="Units that the ERP ordered, 0 = none; what it did not order is proposed again where it is needed; default:"
+    " as proposed.",
+)
+@click.option(
+    "--csv",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the columns proposal_id, erp_order and optionally ordered_units; default: none.",
+)
+@click.option(
+    "--postgresql",
+    is_flag=True,
+    help="Read what the ERP wrote into purchase_order_acknowledgements in the database of INVENTORYBOT_EXPORT_URL.",
+)
+@click.option("--url", envvar="INVENTORYBOT_EXPORT_URL", hidden=True)
 @click.option("--author", default=getpass.getuser, help="Person who decides; default: your user name.")
-def acknowledge(proposal_id: str, erp_order: str, author: str) -> None:
-    """Record that the ERP made order ERP_ORDER of PROPOSAL."""
+def acknowledge(
+    proposal_id: str | None,
+    erp_order: str | None,
+    units: Decimal | None,
+    file: Path | None,
+    postgresql: bool,
+    url: str | None,
+    author: str,
+) -> None:
+    """Record which orders the ERP made, of one proposal or of many, and of how many units.
+
+    Repeat it as often as you like; the same order number with other units corrects what was recorded. A line that is
+    refused keeps no other from being recorded. 0 units and no order number: the ERP orders nothing of the proposal, or
+    knows that it was withdrawn.
+    """
+    from serving.store import Acknowledgement
+
+    if sum([proposal_id is not None, file is not None, postgresql]) != 1:
+        raise click.ClickException("name a proposal and its order, or give --csv, or --postgresql; one of the three")
+    if proposal_id is not None:
+        said = [Acknowledgement(proposal_id, erp_order, units)]
+    elif file is not None:
+        try:
+            said = read_acknowledgements(file)
+        except (OSError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+    else:
+        with _database_errors():
+            said = acknowledgements_postgresql(_export_url(url))
     with proposal_store() as store:
-        store.acknowledge_proposal(proposal_id, erp_order, author=author)
-    click.echo(f"{proposal_id} is ERP order {erp_order}")
+        outcomes = store.acknowledge_proposals(said, author=author)
+    for outcome in outcomes:
+        if outcome.is_refused or len(outcomes) == 1:
+            prefix = "REFUSED, " if outcome.is_refused else ""
+            click.echo(f"{outcome.proposal_id}: {prefix}{outcome.message}", err=outcome.is_refused)
+    refused = sum(outcome.is_refused for outcome in outcomes)
+    known = sum(outcome.is_known for outcome in outcomes)
+    click.echo(f"{len(outcomes) - refused - known:,} recorded, {known:,} known before, {refused:,} refused")
+    if refused:
+        raise click.ClickException(f"{refused:,} of {len(outcomes):,} were refused; the others are recorded")
+
+
+def _export_url(url: str | None) -> str:
+    if not url:
+        raise click.ClickException(
+            "INVENTORYBOT_EXPORT_URL is not set; set it to the database, as in postgresql://user@host/database"
+        )
+    return url
+
+
+def _write_lines(file: Path, handout: Handout) -> None:
+    write_csv(file, COLUMNS, line_rows(handout.lines, handout.currency))
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    """Show errors of the ERP's database without a traceback."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise click.ClickException(
+            f"the database of INVENTORYBOT_EXPORT_URL took or gave nothing ({str(error).strip()}); "
+            "nothing is lost, try again"
+        ) from error
 
 
 def _decide(

@@ -5,6 +5,7 @@ the databases of the sources (ingest/sql_sources.py) and the addresses of people
 """
 
 import os
+import re
 from datetime import date
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def read_settings() -> Settings:
         cycle_service_level=_read_number("INVENTORYBOT_CYCLE_SERVICE_LEVEL", 0.95, above=0.5, below=1.0),
         holding_cost_rate=_read_number("INVENTORYBOT_HOLDING_COST_RATE", 0.25, above=0.0, below=10.0),
         order_budget=_read_budget("INVENTORYBOT_ORDER_BUDGET"),
+        currency=_read_currency("INVENTORYBOT_CURRENCY"),
         proposal_overdue_days=int(_read_number("INVENTORYBOT_PROPOSAL_OVERDUE_DAYS", 14, above=-1, below=3_650)),
         generations_kept=int(_read_number("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000)),
         runs_kept_days=int(_read_number("INVENTORYBOT_RUNS_KEPT_DAYS", 90, above=0, below=100_000)),
@@ -80,6 +82,13 @@ def _read_day(name: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{name}={text!r} is not a day; write it as 2011-12-08") from None
+
+
+def _read_currency(name: str) -> str:
+    text = os.environ.get(name, "").strip()
+    if text and not re.fullmatch("[A-Z]{3}", text):
+        raise ValueError(f"{name}={text!r} is no currency; write its three capital letters, as in EUR")
+    return text
 
 
 def _read_number(name: str, default: float, *, above: float, below: float) -> float:

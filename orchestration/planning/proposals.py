@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _SEEN = "outbox.json"
 _ALL = 1_000_000
+# What stands in an order for people and the ERP to read, as it was when the order was proposed.
+_TOLD = (
+    *("recommendation_id", "supplier_name", "product_name", "location_name", "supplier_sku", "unit_of_measure"),
+    *("pack_units", "minimum_order_value", "stockout_date", "lost_margin_avoided", "reason"),
+)
 
 
 def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.DataFrame":
@@ -51,7 +56,7 @@ def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Data
         rows.append(
             (
                 *(proposal.proposal_id, proposal.sku, proposal.location_id, proposal.supplier_id, proposal.state),
-                *(float(proposal.order_units), cost, max((expected - as_of).days, 1)),
+                *(float(proposal.coming_units), cost, max((expected - as_of).days, 1)),
                 *(proposal.order_by_date, expected, proposal.as_of_date),
             )
         )
@@ -71,7 +76,7 @@ def rejected_needs(build: Build, store: "Store") -> "pd.DataFrame":
     """
     rejected = store.rejections(build.as_of_date)
     listed = _as_frame([_listed(proposal, proposal.state, proposal.rejection) for proposal in rejected])
-    return listed.drop(columns="state").rename(columns={"cause": "rejection"})
+    return listed.drop(columns=["state", "acknowledged_units"]).rename(columns={"cause": "rejection"})
 
 
 def turn_back(settings: Settings, build: Build, store: "Store") -> list[str]:
@@ -289,26 +294,21 @@ def outbox_of(settings: Settings, build: Build, store: "Store") -> Any:
 
     lines = _lines(
         f"""
-        select proposals.proposal_id, proposals.sku, proposals.location_id, proposals.supplier_id,
-            proposals.order_units, proposals.unit_cost, proposals.order_by_date,
-            proposals.order_by_date as expires_date, proposals.expected_arrival_date as expected_date,
-            proposals.recommendation_id, terms.order_multiple_units as pack_units
-        from read_parquet('{export_path(settings, "reporting.purchase_order_proposals")}') as proposals
-        left join read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}') as terms
-            using (sku, location_id)
-        where proposals.state = 'proposed'
-        order by proposals.sku, proposals.location_id
+        select proposal_id, sku, location_id, supplier_id, order_units, unit_cost, order_by_date,
+            order_by_date as expires_date, expected_arrival_date as expected_date, {", ".join(_TOLD)}
+        from read_parquet('{export_path(settings, "reporting.purchase_order_proposals")}')
+        where state = 'proposed'
+        order by sku, location_id
         """
     )
     needed = {(line["sku"], line["location_id"]): line["needed_units"] for line in _wanted_lines(settings)}
     proposed = [
-        {name: value for name, value in line.items() if name not in ("recommendation_id", "pack_units")}
+        {name: value for name, value in line.items() if name not in _TOLD}
         | {
             "needed_units": needed[line["sku"], line["location_id"]],
             "detail": {
-                "recommendation_id": line["recommendation_id"],
                 "needed_units": str(needed[line["sku"], line["location_id"]]),
-                "pack_units": None if line["pack_units"] is None else str(line["pack_units"]),
+                **{name: None if line[name] is None else str(line[name]) for name in _TOLD},
             },
         }
         for line in lines
@@ -426,6 +426,7 @@ def _listed(proposal: "Proposal", state: str, cause: str | None) -> dict[str, An
         "rejected_until_date": proposal.rejected_until_date,
         "rejected_until_units": None if limit is None else float(limit),
         "cause": cause or None,
+        "acknowledged_units": None if proposal.acknowledged_units is None else float(proposal.acknowledged_units),
     }
 
 
@@ -433,7 +434,7 @@ def _as_frame(listed: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     import pandas as pd
 
     kinds = dict.fromkeys(("proposal_id", "state", "sku", "location_id", "supplier_id", "cause"), "string")
-    kinds |= dict.fromkeys(("order_units", "unit_cost", "rejected_until_units"), "float64")
+    kinds |= dict.fromkeys(("order_units", "unit_cost", "rejected_until_units", "acknowledged_units"), "float64")
     days = ("proposed_for_date", "order_by_date", "expected_date", "rejected_until_date")
     kinds |= dict.fromkeys(days, "datetime64[s]")
     return pd.DataFrame(listed, columns=list(kinds)).astype(kinds)

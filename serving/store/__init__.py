@@ -20,6 +20,7 @@ from serving.store.errors import (
     UnknownRow,
     WrongState,
 )
+from serving.store.handing_out import Acknowledgement
 from serving.store.ledger import AppendReport, Place, Refusal
 from serving.store.log import MovementBatch
 from serving.store.policies import EffectivePolicy, PolicyOverride
@@ -32,6 +33,7 @@ from serving.store.store import Store
 from serving.store.units import units_text
 
 __all__ = [
+    "Acknowledgement",
     "Announcement",
     "AppendReport",
     "EffectivePolicy",

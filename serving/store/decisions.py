@@ -1,6 +1,7 @@
-"""Decisions on proposals: of people, who approve, reject and cancel, and of the ERP, which pulls and acknowledges.
+"""Decisions of people on proposals: they approve, reject and cancel, and confirm after a restore.
 
-Belongs here: which decision a state allows, and what it answers. Does not: what a run settles (proposing.py).
+Belongs here: which decision a state allows, and what it answers. Does not: what a run settles (proposing.py), what the
+ERP is handed and says (handing_out.py).
 """
 
 import json
@@ -12,19 +13,17 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
-from serving.store.errors import StoreError, Unconfirmed, UnknownRow, WrongState
+from serving.store.errors import UnknownRow
 from serving.store.events import COLUMNS, Row
 from serving.store.proposals import (
     COMMITTED,
     MOVES,
     Moved,
     Proposal,
-    differs_from_its_id,
     latest_day,
     move,
     next_version,
     note,
-    proposal,
     read,
     rows_by_id,
 )
@@ -79,57 +78,6 @@ def follow(connection: Connection, decisions: Sequence[tuple[int, Row]], now: in
         _apply(connection, group, now)
 
 
-def pull(connection: Connection, *, author: str, limit: int, now: int) -> list[Proposal]:
-    """Hand out what is to be ordered; see `Store.pull_proposals`."""
-    restored = restored_at(connection)
-    if restored is not None:
-        raise Unconfirmed(
-            f"This store was restored from a backup at {instant(restored):%Y-%m-%d %H:%M} UTC: what was approved or "
-            "exported after the backup may be in the ERP and not here. Compare `inventorybot proposals list` with the "
-            "ERP, then run `inventorybot proposals confirm`, with --held for each proposal that the ERP holds."
-        )
-    found = connection.execute(
-        select(proposals)
-        .where(
-            proposals.c.state.in_(("approved", "exported")),
-            proposals.c.has_order_line.is_(False),
-            proposals.c.held_reason.is_(None),
-        )
-        .order_by(proposals.c.proposal_id)
-        .limit(limit)
-    ).all()
-    changed = next((row for row in found if differs_from_its_id(row)), None)
-    if changed is not None:
-        units = units_text(quantity(changed.order_thousandths))
-        raise StoreError(
-            f"Proposal {changed.proposal_id} orders {units} of {changed.sku!r}, which does not match its id: "
-            "something else has changed the store. Cancel the proposal and run again."
-        )
-    fresh: list[Moved] = [(row, "pulled", {}) for row in found if row.state == "approved"]
-    if fresh:
-        move(connection, fresh, "exported", author=author, version=next_version(connection), now=now)
-    moved = rows_by_id(connection, [row.proposal_id for row in found])
-    return [read(moved[row.proposal_id]) for row in found]
-
-
-def acknowledge(connection: Connection, proposal_id: str, erp_order: str, *, author: str, now: int) -> Proposal:
-    """Note the ERP's order number; see `Store.acknowledge_proposal`."""
-    found = proposal(connection, proposal_id)
-    if found.erp_order == erp_order:
-        return found
-    if found.erp_order is not None:
-        raise WrongState(
-            f"Proposal {proposal_id} is already ERP order {found.erp_order!r}; a second order {erp_order!r} "
-            "would buy the goods twice. Cancel one of them in the ERP."
-        )
-    if found.state != "exported":
-        raise WrongState(f"Proposal {proposal_id} is {found.state}; only an exported proposal can be acknowledged.")
-    row = rows_by_id(connection, [proposal_id])[proposal_id]
-    ordered = [(row, f"ERP order {erp_order}", {"erp_order": erp_order})]
-    move(connection, ordered, "acknowledged", author=author, version=next_version(connection), now=now)
-    return proposal(connection, proposal_id)
-
-
 def decided_until(connection: Connection) -> int | None:
     """Return when a person or the ERP last decided on a proposal or pulled one, in microseconds; None = never."""
     decided = connection.execute(
@@ -164,7 +112,7 @@ def confirm(connection: Connection, held: Iterable[str], *, author: str, reason:
                 "it in the ERP; the next run proposes what is still needed."
             )
     moved: list[Moved] = [
-        (row, reason or "the ERP holds it, confirmed after a restore", {})
+        (row, reason or "the ERP holds it, confirmed after a restore", {"exported_at": now, "withdrawn_at": None})
         for row in found.values()
         if row.state not in ("exported", "acknowledged", "received")
     ]

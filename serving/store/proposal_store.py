@@ -1,7 +1,7 @@
 """The online store as those see it who propose, decide on and order: every method one transaction.
 
-What proposals mean and how they are kept is in proposing.py, decisions.py, turning_back.py and proposals.py; here is
-only which transaction they run in.
+What proposals mean and how they are kept is in proposing.py, decisions.py, handing_out.py, turning_back.py and
+proposals.py; here is only which transaction they run in.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -9,10 +9,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from serving.store import decisions, ledger, proposals, proposing, turning_back
+from serving.store import decisions, handing_out, ledger, proposals, proposing, turning_back
 from serving.store.database import Database
 from serving.store.decisions import Outcome
 from serving.store.errors import UnknownRow, WrongState
+from serving.store.handing_out import Acknowledgement
 from serving.store.proposals import Proposal
 from serving.store.proposing import Announcement, OpenOrders, ProposeReport
 from serving.store.units import instant, microseconds
@@ -177,18 +178,40 @@ class ProposalStore:
             StoreError: a proposal was changed outside the store.
         """
         with self._database.write() as connection:
-            return decisions.pull(connection, author=author, limit=limit, now=microseconds(self._clock()))
+            return handing_out.pull(connection, author=author, limit=limit, now=microseconds(self._clock()))
 
-    def acknowledge_proposal(self, proposal_id: str, erp_order: str, *, author: str) -> Proposal:
-        """Note that the ERP made an order of it; repeating it with the same order number changes nothing.
+    def withdrawn_proposals(self) -> list[Proposal]:
+        """Return what was handed out, has ended since, and the ERP has not acknowledged as withdrawn; by id."""
+        with self._database.read() as connection:
+            return handing_out.withdrawn(connection)
+
+    def acknowledge_proposals(self, acknowledged: Sequence[Acknowledgement], *, author: str) -> list[Outcome]:
+        """Note what the ERP ordered of each proposal, in one transaction; repeating it changes nothing.
+
+        What the ERP did stands, so a line that is refused keeps no other from being noted. Of fewer units than
+        proposed the rest is not on order. The same order number with other units corrects what was said before.
+
+        Returns:
+            An outcome for each, in their order.
+        """
+        with self._database.write() as connection:
+            return handing_out.acknowledge(connection, acknowledged, author=author, now=microseconds(self._clock()))
+
+    def acknowledge_proposal(
+        self, proposal_id: str, erp_order: str, *, author: str, ordered_units: Decimal | None = None
+    ) -> Proposal:
+        """Note that the ERP made an order of a proposal; see `acknowledge_proposals`.
 
         Raises:
             UnknownRow: there is no such proposal.
             WrongState: it was not exported, or is another ERP order already.
         """
-        with self._database.write() as connection:
-            now = microseconds(self._clock())
-            return decisions.acknowledge(connection, proposal_id, erp_order, author=author, now=now)
+        said = Acknowledgement(proposal_id, erp_order, ordered_units)
+        (outcome,) = self.acknowledge_proposals([said], author=author)
+        found, _ = self.proposal(proposal_id)
+        if outcome.is_refused:
+            raise WrongState(f"Proposal {proposal_id}: {outcome.message}.")
+        return found
 
     def order_lines_appeared(self, orders: Mapping[str, str], *, author: str) -> list[str]:
         """Let purchase order lines stand for their proposals, which then count as on order no longer.
@@ -280,6 +303,11 @@ class ProposalStore:
         """Return the proposals whose ERP order, or order and line, is one of these, by id."""
         with self._database.read() as connection:
             return proposals.of_orders(connection, numbers)
+
+    def proposals_in_orders(self, order_ids: Iterable[str]) -> list[Proposal]:
+        """Return the proposals that were handed out in these orders and stand, by id."""
+        with self._database.read() as connection:
+            return proposals.in_orders(connection, order_ids)
 
     def proposals(self, *, state: str | None = None, after: str = "", limit: int = 1_000) -> list[Proposal]:
         """Return proposals ordered by id; `after` is the last id seen, for paging."""

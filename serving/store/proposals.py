@@ -78,6 +78,11 @@ class Proposal:
         rejected_until_units: a need above it is proposed again although it was rejected, None = no such quantity.
         held_reason: why it is not handed out for now, None = it is.
         ended_date: business day of the run that ended it, None where it stands or a person ended it.
+        from_location_id: location that a transfer leaves; "" of an order.
+        order_id: the order, of one supplier for one location, it was handed out in; None = not handed out.
+        exported_at: when it was handed out first, None = never.
+        withdrawn_at: since when the ERP knows that it ended after it was handed out, None = it has to be told.
+        acknowledged_units: what the ERP ordered of it, None where that is `order_units`, or nothing yet.
     """
 
     proposal_id: str
@@ -102,6 +107,16 @@ class Proposal:
     rejected_until_units: Decimal | None
     held_reason: str | None
     ended_date: date | None
+    from_location_id: str = ""
+    order_id: str | None = None
+    exported_at: datetime | None = None
+    withdrawn_at: datetime | None = None
+    acknowledged_units: Decimal | None = None
+
+    @property
+    def coming_units(self) -> Decimal:
+        """What is on order of it: what the ERP says it ordered, else what was proposed."""
+        return self.order_units if self.acknowledged_units is None else self.acknowledged_units
 
     @property
     def rejection(self) -> str:
@@ -144,6 +159,20 @@ def of_orders(connection: Connection, numbers: Iterable[str]) -> list[Proposal]:
         row
         for part in _parts(sorted(set(numbers)))
         for row in connection.execute(select(proposals).where(proposals.c.erp_order.in_(part)))
+    ]
+    return [read(row) for row in sorted(found, key=lambda row: str(row.proposal_id))]
+
+
+def in_orders(connection: Connection, order_ids: Iterable[str]) -> list[Proposal]:
+    """Return the proposals that were handed out in these orders and stand, by id."""
+    found = [
+        row
+        for part in _parts(sorted(set(order_ids)))
+        for row in connection.execute(
+            select(proposals).where(
+                proposals.c.order_id.in_(part), proposals.c.state.in_(("exported", "acknowledged", "received"))
+            )
+        )
     ]
     return [read(row) for row in sorted(found, key=lambda row: str(row.proposal_id))]
 
@@ -242,12 +271,13 @@ def next_version(connection: Connection) -> int:
     return int(version)
 
 
-_CHANGING = ("state", "version", "changed_at", "changed_by", "change_reason", "erp_order", "has_order_line")
+_CHANGING = ("state", "version", "changed_at", "changed_by", "change_reason")
+_KEPT = ("erp_order", "has_order_line", "order_id", "exported_at", "withdrawn_at", "acknowledged_thousandths")
 _ENDING = ("rejected_until_date", "rejected_until_thousandths", "ended_date")
 _MOVE = (
     update(proposals)
     .where(proposals.c.proposal_id == bindparam("moved_id"))
-    .values({name: bindparam(f"new_{name}") for name in (*_CHANGING, *_ENDING)})
+    .values({name: bindparam(f"new_{name}") for name in (*_CHANGING, *_KEPT, *_ENDING)})
 )
 
 
@@ -268,8 +298,7 @@ def move(
             "changed_at": now,
             "changed_by": author,
             "change_reason": reason,
-            "erp_order": row.erp_order,
-            "has_order_line": row.has_order_line,
+            **{name: getattr(row, name) for name in _KEPT},
             **dict.fromkeys(_ENDING),
             **also,
         }
@@ -314,6 +343,7 @@ def read(row: Any) -> Proposal:
         return None if value is None else date.fromisoformat(value)
 
     cost, limit = row.unit_cost_ten_thousandths, row.rejected_until_thousandths
+    acknowledged = row.acknowledged_thousandths
     return Proposal(
         proposal_id=row.proposal_id,
         as_of_date=date.fromisoformat(row.as_of_date),
@@ -337,6 +367,11 @@ def read(row: Any) -> Proposal:
         rejected_until_units=None if limit is None else quantity(limit),
         held_reason=row.held_reason,
         ended_date=day(row.ended_date),
+        from_location_id=row.from_location_id,
+        order_id=row.order_id,
+        exported_at=None if row.exported_at is None else instant(row.exported_at),
+        withdrawn_at=None if row.withdrawn_at is None else instant(row.withdrawn_at),
+        acknowledged_units=None if acknowledged is None else quantity(acknowledged),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from serving.store.errors import StoreError
 from serving.store.proposals import (
@@ -174,15 +174,17 @@ def propose(
     rejected = _rejections(connection, day)
     replaced: list[Moved] = []
     fresh: list[dict[str, Any]] = []
+    refreshed: list[tuple[Any, Mapping[str, Any]]] = []
     for key, standing in sorted(undecided.items()):
         same = wanted.get(key)
         if same is not None and key not in decided_since and _has_same_terms(standing, same.row):
-            _refresh(connection, standing, same.row)
+            refreshed.append((standing, same.row))
             report.unchanged.append(standing.proposal_id)
             del wanted[key]
         else:
             is_wanted = "replaced" if same is not None else "no longer wanted"
             replaced.append((standing, f"{is_wanted} by the run as of {day}", {}))
+    _refresh(connection, refreshed)
     left = sorted(wanted.items())
     for (key, line), proposal_id in zip(left, new_ids(connection, [line.row for _, line in left]), strict=True):
         if key in decided_since:
@@ -217,8 +219,8 @@ def add(
     if not made:
         return
     common = {"state": state, "has_order_line": False, "version": version, "proposed_at": now, "changed_at": now}
-    common |= {"changed_by": author, "change_reason": reason}
-    connection.execute(insert(proposals), [{**row, **common} for row in made])
+    common |= {"changed_by": author, "change_reason": reason, "from_location_id": ""}
+    connection.execute(insert(proposals), [{**common, **row} for row in made])
     note(connection, [(row["proposal_id"], state, reason) for row in made], author=author, now=now)
 
 
@@ -283,10 +285,14 @@ def hold(connection: Connection, held: Mapping[str, str]) -> None:
             or_(proposals.c.held_reason.is_not(None), proposals.c.proposal_id.in_(sorted(held)))
         )
     ).all()
-    for row in standing:
-        if row.held_reason != held.get(row.proposal_id):
-            change = update(proposals).where(proposals.c.proposal_id == row.proposal_id)
-            connection.execute(change.values(held_reason=held.get(row.proposal_id)))
+    changes = [
+        {"held_id": row.proposal_id, "new_reason": held.get(row.proposal_id)}
+        for row in standing
+        if row.held_reason != held.get(row.proposal_id)
+    ]
+    if changes:
+        change = update(proposals).where(proposals.c.proposal_id == bindparam("held_id"))
+        connection.execute(change.values(held_reason=bindparam("new_reason")), changes)
 
 
 def line_appeared(
@@ -436,12 +442,23 @@ def _rejections(connection: Connection, day: str) -> dict[Item, Any]:
     return {key: row for key, row in rejected.items() if proposed[key] <= row.changed_at}
 
 
-def _refresh(connection: Connection, standing: Any, row: Mapping[str, Any]) -> None:
-    """Let an undecided proposal that is wanted again say so: day, dates and detail are those of the latest run."""
-    names = ("as_of_date", "order_by_date", "expires_date", "expected_date", "detail")
-    changed = {name: row[name] for name in names if getattr(standing, name) != row[name]}
-    if changed:
-        connection.execute(update(proposals).where(proposals.c.proposal_id == standing.proposal_id).values(**changed))
+_REFRESHED = ("as_of_date", "order_by_date", "expires_date", "expected_date", "detail")
+_REFRESH = (
+    update(proposals)
+    .where(proposals.c.proposal_id == bindparam("refreshed_id"))
+    .values({name: bindparam(f"new_{name}") for name in _REFRESHED})
+)
+
+
+def _refresh(connection: Connection, wanted_again: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
+    """Let undecided proposals that are wanted again say so: day, dates and detail are those of the latest run."""
+    changes = [
+        {"refreshed_id": standing.proposal_id} | {f"new_{name}": row[name] for name in _REFRESHED}
+        for standing, row in wanted_again
+        if any(getattr(standing, name) != row[name] for name in _REFRESHED)
+    ]
+    if changes:
+        connection.execute(_REFRESH, changes)
 
 
 def _has_same_terms(row: Any, line: Mapping[str, Any]) -> bool:

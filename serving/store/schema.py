@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0003"
+VERSION = "0004"
 
 metadata = MetaData(
     naming_convention={
@@ -227,14 +227,21 @@ proposals = Table(
     Column("rejected_until_thousandths", Number),
     Column("held_reason", String),
     Column("ended_date", String),
+    # Of a transfer the location it leaves, of an order ''.
+    Column("from_location_id", String, nullable=False),
+    Column("order_id", String),
+    Column("exported_at", Number),
+    Column("withdrawn_at", Number),
+    Column("acknowledged_thousandths", Number),
 )
 Index("ix_proposals_state", proposals.c.state, proposals.c.proposal_id)
 Index("ix_proposals_item", proposals.c.sku, proposals.c.location_id)
-# The database itself keeps an item from having two undecided orders at once.
+# The database itself keeps an item from having two undecided orders, or transfers from one location, at once.
 Index(
     "ix_proposals_undecided",
     proposals.c.sku,
     proposals.c.location_id,
+    proposals.c.from_location_id,
     unique=True,
     sqlite_where=text("state = 'proposed'"),
     postgresql_where=text("state = 'proposed'"),

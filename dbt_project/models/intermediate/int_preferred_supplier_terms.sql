@@ -43,7 +43,8 @@ first_choice as (
             else 'none'
         end as order_multiple_source,
         unit_cost,
-        priority
+        priority,
+        supplier_sku
     from ranked
     where choice = 1
 )

@@ -92,7 +92,8 @@ terms as (
         minimum_order_value,
         unit_cost,
         unit_price,
-        shelf_life_days
+        shelf_life_days,
+        supplier_sku
     from chosen
 ),
 

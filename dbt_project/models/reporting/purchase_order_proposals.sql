@@ -14,6 +14,14 @@ suppliers as (
     select * from {{ ref('dim_suppliers') }}
 ),
 
+locations as (
+    select * from {{ ref('dim_locations') }}
+),
+
+supplier_terms as (
+    select * from {{ ref('fct_replenishment_terms') }}
+),
+
 -- What this run proposes stands in its recommendation; the terms of the others are those they were proposed with.
 terms as (
     select
@@ -25,6 +33,7 @@ terms as (
         {{ units('order_proposals.rejected_until_units') }} as rejected_until_units,
         order_proposals.cause,
         order_proposals.decided_until,
+        {{ units('order_proposals.acknowledged_units') }} as acknowledged_units,
         case
             when order_proposals.state = 'proposed' then recommendations.as_of_date else order_proposals.proposed_for_date
         end as as_of_date,
@@ -47,7 +56,12 @@ terms as (
             else order_proposals.expected_date
         end as expected_arrival_date,
         case when order_proposals.state in ('proposed', 'rejected') then recommendations.recommendation_id end as recommendation_id,
-        case when order_proposals.state in ('proposed', 'rejected') then recommendations.reason end as reason
+        case when order_proposals.state in ('proposed', 'rejected') then recommendations.reason end as reason,
+        case when order_proposals.state in ('proposed', 'rejected') then recommendations.stockout_date_50 end as stockout_date,
+        case
+            when order_proposals.state in ('proposed', 'rejected')
+                then recommendations.lost_margin_without_order - recommendations.lost_margin_with_order
+        end as lost_margin_avoided
     from order_proposals
     left join recommendations
         on order_proposals.sku = recommendations.sku and order_proposals.location_id = recommendations.location_id
@@ -73,10 +87,24 @@ described as (
         terms.cause,
         terms.rejected_until_date,
         terms.rejected_until_units,
-        terms.decided_until
+        terms.decided_until,
+        terms.acknowledged_units,
+        locations.location_name,
+        products.unit_of_measure,
+        supplier_terms.supplier_sku,
+        coalesce(supplier_terms.order_multiple_units, 1) as pack_units,
+        suppliers.minimum_order_value,
+        terms.stockout_date,
+        terms.lost_margin_avoided
     from terms
     left join suppliers on terms.supplier_id = suppliers.supplier_id
     left join products on terms.sku = products.sku
+    left join locations on terms.location_id = locations.location_id
+    left join supplier_terms
+        on
+            terms.sku = supplier_terms.sku
+            and terms.location_id = supplier_terms.location_id
+            and terms.supplier_id = supplier_terms.supplier_id
 )
 
 select * from described
