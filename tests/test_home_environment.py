@@ -40,6 +40,7 @@ def test_the_business_day_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
         ("INVENTORYBOT_AS_OF", "30.11.2011", "INVENTORYBOT_AS_OF='30.11.2011' is not a day; write it as 2011-12-08"),
         ("INVENTORYBOT_CYCLE_SERVICE_LEVEL", "95", "out of range; write a number between 0.5 and 1"),
         ("INVENTORYBOT_HOLDING_COST_RATE", "a lot", "is not a number"),
+        ("INVENTORYBOT_CURRENCY", "Euro", "INVENTORYBOT_CURRENCY='Euro' is no currency; write its three capital"),
         (
             "INVENTORYBOT_TARGET_TYPE",
             "fill",

@@ -88,7 +88,7 @@ def list_proposals(state: str | None) -> None:
     if not found:
         click.echo(f"No proposal is {state or 'proposed, approved, exported or acknowledged'}.")
         return
-    currency = home_settings().currency
+    currency = home_settings().currency or ""
     click.echo(worklist(urgent_first(found), currency))
     money = sum((made.coming_units * (made.unit_cost or 0) for made in found), Decimal(0))
     click.echo(f"{len(found):,} proposals, {money:,.2f} {currency}".rstrip())

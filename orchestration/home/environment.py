@@ -84,11 +84,11 @@ def _read_day(name: str) -> date | None:
         raise ValueError(f"{name}={text!r} is not a day; write it as 2011-12-08") from None
 
 
-def _read_currency(name: str) -> str:
+def _read_currency(name: str) -> str | None:
     text = os.environ.get(name, "").strip()
     if text and not re.fullmatch("[A-Z]{3}", text):
         raise ValueError(f"{name}={text!r} is no currency; write its three capital letters, as in EUR")
-    return text
+    return text or None
 
 
 def _read_number(name: str, default: float, *, above: float, below: float) -> float:

@@ -33,7 +33,7 @@ class Settings:
             default 0.25).
         order_budget: money for all orders of a day together (INVENTORYBOT_ORDER_BUDGET, default None = no limit).
         currency: currency of all money, its ISO 4217 code as in EUR; it stands beside the money of orders
-            (INVENTORYBOT_CURRENCY, default empty = not said).
+            (INVENTORYBOT_CURRENCY, default None = not said).
         proposal_overdue_days: days after its expected day for which an exported proposal without a purchase order line
             counts as on order (INVENTORYBOT_PROPOSAL_OVERDUE_DAYS, default 14).
         path_count: demand paths per item and location (default 500).
@@ -55,7 +55,7 @@ class Settings:
     cycle_service_level: float = 0.95
     holding_cost_rate: float = 0.25
     order_budget: float | None = None
-    currency: str = ""
+    currency: str | None = None
     proposal_overdue_days: int = 14
     path_count: int = 500
     generations_kept: int = 5

@@ -54,12 +54,12 @@ _TYPES = {
 _OURS = ("exported", "withdrawn")
 
 
-def line_rows(proposals: Sequence["Proposal"], currency: str = "") -> list[dict[str, Any]]:
+def line_rows(proposals: Sequence["Proposal"], currency: str | None = None) -> list[dict[str, Any]]:
     """Return order lines, one for each proposal, `COLUMNS`."""
     return [_line(proposal, currency) for proposal in proposals]
 
 
-def header_rows(proposals: Sequence["Proposal"], currency: str = "") -> list[dict[str, Any]]:
+def header_rows(proposals: Sequence["Proposal"], currency: str | None = None) -> list[dict[str, Any]]:
     """Return an order of each supplier for each location, `HEADER_COLUMNS`.
 
     A supplier counts its minimum over all its orders of the export, as the contract says of `minimum_order_value`.
@@ -137,13 +137,13 @@ class Handout:
         lines: proposals to order.
         orders: all proposals of their orders, also those that the ERP knows already: headers count them.
         withdrawn: what was handed out, has ended, and the ERP has not acknowledged as withdrawn.
-        currency: of all money; empty = not said.
+        currency: of all money; None = not said.
     """
 
     lines: Sequence["Proposal"]
     orders: Sequence["Proposal"]
     withdrawn: Sequence["Proposal"]
-    currency: str = ""
+    currency: str | None = None
 
 
 def write_folder(folder: Path, handout: Handout) -> None:
@@ -266,7 +266,7 @@ def _upsert(connection: Any, table: str, columns: Sequence[str], rows: Sequence[
     )
 
 
-def _line(proposal: "Proposal", currency: str) -> dict[str, Any]:
+def _line(proposal: "Proposal", currency: str | None) -> dict[str, Any]:
     detail = proposal.detail
     pack = _number(detail.get("pack_units"))
     return {
@@ -278,7 +278,7 @@ def _line(proposal: "Proposal", currency: str) -> dict[str, Any]:
         "pack_units": pack,
         "order_packs": proposal.order_units / pack if pack else None,
         "order_value": (proposal.order_units * (proposal.unit_cost or 0)).quantize(Decimal("0.0001")),
-        "currency": currency or None,
+        "currency": currency,
         "reason": detail.get("reason"),
     }
 
