@@ -152,7 +152,35 @@ def exported(run: Run) -> dict[str, str]:
 def test_proposals_are_listed_with_state_and_quantity(run: Run, proposed: list[str]) -> None:
     listed = run("proposals", "list").output
     assert all(proposal_id in listed for proposal_id in proposed)
-    assert "ACME      MUG  N   48     2011-12-12  -" in listed
+    line = next(line.split() for line in listed.splitlines() if " MUG " in line)
+    assert [line[0], *line[3:9]] == ["2011-12-12", "MUG", "N", "48", "60.00", "proposed", "ACME"]
+    assert listed.splitlines()[-1] == "2 proposals, 75.00"
+
+
+def test_many_orders_are_acknowledged_from_a_file_and_what_is_refused_is_named(
+    run: Run, proposed: list[str], tmp_path: Path
+) -> None:
+    run("proposals", "approve", "--all")
+    cup, mug = exported(run)
+    told = tmp_path / "told.csv"
+    told.write_text(f"proposal_id,erp_order,ordered_units\n{cup},PO-1,6\n{mug},,0\ngone,PO-2,\n")
+    answer = run("proposals", "acknowledge", "--csv", str(told))
+    assert answer.exit_code == 1
+    assert "gone: REFUSED, there is no such proposal" in answer.output
+    assert "2 recorded, 0 known before, 1 refused" in answer.output
+    listed = run("proposals", "list").output
+    assert (cup in listed, mug in listed, " 6 " in listed) == (True, False, True)
+    assert "name a proposal and its order" in run("proposals", "acknowledge").output
+
+
+def test_a_folder_has_the_orders_and_what_was_withdrawn(run: Run, proposed: list[str], tmp_path: Path) -> None:
+    run("proposals", "approve", "--all")
+    run("proposals", "export", "--folder", str(tmp_path / "orders"))
+    run("proposals", "cancel", proposed[0], "--reason", "too dear")
+    answer = run("proposals", "export", "--folder", str(tmp_path / "orders"))
+    assert "1 proposals exported, 1 withdrawn since they were" in answer.output
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "orders" / "withdrawals.csv").read_text()))
+    assert (row["proposal_id"], row["reason"]) == (proposed[0], "too dear")
 
 
 def test_nothing_undecided_is_exported(run: Run, proposed: list[str]) -> None:
