@@ -630,7 +630,7 @@ def test_the_same_order_number_with_other_units_corrects_what_was_said(store):
         assert store.open_orders().proposals[0].coming_units == (units or 48)
     (outcome,) = store.acknowledge_proposals([Acknowledgement(mug, "PO-2")], author="erp")
     assert outcome.is_refused
-    assert "would buy it twice" in outcome.message
+    assert "would buy the goods twice" in outcome.message
 
 
 @pytest.mark.parametrize(

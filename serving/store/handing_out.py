@@ -191,7 +191,7 @@ def _of_an_order(row: Any, said: Acknowledgement, thousandths: int | None) -> tu
     if row.erp_order is not None and row.erp_order != said.erp_order:
         return _refused(
             said,
-            f"it is ERP order {row.erp_order!r} already; a second order {said.erp_order!r} for it would buy it twice. "
+            f"it is already ERP order {row.erp_order!r}; a second order {said.erp_order!r} would buy the goods twice. "
             "Cancel one of them in the ERP",
         ), None
     message = f"ERP order {said.erp_order}"
