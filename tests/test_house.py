@@ -13,13 +13,6 @@ from orchestration.home.settings import DBT_PROJECT, PROJECT_FOLDER
 PACKAGES = ("orchestration", "ml", "serving")
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS, MOST_LINES_OF_SQL = 600, 80, 10, 150
 
-# What is not mended yet. Whoever mends one takes it off its list; nothing is put on.
-CIRCLES: set[frozenset[str]] = set()
-LONG_MODULES: set[str] = set()
-LONG_FUNCTIONS: set[str] = set()
-WIDE_FUNCTIONS: set[str] = set()
-LONG_SQL: set[str] = set()
-
 
 def modules() -> list[Path]:
     """Return the modules but for migrations: what a store has run once is fixed for ever, however long it is."""
@@ -61,21 +54,21 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     circles: dict[int, set[str]] = {}
     for component, one in zip(components, names, strict=True):
         circles.setdefault(component, set()).add(one)
-    assert {frozenset(circle) for circle in circles.values() if len(circle) > 1} == CIRCLES
+    assert [sorted(circle) for circle in circles.values() if len(circle) > 1] == []
 
 
 def test_a_module_has_at_most_600_lines() -> None:
-    assert {name(path) for path in modules() if lines(path) > MOST_LINES} == LONG_MODULES
+    assert [name(path) for path in modules() if lines(path) > MOST_LINES] == []
 
 
 def test_a_function_has_at_most_80_lines_of_code() -> None:
-    assert {found for found, one in functions() if lines_of_code(one) > MOST_LINES_OF_A_FUNCTION} == LONG_FUNCTIONS
+    assert [found for found, one in functions() if lines_of_code(one) > MOST_LINES_OF_A_FUNCTION] == []
 
 
 def test_a_function_has_at_most_10_parameters() -> None:
-    assert {found for found, one in functions() if parameters(one) > MOST_PARAMETERS} == WIDE_FUNCTIONS
+    assert [found for found, one in functions() if parameters(one) > MOST_PARAMETERS] == []
 
 
 def test_a_model_macro_or_test_of_the_warehouse_has_at_most_150_lines() -> None:
     files = [path for folder in ("models", "macros", "tests") for path in (DBT_PROJECT / folder).rglob("*.sql")]
-    assert {name(path) for path in files if lines(path) > MOST_LINES_OF_SQL} == LONG_SQL
+    assert [name(path) for path in files if lines(path) > MOST_LINES_OF_SQL] == []
