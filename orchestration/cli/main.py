@@ -202,7 +202,7 @@ def ui(port: int, host: str) -> None:
 def mlflow(port: int, host: str) -> None:
     """Start MLflow's web interface. Shows experiments, models and gate verdicts."""
     settings = _prepared(home_settings())
-    click.echo(f"MLflow: http://{host}:{port}")
+    click.echo(f"MLflow: http://{host}:{port}/#/models")
     store = ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifact_root]
     _become(["mlflow", "server", *store, "--host", host, "--port", str(port), "--workers", "1"])
 

@@ -47,18 +47,18 @@ def train_stock_anomalies(settings: Settings, folder: Path, champion: Path | Non
     detector.save(folder)
     few = series[(series[["sku", "location_id"]] == series[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
     return Trained(
-        verdict=not_below(metrics, "robust_z", ["auc_roc", "auc_pr"], "planted errors"),
+        verdict=not_below(metrics, "robust_z", ["auc_roc", "auc_pr"], "injected errors"),
         metrics=metrics,
         headline=Headline("AUC-PR, more is better", metrics["auc_pr"], metrics["robust_z_auc_pr"], "robust z"),
         model_card=(
-            "Suspicious days in the stock record and in demand, scored 0 to 1; each reported day has kind and reason."
-            f"\n\nJudged on {len(labels):,} record errors planted in the last {planted_days} days, which training"
-            " had not seen, beside a robust z-score. Errors that are already in the record count as ordinary."
+            "Suspicious days in the stock record and in demand, scored from 0 to 1; each has a kind and a reason."
+            f"\n\nJudged on {len(labels):,} record errors injected into the last {planted_days} days, which"
+            " training had not seen, beside a robust z-score. Errors that are already in the record count as ordinary."
         ),
         input_example=few,
         output_example=detector.score(few).head(),
         figures={"top_anomalies": anomaly.top_anomalies_figure(planted, scores[""])},
-        tables={"planted_errors": measured},
+        tables={"injected_errors": measured},
         is_kept=kept is not None,
     )
 

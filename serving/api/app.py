@@ -66,13 +66,18 @@ class Settings:
     preloaded: tuple[str, ...] = ()
 
 
+_ANY = "values to match, as often as needed; default: all"
+
+
 class _Filters(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    sku: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description="any of these")
-    location_id: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description="any of these")
-    limit: int | None = Field(None, ge=1, description="rows of the page")
-    cursor: str | None = Field(None, max_length=2_000, description="next_cursor of the page before")
-    format: Literal["json", "csv"] | None = Field(None, description="else the Accept header decides")
+    sku: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description=_ANY)
+    location_id: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description=_ANY)
+    limit: int | None = Field(None, ge=1, description="rows per page; default: 1,000")
+    cursor: str | None = Field(None, max_length=2_000, description="next_cursor of the previous page")
+    format: Literal["json", "csv"] | None = Field(
+        None, description="format of the answer; default: by the Accept header"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -82,8 +87,8 @@ class _Filters(BaseModel):
 
 
 class _DayFilters(_Filters):
-    from_day: date | None = Field(None, description="first day, inclusive")
-    to_day: date | None = Field(None, description="last day, inclusive")
+    from_day: date | None = Field(None, description="first day; default: the first there is")
+    to_day: date | None = Field(None, description="last day; default: the last there is")
 
 
 class StockFilters(_Filters):
@@ -97,14 +102,16 @@ class ForecastFilters(_DayFilters):
 class AnomalyFilters(_DayFilters):
     """Parameters of /v1/anomalies."""
 
-    min_score: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, description="least anomaly_score")
+    min_score: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False, description="smallest anomaly_score, 0 to 1; default: 0"
+    )
 
 
 class RecommendationFilters(_Filters):
     """Parameters of /v1/recommendations."""
 
-    supplier_id: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description="any of these")
-    status: list[Literal["order", "no_order", "exception"]] = Field([], description="any of these")
+    supplier_id: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description=_ANY)
+    status: list[Literal["order", "no_order", "exception"]] = Field([], description=_ANY)
 
 
 @dataclass
@@ -164,16 +171,15 @@ def _add_state_routes(app: FastAPI, served: _Served) -> None:
         return RedirectResponse("/docs")
 
     @app.get("/docs", include_in_schema=False)
-    def docs() -> Response:
-        return Response(
-            reference_page.render(app.openapi()), media_type="text/html", headers=reference_page.SECURITY_HEADERS
-        )
+    def docs(request: Request) -> Response:
+        page = reference_page.render(app.openapi(), str(request.base_url).rstrip("/"))
+        return Response(page, media_type="text/html", headers=reference_page.SECURITY_HEADERS)
 
-    @app.get("/ping", tags=["state"], summary="Whether the process answers")
+    @app.get("/ping", tags=["state"], summary="Check that the process answers")
     def ping() -> Response:
         return Response("\n")
 
-    @app.get("/health", tags=["state"], summary="Whether there is something to serve; 503 with the remedy otherwise")
+    @app.get("/health", tags=["state"], summary="Check that something is published; 503 with the remedy otherwise")
     def health() -> dict[str, Any]:
         generation = served.generations.current()
         with served.generations.cursor(generation) as cursor:
@@ -188,7 +194,9 @@ def _add_state_routes(app: FastAPI, served: _Served) -> None:
             },
         }
 
-    @app.get("/version", tags=["state"], summary="Versions of the endpoint, MLflow, the generation and its models")
+    @app.get(
+        "/version", tags=["state"], summary="Show the versions of the endpoint, MLflow, the generation and its models"
+    )
     def version() -> dict[str, Any]:
         program = {"inventorybot": app.version, "mlflow": metadata.version("mlflow")}
         try:
@@ -261,7 +269,7 @@ def _add_model_routes(app: FastAPI, served: _Served) -> None:
     @app.post(
         "/invocations",
         tags=["models"],
-        summary=f"Ask {DEFAULT_MODEL} in MLflow's scoring protocol",
+        summary=f"Predict with {DEFAULT_MODEL}, in MLflow's scoring protocol",
         openapi_extra=reference_page.INVOCATION_BODY,
         responses=reference_page.INVOCATION_ANSWER,
     )
@@ -271,7 +279,7 @@ def _add_model_routes(app: FastAPI, served: _Served) -> None:
     @app.post(
         "/models/{name}/invocations",
         tags=["models"],
-        summary="Ask a model that the published generation pins, in MLflow's scoring protocol",
+        summary="Predict with a model of the published generation, in MLflow's scoring protocol",
         openapi_extra=reference_page.INVOCATION_BODY,
         responses=reference_page.INVOCATION_ANSWER,
     )
@@ -296,7 +304,7 @@ def _pinned_model(served: _Served, generation: Generation, name: str) -> LoadedM
     pin = generation.models.get(name)
     if pin is None:
         pinned = ", ".join(generation.models) or "none"
-        raise HTTPException(404, f"the published generation pins no model of this name; it pins {pinned}")
+        raise HTTPException(404, f"the published generation has no model of this name; it has {pinned}")
     return served.models.get(name, pin)
 
 

@@ -43,10 +43,10 @@ INVOCATION_BODY: dict[str, Any] = {
         "description": (
             "JSON with exactly one of dataframe_split, dataframe_records, instances, inputs, and optionally params; or "
             "CSV with a header row. Rows are raw: history for demand_forecast, daily series for stock_anomalies, "
-            "image_base64 for product_photos. Rows of demand_forecast after params.history_until are days to come and "
-            "say what is known ahead; is_open 0 means no demand, as on days after the last day of sale: the model "
-            "knows no product_seasons of its own. null (CSV: empty) means not observed; NaN and Infinity are refused. "
-            "Columns that the model does not declare are counted in X-InventoryBot-Ignored-Columns."
+            "image_base64 for product_photos. Rows of demand_forecast after params.history_until are coming days "
+            "with what is known about them; is_open 0 means no demand, for example after the last day of sale, because "
+            "the model does not know product_seasons. null (CSV: empty) means not observed; NaN and Infinity are "
+            "refused. Columns that the model does not declare are counted in X-InventoryBot-Ignored-Columns."
         ),
         "content": {
             "application/json": {
@@ -76,7 +76,7 @@ INVOCATION_BODY: dict[str, Any] = {
 
 TABLE_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "One page in the order of the key; Link names the next one",
+        "description": "One page, sorted by key; the header Link names the next page",
         "content": {
             "application/json": {
                 "schema": {
@@ -108,11 +108,11 @@ INVOCATION_ANSWER: dict[int | str, dict[str, Any]] = {
             }
         },
     },
-    413: {"description": "The body is larger than the endpoint takes"},
+    413: {"description": "The body is larger than the endpoint accepts"},
     415: {"description": "Neither JSON nor CSV in UTF-8"},
 }
 _EVERY_ANSWER = {
-    "400": "The request is not understood; the message says what to send instead",
+    "400": "The request cannot be read; the message says what to send instead",
     "503": "Nothing is published, or a pinned model is refused; the message has the remedy",
 }
 _ERROR = {
@@ -181,17 +181,18 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def render(openapi: Mapping[str, Any]) -> str:
+def render(openapi: Mapping[str, Any], address: str) -> str:
     """Return the page.
 
     Args:
         openapi: the OpenAPI document of the application.
+        address: of the endpoint as the reader reached it, for the examples.
     """
     info = openapi["info"]
     groups: dict[str, list[str]] = {}
     for path, methods in openapi["paths"].items():
         for method, operation in methods.items():
-            section = "".join(_operation(path, method, operation))
+            section = "".join(_operation(path, method, operation, address))
             groups.setdefault(operation.get("tags", ["other"])[0], []).append(section)
     body = "".join(f"<h2>{escape(tag)}</h2>{''.join(sections)}" for tag, sections in groups.items())
     return (
@@ -206,7 +207,7 @@ def render(openapi: Mapping[str, Any]) -> str:
     )
 
 
-def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[str]:
+def _operation(path: str, method: str, operation: Mapping[str, Any], address: str) -> Iterator[str]:
     yield f'<section><h3><b class="{method}">{method.upper()}</b> {escape(path)}</h3>'
     yield f"<p>{escape(operation.get('summary', ''))}</p>"
     parameters = operation.get("parameters", [])
@@ -216,7 +217,7 @@ def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Iterator
         yield "<button>Send</button></form>"
     else:
         yield from _parameters(parameters, path, is_form=False)
-        yield from _body(path, operation.get("requestBody"))
+        yield from _body(address + path, operation.get("requestBody"))
     yield "</section>"
 
 
@@ -257,12 +258,12 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return " ".join([{"string": "text"}.get(kind, kind), *bounds])
 
 
-def _body(path: str, body: Mapping[str, Any] | None) -> Iterator[str]:
+def _body(url: str, body: Mapping[str, Any] | None) -> Iterator[str]:
     if body is None:
         return
     yield f"<p>{escape(body['description'])}</p>"
     for kind, content in body["content"].items():
         example = content["example"]
         text = example if isinstance(example, str) else json.dumps(example, indent=1)
-        command = f"curl -H 'Content-Type: {kind}' --data-binary @rows http://127.0.0.1:8000{path}\n\n{text}"
+        command = f"curl -H 'Content-Type: {kind}' --data-binary @rows {url}\n\n{text}"
         yield f"<pre>{escape(command)}</pre>"

@@ -40,12 +40,12 @@ TABLES = {
     "stock": Table(
         "marts.fct_stock_position",
         ("sku", "location_id"),
-        "What each location holds now and what is due to arrive. One row per sku and location.",
+        "Stock on hand and on order at each location. One row per sku and location.",
     ),
     "forecasts": Table(
         "reporting.fct_demand_forecasts",
         ("sku", "location_id", "day"),
-        "Expected demand and its quantiles, day by day. One row per sku, location and day.",
+        "Forecast demand of each coming day: mean and quantiles. One row per sku, location and day.",
     ),
     "recommendations": Table(
         "reporting.restock_recommendations",
@@ -55,7 +55,7 @@ TABLES = {
     "anomalies": Table(
         "reporting.fct_stock_anomalies",
         ("sku", "location_id", "day"),
-        "Days on which a stock record looks wrong. One row per sku, location and day.",
+        "Days on which the stock record or the demand looks wrong. One row per sku, location and day.",
     ),
 }
 
