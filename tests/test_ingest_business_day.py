@@ -280,7 +280,7 @@ def test_a_young_shop_has_no_closed_weekdays_yet(tmp_path):
 
 
 def test_no_movements_is_an_error_that_says_what_to_do(tmp_path):
-    with pytest.raises(IngestError, match="put them into landing/stock_movements"):
+    with pytest.raises(IngestError, match="put files into landing/stock_movements"):
         read_clock(tmp_path)
 
 
