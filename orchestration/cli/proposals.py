@@ -80,7 +80,7 @@ def proposals() -> None:
     help="Show proposals in this state; default: all that are open.",
 )
 def list_proposals(state: str | None) -> None:
-    """List proposals, the most urgent first, with product, money and reason."""
+    """List proposals, most urgent first. With product, money and reason."""
     with proposal_store() as store:
         found = [found for wanted in ([state] if state else _OPEN) for found in _every_proposal(store, wanted)]
     if not state:
@@ -222,7 +222,7 @@ def confirm(held: tuple[str, ...], reason: str, author: str) -> None:
 @click.option("--url", envvar="INVENTORYBOT_EXPORT_URL", hidden=True)
 @click.option("--author", default=getpass.getuser, help="Person or system that pulls; default: your user name.")
 def export(file: Path | None, folder: Path | None, postgresql: bool, url: str | None, author: str) -> None:
-    """Export approved proposals as orders, one of each supplier for each location. As CSV, or to a PostgreSQL schema.
+    """Export approved proposals as orders. One order per supplier and location, as CSV or to a PostgreSQL schema.
 
     A proposal is exported again under the same proposal_id until it is acknowledged or its order line arrives: repeat
     an interrupted export. The receiver must make one order line per proposal_id. What was cancelled or has expired
@@ -257,11 +257,11 @@ def export(file: Path | None, folder: Path | None, postgresql: bool, url: str | 
             "cancel it",
             err=True,
         )
-    told = f"{len(lines):,} proposals exported"
+    report = f"{len(lines):,} proposals exported"
     if handout.withdrawn:
-        told += f", {len(handout.withdrawn):,} withdrawn since they were"
-        told += "" if folder or postgresql else "; only --folder and --postgresql say which"
-    click.echo(told, err=True)
+        report += f", {len(handout.withdrawn):,} withdrawn since they were"
+        report += "" if folder or postgresql else "; only --folder and --postgresql say which"
+    click.echo(report, err=True)
 
 
 @proposals.command("acknowledge")
@@ -295,7 +295,7 @@ def acknowledge(
     url: str | None,
     author: str,
 ) -> None:
-    """Record which orders the ERP made, of one proposal or of many, and of how many units.
+    """Record the orders that the ERP made. For one proposal or many, with their units.
 
     Repeat it as often as you like; the same order number with other units corrects what was recorded. A line that is
     refused keeps no other from being recorded. 0 units and no order number: the ERP orders nothing of the proposal, or

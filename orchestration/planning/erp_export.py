@@ -202,7 +202,7 @@ def upsert_postgresql(url: str, handout: Handout, named: Callable[[Iterable[str]
         _upsert(connection, "purchase_order_proposals", COLUMNS, line_rows(handout.lines, handout.currency))
         table = f"{SCHEMA}.purchase_order_proposals"
         standing = connection.execute(f"select proposal_id from {table} where withdrawn_reason is null").fetchall()
-        told = [
+        withdrawals = [
             (f"{proposal.state} by {proposal.changed_by}: {proposal.change_reason}".rstrip(": "), proposal_id)
             for proposal_id, proposal in named({row[0] for row in standing}).items()
             if proposal.state in ("rejected", "superseded", "expired", "cancelled") and not proposal.has_order_line
@@ -211,7 +211,7 @@ def upsert_postgresql(url: str, handout: Handout, named: Callable[[Iterable[str]
             f"update {table} set withdrawn_reason = %s, withdrawn_at = now(), "
             f"state = case when state = 'exported' then 'withdrawn' else state end where proposal_id = %s "
             "and withdrawn_reason is null",
-            told,
+            withdrawals,
         )
 
 
