@@ -55,7 +55,8 @@ check: setup ## lint, types, imports, dbt parse without warnings
 docs: setup ## write the generated parts of the documents
 	@$(BIN)/python -m orchestration.cli.documents
 
-# A file of tests stays with one worker, which makes its fixtures once; the order of the files keeps the longest first.
+# A file of tests stays with one worker, which makes its fixtures once, and a worker has one thread: they share the cores.
+test: export OMP_NUM_THREADS ?= 1
 test: setup ## the tests, on up to four cores
 	@$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
