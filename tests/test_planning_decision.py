@@ -37,7 +37,8 @@ MARTS = {
         select keys.*, 'S' as supplier_id, 3 as lead_time_days, 3.5 as lead_time_days_mean, 1.0 as lead_time_days_sd,
             4 as review_period_days, 0 as next_order_in_days, 6 as moq_units, 3 as order_multiple_units,
             null::integer as shelf_life_days, 1.0::decimal(18, 4) as unit_cost, 2.5::decimal(18, 4) as unit_price,
-            0::decimal(18, 4) as minimum_order_value, null::integer as first_sale_in_days,
+            0::decimal(18, 4) as minimum_order_value, 0::decimal(18, 4) as fixed_order_cost,
+            null::integer as first_sale_in_days,
             null::integer as last_sale_in_days
         from keys
     """,
@@ -176,14 +177,14 @@ def test_a_decision_reads_every_file_of_the_home_once(home, read: Counter[str]):
     assert set(read.values()) == {1}
 
 
-def test_a_training_reads_every_mart_once_but_the_items(home, read: Counter[str]):
+def test_a_training_reads_every_mart_once(home, read: Counter[str]):
     read_training_data(home[0])
     assert read == {
         "fct_daily_demand": 1,
         "fct_planned_days": 1,
         "fct_replenishment_terms": 1,
         "fct_supplier_lead_times": 1,
-        "dim_item_locations": 2,
+        "dim_item_locations": 1,
     }
 
 

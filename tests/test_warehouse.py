@@ -496,6 +496,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             "target_type": "cycle_service_level",
             "target_value": 0.95,
             "protection_periods": days,
+            "order_interval_periods": 3 if sku == "asleep" else 7,
             "expected_demand_units": daily[sku] * days,
             "safety_stock_units": level - daily[sku] * days,
             "order_up_to_units": level,
@@ -1411,7 +1412,7 @@ def test_a_stated_term_that_is_off_is_found(recheck: Recheck, term: str):
         ("marts.fct_replenishment_terms set order_multiple_units = 5", "order_units"),
         ("marts.fct_replenishment_terms set moq_units = 60", "order_units"),
         ("marts.fct_replenishment_terms set unit_cost = 4", "order_value"),
-        ("marts.fct_replenishment_terms set review_period_days = review_period_days + 1", "protection_days"),
+        ("marts.fct_replenishment_terms set review_period_days = review_period_days + 1", "order_interval_days"),
         ("reporting.fct_demand_forecasts set mean_units = mean_units + 0.002", "expected_demand_units"),
     ],
 )

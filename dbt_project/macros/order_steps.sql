@@ -24,6 +24,7 @@
         {"name": "max_stock", "sign": -1, "stage": "packs", "noun": "units above the maximum stock", "less": "above the maximum stock", "comparative": ["more", "fewer"]},
         {"name": "below_moq", "sign": -1, "stage": "packs", "noun": "units that limits leave below the minimum order", "less": "because limits leave less than the minimum order", "comparative": ["more", "fewer"]},
         {"name": "rejected", "sign": -1, "stage": "person", "noun": "units rejected", "less": "", "comparative": ["more", "fewer"]},
+        {"name": "fixed_cost", "sign": -1, "stage": "sharing", "noun": "units that wait for an order worth its fixed cost", "less": "that wait: the supplier's order is not worth its fixed cost yet", "comparative": ["more", "fewer"]},
         {"name": "supplier_minimum", "sign": 1, "stage": "sharing", "noun": "units added for the supplier's minimum", "less": "", "comparative": ["more", "fewer"]},
         {"name": "held_back", "sign": -1, "stage": "sharing", "noun": "units held back by the budget or the supplier's minimum", "less": "held back by the budget or the supplier's minimum", "comparative": ["more", "fewer"]}
     ]) }}

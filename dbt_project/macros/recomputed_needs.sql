@@ -10,16 +10,20 @@ replenishment_terms as (
 
 intervals as (
     select
-        sku,
-        location_id,
-        next_order_in_days + lead_time_days + review_period_days as protection_days,
-        coalesce(order_multiple_units, 1) as multiple_units,
-        coalesce(moq_units, 0) as moq_units,
-        unit_cost,
-        greatest(unit_price - unit_cost, 0) as unit_margin,
-        lead_time_days,
-        next_order_in_days
-    from replenishment_terms
+        terms.sku,
+        terms.location_id,
+        terms.next_order_in_days + terms.lead_time_days + coalesce(recommendations.order_interval_days, terms.review_period_days)
+            as protection_days,
+        terms.review_period_days,
+        coalesce(terms.order_multiple_units, 1) as multiple_units,
+        coalesce(terms.moq_units, 0) as moq_units,
+        terms.unit_cost,
+        greatest(terms.unit_price - terms.unit_cost, 0) as unit_margin,
+        terms.lead_time_days,
+        terms.next_order_in_days
+    from replenishment_terms as terms
+    left join {{ ref('restock_recommendations') }} as recommendations
+        on terms.sku = recommendations.sku and terms.location_id = recommendations.location_id
 ),
 
 -- A proposal that people committed to counts until its purchase order line is seen.

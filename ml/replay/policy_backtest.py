@@ -34,7 +34,8 @@ class Stage:
     Attributes:
         demand: sku, location_id, period_start, demand_units, is_in_stock and covariates; days out of stock are masked.
         future: covariates of the days after the last one of demand.
-        terms: as of `ml.restock.recommend`, for the items to replay.
+        terms: as of `ml.restock.recommend`, for the items to replay. A fixed_order_cost is paid once for all items that
+            are ordered from a supplier on one day.
         policy: likewise; holding_cost and shortage_cost are charged.
         horizon: days that forecasts reach.
         first_order: day at whose end the first order is placed; forecasters must not have seen a later one.
@@ -113,7 +114,10 @@ def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
     )
     shown = observed[observed["period_start"] >= stage.first_order]
     shown = shown.assign(demand_units=shown["demand_units"].where(shown["is_in_stock"].astype(bool)))
-    priced = terms.merge(stage.policy[[*KEYS, "holding_cost", "shortage_cost"]], on=KEYS, how="left")
+    # The replay itself charges a fixed cost per item.
+    priced = terms.drop(columns="fixed_order_cost", errors="ignore").merge(
+        stage.policy[[*KEYS, "holding_cost", "shortage_cost"]], on=KEYS, how="left"
+    )
     priced = priced.fillna({"holding_cost": 0.0, "shortage_cost": 0.0})
     promises = []
 
@@ -136,7 +140,28 @@ def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
         score_from=stage.first_scored,
         seed=stage.seed,
     )
+    rows = with_order_costs(rows, terms)
     return Rehearsal(rows, _kept_promises(pd.concat(promises), rows, terms))
+
+
+def with_order_costs(rows: pd.DataFrame, terms: pd.DataFrame) -> pd.DataFrame:
+    """Return replayed rows in which the items ordered from a supplier in one period share its fixed order cost.
+
+    Args:
+        rows: of `ml.replay.replay`.
+        terms: sku, location_id, supplier_id and optionally fixed_order_cost; missing = none.
+
+    Returns:
+        The rows with order_cost, also as a part of cost, money.
+    """
+    if "fixed_order_cost" not in terms.columns:
+        return rows
+    own = rows[[*KEYS, "period_start"]].merge(terms[[*KEYS, "supplier_id", "fixed_order_cost"]], on=KEYS, how="left")
+    ordered = (rows["order_units"] > 0).to_numpy()
+    lines = pd.Series(ordered).groupby([own["supplier_id"], own["period_start"]]).transform("sum").to_numpy()
+    paid = np.where(ordered, own["fixed_order_cost"].astype(float).fillna(0.0) / np.maximum(lines, 1), 0.0)
+    cost = rows["cost"] - rows["order_cost"] + paid
+    return rows.assign(order_cost=paid, cost=cost)
 
 
 def _kept_promises(promises: pd.DataFrame, rows: pd.DataFrame, terms: pd.DataFrame) -> pd.DataFrame:
@@ -153,11 +178,12 @@ def _kept_promises(promises: pd.DataFrame, rows: pd.DataFrame, terms: pd.DataFra
 
 
 def charged(rows: pd.DataFrame, policy: pd.DataFrame) -> float:
-    """Return holding and shortage cost of replayed rows at the prices of another policy."""
+    """Return holding and shortage cost of replayed rows at the prices of another policy, and what its orders cost."""
     priced = rows[[*KEYS, "stock_units", "lost_units"]].merge(policy[[*KEYS, "holding_cost", "shortage_cost"]], on=KEYS)
     open_days = priced["lost_units"].notna()
     held = (priced["stock_units"] * priced["holding_cost"]).where(open_days, 0.0)
-    return float((held + priced["lost_units"].fillna(0.0) * priced["shortage_cost"].fillna(0.0)).sum())
+    missed = priced["lost_units"].fillna(0.0) * priced["shortage_cost"].fillna(0.0)
+    return float((held + missed).sum() + rows["order_cost"].sum())
 
 
 def rule_costs(
@@ -174,7 +200,8 @@ def rule_costs(
 
     Returns:
         One row per rule (minimum order, packs, service target) and segment, "all" first: rule, segment, items, days,
-        cost_with_rule, cost_without_rule (holding and lost margin of those days), cost_of_rule, fill_rate_with_rule,
+        cost_with_rule, cost_without_rule (holding, lost margin and fixed order
+        costs of those days), cost_of_rule, fill_rate_with_rule,
         fill_rate_without_rule. A rule that saves money has a negative cost. Without a service target the least cost
         decides; with it, the item's own level or, where it has none, `service_level`.
     """

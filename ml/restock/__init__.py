@@ -4,6 +4,7 @@ from ml.restock.allocation import allocate
 from ml.restock.exceptions import Cause
 from ml.restock.inputs import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
 from ml.restock.large_orders import largest_stocked
+from ml.restock.order_interval import reviews_per_order
 from ml.restock.plan import PathsOf, Plan, World, plan_orders
 from ml.restock.plots import order_outlook
 from ml.restock.policy_segments import segment_conditions, segment_members
@@ -29,6 +30,7 @@ __all__ = [
     "order_outlook",
     "plan_orders",
     "recommend",
+    "reviews_per_order",
     "segment_conditions",
     "segment_members",
     "transfer",

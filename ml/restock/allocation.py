@@ -1,4 +1,4 @@
-"""Sharing what is scarce between restock lines: a budget, a supplier's minimum and capacity.
+"""Sharing what is scarce between restock lines: a budget, a supplier's minimum and capacity, the cost of an order.
 
 Here belongs the choice between lines. What one line wants is decided in `ml.restock`.
 """
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ml.restock.exceptions import Cause
+from ml.restock.inputs import column
 from ml.schema import KEYS
 
 
@@ -26,15 +27,21 @@ def allocate(
     A supplier whose lines stay below its minimum order value is topped up with the best further blocks as long as the
     whole order is still worth it, else it waits. The blocks that reach the minimum are bought together or not at all.
 
+    A supplier with a fixed order cost is ordered from once waiting for the next review costs its lines more together
+    than waiting saves: the share of the fixed cost that falls on one review. What is made to order does not wait.
+
     Args:
-        lines: sku, location_id, supplier_id, order_units, as `ml.restock.recommend` returns them.
+        lines: sku, location_id, supplier_id, order_units and, where suppliers have a fixed order cost, target_type and
+            waiting_cost, as `ml.restock.recommend` returns them.
         benefits: sku, location_id, supplier_id, block, units, order_cost, benefit, in_order, likewise.
-        suppliers: supplier_id, minimum_order_value and optionally max_order_value; missing = none.
-        budget: money for all orders together; None = no limit.
+        suppliers: supplier_id, minimum_order_value and optionally max_order_value, fixed_order_cost (missing = none)
+            and reviews_per_order (reviews that an order lasts, default 1).
+        budget: money for the goods of all orders together; None = no limit.
 
     Returns:
         One row per line: sku, location_id, supplier_id, order_units (wanted), allocated_units, order_cost and benefit
-        of what is allocated, status (order, reduced, held, no_order, exception) and reason.
+        of what is allocated, status (order, reduced, held, waits = the supplier's order is not worth its fixed cost,
+        no_order, exception) and reason.
 
     Raises:
         ValueError: lines and benefits disagree about a line's units, or a supplier is named twice.
@@ -61,7 +68,9 @@ def allocate_each(
     """
     _check(lines, benefits, suppliers)
     out = lines[[*KEYS, "supplier_id", "order_units"]].reset_index(drop=True)
-    blocks = _within_capacity(_ranked(benefits, suppliers), suppliers)
+    too_dear = _not_worth_their_fixed_cost(lines, suppliers)
+    offered = benefits[~benefits["supplier_id"].isin(too_dear)]
+    blocks = _within_capacity(_ranked(offered, suppliers), suppliers)
     # A bundle shares one rank and fits whole or not at all.
     spent = blocks.groupby("bundle", sort=False)["order_cost"].sum().cumsum()
     waiting = set(benefits["supplier_id"]) - set(blocks["supplier_id"])
@@ -75,18 +84,30 @@ def allocate_each(
             over = np.flatnonzero(spent.to_numpy() > budget + 1e-9)
             kept = spent.index[: over[0]] if over.size else spent.index
             taken = blocks[blocks["bundle"].isin(kept)]
-        plans.append(_plan(out, taken, waiting))
+        plans.append(_plan(out, taken, waiting, too_dear))
     return plans
 
 
-def _plan(out: pd.DataFrame, taken: pd.DataFrame, waiting: set[object]) -> pd.DataFrame:
+def _not_worth_their_fixed_cost(lines: pd.DataFrame, suppliers: pd.DataFrame) -> set[object]:
+    fixed = column(suppliers, "fixed_order_cost", 0.0) / column(suppliers, "reviews_per_order", 1.0)
+    if not (fixed > 0).any():
+        return set()
+    ordered = lines[lines["order_units"] > 0]
+    # A line that would rather wait need not hold up the others.
+    saved = ordered["waiting_cost"].clip(lower=0.0).groupby(ordered["supplier_id"]).sum()
+    promised = set(ordered.loc[ordered["target_type"] == "make_to_order", "supplier_id"])
+    least = pd.Series(fixed, index=suppliers["supplier_id"]).reindex(saved.index).fillna(0.0)
+    return set(saved.index[saved < least]) - promised
+
+
+def _plan(out: pd.DataFrame, taken: pd.DataFrame, waiting: set[object], too_dear: set[object]) -> pd.DataFrame:
     bought = taken.groupby(KEYS)[["units", "order_cost", "benefit"]].sum().rename(columns={"units": "allocated_units"})
     plan = out.merge(bought, left_on=KEYS, right_index=True, how="left").fillna(
         {"allocated_units": 0.0, "order_cost": 0.0, "benefit": 0.0}
     )
     for name, digits in (("allocated_units", 3), ("order_cost", 4), ("benefit", 6)):
         plan[name] = plan[name].round(digits)
-    return _explained(plan, waiting)
+    return _explained(plan, waiting, too_dear)
 
 
 def _check(lines: pd.DataFrame, benefits: pd.DataFrame, suppliers: pd.DataFrame) -> None:
@@ -174,20 +195,22 @@ def _within_capacity(blocks: pd.DataFrame, suppliers: pd.DataFrame) -> pd.DataFr
     return blocks[whole].reset_index(drop=True)
 
 
-def _explained(out: pd.DataFrame, waiting: set[object]) -> pd.DataFrame:
+def _explained(out: pd.DataFrame, waiting: set[object], too_dear: set[object]) -> pd.DataFrame:
     wanted, given = out["order_units"].to_numpy(), out["allocated_units"].to_numpy()
     held = out["supplier_id"].isin(waiting).to_numpy() & (wanted > 0)
     cases = [
         (wanted == 0) & (given == 0),
+        out["supplier_id"].isin(too_dear).to_numpy(),
         held,
         given > wanted + 1e-9,
         given < wanted - 1e-9,
     ]
-    out["status"] = np.select(cases, ["no_order", "held", "order", "reduced"], default="order")
+    out["status"] = np.select(cases, ["no_order", "waits", "held", "order", "reduced"], default="order")
     out["reason"] = np.select(
         cases,
         [
             "",
+            "until the next review the supplier's order saves less than its share of the fixed cost and waits",
             "the supplier's order is below its minimum or capacity and waits",
             "raised to reach the supplier's minimum order value",
             "the budget or the supplier's capacity was used for lines with more benefit per unit of money",

@@ -1,4 +1,4 @@
-"""What each further pack of an order is worth, so that lines can share a budget or reach a supplier's minimum.
+"""What an order and each further pack of it are worth, so that lines can share a budget, a minimum or a fixed cost.
 
 Here belongs the price of packs within a line. The choice between lines is in `ml.restock.allocation`.
 """
@@ -10,10 +10,40 @@ import pandas as pd
 
 from ml.restock.cycle import Cycle
 from ml.restock.inputs import Thousandths, column, in_units
+from ml.restock.simulation import Integers
 from ml.restock.steps import PackRules
-from ml.schema import KEYS
+from ml.schema import KEYS, Doubles
 
 _BLOCKS = 8
+
+
+def waiting_costs(until_review: Cycle, lasting: Integers, wanted: Thousandths) -> Doubles:
+    """Return what each order saves until the next one can be placed: the cost of waiting for it, money [m].
+
+    An order that lasts several reviews leaves more on the shelf in its first one than in its last: it is charged what
+    it leaves in the middle of them.
+
+    Args:
+        until_review: the items, with a cycle of one review.
+        lasting: periods that each order is to last, one review or several [m].
+        wanted: orders, thousandths [m].
+
+    Returns:
+        Expected holding and shortage cost of the cycle without the order less those with it; NaN where nothing is
+        wanted or the supplier has no fixed order cost, so that nothing hangs on it.
+    """
+    fixed = column(until_review.inputs.terms, "fixed_order_cost", 0.0)
+    found = np.full(len(wanted), np.nan)
+    later = until_review.demand.stocked.mean(axis=1) * (lasting - until_review.schedule.review)
+    middle = np.maximum(in_units(wanted) - later / 2, 0.0)
+    for is_by_cost in (True, False):
+        rows = np.flatnonzero((wanted > 0) & (fixed > 0) & ((until_review.target == "cost") == is_by_cost))
+        if rows.size:
+            quantities = np.stack([np.zeros(rows.size), middle[rows]], axis=1)
+            need = until_review.need if is_by_cost else until_review.worst_need
+            cost = until_review.cost(rows, quantities, need, None)
+            found[rows] = np.round(cost[:, 0] - cost[:, 1], 6)
+    return found
 
 
 def benefit_rows(cycle: Cycle, order: Thousandths, most: Thousandths) -> pd.DataFrame:

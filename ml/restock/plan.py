@@ -15,6 +15,8 @@ import pandas as pd
 
 from ml.restock.allocation import allocate
 from ml.restock.exceptions import Cause
+from ml.restock.inputs import column
+from ml.restock.order_interval import reviews_per_order
 from ml.restock.recommendation import recommend
 from ml.restock.transfers import transfer
 from ml.schema import KEYS
@@ -29,7 +31,7 @@ class World:
     Attributes:
         position: stock and promises.
         open_orders: what is on its way.
-        terms: supplier terms; minimum_order_value and unit_cost are used where they are given.
+        terms: supplier terms; minimum_order_value, fixed_order_cost and unit_cost are used where they are given.
         policy: one row per item; holding_cost decides which transfers pay.
         lots: units by the last period in which they can be sold; None = nothing expires.
         lanes: from_location_id, to_location_id, lead_time_periods, unit_cost; None = nothing is moved.
@@ -67,8 +69,9 @@ class Plan:
 def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
     """Decide every line, move excess to shortage, take off what is rejected, share what suppliers and budget allow.
 
-    A line that a transfer, a rejection or the sharing changes is decided again as a whole, so that its terms and
-    probabilities are those of what is ordered in the end.
+    Orders to a supplier with a fixed cost last as many reviews as cost least together. A line that this, a transfer, a
+    rejection or the sharing changes is decided again as a whole, so that its terms and probabilities are those of what
+    is ordered in the end.
 
     Args:
         paths_of: keys -> chunks of (keys, joint demand paths); the same keys always get the same paths.
@@ -76,6 +79,13 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
         seed: of the lead-time draws.
     """
     lines, terms, benefit = _decided(paths_of, world.terms[KEYS], world, seed)
+    lasting = reviews_per_order(lines, world.terms, world.policy)
+    if (lasting > 1).any():
+        world = replace(world, terms=world.terms.assign(reviews_per_order=lasting))
+        longer = world.terms.loc[lasting > 1, KEYS]
+        again, steps, further = _decided(paths_of, longer, world, seed)
+        lines, terms = _replaced(lines, again), _replaced(terms, steps, longer)
+        benefit = _replaced(benefit, further, longer)
     moves = _transfers(lines, world)
     if len(moves):
         world = _moved(world, moves)
@@ -94,7 +104,8 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
     shared = allocate(lines, benefit, _suppliers(world.terms), world.budget)
     changed = shared[(shared["allocated_units"] - shared["order_units"]).abs() > 1e-6]
     if len(changed):
-        given = world.policy.merge(changed[[*KEYS, "allocated_units"]], on=KEYS, how="left")
+        changed = changed.assign(waits_for_supplier=changed["status"] == "waits")
+        given = world.policy.merge(changed[[*KEYS, "allocated_units", "waits_for_supplier"]], on=KEYS, how="left")
         again, steps, _ = _decided(paths_of, changed[KEYS], replace(world, policy=given), seed)
         lines, terms = _replaced(lines, again), _replaced(terms, steps, changed)
         # A budget that is none at all is a mistake to be mended, not a decision.
@@ -171,6 +182,6 @@ def _replaced(frame: pd.DataFrame, again: pd.DataFrame, touched: pd.DataFrame | 
 
 
 def _suppliers(terms: pd.DataFrame) -> pd.DataFrame:
-    minimum = terms["minimum_order_value"].astype(float) if "minimum_order_value" in terms else 0.0
-    by_supplier = terms[["supplier_id"]].assign(minimum_order_value=minimum).groupby("supplier_id")
-    return by_supplier.max().reset_index()
+    defaults = {"minimum_order_value": 0.0, "fixed_order_cost": 0.0, "reviews_per_order": 1.0}
+    values = {name: column(terms, name, default) for name, default in defaults.items()}
+    return terms[["supplier_id"]].assign(**values).groupby("supplier_id").max().reset_index()

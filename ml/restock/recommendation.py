@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml.restock.benefit import benefit_rows
+from ml.restock.benefit import benefit_rows, waiting_costs
 from ml.restock.cycle import Cycle, demand_to_cover, simulate
 from ml.restock.inputs import Thousandths, align, check_shapes, in_units, texts
 from ml.restock.schedule import lots_by_item, lots_of, schedule
@@ -26,14 +26,14 @@ from ml.restock.targets import levels
 from ml.schema import KEYS, Doubles, Flags, Floats
 
 LINE_COLUMNS = [
-    "sku", "location_id", "supplier_id", "target_type", "target_value", "protection_periods", "expected_demand_units",
-    "safety_stock_units", "expiring_units", "order_up_to_units", "on_hand_units", "on_order_units",
-    "on_order_not_counted_units", "on_order_doubtful_units", "reserved_units", "backordered_units",
+    "sku", "location_id", "supplier_id", "target_type", "target_value", "protection_periods", "order_interval_periods",
+    "expected_demand_units", "safety_stock_units", "expiring_units", "order_up_to_units", "on_hand_units",
+    "on_order_units", "on_order_not_counted_units", "on_order_doubtful_units", "reserved_units", "backordered_units",
     "inventory_position_units", "shortfall_units", "moq_added_units", "multiple_added_units",
     "supplier_minimum_added_units", "reduced_units", "order_units", "order_packs", "arrival_period",
     "stockout_period_50", "stockout_period_10", "stockout_probability_without_order", "stockout_probability_with_order",
     "lost_units_without_order", "lost_units_with_order", "days_of_cover_before", "days_of_cover_after",
-    "remainder_units", "status", "exception", "exception_cause",
+    "remainder_units", "waiting_cost", "status", "exception", "exception_cause",
 ]  # fmt: skip
 
 # Items of so many draws are decided at once, which bounds the memory.
@@ -81,6 +81,8 @@ def recommend(
             optionally lead_time_mean_periods, lead_time_sd_periods, lead_time_samples (a list per row),
             next_order_in_periods (0 = now), moq_units, order_multiple_units, order_up_to_max_units (may be passed by
             less than one pack), max_order_units and max_stock_units (hard), shelf_life_periods, unit_cost,
+            fixed_order_cost (money an order to the supplier costs whatever its size) and reviews_per_order (reviews
+            that an order is to last, default 1; `ml.restock.plan` works it out, and the forecast's reach limits it),
             last_sale_period (the last period with demand, 0 or less = it is over; NaN = none is known): the paths count
             until then, no order is placed that would arrive after it, and a cost target charges what it leaves.
         policy: sku, location_id, target_type (cost, cycle_service_level, fill_rate, do_not_stock, make_to_order),
@@ -90,6 +92,7 @@ def recommend(
             min_units, max_units, demand_model (simulated, normal, poisson, negative_binomial), dampener_units and
             largest_order_units (what a day asks beyond it is bought to order: it shapes no level; NaN = no limit),
             rejected_up_to_units (a person rejected orders of up to so many units; infinite = any, NaN = none),
+            waits_for_supplier (true = `allocate` lets the supplier's order wait, as it is not worth its fixed cost),
             allocated_units (what `allocate` gave the line, whole packs; NaN = what it wants),
             held_until_sold (share of the time from the end of the cycle to its sale for which a cost target charges
             a unit left over; default 1, 0 = the next order is sure to want it, as the newsvendor's salvage at cost),
@@ -103,6 +106,9 @@ def recommend(
             safety_stock = order_up_to − expected_demand, inventory_position = on_hand + on_order − backordered −
             reserved, shortfall = max(order_up_to − inventory_position, 0) and
             order = shortfall + moq_added + multiple_added + supplier_minimum_added − reduced, all exact;
+            order_interval_periods is how long the order is to last once it has come;
+            waiting_cost is what waiting for the next review costs in expected shortage less holding cost, NaN where the
+            supplier has no fixed order cost or nothing is needed; a line that waits for its supplier has it too;
             remainder_units are expected to be left of all stock and orders after last_sale_period, NaN where none is
             within the horizon; expiring_units is the part of the level that replaces lots which expire unsold;
             exception says what is wrong and what to do, and exception_cause is the code of its
@@ -127,8 +133,11 @@ def recommend(
     parts = []
     for start in range(0, max(len(keys), 1), step):
         rows = slice(start, min(start + step, len(keys)))
-        cycle = simulate(inputs.part(rows), times.part(rows), lots_of(expiring, rows), paths[rows], seed)
-        parts.append(_decided(cycle))
+        given, scheduled, held = inputs.part(rows), times.part(rows), lots_of(expiring, rows)
+        cycle = simulate(given, scheduled, held, paths[rows], seed)
+        lasts = (scheduled.review > scheduled.single_review).any()
+        until_review = simulate(given, scheduled.until_next_review, held, paths[rows], seed) if lasts else cycle
+        parts.append(_decided(cycle, until_review))
     if len(parts) == 1:
         return parts[0]
     lines, steps, benefit = (pd.concat(frames, ignore_index=True) for frames in zip(*parts, strict=True))
@@ -144,14 +153,17 @@ class _Decision:
     level: Thousandths
     steps: OrderSteps
     order: Thousandths
+    waiting_cost: Doubles
 
 
-def _decided(cycle: Cycle) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def _decided(cycle: Cycle, until_review: Cycle) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     level, wanted = levels(cycle)
     steps, most = order_steps(cycle, level, wanted)
     expected = demand_to_cover(cycle, cycle.demand.mean)
     order = np.where(cycle.usable, steps.quantity, 0)
-    lines = _lines(_Decision(cycle, expected, level, steps, order))
+    wanted = np.where(cycle.usable, order - steps.changes["fixed_cost"], 0)
+    waiting = waiting_costs(until_review, cycle.schedule.review, wanted)
+    lines = _lines(_Decision(cycle, expected, level, steps, order, waiting))
     return lines, step_rows(cycle, steps, level, expected), benefit_rows(cycle, order, most)
 
 
@@ -174,6 +186,7 @@ def _lines(decided: _Decision) -> pd.DataFrame:
             "target_type": inputs.policy["target_type"],
             "target_value": pd.to_numeric(inputs.policy["target_value"]),
             "protection_periods": _whole(times.protection, usable),
+            "order_interval_periods": _whole(times.review, usable),
             "expected_demand_units": units(decided.expected),
             "safety_stock_units": units(level - decided.expected),
             "expiring_units": units(cycle.expiring),
@@ -197,6 +210,7 @@ def _lines(decided: _Decision) -> pd.DataFrame:
             "stockout_period_10": _first_period(cycle.pipeline.stockout_by, 0.1, usable),
             **{name: known(values) for name, values in _outlook(cycle, order).items()},
             **{name: known(values) for name, values in _cover(decided).items()},
+            "waiting_cost": known(decided.waiting_cost),
             "status": np.where(~usable, "exception", np.where(order > 0, "order", "no_order")),
             "exception": pd.Series(inputs.exceptions.sentences).mask(usable, None),
             "exception_cause": pd.Series(inputs.exceptions.codes).mask(usable, None),

@@ -5,7 +5,7 @@ Here belongs what arrives and expires when. What is sold meanwhile is in `ml.res
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +55,8 @@ class Schedule:
     Attributes:
         wait: until the next order day.
         lead: planned lead time.
-        review: between two order days.
+        single_review: between two order days.
+        review: until the order after this one; several reviews where an order is to last longer.
         orders: what is on order and counted on.
         on_order: arrives within the protection interval.
         not_counted: arrives after it.
@@ -64,6 +65,7 @@ class Schedule:
 
     wait: Integers
     lead: Integers
+    single_review: Integers
     review: Integers
     orders: OpenOrders
     on_order: Thousandths
@@ -80,11 +82,17 @@ class Schedule:
         """Periods from now until an order of the next order day arrives."""
         return self.wait + self.lead
 
+    @property
+    def until_next_review(self) -> Schedule:
+        """The same orders, with a cycle that ends when an order of the next review arrives."""
+        return replace(self, review=self.single_review)
+
     def part(self, rows: slice) -> Schedule:
         """Return the schedule of some items."""
         return Schedule(
             wait=self.wait[rows],
             lead=self.lead[rows],
+            single_review=self.single_review[rows],
             review=self.review[rows],
             orders=self.orders.of(rows),
             on_order=self.on_order[rows],
@@ -118,6 +126,10 @@ def schedule(inputs: Inputs, open_orders: pd.DataFrame, horizon: int) -> Schedul
     short = protection > horizon
     inputs.exceptions.note(short, Cause.FORECAST_TOO_SHORT, horizon=horizon, protection=protection)
     wait, lead, review = (np.where(short, fallback, values) for values, fallback in ((wait, 0), (lead, 1), (review, 1)))
+    single = review.astype(np.int32)
+    # An order lasts no longer than the forecast sees.
+    lasting = np.minimum(column(inputs.terms, "reviews_per_order", 1.0), (horizon - wait - lead) // single)
+    review = single * np.maximum(lasting, 1).astype(np.int32)
     rows = inputs.keys.assign(row=np.arange(len(inputs.keys)))
     coming = open_orders.merge(rows, on=KEYS, how="inner").sort_values("row", kind="stable", ignore_index=True)
     item, units = coming["row"].to_numpy(dtype=np.int64), thousandths(coming["units"])
@@ -137,6 +149,7 @@ def schedule(inputs: Inputs, open_orders: pd.DataFrame, horizon: int) -> Schedul
     return Schedule(
         wait,
         lead,
+        single,
         review,
         orders.only(trusted),
         on_order=total(inside),

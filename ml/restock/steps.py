@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ml.restock.cycle import Cycle, demand_to_cover
-from ml.restock.inputs import Thousandths, column, in_units, thousandths
+from ml.restock.inputs import Thousandths, column, flags, in_units, thousandths
 from ml.schema import KEYS, Flags
 
 
@@ -79,6 +79,10 @@ STEPS = (
         "because limits leave less than the minimum order",
     ),
     Step("rejected", -1, "person", "units rejected"),
+    Step(
+        *("fixed_cost", -1, "sharing", "units that wait for an order worth its fixed cost"),
+        "that wait: the supplier's order is not worth its fixed cost yet",
+    ),
     Step("supplier_minimum", 1, "sharing", "units added for the supplier's minimum"),
     Step(
         *("held_back", -1, "sharing", "units held back by the budget or the supplier's minimum"),
@@ -178,6 +182,7 @@ def order_steps(cycle: Cycle, level: Thousandths, wanted: Thousandths) -> tuple[
     most = whole_packs(steps, cycle, rules, level, (steps.quantity > 0) | at_point)
     rejected = thousandths(column(policy, "rejected_up_to_units", np.nan), missing=-1.0)
     steps.change("rejected", np.where(steps.quantity <= rejected, 0, steps.quantity))
+    steps.change("fixed_cost", np.where(flags(policy, "waits_for_supplier"), 0, steps.quantity))
     given = thousandths(column(policy, "allocated_units", np.nan), missing=-1.0)
     steps.change("supplier_minimum", np.maximum(steps.quantity, given))
     steps.change("held_back", np.where(given >= 0, np.minimum(steps.quantity, given), steps.quantity))

@@ -125,8 +125,8 @@ def score_policies(number: int | None) -> None:
         rows.append([made.sequence, scope, f"{made.setting} {made.value}", f"{found['items']:,}", *figures])
     click.echo(listing(header, rows))
     click.echo(
-        f"cost: holding cost and lost margin of the replayed weeks, for at most {ITEMS} items that represent all;"
-        " worth: cost that the override saves"
+        f"cost: holding cost, lost margin and fixed order costs of the replayed weeks, for at most {ITEMS} items that"
+        " represent all; worth: cost that the override saves"
     )
 
 

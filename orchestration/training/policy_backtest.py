@@ -11,7 +11,6 @@ from ml.schema import KEYS
 from orchestration.home.settings import Settings
 from orchestration.planning.policies import RESTOCK_LIMITS, effective_policies
 from orchestration.training.data import TrainingData, read_training_data
-from orchestration.warehouse.restock_frames import segmented_items
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,20 +96,21 @@ def score_overrides(
     Eleven weeks are replayed, or half of what is known.
 
     Returns:
-        One row per override, in their order: items, cost_with, cost_without (holding and lost margin of the days that
-        count), value_added (what it saves), fill_rate_with, fill_rate_without; NaN where nobody can follow it.
+        One row per override, in their order: items, cost_with, cost_without (holding, lost margin and fixed order
+        costs of the days that count), value_added (what it saves), fill_rate_with, fill_rate_without; NaN where nobody
+        can follow it.
     """
     import pandas as pd
 
     from ml import replay as rehearsal
 
-    data, items = read_training_data(settings), segmented_items(settings)
+    data = read_training_data(settings)
     first, last = data.demand["period_start"].min(), data.demand["period_start"].max()
     origin = last - min(pd.Timedelta(weeks=WEEKS), ((last - first) / 2).floor("D"))
     known = data.demand.loc[data.demand["period_start"] <= origin, KEYS].drop_duplicates()
     scores: list[dict[str, float]] = []
     for override in overrides:
-        policies, _ = effective_policies(data.policy, items, [override])
+        policies, _ = effective_policies(data.policy, data.segments, [override])
         followed = policies[policies["policy_note"].notna()].merge(known, on=KEYS)
         terms = data.terms.merge(followed[[*KEYS, *RESTOCK_LIMITS]], on=KEYS)
         if terms.empty:
@@ -156,6 +156,9 @@ def _stage(
 ) -> "Stage":
     from ml.replay import Stage
 
+    # The items replayed stand for all of their supplier: they pay their share of what an order costs.
+    shares = terms["supplier_id"].value_counts() / data.terms["supplier_id"].value_counts()
+    terms = terms.assign(fixed_order_cost=terms["fixed_order_cost"] * terms["supplier_id"].map(shares))
     return Stage(
         demand=data.demand.merge(terms[KEYS], on=KEYS),
         future=data.planned.merge(terms[KEYS], on=KEYS),

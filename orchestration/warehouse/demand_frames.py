@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ml.schema import KEYS
 from orchestration.home.settings import Settings
 from orchestration.warehouse.exports import export_path, read_frame
 
@@ -27,12 +28,17 @@ def demand_history(settings: Settings) -> "pd.DataFrame":
     )
 
 
-def planned_days(settings: Settings, horizon: int) -> "pd.DataFrame":
+def planned_days(settings: Settings, horizon: int, categories: "pd.DataFrame | None" = None) -> "pd.DataFrame":
     """Return sku, location_id, period_start and covariates of the days to come, `horizon` rows per series.
 
     A day outside the season of a product is closed for it: every forecaster gives such a day no demand, in forecasts
     and in paths alike. History records what was sold outside a season, so there such a day stays open. The category is
     for items that a model's training did not know yet.
+
+    Args:
+        settings: of the home.
+        horizon: days to come.
+        categories: sku, location_id, category of each item; None = they are read.
     """
     return read_frame(
         f"""
@@ -40,13 +46,11 @@ def planned_days(settings: Settings, horizon: int) -> "pd.DataFrame":
             (is_open and is_on_sale)::double as is_open, {_KNOWN_AHEAD},
             expected_uplift::double as expected_uplift, category
         from read_parquet('{export_path(settings, "marts.fct_planned_days")}')
-        left join (
-            select sku, location_id, category
-            from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
-        ) as item_locations using (sku, location_id)
+        left join categories using (sku, location_id)
         where days_ahead <= {horizon}
         order by sku, location_id, day
-        """
+        """,
+        categories=(items(settings) if categories is None else categories)[[*KEYS, "category"]],
     )
 
 
@@ -69,7 +73,7 @@ def protection_horizon(settings: Settings, terms: "pd.DataFrame") -> int:
 
     Args:
         settings: of the home.
-        terms: as `restock_frames.supplier_terms`.
+        terms: as `restock_frames.supplier_terms`, with reviews_per_order as `ml.restock.reviews_per_order`.
     """
     measured = read_frame(
         f"""
@@ -78,5 +82,6 @@ def protection_horizon(settings: Settings, terms: "pd.DataFrame") -> int:
         """
     )["days"].iloc[0]
     review = terms["review_periods"].max() if terms["review_periods"].notna().any() else _LEAST_HORIZON
-    planned = terms[["lead_time_periods", "review_periods", "next_order_in_periods"]].sum(axis=1, skipna=False)
+    lasting = terms["review_periods"] * terms["reviews_per_order"]
+    planned = terms[["lead_time_periods", "next_order_in_periods"]].sum(axis=1, skipna=False) + lasting
     return int(max(_LEAST_HORIZON, measured + review, *planned.dropna()))

@@ -18,7 +18,7 @@ _SUPPLIER_TERMS = """sku, location_id, supplier_id,
             next_order_in_days::integer as next_order_in_periods, moq_units::double as moq_units,
             order_multiple_units::double as order_multiple_units, shelf_life_days::integer as shelf_life_periods,
             unit_cost::double as unit_cost, unit_price::double as unit_price,
-            minimum_order_value::double as minimum_order_value"""
+            minimum_order_value::double as minimum_order_value, fixed_order_cost::double as fixed_order_cost"""
 
 
 def supplier_terms(settings: Settings) -> "pd.DataFrame":

@@ -49,7 +49,7 @@ def small_home(folder: Path, *, days: int = 77, series: int = 24, planned: int =
     terms = keys.assign(lead_time_days=3, review_period_days=4, next_order_in_days=0, supplier_id="S", moq_units=6)
     terms = terms.assign(lead_time_days_mean=3.5, lead_time_days_sd=1.0, order_multiple_units=3, shelf_life_days=None)
     terms = terms.assign(unit_cost=1.0, unit_price=2.5, minimum_order_value=0.0, last_sale_in_days=None)
-    terms = terms.assign(first_sale_in_days=None)
+    terms = terms.assign(first_sale_in_days=None, fixed_order_cost=None)
     _export(settings, "fct_replenishment_terms", terms)
     _export(settings, "fct_supplier_lead_times", keys.assign(lead_time_days=3))
     return settings

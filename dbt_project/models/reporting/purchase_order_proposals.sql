@@ -80,6 +80,7 @@ described as (
         terms.order_units,
         terms.unit_cost,
         cast(terms.order_units * coalesce(terms.unit_cost, 0) as decimal(18, 4)) as order_value,
+        suppliers.fixed_order_cost as supplier_fixed_order_cost,
         terms.order_by_date,
         terms.expected_arrival_date,
         terms.recommendation_id,

@@ -19,7 +19,7 @@ recommendations as (
         unit_cost,
         cast(order_units * coalesce(unit_cost, 0) as decimal(18, 4)) as order_value,
         cast(supplier_order_value as decimal(18, 4)) as supplier_order_value,
-        supplier_minimum_order_value,
+        supplier_minimum_order_value, supplier_fixed_order_cost, waiting_cost,
         case
             when status <> 'order' then null
             when has_order_days then next_order_date
@@ -37,7 +37,7 @@ recommendations as (
         days_of_cover_before, days_of_cover_after,
         cast(last_4_weeks_units as decimal(18, 3)) as last_4_weeks_units,
         cast(next_4_weeks_units as decimal(18, 3)) as next_4_weeks_units,
-        protection_periods as protection_days,
+        protection_periods as protection_days, order_interval_periods as order_interval_days,
         lead_time_days, lead_time_source, lead_time_receipts_count, review_period_days, moq_units, order_multiple_source, target_type,
         target_value, policy_source, policy_note, expected_demand_units, safety_stock_units, expiring_units,
         order_up_to_units, on_hand_units, on_order_units, transfer_in_units, on_order_not_counted_units,

@@ -91,6 +91,7 @@ dated as (
         replenishment_terms.moq_units, replenishment_terms.order_multiple_source,
         coalesce(replenishment_terms.order_multiple_units, 1) as pack_units,
         replenishment_terms.minimum_order_value as supplier_minimum_order_value,
+        replenishment_terms.fixed_order_cost as supplier_fixed_order_cost,
         coalesce(supplier_orders.order_value, 0) as supplier_order_value,
         greatest(replenishment_terms.unit_price - replenishment_terms.unit_cost, 0) as unit_margin,
         coalesce(recent_sales.last_4_weeks_units, 0) as last_4_weeks_units,

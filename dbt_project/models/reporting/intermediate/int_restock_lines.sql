@@ -20,6 +20,7 @@ lines as (
         target_type,
         nullif(target_value, cast('nan' as double)) as target_value,
         protection_periods,
+        order_interval_periods,
         arrival_period,
         stockout_period_50,
         stockout_period_10,
@@ -28,6 +29,7 @@ lines as (
         {% endfor %}
         nullif(stockout_probability_without_order, cast('nan' as double)) as stockout_probability_without_order,
         nullif(stockout_probability_with_order, cast('nan' as double)) as stockout_probability_with_order,
+        cast(nullif(waiting_cost, cast('nan' as double)) as decimal(18, 4)) as waiting_cost,
         nullif(days_of_cover_before, cast('nan' as double)) as days_of_cover_before,
         nullif(days_of_cover_after, cast('nan' as double)) as days_of_cover_after,
         forecast_model_version

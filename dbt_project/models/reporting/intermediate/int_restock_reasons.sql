@@ -83,6 +83,19 @@ worded as (
             when is_forecast_high then concat(' ', forecast_note, ' If demand follows those weeks, this order is not needed.')
             else concat(' ', forecast_note, ' If demand follows those weeks, this order is ', {{ whole_number_text('doubtful_units') }}, ' too small.')
         end as doubt_text,
+        case
+            when fixed_cost_units > 0
+                then concat(
+                    ' Waiting for the next review costs ', {{ number_text('waiting_cost') }}, ' here; an order to the supplier costs ',
+                    {{ number_text('supplier_fixed_order_cost') }}, ' whatever its size.'
+                )
+            when status = 'order' and order_interval_periods > review_period_days
+                then concat(
+                    ' It is to last ', order_interval_periods, ' days: an order to the supplier costs ',
+                    {{ number_text('supplier_fixed_order_cost') }}, ' whatever its size.'
+                )
+            else ''
+        end as fixed_cost_text,
         case when forecast_basis is null then '' else concat(' ', forecast_basis, '.') end as basis_text
     from sums
 ),
@@ -114,6 +127,7 @@ reasons as (
                     late_text
                 )
             end,
+            fixed_cost_text,
             basis_text,
             last_year_text,
             season_text,
