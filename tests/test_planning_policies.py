@@ -4,8 +4,11 @@ from datetime import date
 
 import pandas as pd
 import pytest
+from support.small_marts import small_home
 
+from ml.restock.policy_segments import SEGMENT_COLUMNS
 from orchestration.planning.policies import effective_policies, read_setting
+from orchestration.warehouse.restock_frames import segmented_items
 from serving.store import PolicyOverride
 
 STANDARD = pd.DataFrame(
@@ -183,3 +186,7 @@ def test_a_first_order_holds_the_days_of_the_standard_unless_an_override_says_ot
     standard = STANDARD.assign(first_order_days=[14.0, 28.0])
     policies, _ = effective_policies(standard, ITEMS, [override(1, "first_order_days", "5", sku="CUP")])
     assert policies.set_index("sku")["first_order_days"].to_dict() == {"MUG": 14.0, "CUP": 5.0}
+
+
+def test_items_of_a_home_have_every_column_that_a_segment_may_name(tmp_path):
+    assert set(SEGMENT_COLUMNS) <= set(segmented_items(small_home(tmp_path)))

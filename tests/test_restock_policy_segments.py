@@ -9,6 +9,7 @@ ITEMS = pd.DataFrame(
     {
         "sku": ["MUG", "CUP", "JAR"],
         "location_id": ["N", "N", "S"],
+        "location_type": ["store", "store", "warehouse"],
         "abc_class": ["A", "A", "C"],
         "xyz_class": ["X", "Z", "X"],
         "category": ["tea and coffee", "glass", None],
@@ -25,6 +26,7 @@ ITEMS = pd.DataFrame(
         ("unit_cost>=5", ["MUG", "CUP"]),
         ("unit_cost<5 and location_id=S", ["JAR"]),
         ("category=glass", ["CUP"]),
+        ("location_type=store", ["MUG", "CUP"]),
         ('category="tea and coffee"', ["MUG"]),
         ('abc_class=A AND category!="tea and coffee"', ["CUP"]),
     ],

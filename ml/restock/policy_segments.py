@@ -17,6 +17,7 @@ SEGMENT_COLUMNS = (
     "category",
     "supplier_id",
     "location_id",
+    "location_type",
     "unit_cost",
     "unit_price",
     "mean_daily_demand_units",
@@ -40,8 +41,8 @@ def segment_conditions(segment: str) -> list[tuple[str, str, str]]:
 
     Args:
         segment: conditions joined by `and`; a value that holds this word stands in double quotes. Text columns
-            (`abc_class`, `xyz_class`, `demand_class`, `category`, `supplier_id`, `location_id`) know = and !=; numbers
-            (`unit_cost`, `unit_price`, `mean_daily_demand_units`) also <, <=, >, >=.
+            (`abc_class`, `xyz_class`, `demand_class`, `category`, `supplier_id`, `location_id`, `location_type`) know =
+            and !=; numbers (`unit_cost`, `unit_price`, `mean_daily_demand_units`) also <, <=, >, >=.
 
     Raises:
         ValueError: the text cannot be read; the message names the part and what it may be.

@@ -107,7 +107,7 @@ def segmented_items(settings: Settings) -> "pd.DataFrame":
     """Return what the segments of policies speak of, one row per sku and location."""
     return read_frame(
         f"""
-        select sku, location_id, category, supplier_id, abc_class, xyz_class, demand_class,
+        select sku, location_id, location_type, category, supplier_id, abc_class, xyz_class, demand_class,
             unit_cost::double as unit_cost, unit_price::double as unit_price,
             mean_daily_demand_units::double as mean_daily_demand_units
         from read_parquet('{export_path(settings, "marts.dim_item_locations")}')

@@ -45,7 +45,7 @@ def small_home(folder: Path, *, days: int = 77, series: int = 24, planned: int =
     _export(settings, "fct_planned_days", coming)
     items = keys.assign(category="food", unit_cost=1.0, unit_price=2.5, xyz_class="X", supplier_id="S")
     items = items.assign(mean_daily_demand_units=items["level"])
-    _export(settings, "dim_item_locations", items.assign(demand_class="smooth", abc_class="A"))
+    _export(settings, "dim_item_locations", items.assign(demand_class="smooth", abc_class="A", location_type="store"))
     terms = keys.assign(lead_time_days=3, review_period_days=4, next_order_in_days=0, supplier_id="S", moq_units=6)
     terms = terms.assign(lead_time_days_mean=3.5, lead_time_days_sd=1.0, order_multiple_units=3, shelf_life_days=None)
     terms = terms.assign(unit_cost=1.0, unit_price=2.5, minimum_order_value=0.0, last_sale_in_days=None)

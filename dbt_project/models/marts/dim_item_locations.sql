@@ -5,6 +5,10 @@ with products as (
     select * from {{ ref('stg_products') }}
 ),
 
+locations as (
+    select * from {{ ref('stg_locations') }}
+),
+
 spans as (
     select * from {{ ref('int_item_location_spans') }}
 ),
@@ -39,8 +43,7 @@ recent_demand as (
 -- Days out of stock or closed tell nothing about how often and how much customers ask.
 demand_patterns as (
     select
-        sku,
-        location_id,
+        sku, location_id,
         sum(unconstrained_demand_units) / count(*) as mean_daily_demand_units,
         sum(demand_units * unit_price) as sales_value,
         count(case when is_in_stock and is_open then 1 end) as observed_days,
@@ -56,8 +59,7 @@ demand_patterns as (
 -- Weeks are counted back from as_of, so that each is complete.
 weeks as (
     select
-        sku,
-        location_id,
+        sku, location_id,
         floor(days_ago / 7) as weeks_ago,
         sum(unconstrained_demand_units) as demand_units
     from recent_demand
@@ -107,20 +109,17 @@ classified as (
             else 'Z'
         end as xyz_class
     from item_locations
-    left join demand_patterns
-        on item_locations.sku = demand_patterns.sku and item_locations.location_id = demand_patterns.location_id
-    left join weekly_variation
-        on item_locations.sku = weekly_variation.sku and item_locations.location_id = weekly_variation.location_id
-    left join value_shares
-        on item_locations.sku = value_shares.sku and item_locations.location_id = value_shares.location_id
+    left join demand_patterns using (sku, location_id)
+    left join weekly_variation using (sku, location_id)
+    left join value_shares using (sku, location_id)
 ),
 
 described as (
     select
         classified.sku,
         classified.location_id,
-        products.product_name,
-        products.category,
+        products.product_name, products.category,
+        locations.location_type,
         spans.active_from, spans.active_to,
         coalesce(spans.demand_from, products.launched_date) as demand_from,
         -- Syntetos, Boylan and Croston (2005): cut-off values 1.32 and 0.49.
@@ -142,6 +141,7 @@ described as (
         products.is_active
     from classified
     inner join products on classified.sku = products.sku
+    inner join locations on classified.location_id = locations.location_id
     left join spans on classified.sku = spans.sku and classified.location_id = spans.location_id
     left join preferred_terms
         on classified.sku = preferred_terms.sku and classified.location_id = preferred_terms.location_id
