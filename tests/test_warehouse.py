@@ -1412,7 +1412,7 @@ def test_a_stated_term_that_is_off_is_found(recheck: Recheck, term: str):
         ("marts.fct_replenishment_terms set order_multiple_units = 5", "order_units"),
         ("marts.fct_replenishment_terms set moq_units = 60", "order_units"),
         ("marts.fct_replenishment_terms set unit_cost = 4", "order_value"),
-        ("marts.fct_replenishment_terms set review_period_days = review_period_days + 1", "order_interval_days"),
+        ("marts.fct_replenishment_terms set review_period_days = review_period_days + 1", "protection_days"),
         ("reporting.fct_demand_forecasts set mean_units = mean_units + 0.002", "expected_demand_units"),
     ],
 )

@@ -12,9 +12,11 @@ intervals as (
     select
         terms.sku,
         terms.location_id,
-        terms.next_order_in_days + terms.lead_time_days + coalesce(recommendations.order_interval_days, terms.review_period_days)
-            as protection_days,
-        terms.review_period_days,
+        -- An order lasts whole reviews.
+        terms.next_order_in_days + terms.lead_time_days + case
+            when recommendations.order_interval_days % terms.review_period_days = 0 then recommendations.order_interval_days
+            else terms.review_period_days
+        end as protection_days,
         coalesce(terms.order_multiple_units, 1) as multiple_units,
         coalesce(terms.moq_units, 0) as moq_units,
         terms.unit_cost,

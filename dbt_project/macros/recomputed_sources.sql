@@ -66,7 +66,6 @@ sources as (
         coalesce(on_order.doubtful_units, 0) as source_on_order_doubtful_units,
         intervals.protection_days as source_protection_days,
         intervals.unit_cost as source_unit_cost,
-        intervals.review_period_days as source_review_period_days,
         intervals.multiple_units,
         intervals.moq_units as source_moq_units,
         lots.lot_units,

@@ -55,12 +55,6 @@ comparisons as (
     from orders_made_again
     union all
     select
-        sku, location_id, 'order_interval_days',
-        order_interval_days >= source_review_period_days and order_interval_days % source_review_period_days = 0,
-        order_interval_days, source_review_period_days
-    from orders_made_again
-    union all
-    select
         sku, location_id, 'expected_demand_units',
         abs(expected_demand_units - coalesce(source_expected_demand_units, 0)) <= 0.01 + 0.000001 * abs(expected_demand_units),
         expected_demand_units, source_expected_demand_units

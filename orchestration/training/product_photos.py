@@ -12,7 +12,7 @@ from orchestration.home.settings import Settings
 from orchestration.ingest.landing import open_landing
 from orchestration.training.figures import as_png
 from orchestration.training.lifecycle import Headline, NothingToLearn, Trained, Training, not_below
-from orchestration.warehouse.exports import read_frame
+from orchestration.warehouse.exports import export_path, read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ PARAMETERS: Mapping[str, Any] = {"image_pixels": IMAGE_PIXELS, "epochs": EPOCHS}
 
 def train_product_photos(settings: Settings, folder: Path, champion: Path | None, kept: Path | None = None) -> Trained:
     """Train in a process of its own: TensorFlow never gives its memory back."""
-    labelled = _labelled_photos(settings)
+    labelled = labelled_photos(settings)
     if len(labelled) < FEWEST_PHOTOS or labelled["label"].nunique() < 2:
         raise NothingToLearn(f"{len(labelled)} labelled photos, {FEWEST_PHOTOS} of two labels are needed to learn from")
     return run_in_child(
@@ -32,16 +32,31 @@ def train_product_photos(settings: Settings, folder: Path, champion: Path | None
     )
 
 
-def _labelled_photos(settings: Settings) -> "pd.DataFrame":
-    """Return photo_path (within the landing folder) and label of every accepted photo that has a label."""
+def labelled_photos(settings: Settings) -> "pd.DataFrame":
+    """Return photo_path (within the landing folder), label and taken_at of every photo that has a label."""
     return read_frame(
         f"""
-        select photo_path, label
-        from read_parquet('{settings.raw}/product_photos/*/accepted.parquet')
-        qualify row_number() over (partition by photo_path order by batch_id desc) = 1 and label is not null
-        order by photo_path
+        select photo_path, label, taken_at
+        from read_parquet('{export_path(settings, "marts.dim_product_photos")}')
+        where label is not null
+        order by taken_at nulls first, photo_path
         """
     )
+
+
+def held_out(labelled: "pd.DataFrame") -> "pd.Series[bool]":
+    """Return which photos judge: of a label's photos with a date the latest fifth, of the others every fifth.
+
+    Photos of one visit look alike: a network that has learnt from some of them knows the others already.
+
+    Args:
+        labelled: label and taken_at, the earlier photos first.
+    """
+    is_dated = labelled["taken_at"].notna()
+    photos = labelled.groupby([labelled["label"], is_dated])["label"]
+    place, size = photos.cumcount(), photos.transform("size")
+    is_latest = place >= size - size // HELD_OUT_EVERY
+    return is_latest.where(is_dated, place % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
 
 
 def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path, kept: Path | None) -> Trained:
@@ -55,7 +70,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
     landing = open_landing(settings)
     photos = pd.Series([landing.read(path) for path in labelled["photo_path"]])
     labels = labelled["label"]
-    is_held_out = labelled.groupby("label").cumcount() % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    is_held_out = held_out(labelled)
 
     def trained_on(rows: "pd.Series[bool]") -> images.Recogniser:
         return images.train(
@@ -82,8 +97,9 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
         ),
         model_card=(
             f"Recognises {labels.nunique()} labels on shelf photos, trained from scratch on {len(labelled):,} photos."
-            f"\n\nJudged on every {HELD_OUT_EVERY}th photo of a label, which the judged network had not seen; then"
-            " refitted on all. A photo whose best probability is too low is called unknown."
+            "\n\nJudged on photos that the judged network had not seen: of a label's photos with a date the latest of"
+            f" {HELD_OUT_EVERY} parts, of the others every {HELD_OUT_EVERY}th; then refitted on all. A photo whose best"
+            " probability is too low is called unknown."
         ),
         input_example=pd.DataFrame({"image_base64": [base64.b64encode(photo).decode() for photo in few]}),
         output_example=recogniser.predict(few),

@@ -116,11 +116,7 @@ def _exports(*marts: str) -> Callable[[Settings], list[Path]]:
 
 def _moment_of(settings: Settings) -> dict[str, str]:
     """Return business day and arrival instant of the marts: with the raw arrivals they make the same data again."""
-    try:
-        build = read_build(settings)
-    except FileNotFoundError:
-        # Photos are learnt from the raw table, which may come before the first marts.
-        return {}
+    build = read_build(settings)
     return {"as_of": build.as_of, "ingested_until": build.ingested_until}
 
 
@@ -165,8 +161,8 @@ stock_anomalies = _model(
 
 product_photos = _model(
     PRODUCT_PHOTOS,
-    deps=[AssetKey(["raw", "product_photos"])],
-    data=lambda settings: sorted(settings.raw.glob("product_photos/*/accepted.parquet")),
+    deps=_marts("dim_product_photos"),
+    data=_exports("dim_product_photos"),
     gate="No worse than HOG + linear.",
     kinds={"tensorflow", "mlflow"},
     description=(
