@@ -11,6 +11,7 @@ price_periods as (
         prices.from_date,
         prices.unit_price,
         prices.is_promotion,
+        prices.promotion_name,
         prices.expected_uplift,
         greatest(prices.from_date, bounds.from_day) as used_from,
         least(prices.to_date, bounds.until_day) as used_to
@@ -26,6 +27,7 @@ ranked_price_days as (
         calendar.day,
         price_periods.unit_price,
         price_periods.is_promotion,
+        price_periods.promotion_name,
         price_periods.expected_uplift,
         row_number() over (
             partition by price_periods.sku, price_periods.location_id, calendar.day
@@ -37,7 +39,7 @@ ranked_price_days as (
 ),
 
 price_days as (
-    select sku, location_id, day, unit_price, is_promotion, expected_uplift
+    select sku, location_id, day, unit_price, is_promotion, promotion_name, expected_uplift
     from ranked_price_days
     where recency = 1
 )

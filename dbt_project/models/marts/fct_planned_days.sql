@@ -37,6 +37,8 @@ planned_days as (
         cast(days_to_come.days_ahead as integer) as days_ahead,
         coalesce(location_prices.unit_price, general_prices.unit_price, item_locations.unit_price) as unit_price,
         coalesce(location_prices.is_promotion, general_prices.is_promotion, false) as is_promotion,
+        case when location_prices.day is null then general_prices.promotion_name else location_prices.promotion_name end
+            as promotion_name,
         case when location_prices.day is null then general_prices.expected_uplift else location_prices.expected_uplift end
             as expected_uplift,
         days_to_come.event_name,

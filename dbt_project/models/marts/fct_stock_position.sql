@@ -45,7 +45,12 @@ on_order as (
 ),
 
 promised as (
-    select sku, location_id, sum(reserved_units) as reserved_units, sum(backordered_units) as backordered_units
+    select
+        sku,
+        location_id,
+        sum(reserved_units) as reserved_units,
+        sum(backordered_units) as backordered_units,
+        min(due_date) as next_due_date
     from reservations
     group by sku, location_id
 ),
@@ -60,6 +65,7 @@ terms as (
         coalesce(on_order.on_order_units, 0) as on_order_units,
         coalesce(promised.reserved_units, 0) as reserved_units,
         coalesce(promised.backordered_units, 0) as backordered_units,
+        promised.next_due_date,
         on_hand.last_counted_date,
         on_hand.last_received_date
     from item_locations
@@ -80,6 +86,7 @@ positions as (
         cast(reserved_units as decimal(18, 3)) as reserved_units,
         cast(backordered_units as decimal(18, 3)) as backordered_units,
         cast(on_hand_units + on_order_units - backordered_units - reserved_units as decimal(18, 3)) as inventory_position_units,
+        next_due_date,
         last_counted_date,
         last_received_date,
         on_hand_units < 0 as is_negative
