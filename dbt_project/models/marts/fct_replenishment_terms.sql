@@ -64,8 +64,7 @@ chosen as (
         next_orders.next_order_in_days,
         coalesce(measured.receipts_count, 0) as receipts_count,
         coalesce(measured.receipts_count >= {{ least_receipts() }}, false) as is_measured,
-        measured.mean_days,
-        measured.sd_days,
+        measured.mean_days, measured.sd_days,
         products.unit_price,
         products.shelf_life_days
     from preferred_terms
@@ -90,8 +89,7 @@ terms as (
         moq_units,
         order_multiple_units,
         order_multiple_source,
-        minimum_order_value,
-        fixed_order_cost,
+        minimum_order_value, fixed_order_cost,
         unit_cost,
         unit_price,
         shelf_life_days,
