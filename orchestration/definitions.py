@@ -6,7 +6,17 @@ from dagster import Definitions
 
 from orchestration.defs import checks
 from orchestration.defs import jobs as automation
-from orchestration.defs.assets import maintenance, models, monitoring, predictions, publish, raw, restock, warehouse
+from orchestration.defs.assets import (
+    history,
+    maintenance,
+    models,
+    monitoring,
+    predictions,
+    publish,
+    raw,
+    restock,
+    warehouse,
+)
 from orchestration.defs.executor import holding_home
 from orchestration.defs.progress import progress_logger
 from orchestration.defs.resources import default_resources
@@ -31,6 +41,8 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             restock.previous_decision,
             restock.order_proposals,
             restock.policy_proofs,
+            history.generations,
+            history.published_history,
             warehouse.warehouse_reporting,
             publish.generation,
             monitoring.demand_forecasts,

@@ -14,7 +14,7 @@ from orchestration.warehouse.dbt import prepare_project
 
 GROUPS = (
     *("raw", "staging", "intermediate", "marts", "models", "predictions", "restock", "reporting", "publish"),
-    *("monitoring", "maintenance"),
+    *("history", "monitoring", "maintenance"),
 )
 RAW = (
     *("calendar_events", "locations", "prices", "product_photos", "products", "purchase_order_lines", "reservations"),
@@ -32,7 +32,8 @@ MARTS = (
     ),
     *("fct_open_orders", "fct_planned_days", "fct_quarantined_rows", "fct_replenishment_terms", "fct_stock_movements"),
     *("fct_stock_position", "fct_supplier_lead_times", "dim_transfer_lanes", "fct_stock_lots", "dim_product_seasons"),
-    "fct_purchase_order_lines",
+    *("fct_purchase_order_lines", "fct_purchase_orders", "dim_unit_costs", "fct_weekly_service", "dim_prices"),
+    *("fct_reservations", "dim_calendar"),
 )
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
@@ -40,7 +41,8 @@ REPORTING = (
     "restock_terms",
     *("risk_dead_stock", "risk_excess_stock", "risk_expiring_lots", "risk_late_purchase_orders"),
     *("risk_orders_too_late", "risk_stockouts_before_receipt", "stock_transfers", "risk_rule_costs"),
-    *("restock_service_promises", "forecast_totals"),
+    *("restock_service_promises", "forecast_totals", "fct_published_forecasts", "fct_forecast_accuracy"),
+    *("fct_item_snapshots", "fct_generations"),
 )
 DECISION = {
     *("predictions/demand_forecasts", "predictions/restock_policies", "predictions/open_proposals"),
@@ -77,6 +79,12 @@ EDGES = {
         *("predictions/restock_lines", "predictions/restock_terms"),
         *("predictions/open_proposals", "predictions/rejected_needs"),
         *("marts/fct_replenishment_terms", "marts/dim_products"),
+    },
+    "predictions/generations": set(),
+    "predictions/published_forecasts": {"predictions/demand_forecasts"},
+    "predictions/item_snapshots": {
+        *("predictions/restock_lines", "marts/fct_stock_position", "marts/dim_item_locations"),
+        "marts/fct_daily_demand",
     },
     "predictions/restock_rule_costs": {"models/demand_forecast"},
     "predictions/service_promises": {"models/demand_forecast"},

@@ -39,6 +39,7 @@ def publish_one(
             fence=store.claim(EPOCH, "run", {}) if fence is None else fence,
             as_of=date(2011, 12, 8),
             data_as_of=date(2011, 12, 9),
+            ingested_until="2011-12-09T05:00:00+00:00",
             models={},
             code_version="1",
             outbox=Outbox(date(2011, 12, 8), lines or [], store.open_orders().version if seen is None else seen, {}),
@@ -49,7 +50,7 @@ def publish_one(
             Relation(
                 "marts.dim_products",
                 grain=("sku",),
-                in_months=False,
+                in_months=None,
                 description="What is sold. One row per sku.",
                 columns={"sku": "Stock keeping unit"},
                 compares=compares,

@@ -80,6 +80,7 @@ class Home:
                     fence=store.claim(EPOCH, "run"),
                     as_of=self.day,
                     data_as_of=self.day,
+                    ingested_until=f"{self.day}T05:00:00+00:00",
                     models={},
                     code_version="1",
                     outbox=Outbox(self.day, lines, found.version, {}, counted=counted),

@@ -62,6 +62,8 @@ INCREMENTAL = [
     "int_demand_contexts",
     "int_daily_balances",
     "int_daily_demand",
+    "int_batch_days",
+    "dim_unit_costs",
     *FACTS,
 ]
 

@@ -26,6 +26,8 @@ DECISION_INPUTS = (
 DECISION_SETTINGS = ("seed", "path_count", "order_budget")
 # What was published before is kept beside a decision and is no part of it.
 COMPARISONS = ("previous_restock_lines", "previous_restock_terms")
+# What is read from the archive, to be published again, is not put into it.
+HISTORIES = ("published_forecasts", "item_snapshots", "generations")
 ARCHIVED_INPUTS = (
     *DECISION_INPUTS,
     *("marts.fct_daily_demand", "marts.fct_planned_days", "marts.dim_item_locations"),
@@ -40,7 +42,7 @@ def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Map
     Raises:
         OSError: the disk is full or not writable; nothing half-written stays.
     """
-    predictions = sorted(settings.predictions.glob("*.parquet"))
+    predictions = sorted(path for path in settings.predictions.glob("*.parquet") if path.stem not in HISTORIES)
     inputs = {relation.split(".")[1]: export_path(settings, relation) for relation in ARCHIVED_INPUTS}
     contents = {path.stem: path for path in predictions} | inputs
     hashes = {name: content_hash(path)[1] for name, path in contents.items() if name not in COMPARISONS}
@@ -65,6 +67,21 @@ def archive_decisions(settings: Settings, build: Build, models: Mapping[str, Map
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder.name
+
+
+def archives_in_force(settings: Settings, build: Build) -> dict[str, Path]:
+    """Return the archive that was in force at the end of each business day before that of a build, by day, ISO.
+
+    Of several of one day the last counts. A run that looks back at a day which was over (`--as-of`) was never in force.
+    """
+    made: dict[str, tuple[str, Path]] = {}
+    for details in settings.archive.glob("[!.]*/archive.json"):
+        known = json.loads(details.read_text())
+        day, data_day = known["as_of"], known["build"].get("data_as_of")
+        if day < build.as_of and not (data_day and data_day > day):
+            this = (known["build"]["ingested_until"], details.parent)
+            made[day] = max(this, made.get(day, this))
+    return {day: folder for day, (_, folder) in sorted(made.items())}
 
 
 def archive_of_day(settings: Settings, as_of: str) -> str:

@@ -67,6 +67,7 @@ class FinishedRun:
         fence: token the run claimed when it began; a later claim makes this run too old to publish.
         as_of: business day of the run.
         data_as_of: business day of the movements, whatever day was given.
+        ingested_until: instant up to which arrivals count, ISO, UTC.
         models: per model the pinned version, run and folder hash.
         code_version: version of the code that made the tables.
         outbox: the lines the run proposes and the order lines it has seen.
@@ -77,6 +78,7 @@ class FinishedRun:
     fence: int
     as_of: date
     data_as_of: date
+    ingested_until: str
     models: Mapping[str, Mapping[str, str]]
     code_version: str
     outbox: "Outbox"
@@ -135,6 +137,7 @@ def publish(
             "as_of": run.as_of.isoformat(),
             "data_as_of": run.data_as_of.isoformat(),
             "run_id": run.run_id,
+            "ingested_until": run.ingested_until,
             "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "ledger": {"sequence": sequence, "hash": head},
             "models": run.models,
@@ -146,7 +149,7 @@ def publish(
             },
         }
         _write_durably(manifest_file, json.dumps(manifest, indent=2).encode())
-        detail = {name: manifest[name] for name in ("content_hash", "run_id", "as_of", "data_as_of")}
+        detail = {name: manifest[name] for name in ("content_hash", "run_id", "as_of", "data_as_of", "ingested_until")}
         proposals = store.publish(EPOCH, run.fence, generation, detail, run.outbox)
     except BaseException:
         database.unlink(missing_ok=True)

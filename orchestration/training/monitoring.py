@@ -3,13 +3,14 @@
 Belongs here: fetching both and putting the measures of `ml.backtest.monitoring` together. Does not: the measures.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.home.settings import Settings
+from orchestration.planning.archive import archives_in_force
+from orchestration.planning.history import LAGS
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.demand_frames import items
 from orchestration.warehouse.exports import export_path, read_frame
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Four whole weeks are judged, so every weekday counts alike.
-DAYS_JUDGED, LAGS = 28, (1, 7, 14, 28)
+DAYS_JUDGED = 28
 # A day's forecasts share that day's weather: a few days say nothing about calibration, and 2 points are its noise.
 FEWEST_DAYS, CALIBRATION_LIMIT = 7, 0.05
 # Not by ABC or demand class: both are read off the very days judged, so C and "none" would always look over-forecast.
@@ -106,19 +107,14 @@ def monitor_forecasts(settings: Settings, build: Build) -> Monitoring | None:
 
 
 def archived_forecasts(settings: Settings, build: Build) -> list[Path]:
-    """Return the archived forecasts made before the business day that reach the days judged, one file per origin.
-
-    Of several archives of one business day the last one counts: it is what was in force.
-    """
+    """Return the archived forecasts made before the business day that reach the days judged, one file per origin."""
     first = (build.as_of_date - timedelta(days=DAYS_JUDGED + max(LAGS))).isoformat()
-    chosen: dict[str, tuple[str, Path]] = {}
-    for details in settings.archive.glob("[!.]*/archive.json"):
-        known = json.loads(details.read_text())
-        forecasts = details.with_name("demand_forecasts.parquet")
-        if first <= known["as_of"] < build.as_of and forecasts.exists():
-            kept = (known["build"]["ingested_until"], forecasts)
-            chosen[known["as_of"]] = max(kept, chosen.get(known["as_of"], kept))
-    return [path for _, (_, path) in sorted(chosen.items())]
+    found = [
+        folder / "demand_forecasts.parquet"
+        for day, folder in archives_in_force(settings, build).items()
+        if day >= first
+    ]
+    return [path for path in found if path.exists()]
 
 
 def _pairs(settings: Settings, build: Build, files: list[Path]) -> "pd.DataFrame":

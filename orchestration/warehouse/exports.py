@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 ALL_MONTHS = "*.parquet"
 """Name of the pattern that stands for the files of a fact."""
 
-_MONTH = "strftime(day, '%Y-%m')"
 _SUM_BITS = 96
 _MEMORY = "4GB"
 
@@ -37,7 +36,8 @@ class Relation:
     Attributes:
         name: schema and table, as in marts.dim_products.
         grain: columns that tell its rows apart; the rows are ordered by them.
-        in_months: whether it is a folder with a file for each month of its column `day`, rows in no order.
+        in_months: column with the day whose months it is cut into: a folder with a file for each, rows in no order;
+            None = one file.
         description: what a row is.
         columns: description of each column.
         derived: columns that follow from others of the row, so that a hash need not look at them.
@@ -47,7 +47,7 @@ class Relation:
 
     name: str
     grain: tuple[str, ...]
-    in_months: bool
+    in_months: str | None
     description: str
     columns: Mapping[str, str]
     derived: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ def relations_of(nodes: Iterable[Mapping[str, Any]]) -> list[Relation]:
         name = f"{node['schema']}.{node['name']}"
         grain, derived, compares = tuple(meta["grain"]), tuple(meta.get("derived", ())), meta.get("compares", ())
         compares = tuple(columns) if compares == "all" else tuple(compares)
-        in_months = meta.get("in_months", False)
+        in_months = meta.get("in_months")
         found.append(Relation(name, grain, in_months, node["description"], columns, derived, compares))
     return sorted(found, key=lambda relation: relation.name)
 
@@ -124,8 +124,9 @@ def _write(connection: "DuckDBPyConnection", relation: Relation, exports: Path, 
 
 def _write_months(connection: "DuckDBPyConnection", relation: Relation, written: Path, kept: Path) -> None:
     names, shape = _columns(connection, relation.name, relation.derived)
-    days = f"select day, sum(hash({names})::hugeint) as total from {relation.name} group by day"
-    counted = f"select {_MONTH} as month, sum(total) as total from ({days}) as days group by month"
+    day, month_of_day = relation.in_months, f"strftime({relation.in_months}, '%Y-%m')"
+    days = f"select {day}, sum(hash({names})::hugeint) as total from {relation.name} group by {day}"
+    counted = f"select {month_of_day} as month, sum(total) as total from ({days}) as days group by month"
     digests = {month: f"{month}_{_digest(shape, total)}" for month, total in connection.sql(counted).fetchall()}
     written.mkdir()
     for path in kept.glob(ALL_MONTHS):
@@ -139,7 +140,7 @@ def _write_months(connection: "DuckDBPyConnection", relation: Relation, written:
     if not missing:
         return
     listed = ", ".join(f"'{month}'" for month in missing)
-    rows = f"select *, {_MONTH} as month from {relation.name} where {_MONTH} in ({listed})"
+    rows = f"select *, {month_of_day} as month from {relation.name} where {month_of_day} in ({listed})"
     options = "format parquet, compression zstd, partition_by (month), overwrite_or_ignore true"
     connection.execute(f"copy ({rows}) to '{quoted(written)}' ({options})")
     for folder in sorted(written.glob("month=*")):

@@ -213,6 +213,7 @@ class Home:
                     fence=store.claim(EPOCH, "bench", {}),
                     as_of=read_clock(self.raw).as_of,
                     data_as_of=read_clock(self.raw).as_of,
+                    ingested_until=datetime.now(UTC).isoformat(),
                     models={},
                     code_version="bench",
                     outbox=Outbox(date(2011, 12, 8), [], store.open_orders().version, {}),

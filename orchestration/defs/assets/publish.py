@@ -44,6 +44,7 @@ def generation(
             fence=build.fence,
             as_of=build.as_of_date,
             data_as_of=date.fromisoformat(build.data_as_of or build.as_of),
+            ingested_until=build.ingested_until,
             models=models,
             code_version=code_version(),
             outbox=outbox_of(settings, build, ledger),
