@@ -113,7 +113,10 @@ def test_the_data_dictionary_is_written_from_any_folder(
     monkeypatch.chdir(tmp_path)
     result = inventorybot("docs", "dictionary.html")
     assert result.exit_code == 0, result.output
-    assert "restock_recommendations" in (tmp_path / "dictionary.html").read_text()
+    written = (tmp_path / "dictionary.html").read_text()
+    assert "restock_recommendations" in written
+    assert '"name": "order_units", "type": "decimal(18,3)"' in written
+    assert "Example: Which promises to customers does the stock on the shelf not cover?" in written
 
 
 def test_a_data_dictionary_without_a_folder_says_so(tmp_path: Path) -> None:

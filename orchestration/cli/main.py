@@ -250,18 +250,19 @@ def schema(form: str) -> None:
 @cli.command()
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path), default="data_dictionary.html")
 def docs(output: Path) -> None:
-    """Write the data dictionary to OUTPUT, one HTML file. It is made by `dbt docs`."""
-    import shutil
+    """Write the data dictionary to OUTPUT, one HTML file: tables, columns with their types, example queries."""
     import tempfile
+
+    from orchestration.cli.dictionary import written_pages
 
     if not output.parent.is_dir():
         raise click.ClickException(f"there is no folder {output.parent} to write {output.name} to; create it first")
     with tempfile.TemporaryDirectory(prefix="inventorybot_") as target:
-        # An empty catalogue: types and descriptions come from the contracts, and the warehouse stays untouched.
+        # An empty catalogue: types come from the contracts, and the warehouse stays untouched.
         made = subprocess.run(
             [
                 *(sys.executable, "-P", "-m", "orchestration.warehouse.dbt", "--quiet"),
-                *("docs", "generate", "--static", "--empty-catalog"),
+                *("docs", "generate", "--empty-catalog"),
                 *("--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT), "--target-path", target),
             ],
             env=os.environ | {"INVENTORYBOT_WAREHOUSE": str(Path(target) / WAREHOUSE_NAME)},
@@ -269,7 +270,7 @@ def docs(output: Path) -> None:
         )
         if made.returncode:
             raise click.ClickException("dbt could not write the data dictionary; see its message above")
-        shutil.copyfile(Path(target) / "static_index.html", output)
+        output.write_text(written_pages(Path(target)), encoding="utf-8")
     click.echo(f"{output}: open it in a browser")
 
 
