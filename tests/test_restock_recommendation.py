@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ml.restock import LINE_COLUMNS, allocate, recommend, transfer
 from ml.restock.allocation import allocate_each
 from ml.restock.plan import Plan, World, plan_orders
+from ml.restock.transfers import own_demand
 
 # A loaded disk makes the database of examples dearer than the tests.
 QUICK = settings(deadline=None, database=None)
@@ -413,12 +414,15 @@ def planned(
     lanes: bool = False,
     budget: float | None = None,
     rejected: tuple[float, float] | None = None,
+    orders: pd.DataFrame | None = None,
     **terms: float,
 ) -> Plan:
     position, paths, supply, ways = two_shelves(on_hand)
     world = World(
         position=position,
-        open_orders=pd.DataFrame(columns=open_order_columns()).astype({"periods_ahead": int, "units": float}),
+        open_orders=pd.DataFrame(columns=open_order_columns()).astype({"periods_ahead": int, "units": float})
+        if orders is None
+        else orders,
         terms=supply.assign(**({"supplier_id": "S", "order_multiple_units": 1.0, "unit_cost": 2.0} | terms)),
         policy=supply[["sku", "location_id"]].assign(
             target_type="cycle_service_level", target_value=0.9, unmet_demand="backorders", holding_cost=0.5
@@ -441,6 +445,25 @@ def test_stock_is_moved_before_more_is_bought():
     assert lines["transfer_in_units"].tolist() == lines["on_order_units"].tolist() == [0.0, 9.0]
     assert planned((30.0, 3.0)).lines["order_units"].tolist() == [0.0, 9.0]
     assert lines["order_units"].tolist() == [0.0, 0.0]
+
+
+def test_a_location_keeps_its_own_demand_until_its_next_planned_supply():
+    keys = pd.DataFrame([item()])
+    paths = np.full((1, 4, 10), 3.0, dtype=np.float32)
+    six, later = np.array([6]), keys.assign(periods_ahead=4, units=100.0)
+    assert own_demand(keys, paths, six, later.head(0)).tolist() == [18.0]
+    # Three periods pass before what comes in period 4 can be sold.
+    assert own_demand(keys, paths, six, later).tolist() == [9.0]
+    assert own_demand(keys, paths, six, later.assign(periods_ahead=40)).tolist() == [18.0]
+    # Too little comes: what it leaves open is kept besides.
+    assert own_demand(keys, paths, six, later.assign(units=4.0)).tolist() == [14.0]
+
+
+def test_what_is_on_order_for_later_lets_no_shelf_be_emptied_today():
+    coming = pd.DataFrame([item(periods_ahead=3, units=100.0, overdue_periods=0)])
+    assert planned((10.0, 3.0), lanes=True, orders=coming).transfers["units"].sum() == 2.0  # two periods of 4 are kept
+    late = coming.assign(overdue_periods=2)
+    assert planned((10.0, 3.0), lanes=True, orders=late).transfers.empty
 
 
 def test_a_line_raised_to_its_suppliers_minimum_says_by_how_much():

@@ -18,7 +18,7 @@ from ml.restock.exceptions import Cause
 from ml.restock.inputs import column
 from ml.restock.order_interval import reviews_per_order
 from ml.restock.recommendation import recommend
-from ml.restock.transfers import transfer
+from ml.restock.transfers import own_demand, transfer
 from ml.schema import KEYS
 
 PathsOf = Callable[[pd.DataFrame], Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]]
@@ -86,7 +86,7 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
         again, steps, further = _decided(paths_of, longer, world, seed)
         lines, terms = _replaced(lines, again), _replaced(terms, steps, longer)
         benefit = _replaced(benefit, further, longer)
-    moves = _transfers(lines, world)
+    moves = _transfers(paths_of, lines, world)
     if len(moves):
         world = _moved(world, moves)
         touched = _ends(moves)[KEYS].drop_duplicates()
@@ -134,7 +134,7 @@ def _decided(
     return lines, terms, benefit
 
 
-def _transfers(lines: pd.DataFrame, world: World) -> pd.DataFrame:
+def _transfers(paths_of: PathsOf, lines: pd.DataFrame, world: World) -> pd.DataFrame:
     if world.lanes is None or world.lanes.empty:
         kinds = dict.fromkeys(("sku", "from_location_id", "to_location_id"), "object")
         kinds |= {"units": "float64", "arrival_period": "int64", "transfer_cost": "float64"}
@@ -148,8 +148,29 @@ def _transfers(lines: pd.DataFrame, world: World) -> pd.DataFrame:
     terms = world.terms[[*KEYS, "lead_time_periods", "review_periods", "order_multiple_units"]].merge(
         known[[*KEYS, "holding_cost"]].assign(order_up_to_units=level), on=KEYS
     )
-    stock = known[[*KEYS, "on_hand_units", "reserved_units", "backordered_units", "on_order_units"]]
+    # Only what has more than its level can give, and only where the same product is short elsewhere.
+    gives = known["sku"].isin(known.loc[known["order_units"] > 0, "sku"])
+    gives &= (known["inventory_position_units"] > level) & (known["on_hand_units"] > 0)
+    kept = [known.loc[~gives, KEYS].assign(own_demand_units=0.0)]
+    if gives.any():
+        planned, periods = _planned_supply(world), known.set_index(KEYS)["protection_periods"]
+        for keys, paths in paths_of(known.loc[gives, KEYS]):
+            until = periods.reindex(pd.MultiIndex.from_frame(keys[KEYS])).to_numpy(dtype=np.int64)
+            kept.append(keys[KEYS].assign(own_demand_units=own_demand(keys, paths, until, planned)))
+    columns = ["on_hand_units", "reserved_units", "backordered_units", "on_order_units"]
+    stock = known[[*KEYS, *columns]].merge(pd.concat(kept), on=KEYS, how="left")
     return transfer(stock, rate.to_numpy(dtype=np.float32)[:, None, None], terms, world.lanes)
+
+
+def _planned_supply(world: World) -> pd.DataFrame:
+    """Return the supply that is due and neither late nor in doubt: sku, location_id, periods_ahead, units."""
+    orders = world.open_orders
+    is_planned = pd.Series(True, index=orders.index)
+    if "overdue_periods" in orders:
+        is_planned &= ~(orders["overdue_periods"] > 0)
+    if "is_doubtful" in orders:
+        is_planned &= ~orders["is_doubtful"].fillna(False).astype(bool)
+    return orders.loc[is_planned, [*KEYS, "periods_ahead", "units"]]
 
 
 def _ends(moves: pd.DataFrame) -> pd.DataFrame:

@@ -21,11 +21,14 @@ def transfer(
     """Move excess to shortage, cheapest lane first, never making a shortage.
 
     A location's level is the one it orders up to, or the quantile of its demand over lead time and review period. It
-    can spare what it has at hand, free of promises, beyond that level, and what would lie there longer than the move
-    costs; it is short of what its inventory position lacks to it.
+    can spare what its inventory position has beyond that level, of what is at hand, free of promises, beyond its own
+    demand until what is on order is there, and what would lie there longer than the move costs; it is short of what its
+    inventory position lacks to its level.
 
     Args:
-        position: sku, location_id, on_hand_units, reserved_units, backordered_units and optionally on_order_units.
+        position: sku, location_id, on_hand_units, reserved_units, backordered_units and optionally on_order_units and
+            own_demand_units (what it keeps of what is at hand, as `own_demand` says; without it the quantile of its
+            demand over lead time and review period, as if nothing on order came before).
         paths: demand draws, units [rows of position, n, horizon].
         terms: sku, location_id, lead_time_periods, review_periods and optionally order_up_to_units (the level),
             target_value (cycle service level of the quantile, default 0.95), order_multiple_units (transfers are whole
@@ -54,7 +57,9 @@ def transfer(
     on_order = stock.get("on_order_units", 0.0)
     gap = (free + on_order - level).where(known, 0.0)
     pack = stock["order_multiple_units"].fillna(1.0) if "order_multiple_units" in stock else pd.Series(1.0, stock.index)
-    excess = gap.where(gap <= free, free).clip(lower=0).to_numpy(dtype=np.float64)
+    kept = stock["own_demand_units"] if "own_demand_units" in stock else _levels(stock, paths, known)
+    spare = free - kept
+    excess = gap.where(gap <= spare, spare).clip(lower=0).to_numpy(dtype=np.float64)
     short = (-gap).clip(lower=0).to_numpy(dtype=np.float64)
     place = pd.MultiIndex.from_frame(stock[KEYS])
     ways = _possible_moves(stock, lanes, short)
@@ -80,6 +85,37 @@ def transfer(
     ways["transfer_cost"] = (ways["units"] * ways["unit_cost"].astype(float)).round(4)
     columns = ["sku", "from_location_id", "to_location_id", "units", "arrival_period", "transfer_cost"]
     return ways.loc[ways["units"] > 0, columns].reset_index(drop=True)
+
+
+def own_demand(
+    keys: pd.DataFrame,
+    paths: npt.NDArray[np.float32],
+    periods: npt.NDArray[np.int64],
+    supply: pd.DataFrame,
+    service_level: float = SERVICE_LEVEL,
+) -> npt.NDArray[np.float64]:
+    """Return what each location must have at hand now to serve its own demand until its supply is there, units.
+
+    It is the quantile of the largest gap, at the end of any period, between the demand so far and what has come by
+    then: stock of so many units runs out with at most the probability that the service level leaves.
+
+    Args:
+        keys: sku, location_id; row i belongs to paths[i].
+        paths: joint demand draws, units [rows of keys, n, horizon].
+        periods: how many periods of its demand each location serves before an order placed now is there.
+        supply: sku, location_id, periods_ahead, units: what is planned to come.
+        service_level: probability of no stock-out meanwhile.
+    """
+    horizon = paths.shape[2]
+    coming = np.zeros((len(keys), horizon))
+    row = pd.MultiIndex.from_frame(keys[KEYS]).get_indexer(pd.MultiIndex.from_frame(supply[KEYS]))
+    period = supply["periods_ahead"].to_numpy(dtype=np.int64) - 1
+    is_seen = (row >= 0) & (period < horizon)
+    np.add.at(coming, (row[is_seen], period[is_seen]), supply["units"].to_numpy(dtype=np.float64)[is_seen])
+    gap = paths.cumsum(axis=2, dtype=np.float64) - coming.cumsum(axis=1)[:, None, :]
+    inside = np.arange(horizon)[None, :] < periods[:, None]
+    largest = np.where(inside[:, None, :], gap, 0.0).max(axis=2).clip(0.0)
+    return sample_quantile(largest.astype(np.float32), np.full(len(keys), service_level))
 
 
 def _levels(stock: pd.DataFrame, paths: npt.NDArray[np.float32], known: pd.Series) -> npt.NDArray[np.float64]:
