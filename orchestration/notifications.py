@@ -75,10 +75,10 @@ class RunFailure:
 
 @dataclass(frozen=True)
 class StreamLag:
-    """Events that have waited too long to be published.
+    """Movements that have waited too long to be published.
 
     Attributes:
-        home: home whose events wait.
+        home: home whose movements wait.
         events: how many.
         waiting_since: when the first of them entered the online store.
         reported_at: instant of the message.
@@ -93,13 +93,13 @@ class StreamLag:
     def title(self) -> str:
         """One line for a subject."""
         minutes = int((self.reported_at - self.waiting_since).total_seconds() // 60)
-        return f"InventoryBot: {self.events:,} events wait to be published, for {minutes:,} minutes"
+        return f"InventoryBot: {self.events:,} movements wait to be published, for {minutes:,} minutes"
 
     @property
     def text(self) -> str:
         """What people read: what waits, since when, and where to look."""
         return (
-            f"{self.events:,} events of {self.home} have been in the online store since "
+            f"{self.events:,} movements of {self.home} have been in the online store since "
             f"{self.waiting_since.isoformat(timespec='seconds')} and in no published generation. Nothing is lost; "
             "recommendations do not know them yet. Look in Dagster whether the sensor `arrivals` is on and why the "
             "last run of refresh_stock failed."

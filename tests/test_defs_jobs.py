@@ -7,7 +7,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -257,13 +257,25 @@ def test_events_that_have_just_come_are_no_lag(
     monkeypatch.setenv("INVENTORYBOT_NOTIFY_WEBHOOK", webhook.url)
     home.append("D1")
     said, _ = lag_tick(home, instance, None)
-    assert (said, webhook.posted) == ("1 events wait to be published, for 0 minutes", [])
+    assert (said, webhook.posted) == ("1 movements wait to be published, for 0 minutes", [])
 
 
 def test_published_events_are_no_lag(home: Home, instance: DagsterInstance) -> None:
     home.append("D1")
     publish_up_to(home, 1)
-    assert lag_tick(home, instance, None)[0] == "every event is published"
+    assert lag_tick(home, instance, None)[0] == "every movement is published"
+
+
+def test_a_decision_waits_for_no_publication(home: Home, instance: DagsterInstance) -> None:
+    home.append("D1")
+    publish_up_to(home, 1)
+    with Store.open(home.url) as store:
+        line = {"sku": "MUG", "location_id": "N", "supplier_id": "S", "order_units": 6}
+        (made,) = store.propose(date(2011, 12, 8), [line], seen_version=0, author="run").proposed
+        store.decide_proposal(made, "approved", event_id="a", author="ann")
+    assert lag_tick(home, instance, None)[0] == "every movement is published"
+    home.append("D2")
+    assert lag_tick(home, instance, None)[0].startswith("1 movements wait")
 
 
 class Webhook:

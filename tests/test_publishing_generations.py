@@ -31,19 +31,22 @@ def publish_one(
     lines: list[dict[str, object]] | None = None,
     seen: int | None = None,
     compares: tuple[str, ...] = (),
+    day: date = date(2011, 12, 8),
+    looks_back: bool = False,
 ) -> Publication:
     export(tmp_path / "exports", "marts.dim_products", query)
     return publish(
         FinishedRun(
             run_id="run",
             fence=store.claim(EPOCH, "run", {}) if fence is None else fence,
-            as_of=date(2011, 12, 8),
+            as_of=day,
             data_as_of=date(2011, 12, 9),
             ingested_until="2011-12-09T05:00:00+00:00",
             models={},
             code_version="1",
-            outbox=Outbox(date(2011, 12, 8), lines or [], store.open_orders().version if seen is None else seen, {}),
+            outbox=Outbox(day, lines or [], store.open_orders().version if seen is None else seen, {}),
             archive="2011-12-08_0",
+            looks_back=looks_back,
         ),
         exports=tmp_path / "exports",
         relations=[
@@ -71,6 +74,37 @@ def read(tmp_path: Path, query: str) -> list[tuple[object, ...]]:
 def test_readers_see_what_was_published(tmp_path: Path, store: Store) -> None:
     publish_one(tmp_path, store, "select 'a' as sku")
     assert read(tmp_path, "select sku from marts.dim_products") == [("a",)]
+
+
+BEFORE = date(2011, 11, 30)
+
+
+def test_a_day_that_is_looked_back_at_is_published_beside_the_current_generation(tmp_path: Path, store: Store) -> None:
+    current = publish_one(tmp_path, store, "select 'a' as sku")
+    past = publish_one(tmp_path, store, "select 'b' as sku", day=BEFORE, looks_back=True, lines=[ORDER])
+    assert past.beside == tmp_path / "published" / "as_of" / "2011-11-30"
+    assert read(tmp_path, "select sku from marts.dim_products") == [("a",)]
+    with duckdb.connect(str((past.beside / "current.duckdb").resolve()), read_only=True) as connection:
+        assert connection.sql("select sku from marts.dim_products").fetchall() == [("b",)]
+    manifest = current_manifest(past.beside)
+    assert manifest is not None
+    assert "known today" in manifest["knowledge"]
+    assert [epoch.value for epoch in store.epochs(EPOCH)] == [current.generation]
+    assert store.proposals() == []
+    # Looked back at once more: the same content is not published again, other content takes its place.
+    assert not publish_one(tmp_path, store, "select 'b' as sku", day=BEFORE, looks_back=True).is_new
+    assert publish_one(tmp_path, store, "select 'c' as sku", day=BEFORE, looks_back=True).is_new
+    assert len(list(past.beside.glob("wh_*.duckdb"))) == 1
+    # As many looks back are kept as generations are.
+    publish_one(tmp_path, store, "select 'b' as sku", day=date(2011, 11, 29), looks_back=True, keep=1)
+    assert [folder.name for folder in (tmp_path / "published" / "as_of").iterdir()] == ["2011-11-29"]
+
+
+def test_an_earlier_day_that_nobody_gave_is_the_current_one(tmp_path: Path, store: Store) -> None:
+    publish_one(tmp_path, store, "select 'a' as sku")
+    corrected = publish_one(tmp_path, store, "select 'b' as sku", day=BEFORE)
+    assert corrected.beside is None
+    assert read(tmp_path, "select sku from marts.dim_products") == [("b",)]
 
 
 def test_unchanged_content_is_not_published_again(tmp_path: Path, store: Store) -> None:

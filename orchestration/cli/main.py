@@ -126,10 +126,12 @@ def _run_job(job: str, as_of: date | None, rebuild_from: date | None = None) -> 
     except HomeError as error:
         raise click.ClickException(str(error)) from error
     from orchestration.cli.summary import summarise
+    from orchestration.publishing.generations import looked_back_at
 
     was_published = (settings.published / "current.duckdb").exists()
+    beside = looked_back_at(settings.published, as_of) if as_of and succeeded else None
     if succeeded or was_published:
-        click.echo(summarise(settings))
+        click.echo(summarise(settings, beside if beside and (beside / "current.duckdb").exists() else None))
     if not succeeded:
         still = "the previously published generation stays current" if was_published else "nothing is published yet"
         click.echo(f"The run FAILED for the reason above; {still}.", err=True)

@@ -1,7 +1,8 @@
 """What a run came to, as text a planner and an engineer read at a terminal."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -30,14 +31,20 @@ _QUARANTINED = """
 """
 
 
-def summarise(settings: Settings) -> str:
-    """Return the summary of what is published in a home: orders, champions, quarantine, where to look further."""
-    manifest = current_manifest(settings.published)
+def summarise(settings: Settings, published: Path | None = None) -> str:
+    """Return the summary of what is published in a home: orders, champions, quarantine, where to look further.
+
+    Args:
+        settings: of the home.
+        published: folder of a day that is looked back at; None = the current generation.
+    """
+    published = published or settings.published
+    manifest = current_manifest(published)
     if manifest is None:
         return (
             f"Nothing is published in {settings.home} yet: put files in {settings.landing} and run `inventorybot run`."
         )
-    database = (settings.published / "current.duckdb").resolve()
+    database = (published / "current.duckdb").resolve()
     with duckdb.connect(str(database), read_only=True) as connection:
         orders, money, items, exceptions = connection.sql(_TOTALS).fetchall()[0]
         top = connection.sql(_TOP).fetchall()
@@ -83,15 +90,23 @@ def summarise(settings: Settings) -> str:
             ),
             "",
             f"Generation {manifest['generation']}, content hash {manifest['content_hash']}",
+            *_beside(manifest),
             "",
             "Look further:",
             "  make ui       Dagster: assets, checks, runs",
             "  make mlflow   MLflow: experiments, registered models, gate verdicts",
             "  make serve    HTTP: stock, forecasts, recommendations, models",
-            f"  SQL           any DuckDB client, read-only, on {_short(settings.published / 'current.duckdb')}",
+            f"  SQL           any DuckDB client, read-only, on {_short(published / 'current.duckdb')}",
             "  commands      .venv/bin/inventorybot --help",
         ]
     )
+
+
+def _beside(manifest: Mapping[str, Any]) -> list[str]:
+    """Return that a day was looked back at, and with what knowledge; nothing for the current generation."""
+    if "knowledge" not in manifest:
+        return []
+    return [f"Published beside the current generation, which stays: {manifest['knowledge']}."]
 
 
 def _lines(title: str, lines: Sequence[str]) -> list[str]:

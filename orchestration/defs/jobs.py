@@ -144,23 +144,22 @@ def _waiting_text(waiting: Waiting) -> str:
     minimum_interval_seconds=60,
     default_status=DefaultSensorStatus.RUNNING,
     description=(
-        "Reports, as run_failures does, when events of the online store have waited more than 15 minutes for"
+        "Reports, as run_failures does, when movements of the online store have waited more than 15 minutes for"
         " publication; once for each delay."
     ),
 )
 def stream_lag(
     context: SensorEvaluationContext, home: HomeResource, store: StoreResource, notifier: NotifierResource
 ) -> SkipReason:
-    """Compare the head of the ledger with the current generation; the cursor is the delay reported last."""
+    """Compare the movements of the ledger with the current generation; the cursor is the delay reported last."""
     settings, now = home.settings(), datetime.now(UTC)
     manifest = current_manifest(settings.published)
     published = manifest["ledger"]["sequence"] if manifest else 0
     with store.open() as opened:
-        head, _ = opened.head()
-        since = opened.waiting_since(published)
+        count, since = opened.waiting_movements(published)
     if since is None:
-        return SkipReason("every event is published")
-    lag = StreamLag(str(settings.home), head - published, since, now)
+        return SkipReason("every movement is published")
+    lag = StreamLag(str(settings.home), count, since, now)
     if now - since > LONGEST_LAG and context.cursor != since.isoformat():
         notify_all(notifier.notifiers(), lag)
         context.update_cursor(since.isoformat())

@@ -10,6 +10,7 @@ link. The row in the online store decides which generation is current; the link 
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 LARGE_TABLE_ROWS = 200_000
 _LINK = "current.duckdb"
+KNOWLEDGE_OF_TODAY = (
+    "movements up to the end of this day, with the corrections, products, terms and models that are known today; what "
+    "was decided on that day is in its archive: `inventorybot reproduce --as-of`"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Publication:
         is_new: False when the content equals that of the generation that was already current.
         tables: tables of the generation.
         proposals: what became of the lines that this run proposes.
+        beside: folder of a day that is looked back at; None = it is the current generation.
     """
 
     generation: str
@@ -56,6 +62,7 @@ class Publication:
     is_new: bool
     tables: list[PublishedTable]
     proposals: "ProposeReport"
+    beside: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class FinishedRun:
         code_version: version of the code that made the tables.
         outbox: the lines the run proposes and the order lines it has seen.
         archive: name of the archive folder with its decisions and their inputs.
+        looks_back: whether the day was given, and is not the latest one.
     """
 
     run_id: str
@@ -83,6 +91,7 @@ class FinishedRun:
     code_version: str
     outbox: "Outbox"
     archive: str
+    looks_back: bool = False
 
 
 def publish(
@@ -101,10 +110,12 @@ def publish(
             news of the day itself.
         published: folder that readers open.
         store: online store; its epoch row decides which generation is current.
-        keep: generations left on disk, the current one included.
+        keep: generations left on disk, the current one included, and as many days that were looked back at.
 
     Returns:
-        The publication; a failure before the switch leaves the previous generation current.
+        The publication; a failure before the switch leaves the previous generation current. A day that is looked back
+        at, earlier than that of the current generation, is published beside it, in `as_of/<day>`, and neither moves
+        the current one nor the outbox.
 
     Raises:
         serving.store.Fenced: a later run has begun.
@@ -122,6 +133,13 @@ def publish(
     }
     total = _hash_of({"tables": content, "as_of": run.as_of.isoformat(), "models": run.models})
     current = repair_link(published, store)
+    described = {relation.name: relation for relation in relations}
+    if current is not None and run.looks_back and run.as_of.isoformat() < current["as_of"]:
+        beside = _publish_beside(run, total, hashed, described, exports=exports, published=published, store=store)
+        looks = sorted((published / "as_of").iterdir(), key=lambda folder: folder.stat().st_mtime)
+        for folder in looks[:-keep]:
+            shutil.rmtree(folder)
+        return beside
     if current is not None and current["content_hash"] == total:
         proposals = store.publish(EPOCH, run.fence, None, {}, run.outbox)
         return Publication(current["generation"], total, False, _tables_of(current), proposals)
@@ -130,24 +148,8 @@ def publish(
     database, manifest_file = published / f"wh_{generation}.duckdb", published / f"wh_{generation}.json"
     try:
         tables = [_share_large(exports, published, name, *known) for name, known in hashed.items()]
-        _assemble(database, exports, published, tables, {relation.name: relation for relation in relations})
-        sequence, head = store.head()
-        manifest = {
-            "generation": generation,
-            "as_of": run.as_of.isoformat(),
-            "data_as_of": run.data_as_of.isoformat(),
-            "run_id": run.run_id,
-            "ingested_until": run.ingested_until,
-            "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "ledger": {"sequence": sequence, "hash": head},
-            "models": run.models,
-            "code_version": run.code_version,
-            "archive": run.archive,
-            "content_hash": total,
-            "tables": {
-                table.relation: {"rows": table.rows, "hash": table.hash, "files": table.files} for table in tables
-            },
-        }
+        _assemble(database, exports, published, tables, described)
+        manifest = _manifest(run, generation, total, tables, store)
         _write_durably(manifest_file, json.dumps(manifest, indent=2).encode())
         detail = {name: manifest[name] for name in ("content_hash", "run_id", "as_of", "data_as_of", "ingested_until")}
         proposals = store.publish(EPOCH, run.fence, generation, detail, run.outbox)
@@ -158,6 +160,64 @@ def publish(
     _switch_link(published, database.name)
     _forget_old(published, keep)
     return Publication(generation, total, True, tables, proposals)
+
+
+def looked_back_at(published: Path, day: date) -> Path:
+    """Return the folder in which a day that is looked back at is published, as readers open `published` itself."""
+    return published / "as_of" / day.isoformat()
+
+
+def _publish_beside(
+    run: FinishedRun,
+    total: str,
+    hashed: Mapping[str, tuple[int, str]],
+    relations: Mapping[str, Relation],
+    *,
+    exports: Path,
+    published: Path,
+    store: "Store",
+) -> Publication:
+    """Publish a day that is looked back at in a folder of its own; an earlier look at it goes."""
+    from serving.store import ProposeReport
+
+    folder = looked_back_at(published, run.as_of)
+    folder.mkdir(parents=True, exist_ok=True)
+    before = current_manifest(folder)
+    if before is not None and before["content_hash"] == total:
+        return Publication(before["generation"], total, False, _tables_of(before), ProposeReport(), folder)
+    generation = f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{total[:8]}"
+    database = folder / f"wh_{generation}.duckdb"
+    tables = [_share_large(exports, folder, name, *known) for name, known in hashed.items()]
+    try:
+        _assemble(database, exports, folder, tables, relations)
+        manifest = _manifest(run, generation, total, tables, store) | {"knowledge": KNOWLEDGE_OF_TODAY}
+        _write_durably(database.with_suffix(".json"), json.dumps(manifest, indent=2).encode())
+    except BaseException:
+        database.unlink(missing_ok=True)
+        raise
+    _switch_link(folder, database.name)
+    _forget_old(folder, 1)
+    return Publication(generation, total, True, tables, ProposeReport(), folder)
+
+
+def _manifest(
+    run: FinishedRun, generation: str, total: str, tables: Sequence[PublishedTable], store: "Store"
+) -> dict[str, Any]:
+    sequence, head = store.head()
+    return {
+        "generation": generation,
+        "as_of": run.as_of.isoformat(),
+        "data_as_of": run.data_as_of.isoformat(),
+        "run_id": run.run_id,
+        "ingested_until": run.ingested_until,
+        "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ledger": {"sequence": sequence, "hash": head},
+        "models": run.models,
+        "code_version": run.code_version,
+        "archive": run.archive,
+        "content_hash": total,
+        "tables": {table.relation: {"rows": table.rows, "hash": table.hash, "files": table.files} for table in tables},
+    }
 
 
 def require_known(published: Path, store: "Store") -> None:

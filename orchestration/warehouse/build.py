@@ -54,6 +54,11 @@ class Build:
     counts_until: str | None = None
 
     @property
+    def looks_back(self) -> bool:
+        """Whether the day was given and the movements tell of later ones."""
+        return not self.running_day and self.data_as_of is not None and self.as_of < self.data_as_of
+
+    @property
     def as_of_date(self) -> date:
         """The business day."""
         return date.fromisoformat(self.as_of)
@@ -68,6 +73,7 @@ class Build:
     def dbt_vars(self) -> str:
         """The variables of dbt, as its command line takes them."""
         always = {"as_of": self.as_of, "ingested_until": self.ingested_until, "running_day": self.running_day}
+        always |= {"looks_back": True} if self.looks_back else {}
         optional = {name: getattr(self, name) for name in ("rebuild_from", "counts_from", "counts_until")}
         return json.dumps(always | {name: value for name, value in optional.items() if value})
 

@@ -40,10 +40,17 @@ def head(connection: Connection) -> tuple[int, str]:
     return row.sequence, row.chain_hash
 
 
-def waiting_since(connection: Connection, sequence: int) -> int | None:
-    """Return when the first event after `sequence` came in, in microseconds; None where the log ends there."""
-    first = select(func.min(batches.c.ingested_at)).where(batches.c.last_sequence > sequence)
-    return connection.execute(first).scalar_one()
+def waiting_movements(connection: Connection, sequence: int) -> tuple[int, int | None]:
+    """Return how many movements and counts came after `sequence`, and when the first of them did, in microseconds."""
+    waiting = select(func.count(), func.min(events.c.sequence)).where(
+        events.c.sequence > sequence, events.c.event_type.in_(MOVEMENT_EVENTS)
+    )
+    row: Any = connection.execute(waiting).one()
+    count, first = row
+    if first is None:
+        return 0, None
+    since = select(batches.c.ingested_at).where(batches.c.first_sequence <= first, batches.c.last_sequence >= first)
+    return count, connection.execute(since).scalar_one()
 
 
 def movements_since(connection: Connection, sequence: int, limit: int) -> MovementBatch | None:

@@ -230,11 +230,14 @@ class Store(ProposalStore):
         with self._database.read() as connection:
             return log.head(connection)
 
-    def waiting_since(self, sequence: int) -> datetime | None:
-        """Return when the first event after `sequence` came in; None where the log ends there."""
+    def waiting_movements(self, sequence: int) -> tuple[int, datetime | None]:
+        """Return how many movements and counts came after `sequence`, and when the first of them did.
+
+        Decisions wait for no publication: they take effect when they are made.
+        """
         with self._database.read() as connection:
-            first = log.waiting_since(connection, sequence)
-        return None if first is None else instant(first)
+            count, first = log.waiting_movements(connection, sequence)
+        return count, None if first is None else instant(first)
 
     def verify(self, anchors: Iterable[tuple[int, str]] = ()) -> VerifyReport:
         """Walk the whole chain and report every event changed, added, removed or cut off.

@@ -18,7 +18,8 @@ waiting_movements as (
         case
             when waiting_arrivals.unknown_rule is not null then waiting_arrivals.unknown_rule
             when not {{ can_be_right('stock_movements.occurred_at') }} then 'improbable_date'
-            when stock_movements.occurred_at >= waiting_arrivals.known_until then 'after_as_of'
+            -- Of a day that is looked back at, what came after it is no trouble: a run of today counts it.
+            when stock_movements.occurred_at >= waiting_arrivals.known_until {{ 'and false' if var('looks_back', false) }} then 'after_as_of'
         end as rule
     from stock_movements
     inner join waiting_arrivals

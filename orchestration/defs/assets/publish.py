@@ -49,6 +49,7 @@ def generation(
             code_version=code_version(),
             outbox=outbox_of(settings, build, ledger),
             archive=archived,
+            looks_back=build.looks_back,
         ),
         exports=settings.exports,
         relations=RELATIONS,
@@ -56,17 +57,22 @@ def generation(
         store=ledger,
         keep=settings.generations_kept,
     )
-    rebased = rebase_live_stock(
-        settings.raw,
-        settings.exports,
-        datetime.fromisoformat(build.ingested_until),
-        ledger,
-        counts_from=datetime.fromisoformat(build.counts_from) if build.counts_from else None,
-        counts_until=datetime.fromisoformat(build.counts_until) if build.counts_until else None,
-    )
+    # Live stock is of today, whatever day was looked back at.
+    rebased = 0
+    if publication.beside is None:
+        rebased = rebase_live_stock(
+            settings.raw,
+            settings.exports,
+            datetime.fromisoformat(build.ingested_until),
+            ledger,
+            counts_from=datetime.fromisoformat(build.counts_from) if build.counts_from else None,
+            counts_until=datetime.fromisoformat(build.counts_until) if build.counts_until else None,
+        )
     rows = "\n".join(f"| {table.relation} | {table.rows:,} | `{table.hash}` |" for table in publication.tables)
     proposals = publication.proposals
     note = "published" if publication.is_new else "unchanged, nothing published"
+    if publication.beside is not None:
+        note += f" beside the current generation, in {publication.beside}"
     return MaterializeResult(
         metadata={
             "note": f"{note}: generation {publication.generation}, content {publication.content_hash[:16]}",
