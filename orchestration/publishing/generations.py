@@ -196,7 +196,7 @@ def _publish_beside(
         database.unlink(missing_ok=True)
         raise
     _switch_link(folder, database.name)
-    _forget_old(folder, 1)
+    _forget_old(folder, 0)
     return Publication(generation, total, True, tables, ProposeReport(), folder)
 
 
