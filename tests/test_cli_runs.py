@@ -135,7 +135,14 @@ def test_the_summary_names_orders_champions_and_where_to_look(
     first_run: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     _, result = first_run
-    for text in ("Restock recommendations at the end of 2024-05-01", "demand_forecast", "content hash", "make ui"):
+    for text in (
+        "At the end of 2024-05-01: ",
+        "Largest orders:",
+        "reporting.stock_alerts",
+        "demand_forecast",
+        "content hash",
+        "make ui",
+    ):
         assert text in result.stdout
 
 

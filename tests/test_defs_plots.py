@@ -32,6 +32,6 @@ def test_the_picture_of_restock_lines_shows_the_largest_orders_first_and_what_th
     assert [container.get_label() for container in largest.containers] == [
         "position",
         "order",
-        "demand lost before it arrives",
+        "likely to be lost before it arrives",
     ]
     assert [[bar.get_width() for bar in container] for container in largest.containers] == [[90, 6], [24, 12], [6, 0]]

@@ -15,7 +15,7 @@ from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.contract import LINEAGE_COLUMNS, load_contract, table_named
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.expectations import validate
-from orchestration.ingest.manifests import ledger_watermark, raw_fingerprint, read_manifests
+from orchestration.ingest.manifests import ledger_watermark, raw_fingerprint, read_manifests, rejected_files
 from orchestration.ingest.staging import Events
 from orchestration.ingest.validator import QUARANTINE_COLUMNS
 
@@ -469,6 +469,15 @@ def test_a_repaired_file_is_taken_in(home):
     home.land("products", "a.csv", PRODUCTS + product("A", "1"))
     report = home.ingest("products")
     assert (report.rejected, report.table_rows, report.failed) == ((), 1, None)
+
+
+def test_a_file_counts_as_rejected_until_it_is_taken_in(home):
+    home.land("products", "a.csv", "what\n1\n")
+    home.ingest("products")
+    assert [(table, file.name) for table, file in rejected_files(home.raw)] == [("products", "a.csv")]
+    home.land("products", "a.csv", PRODUCTS + product("A", "1"))
+    home.ingest("products")
+    assert rejected_files(home.raw) == []
 
 
 def test_a_readable_file_goes_on_beside_an_unreadable_one(home):

@@ -1160,7 +1160,8 @@ def test_an_order_is_explained_from_its_terms(first: Query):
     assert rows == [
         (
             "Order 48 (4 packs of 12): 160 expected over 16 days + 476.4 for uncertainty − 590 on hand − 0 on order"
-            " = 46.4, rounded up to packs. Last year's season raises the forecast by 9 % (trust 0.6).",
+            " = 46.4, rounded up to packs. For 168 a stock-out before the next order comes is 0 % likely instead of 0 %"
+            " (target: no stock-out in 95 % of cycles). Last year's season raises the forecast by 9 % (trust 0.6).",
             168,
             date(2011, 5, 2),
             date(2011, 5, 2),
@@ -1210,7 +1211,9 @@ def test_an_order_with_promises_names_them_and_the_minimum(first: Query):
         r"Order 12 \(1 pack of 12\): 32 expected over 16 days"
         r" (\+ [\d.]+ for uncertainty|− [\d.]+ that the target leaves uncovered)"
         r" \+ 5 reserved \+ 1 backordered − -?[\d.]+ on hand − 36 on order = 3,"
-        r" raised to the minimum order of 10 and rounded up to packs\. Last year's season raises .* \(trust 0\.6\)\."
+        r" raised to the minimum order of 10 and rounded up to packs\."
+        r" For [\d.]+ a stock-out before the next order comes is \d+ % likely instead of \d+ %.*\."
+        r" Last year's season raises .* \(trust 0\.6\)\."
         r" 7 units of stock and orders may be left when the season ends on 3 May 2011;"
         r" 14 units on order are due after the last day of sale, 3 May 2011\.",
         reason,
@@ -1237,7 +1240,7 @@ def test_nothing_to_order_is_explained_from_the_same_terms(first: Query):
         (
             "no_order",
             "Order nothing: 0.4 expected over 8 days + 4.6 for uncertainty − 0 on hand − 0 on order = 5,"
-            " less 1 for demand that is lost before this order can arrive, less 4 rejected by ann until more than 6 are"
+            " less 1 likely to be lost before an order arrives, less 4 rejected by ann until more than 6 are"
             " needed: too dear.",
             None,
         )
@@ -1320,6 +1323,17 @@ def test_a_stockout_before_the_next_delivery_is_a_risk_and_one_after_it_is_none(
 
 def test_an_order_that_arrives_before_the_stockout_is_not_too_late(first: Query):
     assert first("select * from reporting.risk_orders_too_late") == []
+
+
+def test_alerts_are_one_list_of_what_is_wrong_worst_first(first: Query):
+    rows = first(
+        "select kind, cause, sku, money_per_day, purchase_order_id from reporting.stock_alerts order by alert_rank"
+    )
+    assert rows == [
+        ("expiring_stock", "expires_before_it_sells", "even", Decimal("33.8333"), None),
+        ("out_of_stock", "no_order", "asleep", Decimal("0.325"), None),
+        ("late_order", "late_order", "s1", 0, "LOST"),
+    ]
 
 
 def test_stock_is_dead_only_without_demand_for_as_long_as_said(first: Query):

@@ -13,7 +13,7 @@
         {"name": "not_stocked", "sign": -1, "stage": "need", "noun": "units not kept in stock", "less": "that are not kept in stock", "comparative": ["more", "fewer"]},
         {"name": "after_last_sale", "sign": -1, "stage": "need", "noun": "units that would arrive after the last day of sale", "less": "that would arrive after the last day of sale", "comparative": ["more", "fewer"]},
         {"name": "above_reorder_point", "sign": -1, "stage": "need", "noun": "units that wait for the reorder point", "less": "until the reorder point is reached", "comparative": ["more", "fewer"]},
-        {"name": "lost_before_arrival", "sign": -1, "stage": "need", "noun": "units of demand that is lost before an order can arrive", "less": "for demand that is lost before this order can arrive", "comparative": ["more", "fewer"]},
+        {"name": "lost_before_arrival", "sign": -1, "stage": "need", "noun": "units likely to be lost before an order arrives", "less": "likely to be lost before an order arrives", "comparative": ["more", "fewer"]},
         {"name": "order_up_to_max", "sign": -1, "stage": "need", "noun": "units above the largest level allowed", "less": "above the largest level allowed", "comparative": ["more", "fewer"]},
         {"name": "shelf_life", "sign": -1, "stage": "need", "noun": "units that would expire on the shelf", "less": "that would expire on the shelf", "comparative": ["more", "fewer"]},
         {"name": "dampened", "sign": -1, "stage": "need", "noun": "units too few to order yet", "less": "too few to order yet", "comparative": ["more", "fewer"]},

@@ -157,14 +157,14 @@ class _Decision:
 
 
 def _decided(cycle: Cycle, until_review: Cycle) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    level, wanted = levels(cycle)
-    steps, most = order_steps(cycle, level, wanted)
+    found = levels(cycle)
+    steps, most = order_steps(cycle, found)
     expected = demand_to_cover(cycle, cycle.demand.mean)
     order = np.where(cycle.usable, steps.quantity, 0)
     wanted = np.where(cycle.usable, order - steps.changes["fixed_cost"], 0)
     waiting = waiting_costs(until_review, cycle.schedule.review, wanted)
-    lines = _lines(_Decision(cycle, expected, level, steps, order, waiting))
-    return lines, step_rows(cycle, steps, level, expected), benefit_rows(cycle, order, most)
+    lines = _lines(_Decision(cycle, expected, found.order_up_to, steps, order, waiting))
+    return lines, step_rows(cycle, steps, found.order_up_to, expected), benefit_rows(cycle, order, most)
 
 
 def _lines(decided: _Decision) -> pd.DataFrame:

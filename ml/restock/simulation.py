@@ -43,6 +43,8 @@ class Pipeline(NamedTuple):
         season_demand: demand from now to the last period of sale [m, n]; +inf where the horizon holds none, and of one
             column where it does for no item.
         season_need: how many units the order may bring so that none is left after that period, likewise.
+        lost_before: units expected to be lost before the order arrives [m].
+        lost_before_probability: that some are [m].
     """
 
     interval_demand: Floats
@@ -54,6 +56,8 @@ class Pipeline(NamedTuple):
     stockout_by: Doubles
     season_demand: Floats
     season_need: Floats
+    lost_before: Doubles
+    lost_before_probability: Doubles
 
 
 class Receipts(NamedTuple):
@@ -126,7 +130,7 @@ class Simulation:
         season_demand, season_need = (np.full((m, seen), np.inf, np.float32) for _ in range(2))
         self.found = Pipeline(
             *(interval_demand, start_demand, end_net, worst_need, need, demand_to, stockout_by),
-            *(season_demand, season_need),
+            *(season_demand, season_need, np.zeros(m), np.zeros(m)),
         )
 
     def run(self, few: slice, demand: Floats) -> None:
@@ -167,6 +171,8 @@ class Simulation:
         found.stockout_by[few] = _ended_by(served)
         lost_before = np.where(lost, np.maximum(before, 0), np.float32(0))
         worst -= lost_before
+        found.lost_before[few] = lost_before.mean(axis=1, dtype=np.float64)
+        found.lost_before_probability[few] = (lost_before > SMALLEST_UNITS / 2).mean(axis=1)
         if not lost.all():
             found.end_net[few] = found.interval_demand[few] - at_end
         if self.slots:

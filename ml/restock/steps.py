@@ -14,6 +14,7 @@ import pandas as pd
 
 from ml.restock.cycle import Cycle, demand_to_cover
 from ml.restock.inputs import Thousandths, column, flags, in_units, thousandths
+from ml.restock.targets import Levels
 from ml.schema import KEYS, Flags
 
 
@@ -60,8 +61,8 @@ STEPS = (
         "until the reorder point is reached",
     ),
     Step(
-        *("lost_before_arrival", -1, "need", "units of demand that is lost before an order can arrive"),
-        "for demand that is lost before this order can arrive",
+        *("lost_before_arrival", -1, "need", "units likely to be lost before an order arrives"),
+        "likely to be lost before an order arrives",
     ),
     Step(
         *("order_up_to_max", -1, "need", "units above the largest level allowed"),
@@ -164,22 +165,21 @@ class OrderSteps:
         self.quantity = to
 
 
-def order_steps(cycle: Cycle, level: Thousandths, wanted: Thousandths) -> tuple[OrderSteps, Thousandths]:
+def order_steps(cycle: Cycle, levels: Levels) -> tuple[OrderSteps, Thousandths]:
     """Walk from the shortfall to the order.
 
     Args:
         cycle: the items.
-        level: order-up-to level, thousandths [m].
-        wanted: units wanted now that some demand is lost, thousandths [m].
+        levels: what they are to have.
 
     Returns:
         The steps, whose quantity is the order, and the most that limits would let each order be, thousandths [m].
     """
     rules, policy = PackRules.of(cycle), cycle.inputs.policy
-    steps = OrderSteps(np.maximum(level - cycle.position, 0))
-    triggered = _needed(steps, cycle, rules, level, wanted)
-    at_point = rules.by_lot & triggered & (cycle.position == level) & (wanted > 0)
-    most = whole_packs(steps, cycle, rules, level, (steps.quantity > 0) | at_point)
+    steps = OrderSteps(np.maximum(levels.order_up_to - cycle.position, 0))
+    triggered = _needed(steps, cycle, rules, levels)
+    at_point = rules.by_lot & triggered & (cycle.position == levels.unlost) & (levels.wanted > 0)
+    most = whole_packs(steps, cycle, rules, levels.unlost, (steps.quantity > 0) | at_point)
     rejected = thousandths(column(policy, "rejected_up_to_units", np.nan), missing=-1.0)
     steps.change("rejected", np.where(steps.quantity <= rejected, 0, steps.quantity))
     steps.change("fixed_cost", np.where(flags(policy, "waits_for_supplier"), 0, steps.quantity))
@@ -190,17 +190,17 @@ def order_steps(cycle: Cycle, level: Thousandths, wanted: Thousandths) -> tuple[
     return steps, np.maximum(np.minimum(hard, np.maximum(room, steps.quantity)), 0)
 
 
-def _needed(steps: OrderSteps, cycle: Cycle, rules: PackRules, level: Thousandths, wanted: Thousandths) -> Flags:
+def _needed(steps: OrderSteps, cycle: Cycle, rules: PackRules, levels: Levels) -> Flags:
     """Take off what is not needed at all, and return whether the order rule lets an order be placed."""
     policy, position, stocked = cycle.inputs.policy, cycle.position, cycle.stocked
     steps.change("not_stocked", np.where(cycle.target == "do_not_stock", 0, steps.quantity))
     in_time = cycle.schedule.until_arrival + 1 <= cycle.last_sale
     steps.change("after_last_sale", np.where(in_time, steps.quantity, 0))
-    point = np.where(cycle.rule == "min_max", thousandths(column(policy, "min_units", 0.0)), level)
-    point = np.where(cycle.rule == "reorder_point_order_up_to", level - rules.lot, point)
+    point = np.where(cycle.rule == "min_max", thousandths(column(policy, "min_units", 0.0)), levels.unlost)
+    point = np.where(cycle.rule == "reorder_point_order_up_to", levels.unlost - rules.lot, point)
     triggered: Flags = in_time & ((position <= point) | ~stocked | (cycle.rule == "order_up_to"))
     steps.change("above_reorder_point", np.where(triggered, steps.quantity, 0))
-    steps.change("lost_before_arrival", np.minimum(steps.quantity, np.maximum(wanted, 0)))
+    steps.change("lost_before_arrival", np.maximum(steps.quantity - levels.lost, 0))
     steps.change("order_up_to_max", np.minimum(steps.quantity, np.maximum(rules.order_up_to_max - position, 0)))
     steps.change("shelf_life", np.minimum(steps.quantity, _sellable_in_shelf_life(cycle)))
     raised = np.maximum(position + steps.quantity, 0)
@@ -219,7 +219,7 @@ def whole_packs(
         steps: with what is needed.
         cycle: the items.
         rules: of the same items.
-        level: order-up-to level, thousandths [m].
+        level: level if nothing were lost, thousandths [m]; a reorder point lies on it.
         opened: whether an order is placed at all [m].
 
     Returns:

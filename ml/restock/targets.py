@@ -7,6 +7,7 @@ Here belongs what each kind of target and order rule makes of a simulated cycle.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,30 @@ from ml.restock.simulation import (
 )
 from ml.schema import Doubles, Floats
 
+# Demand lost before the order arrives is a term of its own where a stock-out before then is at least so likely.
+_LIKELY = 0.5
 
-def levels(cycle: Cycle) -> tuple[Thousandths, Thousandths]:
-    """Return the order-up-to level if nothing were lost, and the units wanted now that some demand is lost [m]."""
+
+class Levels(NamedTuple):
+    """What to have, thousandths [m].
+
+    Attributes:
+        order_up_to: what is aimed at: what there is, the units wanted now, and the demand that is likely to be lost
+            before they come.
+        unlost: the level if nothing were lost; a reorder point lies on it.
+        wanted: units wanted now that some demand is lost; no limit where none is.
+        lost: units of `order_up_to` that will be lost before an order arrives; 0 where a stock-out until then is
+            not likely.
+    """
+
+    order_up_to: Thousandths
+    unlost: Thousandths
+    wanted: Thousandths
+    lost: Thousandths
+
+
+def levels(cycle: Cycle) -> Levels:
+    """Return what each item is to have."""
     m = len(cycle.usable)
     level, wanted = np.zeros(m), np.full(m, np.inf)
     for target, found in (
@@ -36,7 +58,11 @@ def levels(cycle: Cycle) -> tuple[Thousandths, Thousandths]:
         rows = np.flatnonzero(cycle.target == target)
         if rows.size:
             level[rows], wanted[rows] = found(cycle, rows)
-    return _by_rule(cycle, cycle.inputs.policy, level, wanted)
+    level, wanted = _by_rule(cycle, cycle.inputs.policy, level, wanted)
+    is_likely = np.isfinite(wanted) & (cycle.pipeline.lost_before_probability >= _LIKELY)
+    lost = np.where(is_likely, thousandths(cycle.pipeline.lost_before), 0)
+    unlost, units = thousandths(level), thousandths(wanted)
+    return Levels(cycle.position + np.minimum(units, unlost - cycle.position) + lost, unlost, units, lost)
 
 
 def _by_service_level(cycle: Cycle, rows: Places) -> tuple[Doubles, Doubles]:
@@ -76,13 +102,13 @@ def _by_cost(cycle: Cycle, rows: Places) -> tuple[Doubles, Doubles]:
     return np.where(dated > 0, np.maximum(level, in_units(cycle.position[rows]) + dated), level), dated
 
 
-def _by_rule(cycle: Cycle, policy: pd.DataFrame, level: Doubles, wanted: Doubles) -> tuple[Thousandths, Thousandths]:
+def _by_rule(cycle: Cycle, policy: pd.DataFrame, level: Doubles, wanted: Doubles) -> tuple[Doubles, Doubles]:
     fixed = cycle.stocked & (cycle.rule == "min_max")
     level = np.where(fixed, column(policy, "max_units", 0.0), level)
     wanted = np.where(fixed | ~cycle.lost_sales | ~cycle.stocked, np.inf, wanted)
     raised = cycle.stocked & (cycle.rule == "reorder_point_order_up_to")
     extra = np.where(raised, np.nan_to_num(column(policy, "order_quantity_units", 0.0)), 0.0)
-    return thousandths(level + extra), thousandths(wanted + extra)
+    return level + extra, wanted + extra
 
 
 def _cost_quantity(cycle: Cycle, rows: Places, values: SortedDraws, last: SortedDraws, season: SortedDraws) -> Doubles:

@@ -1,29 +1,62 @@
 """What a run came to, as text a planner and an engineer read at a terminal."""
 
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from orchestration.home.settings import PROJECT_FOLDER, Settings
+from orchestration.ingest.manifests import rejected_files
 from orchestration.publishing.generations import current_manifest
 from orchestration.training.forecast_totals import forecast_remarks
 from orchestration.training.lifecycle import failed_gates, headlines
 
-_TOP = """
-    select
-        product_name, sku, location_id, order_units, order_packs, supplier_id, order_by_date,
-        stockout_date_50, order_value
+_MOST_ALERTS, _MOST_ORDERS, _MOST_OTHERS = 10, 12, 6
+_NAME_WIDTH, _CURE_WIDTH = 34, 90
+
+_ALERTS = f"""
+    select money_per_day, replace(kind, '_', ' '), coalesce(product_name, supplier_name, supplier_id), sku, location_id,
+        from_date, until_date, cure
+    from reporting.stock_alerts order by alert_rank limit {_MOST_ALERTS}
+"""
+_ALERT_KINDS = """
+    select replace(kind, '_', ' '), count(*), sum(money_per_day) from reporting.stock_alerts
+    group by kind order by sum(money_per_day) desc, kind
+"""
+_ORDERS = f"""
+    select order_value, product_name, sku, location_id, order_units, order_packs, on_hand_units, on_order_units,
+        expected_arrival_date, coalesce(supplier_name, supplier_id)
     from reporting.restock_recommendations
-    where order_units > 0
-    order by stockout_date_50 nulls last, order_value desc
-    limit 12
+    where order_units > 0 order by order_value desc, sku, location_id limit {_MOST_ORDERS}
 """
 _TOTALS = """
-    select count(*) filter (where order_units > 0), coalesce(sum(order_value), 0), count(*),
-        count(*) filter (where status = 'exception')
+    select count(*) filter (where order_units > 0), coalesce(sum(order_value), 0), count(*)
     from reporting.restock_recommendations
+"""
+_TRANSFERS = f"""
+    select transfer_units, product_name, sku, from_location_id, to_location_id, expected_arrival_date
+    from reporting.stock_transfers order by transfer_units desc, sku, to_location_id limit {_MOST_OTHERS}
+"""
+_LATE = f"""
+    select days_late, product_name, sku, location_id, open_units, likely_arrival_date,
+        coalesce(supplier_name, supplier_id), purchase_order_id
+    from reporting.risk_late_purchase_orders
+    order by stockout_date_50 nulls last, days_late desc, purchase_order_id, line limit {_MOST_OTHERS}
+"""
+_EXCEPTIONS = f"""
+    select coalesce(products.product_name, exceptions.sku), exceptions.sku, exceptions.location_id,
+        alerts.money_per_day, exceptions.remedy
+    from reporting.restock_exceptions as exceptions
+    left join marts.dim_products as products on exceptions.sku = products.sku
+    left join (
+        select sku, location_id, max(money_per_day) as money_per_day
+        from reporting.stock_alerts
+        group by sku, location_id
+    ) as alerts on exceptions.sku = alerts.sku and exceptions.location_id = alerts.location_id
+    order by alerts.money_per_day desc nulls last, exceptions.sku, exceptions.location_id limit {_MOST_OTHERS}
 """
 _QUARANTINED = """
     select table_name, rule, count(*) as rows, min(reason) as example
@@ -31,8 +64,27 @@ _QUARANTINED = """
 """
 
 
+@dataclass(frozen=True)
+class _Published:
+    """What a published generation says, ready to be shown."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def rows(self, query: str) -> list[list[str]]:
+        """Return what a query finds, as texts."""
+        return [[_text(value) for value in row] for row in self.connection.sql(query).fetchall()]
+
+    def count(self, relation: str) -> int:
+        """Return the rows of a relation."""
+        return int(self.connection.sql(f"select count(*) from {relation}").fetchall()[0][0])
+
+    def has(self, table: str) -> bool:
+        """Return whether there is such a table; a generation of an earlier version of this software may lack it."""
+        return bool(self.connection.sql(f"from information_schema.tables where table_name = '{table}'").fetchall())
+
+
 def summarise(settings: Settings, published: Path | None = None) -> str:
-    """Return the summary of what is published in a home: orders, champions, quarantine, where to look further.
+    """Return the summary of what is published in a home: what is wrong, orders, champions, where to look further.
 
     Args:
         settings: of the home.
@@ -46,47 +98,30 @@ def summarise(settings: Settings, published: Path | None = None) -> str:
         )
     database = (published / "current.duckdb").resolve()
     with duckdb.connect(str(database), read_only=True) as connection:
-        orders, money, items, exceptions = connection.sql(_TOTALS).fetchall()[0]
-        top = connection.sql(_TOP).fetchall()
-        quarantined = connection.sql(_QUARANTINED).fetchall()
+        generation = _Published(connection)
+        stock = [*_wrong_now(generation), *_orders(generation), *_supply(generation)]
+        orders, money, items = connection.sql(_TOTALS).fetchall()[0]
         remarks = forecast_remarks(connection)
+        quarantined = generation.rows(_QUARANTINED)
     champions = headlines(settings)
     return "\n".join(
         [
             "",
-            f"Restock recommendations at the end of {manifest['as_of']}: {orders:,} orders for {money:,.2f} "
-            f"among {items:,} items, {exceptions:,} exceptions."
-            + (" The most urgent:" if top else " Every item is covered until the next order can arrive."),
-            *_section(
-                ["product", "sku", "at", "order", "packs", "supplier", "order by", "stock-out likely", "money"],
-                [
-                    [
-                        row[0][:34],
-                        *row[1:3],
-                        f"{row[3]:,.0f}",
-                        f"{row[4]:,.0f}",
-                        row[5],
-                        row[6],
-                        row[7] or "-",
-                        f"{row[8]:,.2f}",
-                    ]
-                    for row in top
-                ],
-                right={3, 4, 8},
-            ),
-            *(["", *remarks] if remarks else []),
+            f"At the end of {manifest['as_of']}: {orders:,} orders for {money:,.2f} among {items:,} items. Money is in "
+            "the currency of the costs.",
+            *stock,
+            *_lines("The forecast parts from last year or recent weeks:", remarks),
             "",
             "Champions:" if champions else "Champions: none",
             *_section(
                 ["model", "version", "metric", "champion", "baseline", "baseline model"], champions, right={3, 4}
             ),
             *_lines("Gates not passed:", failed_gates(settings)),
+            *_files(settings),
             "",
             "Quarantined rows:" if quarantined else "Quarantined rows: none",
             *_section(
-                ["table", "rule", "rows", "for example"],
-                [[*row[:2], f"{row[2]:,}", row[3][:70]] for row in quarantined],
-                right={2},
+                ["table", "rule", "rows", "for example"], [[*row[:3], row[3][:70]] for row in quarantined], right={2}
             ),
             "",
             f"Generation {manifest['generation']}, content hash {manifest['content_hash']}",
@@ -107,6 +142,73 @@ def _beside(manifest: Mapping[str, Any]) -> list[str]:
     if "knowledge" not in manifest:
         return []
     return [f"Published beside the current generation, which stays: {manifest['knowledge']}."]
+
+
+def _wrong_now(published: _Published) -> list[str]:
+    """Return what is wrong now, worst first."""
+    if not published.has("stock_alerts"):
+        return []
+    alerts = published.rows(_ALERTS)
+    if not alerts:
+        return ["", "Nothing is wrong with stock now."]
+    kinds = ", ".join(f"{count} {kind} ({money} a day)" for kind, count, money in published.rows(_ALERT_KINDS))
+    return [
+        "",
+        f"Wrong now, most money a day first (reporting.stock_alerts): {kinds}.",
+        *_section(
+            ["money a day", "what", "product", "sku", "at", "from", "until", "what to do"],
+            [[*row[:2], row[2][:_NAME_WIDTH], *row[3:7], _cut(row[7])] for row in alerts],
+            right={0},
+        ),
+    ]
+
+
+def _orders(published: _Published) -> list[str]:
+    orders = [[row[0], row[1][:_NAME_WIDTH], *row[2:]] for row in published.rows(_ORDERS)]
+    if not orders:
+        return ["", "Orders: none, every item is covered until its next order can come."]
+    header = ["money", "product", "sku", "at", "order", "packs", "on hand", "on order", "arrives", "supplier"]
+    return ["", "Largest orders:", *_section(header, orders, right={0, 4, 5, 6, 7})]
+
+
+def _supply(published: _Published) -> list[str]:
+    """Return transfers, late orders and exceptions, the worst of each."""
+    found: list[str] = []
+    for title, relation, query, header, right, name in (
+        ("Transfers", "reporting.stock_transfers", _TRANSFERS,
+         ["units", "product", "sku", "from", "to", "arrives"], {0}, 1),
+        ("Late order lines", "reporting.risk_late_purchase_orders", _LATE,
+         ["days late", "product", "sku", "at", "open", "likely", "supplier", "order"], {0, 4}, 1),
+        ("Exceptions", "reporting.restock_exceptions", _EXCEPTIONS,
+         ["product", "sku", "at", "money a day", "what to do"], {3}, 0),
+    ):  # fmt: skip
+        if relation == "reporting.restock_exceptions" and not published.has("stock_alerts"):
+            continue
+        rows = published.rows(query)
+        for row in rows:
+            row[name], row[-1] = row[name][:_NAME_WIDTH], _cut(row[-1])
+        shown = f", the first {len(rows)} of {relation}" if published.count(relation) > len(rows) else ""
+        found += ["", f"{title}: {published.count(relation):,}{shown}", *_section(header, rows, right=right)]
+    return found
+
+
+def _files(settings: Settings) -> list[str]:
+    rejected = rejected_files(settings.raw)
+    return _lines("Files rejected:", [f"{table}/{file.name}: {file.reason}" for table, file in rejected])
+
+
+def _text(value: object) -> str:
+    """Return a value as people read it: units without idle decimals, money with two, nothing as a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, str | date):
+        return str(value)
+    number = float(value)  # type: ignore[arg-type]
+    return f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CURE_WIDTH else text[: _CURE_WIDTH - 1] + "…"
 
 
 def _lines(title: str, lines: Sequence[str]) -> list[str]:

@@ -101,7 +101,7 @@ def forecast_total(parquet: Path) -> "Figure":
 def restock_lines(parquet: Path, terms: Path) -> "Figure":
     """Days of cover before and after the orders, and how the largest of them bring their position to its level.
 
-    Demand that is lost before an order can arrive need not be bought: with it, position and order reach the level.
+    What is likely to be lost before an order arrives need not be bought: with it, position and order reach the level.
     """
     with duckdb.connect() as connection:
         ordered = connection.sql(
@@ -134,7 +134,7 @@ def restock_lines(parquet: Path, terms: Path) -> "Figure":
         edgecolor=_ACCENT,
         hatch="////",
         linewidth=0,
-        label="demand lost before it arrives",
+        label="likely to be lost before it arrives",
     )
     items.plot(largest["level"], largest["item"], "|", color=_INK, markersize=12, label="level to order up to")
     items.invert_yaxis()

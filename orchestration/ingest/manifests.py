@@ -134,6 +134,15 @@ def read_manifests(folder: Path) -> list[Manifest]:
     return [_read_manifest(path) for path in sorted(folder.glob("*/manifest.json"))]
 
 
+def rejected_files(raw: Path) -> list[tuple[str, FileOutcome]]:
+    """Return the files that were rejected and not taken in since, each with its table, in the order of the contract."""
+    rejected = []
+    for table in load_contract():
+        last = {file.name: file for manifest in read_manifests(raw / table.name) for file in manifest.files}
+        rejected += [(table.name, file) for file in last.values() if file.outcome == "rejected"]
+    return rejected
+
+
 def _read_manifest(path: Path) -> Manifest:
     document = json.loads(path.read_text(encoding="utf-8"))
     # Manifests of 0.1.0 hold it under another name.

@@ -30,7 +30,8 @@ POLICY_COLUMNS = (
         "dampener_units",
         "largest_order_units",
     ),
-    *(*RESTOCK_LIMITS, "first_order_days", "excess_above_days", "dead_after_days"),
+    *(*RESTOCK_LIMITS, "first_order_days"),
+    *("excess_above_days", "dead_after_days", "alert_above_money_per_day"),
     *("policy_source", "policy_note"),
 )
 EXCEPTION_COLUMNS = ("sku", "location_id", "policy_sequence", "cause", "exception")
@@ -124,6 +125,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "excess_above_days": Setting(_number(0, is_least_allowed=False), "days of cover above which stock is excess"),
     "dead_after_days": Setting(_number(0, is_least_allowed=False), "days without demand after which stock is dead"),
+    "alert_above_money_per_day": Setting(
+        _number(0), "money at risk a day from which stock is listed among the alerts; an empty shelf always is"
+    ),
 }
 
 

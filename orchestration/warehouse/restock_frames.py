@@ -81,10 +81,12 @@ def restock_terms(settings: Settings, policies: "pd.DataFrame", sold: "pd.DataFr
 
 
 def policies_in_force(settings: Settings) -> "pd.DataFrame":
-    """Return the policies of the business day; an archive of an earlier version has none for first orders."""
+    """Return the policies of the business day; an archive of an earlier version lacks some of their settings."""
     return read_frame(
         f"""
-        select * from (select null::double as first_order_days where false)
+        select * from (
+            select null::double as first_order_days, null::double as alert_above_money_per_day where false
+        )
         union all by name
         select * from read_parquet('{settings.predictions}/restock_policies.parquet')
         order by sku, location_id
@@ -99,7 +101,10 @@ def restock_policy(policies: "pd.DataFrame") -> "pd.DataFrame":
         policies: as `policies_in_force`.
     """
     limits = ["order_up_to_max_units", "max_order_units", "max_stock_units", "first_order_days"]
-    reported = ["excess_above_days", "dead_after_days", "policy_source", "policy_note", "as_of_date"]
+    reported = [
+        *("excess_above_days", "dead_after_days", "alert_above_money_per_day"),
+        *("policy_source", "policy_note", "as_of_date"),
+    ]
     return policies.drop(columns=[*limits, *reported])
 
 

@@ -21,6 +21,7 @@ held as (
         {% for name in ['first_order_days', 'excess_above_days', 'dead_after_days'] %}
         cast(nullif({{ name }}, cast('nan' as double)) as integer) as {{ name }},
         {% endfor %}
+        cast(nullif(alert_above_money_per_day, cast('nan' as double)) as decimal(18, 4)) as alert_above_money_per_day,
         coalesce(demand_model, 'simulated') as demand_model
     from policies
 )

@@ -14,14 +14,24 @@ open_proposals as (
     select * from {{ source('predictions', 'open_proposals') }}
 ),
 
+-- An overdue order comes on the day that is planned now, not on the one that has passed.
 next_deliveries as (
-    select sku, location_id, min(expected_date) as next_delivery_date
-    from (
-        select sku, location_id, expected_date from open_orders where not is_doubtful
+    select lines.sku, lines.location_id, min(deliveries.planned_date) as next_delivery_date
+    from lines
+    inner join (
+        select open_orders.sku, open_orders.location_id, {{ add_days('lines.as_of_date', 'open_orders.periods_ahead') }} as planned_date
+        from open_orders
+        inner join lines on open_orders.sku = lines.sku and open_orders.location_id = lines.location_id
+        where not open_orders.is_doubtful
         union all
-        select sku, location_id, expected_date from open_proposals
-    ) as deliveries
-    group by sku, location_id
+        select
+            open_proposals.sku,
+            open_proposals.location_id,
+            greatest(open_proposals.expected_date, {{ add_days('lines.as_of_date', 1) }}) as planned_date
+        from open_proposals
+        inner join lines on open_proposals.sku = lines.sku and open_proposals.location_id = lines.location_id
+    ) as deliveries on lines.sku = deliveries.sku and lines.location_id = deliveries.location_id
+    group by lines.sku, lines.location_id
 ),
 
 doubtful_orders as (

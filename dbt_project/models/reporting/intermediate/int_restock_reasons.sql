@@ -5,6 +5,10 @@ with sums as (
     select * from {{ ref('int_restock_sums') }}
 ),
 
+promises as (
+    select * from {{ ref('int_restock_promises') }}
+),
+
 worded as (
     select
         *,
@@ -102,8 +106,8 @@ worded as (
 
 reasons as (
     select
-        sku,
-        location_id,
+        worded.sku,
+        worded.location_id,
         concat(
             case
                 when status = 'exception' then concat('No order can be calculated: ', exception, '.')
@@ -127,13 +131,16 @@ reasons as (
                     late_text
                 )
             end,
+            promises.promise_text,
             fixed_cost_text,
+            promises.record_text,
             basis_text,
             last_year_text,
             season_text,
             doubt_text
         ) as reason
     from worded
+    inner join promises on worded.sku = promises.sku and worded.location_id = promises.location_id
 )
 
 select * from reasons

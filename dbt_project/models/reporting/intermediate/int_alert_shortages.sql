@@ -1,0 +1,130 @@
+with recommendations as (
+    select * from {{ ref('restock_recommendations') }}
+),
+
+positions as (
+    select * from {{ ref('fct_stock_position') }}
+),
+
+daily_stock as (
+    select * from {{ ref('fct_daily_stock') }}
+),
+
+stock_transfers as (
+    select * from {{ ref('stock_transfers') }}
+),
+
+proposals as (
+    select * from {{ ref('purchase_order_proposals') }}
+),
+
+latest_orders as (
+    select sku, location_id, purchase_order_id, line, expected_date as late_since_date
+    from (
+        select
+            *,
+            row_number() over (
+                partition by sku, location_id order by expected_date, purchase_order_id, line
+            ) as place
+        from {{ ref('fct_open_orders') }}
+        where is_late
+    ) as late_orders
+    where place = 1
+),
+
+arriving_transfers as (
+    select sku, to_location_id as location_id, from_location_id, expected_arrival_date as transfer_date
+    from (
+        select
+            *,
+            row_number() over (
+                partition by sku, to_location_id order by expected_arrival_date, from_location_id
+            ) as place
+        from stock_transfers
+    ) as transfers
+    where place = 1
+),
+
+last_stocked as (
+    select sku, location_id, max(day) as last_stocked_date
+    from daily_stock
+    where closing_units > 0
+    group by sku, location_id
+),
+
+-- Until when the item can be out: until something arrives, or an order of the next order day could.
+spans as (
+    select
+        recommendations.*,
+        positions.on_hand_units <= 0 as is_out,
+        case
+            when positions.on_hand_units <= 0 then {{ add_days('recommendations.as_of_date', 1) }}
+            else recommendations.stockout_date_50
+        end as empty_from_date,
+        coalesce(
+            least(recommendations.next_delivery_date, recommendations.expected_arrival_date, arriving_transfers.transfer_date),
+            {{ add_days('recommendations.as_of_date', 'coalesce(recommendations.protection_days, ' ~ alert_days() ~ ') + 1') }}
+        ) as next_arrival_date,
+        coalesce({{ add_days('last_stocked.last_stocked_date', 1) }}, recommendations.as_of_date) as out_since_date,
+        arriving_transfers.transfer_date,
+        arriving_transfers.from_location_id,
+        latest_orders.purchase_order_id,
+        latest_orders.line,
+        latest_orders.late_since_date,
+        proposals.proposal_id
+    from recommendations
+    inner join positions
+        on recommendations.sku = positions.sku and recommendations.location_id = positions.location_id
+    left join last_stocked
+        on recommendations.sku = last_stocked.sku and recommendations.location_id = last_stocked.location_id
+    left join latest_orders
+        on recommendations.sku = latest_orders.sku and recommendations.location_id = latest_orders.location_id
+    left join arriving_transfers
+        on
+            recommendations.sku = arriving_transfers.sku
+            and recommendations.location_id = arriving_transfers.location_id
+    left join proposals on recommendations.recommendation_id = proposals.recommendation_id and proposals.state = 'proposed'
+),
+
+exposed as (
+    select * from spans
+    where is_out or empty_from_date < next_arrival_date
+),
+
+empty_days as (
+    {{ empty_days('exposed', 'empty_from_date', 'next_arrival_date') }}
+),
+
+priced as (
+    select
+        exposed.*,
+        coalesce(empty_days.lost_units, 0) as lost_units,
+        coalesce(empty_days.lost_margin, 0)
+        / greatest({{ days_between('exposed.as_of_date', 'exposed.next_arrival_date') }} - 1, 1) as money_per_day
+    from exposed
+    left join empty_days on exposed.sku = empty_days.sku and exposed.location_id = empty_days.location_id
+),
+
+shortages as (
+    select
+        *,
+        case
+            when is_out then 'out_of_stock'
+            when next_delivery_date is not null and empty_from_date < next_delivery_date then 'out_before_delivery'
+            else 'too_late_to_order'
+        end as kind,
+        case
+            when is_negative or suspected_kind is not null then 'count_first'
+            when status = 'exception' then 'no_order_worked_out'
+            when purchase_order_id is not null then 'late_order'
+            when forecast_note is not null then 'forecast_doubtful'
+            when transfer_date is not null and transfer_date = next_arrival_date then 'transfer_on_its_way'
+            when status = 'order' then 'order_too_late'
+            when next_delivery_date is not null then 'delivery_too_late'
+            else 'no_order'
+        end as cause
+    from priced
+    where lost_units > 0 or (is_out and (expected_demand_units > 0 or last_4_weeks_units > 0))
+)
+
+select * from shortages

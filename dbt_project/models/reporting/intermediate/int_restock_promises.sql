@@ -1,0 +1,42 @@
+with context as (
+    select * from {{ ref('int_restock_context') }}
+),
+
+promises as (
+    select
+        sku,
+        location_id,
+        case
+            when status <> 'order' or stockout_probability_with_order is null then ''
+            else concat(
+                ' For ', {{ number_text('round(order_units * coalesce(unit_cost, 0), 2)') }},
+                ' a stock-out before the next order comes is ', {{ whole_number_text('100 * stockout_probability_with_order') }},
+                ' % likely instead of ', {{ whole_number_text('100 * stockout_probability_without_order') }}, ' %',
+                case
+                    when unit_margin > 0 and lost_units_without_order > 0
+                        then concat(
+                            ', and the margin expected to be lost ',
+                            {{ number_text('round(lost_units_with_order * unit_margin, 2)') }}, ' instead of ',
+                            {{ number_text('round(lost_units_without_order * unit_margin, 2)') }}
+                        )
+                    else ''
+                end,
+                case target_type
+                    when 'cost' then ' (target: least cost)'
+                    when 'cycle_service_level'
+                        then concat(' (target: no stock-out in ', {{ number_text('round(100 * target_value, 1)') }}, ' % of cycles)')
+                    when 'fill_rate'
+                        then concat(' (target: ', {{ number_text('round(100 * target_value, 1)') }}, ' % of demand served from stock)')
+                    else ''
+                end,
+                '.'
+            )
+        end as promise_text,
+        case
+            when is_negative or suspected_kind is not null then concat(' The stock record is doubtful: ', record_trust, '.')
+            else ''
+        end as record_text
+    from context
+)
+
+select * from promises
