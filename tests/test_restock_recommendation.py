@@ -599,6 +599,23 @@ def test_an_order_below_the_dampener_waits_and_one_above_it_goes_out_whole():
     assert large["order_units"] == 4.0
 
 
+def test_nothing_is_ordered_for_an_item_that_lasts_longer_than_its_limit():
+    (held_up, terms, _), (ordered, _, _) = (
+        decide(constant(5.0), on_hand=12.0, policy={"no_order_above_periods": limit}) for limit in (2.0, 3.0)
+    )
+    assert (held_up["order_units"], terms["covered"]) == (0.0, -3.0)
+    assert ordered["order_units"] == 3.0
+
+
+def test_a_line_waits_until_it_is_worth_its_handling():
+    costs = {"target_type": "cost", "holding_cost": 0.01, "shortage_cost": 1.0}
+    (cheap, _, _), (dear, terms, _) = (
+        decide(constant(5.0), on_hand=12.0, policy=costs | {"line_cost": cost}) for cost in (2.0, 4.0)
+    )
+    assert cheap["order_units"] == 3.0
+    assert (dear["order_units"], terms["not_worth_it"]) == (0.0, -3.0)
+
+
 def test_an_order_up_to_maximum_is_passed_by_less_than_one_pack():
     line, _, _ = decide(constant(10.0), terms={"order_multiple_units": 6, "order_up_to_max_units": 20})
     assert line["order_units"] == 24.0

@@ -70,6 +70,8 @@ def random_world(seed: int) -> World:
         min_units=20.0,
         max_units=rng.choice([30.0, 80.0], ITEMS),
         dampener_units=rng.choice([0.0, 3.0], ITEMS),
+        line_cost=rng.choice([0.0, 0.0, 3.0], ITEMS),
+        no_order_above_periods=rng.choice([np.nan, np.nan, 20.0], ITEMS),
         held_until_sold=rng.choice([1.0, 0.0], ITEMS),
     )
     return keys, paths, position, coming, terms, policy

@@ -15,6 +15,7 @@
         {"name": "above_reorder_point", "sign": -1, "stage": "need", "noun": "units that wait for the reorder point", "less": "until the reorder point is reached", "comparative": ["more", "fewer"]},
         {"name": "lost_before_arrival", "sign": -1, "stage": "need", "noun": "units likely to be lost before an order arrives", "less": "likely to be lost before an order arrives", "comparative": ["more", "fewer"]},
         {"name": "order_up_to_max", "sign": -1, "stage": "need", "noun": "units above the largest level allowed", "less": "above the largest level allowed", "comparative": ["more", "fewer"]},
+        {"name": "covered", "sign": -1, "stage": "need", "noun": "units of items that last long enough", "less": "as what there is lasts long enough", "comparative": ["more", "fewer"]},
         {"name": "shelf_life", "sign": -1, "stage": "need", "noun": "units that would expire on the shelf", "less": "that would expire on the shelf", "comparative": ["more", "fewer"]},
         {"name": "dampened", "sign": -1, "stage": "need", "noun": "units too few to order yet", "less": "too few to order yet", "comparative": ["more", "fewer"]},
         {"name": "moq", "sign": 1, "stage": "packs", "noun": "units added for the minimum order", "less": "", "comparative": ["more", "fewer"]},

@@ -91,6 +91,8 @@ def recommend(
             (order_up_to, reorder_point_order_up_to, reorder_point_quantity, min_max), order_quantity_units,
             min_units, max_units, demand_model (simulated, normal, poisson, negative_binomial), dampener_units and
             largest_order_units (what a day asks beyond it is bought to order: it shapes no level; NaN = no limit),
+            line_cost (money that each order line costs: a cost target waits until a line is worth it),
+            no_order_above_periods (nothing is ordered for an item whose position lasts longer; NaN = no limit),
             rejected_up_to_units (a person rejected orders of up to so many units; infinite = any, NaN = none),
             waits_for_supplier (true = `allocate` lets the supplier's order wait, as it is not worth its fixed cost),
             allocated_units (what `allocate` gave the line, whole packs; NaN = what it wants),

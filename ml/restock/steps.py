@@ -68,6 +68,7 @@ STEPS = (
         *("order_up_to_max", -1, "need", "units above the largest level allowed"),
         "above the largest level allowed",
     ),
+    Step("covered", -1, "need", "units of items that last long enough", "as what there is lasts long enough"),
     Step("shelf_life", -1, "need", "units that would expire on the shelf", "that would expire on the shelf"),
     Step("dampened", -1, "need", "units too few to order yet", "too few to order yet"),
     Step("moq", 1, "packs", "units added for the minimum order"),
@@ -202,12 +203,21 @@ def _needed(steps: OrderSteps, cycle: Cycle, rules: PackRules, levels: Levels) -
     steps.change("above_reorder_point", np.where(triggered, steps.quantity, 0))
     steps.change("lost_before_arrival", np.maximum(steps.quantity - levels.lost, 0))
     steps.change("order_up_to_max", np.minimum(steps.quantity, np.maximum(rules.order_up_to_max - position, 0)))
+    steps.change("covered", np.where(_lasts(cycle), 0, steps.quantity))
     steps.change("shelf_life", np.minimum(steps.quantity, _sellable_in_shelf_life(cycle)))
     raised = np.maximum(position + steps.quantity, 0)
     least_raise = np.where(stocked & (cycle.rule != "reorder_point_quantity"), _LEAST_RAISE * raised, 0)
     dampener = np.maximum(thousandths(column(policy, "dampener_units", 0.0)), least_raise)
     steps.change("dampened", np.where(steps.quantity < dampener, 0, steps.quantity))
     return triggered
+
+
+def _lasts(cycle: Cycle) -> Flags:
+    """Return whether the inventory position lasts longer than the policy lets an item be ordered [m]."""
+    most = column(cycle.inputs.policy, "no_order_above_periods", np.inf)
+    rate = demand_to_cover(cycle, cycle.demand.mean) / cycle.schedule.protection
+    limited = np.isfinite(most) & (cycle.position > 0)
+    return np.asarray(limited & (cycle.position > np.where(limited, most, 0) * rate), dtype=bool)
 
 
 def whole_packs(
@@ -271,6 +281,7 @@ def _worthwhile(cycle: Cycle, rules: PackRules, quantity: Thousandths) -> Thousa
     candidates = np.stack([quantity, fewer, np.zeros_like(quantity)], axis=1)[rows]
     candidates[:, 1] = np.where(candidates[:, 1] < rules.least[rows], 0, candidates[:, 1])
     costs = cycle.cost(rows, in_units(candidates), cycle.need, None)
+    costs += np.where(candidates > 0, column(cycle.inputs.policy, "line_cost", 0.0)[rows, None], 0.0)
     best = np.argmin(np.round(costs, 9), axis=1)
     result: Thousandths = quantity.copy()
     result[rows] = candidates[np.arange(rows.size), best]

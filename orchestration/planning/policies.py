@@ -31,6 +31,7 @@ POLICY_COLUMNS = (
         "largest_order_units",
     ),
     *(*RESTOCK_LIMITS, "first_order_days"),
+    *("line_cost", "no_order_above_days"),
     *("excess_above_days", "dead_after_days", "alert_above_money_per_day"),
     *("policy_source", "policy_note"),
 )
@@ -112,6 +113,13 @@ SETTINGS: Mapping[str, Setting] = {
     "max_units": Setting(_number(0, is_least_allowed=False), "min_max: order up to this position"),
     "demand_model": Setting(_choice(*DEMAND_MODELS), f"distribution of demand: {', '.join(DEMAND_MODELS)}"),
     "dampener_units": Setting(_number(0), "smaller orders wait"),
+    "line_cost": Setting(
+        _number(0),
+        "money that handling one order line costs; a least-cost line waits until it is worth it",
+    ),
+    "no_order_above_days": Setting(
+        _number(0, is_least_allowed=False), "days of cover above which nothing is ordered; without it there is no limit"
+    ),
     "order_up_to_max_units": Setting(_number(0), "largest position to order up to, passed by less than a pack"),
     "max_order_units": Setting(_number(0), "largest order, hard"),
     "max_stock_units": Setting(_number(0), "largest stock with everything on order, hard"),

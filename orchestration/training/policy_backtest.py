@@ -112,6 +112,7 @@ def score_overrides(
     for override in overrides:
         policies, _ = effective_policies(data.policy, data.segments, [override])
         followed = policies[policies["policy_note"].notna()].merge(known, on=KEYS)
+        followed = followed.rename(columns={"no_order_above_days": "no_order_above_periods"})
         terms = data.terms.merge(followed[[*KEYS, *RESTOCK_LIMITS]], on=KEYS)
         if terms.empty:
             scores.append({"items": 0})

@@ -85,7 +85,9 @@ def policies_in_force(settings: Settings) -> "pd.DataFrame":
     return read_frame(
         f"""
         select * from (
-            select null::double as first_order_days, null::double as alert_above_money_per_day where false
+            select null::double as first_order_days, null::double as alert_above_money_per_day,
+                null::double as line_cost, null::double as no_order_above_days
+            where false
         )
         union all by name
         select * from read_parquet('{settings.predictions}/restock_policies.parquet')
@@ -105,7 +107,7 @@ def restock_policy(policies: "pd.DataFrame") -> "pd.DataFrame":
         *("excess_above_days", "dead_after_days", "alert_above_money_per_day"),
         *("policy_source", "policy_note", "as_of_date"),
     ]
-    return policies.drop(columns=[*limits, *reported])
+    return policies.drop(columns=[*limits, *reported]).rename(columns={"no_order_above_days": "no_order_above_periods"})
 
 
 def segmented_items(settings: Settings) -> "pd.DataFrame":

@@ -18,10 +18,11 @@ held as (
         {% for name in ['order_quantity', 'min', 'max', 'dampener', 'order_up_to_max', 'max_order', 'max_stock', 'largest_order'] %}
         {{ units(name ~ '_units') }} as {{ name }}_units,
         {% endfor %}
-        {% for name in ['first_order_days', 'excess_above_days', 'dead_after_days'] %}
+        {% for name in ['first_order_days', 'no_order_above_days', 'excess_above_days', 'dead_after_days'] %}
         cast(nullif({{ name }}, cast('nan' as double)) as integer) as {{ name }},
         {% endfor %}
         cast(nullif(alert_above_money_per_day, cast('nan' as double)) as decimal(18, 4)) as alert_above_money_per_day,
+        cast(nullif(line_cost, cast('nan' as double)) as decimal(18, 4)) as line_cost,
         coalesce(demand_model, 'simulated') as demand_model
     from policies
 )
