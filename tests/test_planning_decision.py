@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from orchestration.planning.policies import effective_policies, standard_policy
 from orchestration.training.data import read_training_data
 from orchestration.training.lifecycle import Training, When, bring_up_to_date, pinned_models
 from orchestration.training.policy_backtest import score_overrides
+from orchestration.warehouse.build import Build
 from orchestration.warehouse.demand_frames import demand_history, planned_days
 from orchestration.warehouse.handoff import write_predictions
 from orchestration.warehouse.restock_frames import supplier_terms
@@ -360,3 +361,15 @@ def test_an_override_is_worth_what_its_orders_save(home):
     assert scores["value_added"].iloc[0] == pytest.approx(scores["cost_without"].iloc[0] - scores["cost_with"].iloc[0])
     assert scores["fill_rate_with"].iloc[0] < scores["fill_rate_without"].iloc[0]
     assert scores["value_added"].iloc[0] < 0
+
+
+def test_a_look_back_does_not_stand_for_the_decision_of_its_day(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, tmp_path / "landing", "", "", "")
+    lived = Build("run", "2011-12-08", "2011-12-09T06:00:00", 1, "code", running_day=True, data_as_of="2011-12-08")
+    looked = replace(lived, ingested_until="2011-12-20T06:00:00", running_day=False, data_as_of="2011-12-19")
+    for name, build in (("2011-12-08_a", lived), ("2011-12-08_b", looked)):
+        (settings.archive / name).mkdir(parents=True)
+        (settings.archive / name / "archive.json").write_text(json.dumps({"build": asdict(build)}))
+    assert archive_of_day(settings, "2011-12-08") == "2011-12-08_a"
+    (settings.archive / "2011-12-08_a" / "archive.json").unlink()
+    assert archive_of_day(settings, "2011-12-08") == "2011-12-08_b"

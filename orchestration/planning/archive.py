@@ -85,19 +85,19 @@ def archives_in_force(settings: Settings, build: Build) -> dict[str, Path]:
 
 
 def archive_of_day(settings: Settings, as_of: str) -> str:
-    """Return the name of the latest archive of a business day, ISO.
+    """Return the name of the latest archive of a business day, ISO: of the day as it was lived, else as looked back at.
 
     Raises:
         FileNotFoundError: there is none; the message lists the latest days.
     """
-    made = [
-        (json.loads(path.read_text())["build"]["ingested_until"], path.parent.name)
-        for path in settings.archive.glob(f"{as_of}_*/archive.json")
-    ]
+    made = []
+    for path in settings.archive.glob(f"{as_of}_*/archive.json"):
+        build = Build(**json.loads(path.read_text())["build"])
+        made.append((not build.looks_back, build.ingested_until, path.parent.name))
     if not made:
         days = ", ".join(sorted({path.name.split("_")[0] for path in settings.archive.glob("[!.]*")})[-5:]) or "none"
         raise FileNotFoundError(f"the archive of {settings.home} has nothing of {as_of}; its latest days are: {days}")
-    return max(made)[1]
+    return max(made)[2]
 
 
 def archived(settings: Settings, name: str) -> Path:
