@@ -204,7 +204,7 @@ def check_demand(demand: pd.DataFrame, name: str = "demand") -> None:
             raise ValueError(f"{name}.{key} is missing in row {int(np.argmax(absent))}: every row needs its key")
     units = _numbers(demand["demand_units"], f"{name}.demand_units")
     for wrong, what, remedy in (
-        (np.isinf(units), "infinite", "repair it, or leave it NaN if it was not observed"),
+        (np.isinf(units), "infinite", "correct it, or leave it missing if it was not observed"),
         (units < 0, "negative", "demand is sales less cancellations, never below zero: net or drop it first"),
         (units > MOST_UNITS, "beyond all demand", "look whether the column holds something else"),
     ):

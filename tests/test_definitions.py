@@ -41,6 +41,7 @@ REPORTING = (
     "restock_terms",
     *("risk_dead_stock", "risk_excess_stock", "risk_expiring_lots", "risk_late_purchase_orders"),
     *("risk_orders_too_late", "risk_stockouts_before_receipt", "stock_transfers", "risk_rule_costs"),
+    "stock_alerts",
     *("restock_service_promises", "forecast_totals", "fct_published_forecasts", "fct_forecast_accuracy"),
     *("fct_item_snapshots", "fct_generations"),
 )

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "sample"
 SOURCES = Path(os.environ.get("BENCH_DATA", ROOT.parent / "shared" / "data"))
 # Optional columns of which the sample has nothing to say.
-LEFT_OUT = {("locations", "day_ends_at"), ("prices", "expected_uplift")}
+LEFT_OUT = {("locations", "day_ends_at"), ("prices", "expected_uplift"), ("supplier_terms", "supplier_sku")}
 TABLES = {
     table["name"]: {
         column["name"]: column["data_type"]

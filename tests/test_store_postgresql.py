@@ -197,10 +197,15 @@ def test_proposals_of_the_first_version_are_kept(url):
             "proposals": (
                 *("expected_date", "changed_by", "change_reason", "rejected_until_date"),
                 *("rejected_until_thousandths", "held_reason", "ended_date"),
+                *("from_location_id", "order_id", "exported_at", "withdrawn_at", "acknowledged_thousandths"),
             ),
         }.items():
             for column in columns:
                 connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        # It went with a column that it indexed.
+        connection.execute(
+            "CREATE UNIQUE INDEX ix_proposals_undecided ON proposals (sku, location_id) WHERE state = 'proposed'"
+        )
         connection.execute("UPDATE alembic_version SET version_num = '0001'")
         connection.execute("UPDATE proposals SET state = 'rejected'")
         connection.execute("UPDATE proposal_steps SET state = 'rejected', author = 'ann', reason = 'too dear'")

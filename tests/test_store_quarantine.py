@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from serving.store import Place, Refusal, SourceTaken, StillRefused, Store, UnknownRow, WrongState
+from serving.store.schema import VERSION
 
 NOON = datetime(2011, 3, 1, 12, tzinfo=UTC)
 
@@ -64,9 +65,15 @@ def test_a_row_of_an_earlier_version_is_open_after_the_migration(url):
         store.append([movement(units="many")], source="api")
     with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
         connection.execute("update quarantine set state = 'held'")
+        connection.execute("drop index ix_proposals_undecided")
+        for column in ("from_location_id", "order_id", "exported_at", "withdrawn_at", "acknowledged_thousandths"):
+            connection.execute(f"alter table proposals drop column {column}")
+        connection.execute(
+            "create unique index ix_proposals_undecided on proposals (sku, location_id) where state = 'proposed'"
+        )
         connection.execute("update alembic_version set version_num = '0002'")
     connection.close()
-    assert Store.migrate(url) == 3
+    assert Store.migrate(url) == int(VERSION)
     with Store.open(url) as store:
         assert [row.state for row in store.quarantine()] == ["open"]
 

@@ -252,7 +252,7 @@ def schema(form: str) -> None:
 @cli.command()
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path), default="data_dictionary.html")
 def docs(output: Path) -> None:
-    """Write the data dictionary to OUTPUT, one HTML file: tables, columns with their types, example queries."""
+    """Write the data dictionary to OUTPUT, one HTML file. It has column types and example queries."""
     import tempfile
 
     from orchestration.cli.dictionary import written_pages
