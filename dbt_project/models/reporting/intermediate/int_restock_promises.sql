@@ -9,15 +9,15 @@ promises as (
         case
             when status <> 'order' or stockout_probability_with_order is null then ''
             else concat(
-                ' For ', {{ number_text('round(order_units * coalesce(unit_cost, 0), 2)') }},
+                ' For ', cast(cast(order_units * coalesce(unit_cost, 0) as decimal(18, 2)) as varchar),
                 ' a stock-out before the next order comes is ', {{ whole_number_text('100 * stockout_probability_with_order') }},
                 ' % likely instead of ', {{ whole_number_text('100 * stockout_probability_without_order') }}, ' %',
                 case
                     when unit_margin > 0 and lost_units_without_order > 0
                         then concat(
                             ', and the margin expected to be lost ',
-                            {{ number_text('round(lost_units_with_order * unit_margin, 2)') }}, ' instead of ',
-                            {{ number_text('round(lost_units_without_order * unit_margin, 2)') }}
+                            cast(cast(lost_units_with_order * unit_margin as decimal(18, 2)) as varchar), ' instead of ',
+                            cast(cast(lost_units_without_order * unit_margin as decimal(18, 2)) as varchar)
                         )
                     else ''
                 end,
