@@ -1160,7 +1160,8 @@ def test_an_order_is_explained_from_its_terms(first: Query):
     assert rows == [
         (
             "Order 48 (4 packs of 12): 160 expected over 16 days + 476.4 for uncertainty − 590 on hand − 0 on order"
-            " = 46.4, rounded up to packs. For 168.00 a stock-out before the next order comes is 0 % likely instead of 0 %"
+            " = 46.4, rounded up to packs."
+            " For 168.00 a stock-out before the next order comes is 0 % likely instead of 0 %"
             " (target: no stock-out in 95 % of cycles). Last year's season raises the forecast by 9 % (trust 0.6).",
             168,
             date(2011, 5, 2),
