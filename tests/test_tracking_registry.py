@@ -246,6 +246,24 @@ def test_bytecode_beside_a_models_code_does_not_change_its_hash(saved):
     assert folder_sha256(saved) == before
 
 
+def test_a_version_that_mlflow_loaded_by_its_alias_is_still_the_one_that_was_judged(tracking, saved, monkeypatch):
+    import mlflow.artifacts
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.tracking_uri)
+    version = log(tracking, saved)
+    tracking.promote("demand_forecast", version.version)
+    package = tracking.load_folder(version).parents[1]
+    mlflow.artifacts.download_artifacts("models:/demand_forecast@champion")
+    assert (package / "registered_model_meta").is_file()
+    assert tracking.promote("demand_forecast", version.version) == version
+
+
+def test_a_file_called_as_mlflows_note_counts_where_the_model_reads_it(saved):
+    before = folder_sha256(saved)
+    (saved / "trees" / "registered_model_meta").write_text("{}")
+    assert folder_sha256(saved) != before
+
+
 def test_a_folder_with_a_link_has_no_hash(saved):
     (saved / "link.json").symlink_to(saved / "model.json")
     with pytest.raises(ValueError, match="symbolic link"):

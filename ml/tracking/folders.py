@@ -10,6 +10,8 @@ from pathlib import Path
 
 SAVED_MODEL = "saved_model"
 SAFE_FORMATS = frozenset({".json", ".keras", ".npz", ".ubj"})
+# MLflow notes name and version beside a model that it hands out under models:/, and reads nothing else from there.
+LEFT_BY_READERS = frozenset({"registered_model_meta"})
 
 
 class FolderHashError(ValueError):
@@ -19,8 +21,9 @@ class FolderHashError(ValueError):
 def folder_sha256(folder: Path) -> str:
     """Return the hash of a folder: names and contents of its files, whatever their dates and owners.
 
-    It is the SHA-256 of one line `<SHA-256 of the file> <path from the folder>` per file, sorted by path. `__pycache__`
-    is left out: Python writes it beside a model's code when somebody loads the model in place.
+    It is the SHA-256 of one line `<SHA-256 of the file> <path from the folder>` per file, sorted by path. What readers
+    leave behind is left out: `__pycache__`, which Python writes beside a model's code when somebody loads the model in
+    place, and `registered_model_meta` at the top, which MLflow writes when somebody loads it as models:/<name>@<alias>.
 
     Args:
         folder: an existing folder.
@@ -39,7 +42,7 @@ def folder_sha256(folder: Path) -> str:
         relative = path.relative_to(folder)
         if path.is_symlink():
             raise ValueError(f"{path} is a symbolic link; a model folder holds plain files only")
-        if path.is_file() and "__pycache__" not in relative.parts:
+        if path.is_file() and "__pycache__" not in relative.parts and relative.as_posix() not in LEFT_BY_READERS:
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
             digest.update(f"{content} {relative.as_posix()}\n".encode())

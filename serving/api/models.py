@@ -4,8 +4,8 @@ Here: fetching a version from the MLflow registry, its hash, its declared input,
 an invocation.
 
 Contract with whoever registers models: a model version carries the tag `folder_sha256`, the SHA-256 of one line
-`<SHA-256 of the file> <path from the folder>` per file of the registered folder, sorted by path, `__pycache__` left
-out.
+`<SHA-256 of the file> <path from the folder>` per file of the registered folder, sorted by path; `__pycache__`, and
+`registered_model_meta` at the top, are left out: Python and MLflow leave them there when somebody loads the model.
 """
 
 from __future__ import annotations
@@ -138,6 +138,7 @@ class Models:
         )
         for cache in sorted(copy.rglob("__pycache__")):
             shutil.rmtree(cache)
+        (copy / "registered_model_meta").unlink(missing_ok=True)
         found = _folder_sha256(copy)
         if not found == tag == pin["folder_sha256"]:
             raise ModelRefusedError(
