@@ -459,3 +459,38 @@ def test_scores_hold_while_the_number_of_series_in_a_chunk_changes(detector):
     everything = detector.score(SERIES)
     half = SERIES[SERIES["location_id"] == "north"]
     pd.testing.assert_frame_equal(detector.score(half), everything[SERIES["location_id"] == "north"])
+
+
+def test_the_rule_of_thumb_reports_the_day_that_stands_out_with_its_reason():
+    days = pd.date_range("2024-01-01", periods=200)
+    receipts = np.where(np.arange(200) % 10 == 0, 50.0 + np.arange(200) % 3, 0.0)
+    receipts[150] = 5000.0
+    series = pd.DataFrame({"sku": "A", "location_id": "L", "day": days, "opening_units": 100.0, "sales_units": 5.0})
+    series = series.assign(receipt_units=receipts, other_units=0.0, closing_units=95.0 + receipts)
+    report = anomaly.robust_z_report(series)
+    told = report[report["kind"] != "none"]
+    assert told["day"].tolist() == [days[150]]
+    assert told["kind"].tolist() == ["record_error_receipt"]
+    assert told["anomaly_score"].between(0.6, 1.0).all()
+    assert told["reason"].iloc[0].startswith("Receipts of 5,000 where 51 are usual on such a day: robust z ")
+    assert report["anomaly_score"].between(0.0, 1.0).all()
+    later = anomaly.robust_z_report(series, days[160])
+    assert later["day"].min() == days[160]
+    assert (later["kind"] == "none").all()
+
+
+def test_the_rule_of_thumb_reports_one_day_in_a_hundred_at_most():
+    generator = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=1000)
+    sales = np.floor(generator.pareto(0.7, 1000)) + 1.0
+    series = pd.DataFrame({"sku": "A", "location_id": "L", "day": days, "opening_units": 0.0, "receipt_units": 0.0})
+    series = series.assign(sales_units=sales, other_units=0.0, closing_units=-sales)
+    report = anomaly.robust_z_report(series)
+    assert 1 <= (report["kind"] != "none").sum() <= 11
+    assert set(report["kind"]) == {"none", "demand_spike"}
+    assert (report["record_error_score"] == 0.0).all()
+
+
+def test_the_columns_of_the_rule_of_thumb_are_those_of_the_detector(detector):
+    few = stock_series(items=2, days=60)
+    assert list(anomaly.robust_z_report(few)) == list(detector.score(few))

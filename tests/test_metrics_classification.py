@@ -5,11 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.metrics.classification import (
+    area_ratio_intervals,
     best_f1_threshold,
     confusion_figure,
     confusion_frame,
     detection_metrics,
     expected_calibration_error,
+    hit_ratio_interval,
+    hits,
     precision_recall_figure,
     recognition_metrics,
 )
@@ -148,3 +151,53 @@ def test_the_precision_recall_figure_names_each_detector_with_its_area():
 def test_an_empty_class_leaves_a_row_of_zeros_in_the_confusion_figure():
     confusion = pd.DataFrame([[2, 0], [0, 0]], index=["a", "b"], columns=["a", "b"])
     assert len(confusion_figure(confusion).axes[0].texts) == 1
+
+
+def rows_of(detectability, seed=0, series=60, days=50):
+    generator = np.random.default_rng(seed)
+    truth = generator.random(series * days) < 0.03
+    return truth, generator.normal(truth * detectability), np.repeat(np.arange(series), days)
+
+
+def test_the_better_detector_has_an_interval_of_ratios_above_one():
+    truth, ours, series = rows_of(3.0)
+    theirs = np.random.default_rng(1).normal(truth * 1.0)
+    found = area_ratio_intervals(truth, ours, theirs, series)
+    point = {
+        name: detection_metrics(truth, ours, 0.0)[name] / detection_metrics(truth, theirs, 0.0)[name]
+        for name in ("auc_roc", "auc_pr")
+    }
+    for name, (low, high) in found.items():
+        assert 1.0 < low < point[name] < high
+
+
+def test_a_detector_beside_itself_has_a_ratio_of_one():
+    truth, ours, series = rows_of(2.0)
+    assert area_ratio_intervals(truth, ours, ours, series) == {"auc_roc": (1.0, 1.0), "auc_pr": (1.0, 1.0)}
+
+
+def test_ties_count_in_the_areas_as_they_do_in_the_measures():
+    truth, score, series = rows_of(2.0)
+    tied = np.round(score)
+    flat = np.zeros(len(score))
+    found = area_ratio_intervals(truth, tied, flat, series, draws=400)
+    own, other = detection_metrics(truth, tied, 0.0), detection_metrics(truth, flat, 0.0)
+    for name, (low, high) in found.items():
+        assert low < own[name] / other[name] < high
+
+
+def test_two_series_say_nothing_of_the_ratio():
+    truth, ours, _ = rows_of(2.0)
+    found = area_ratio_intervals(truth, ours, ours, np.arange(len(truth)) % 2)
+    assert all(np.isnan(end) for ends in found.values() for end in ends)
+
+
+def test_hits_are_the_accuracy_and_their_ratio_has_an_interval():
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
+    labels, classes = ["a", "b", "c", "c"], ["a", "b", "c"]
+    assert hits(labels, probabilities, classes).tolist() == [True, True, False, True]
+    assert hits(labels, probabilities, classes, 3).all()
+    ours, theirs = np.arange(200) % 10 < 8, np.arange(200) % 10 < 5
+    low, high = hit_ratio_interval(ours, theirs)
+    assert 1.0 < low < 1.6 < high
+    assert np.isnan(hit_ratio_interval(ours, np.zeros(200, dtype=bool))).all()

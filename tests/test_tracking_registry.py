@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.metrics import Criterion, verdict_frame
 from ml.tracking import (
     MODEL_NAMES,
+    DatasetNote,
     FolderHashError,
     GateNotPassedError,
     Tracking,
@@ -53,10 +55,14 @@ STOCK = pd.DataFrame(
         "closing_units": np.arange(59.0, -1.0, -1.0),
     }
 )
-PASSED = pd.DataFrame(
-    {"criterion": ["mean pinball, ratio to seasonal naive"], "measured": [0.81], "limit": [1.0], "passed": [True]}
-)
-FAILED = PASSED.assign(measured=np.nan, passed=False)
+
+
+def judged(value: float) -> pd.DataFrame:
+    rest = {"rival": "seasonal_naive", "ours": value, "theirs": 1.0, "low": value - 0.1, "high": value + 0.1}
+    return verdict_frame([Criterion("pinball loss", value, 1.0, "ratio at most 1", True, **rest)])
+
+
+PASSED, FAILED = judged(0.81), judged(1.4)
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +122,14 @@ def test_the_run_holds_card_figures_tables_parameters_and_verdict(tracking, save
     )
     files = home / "artifacts" / "demand_forecast" / version.run_id / "artifacts"
     assert sorted(path.relative_to(files).as_posix() for path in files.rglob("*.*")) == [
+        "champion.png",
         "figures/bytes.png",
         "figures/figure.png",
         "model_card.md",
         "parameters.json",
         "tables/by_class.csv",
         "verdict.json",
+        "verdict_table.json",
     ]
     assert json.loads((files / "parameters.json").read_text())["columns"] == ["price"] * 200
 
@@ -150,13 +158,78 @@ def test_the_run_holds_what_it_was_trained_with(tracking, saved, home, tmp_path)
     }
 
 
+def test_models_and_experiments_say_what_they_are_and_how_they_are_judged(tracking):
+    for name in MODEL_NAMES:
+        registered = tracking._client.get_registered_model(name)
+        assert "**Judged** on" in registered.description
+        assert "marts." in registered.description
+        assert registered.tags["task"]
+        experiment = tracking._client.get_experiment_by_name(name)
+        assert experiment.tags["mlflow.note.content"] == registered.description
+
+
+def test_a_home_made_before_models_had_descriptions_gets_them(tracking):
+    tracking._client.update_registered_model("product_photos", "")
+    again = Tracking(tracking.tracking_uri, tracking.artifact_root)
+    assert "shelf photo" in again._client.get_registered_model("product_photos").description
+
+
+def test_the_data_is_named_with_source_and_digest_and_no_row_of_it_is_copied(tracking, saved, home):
+    note = DatasetNote("marts.fct_daily_demand", "a" * 40, "warehouse/x.parquet", {"sku": "VARCHAR"}, 7)
+    version = log(tracking, saved, datasets=[note])
+    inputs = tracking._client.get_run(version.run_id).inputs.dataset_inputs
+    assert [(one.dataset.name, one.dataset.digest) for one in inputs] == [("marts.fct_daily_demand", "a" * 36)]
+    assert json.loads(inputs[0].dataset.source) == {"uri": "warehouse/x.parquet"}
+    assert json.loads(inputs[0].dataset.profile) == {"num_rows": 7, "content_hash": "a" * 40}
+    assert [(tag.key, tag.value) for tag in inputs[0].tags] == [("mlflow.data.context", "training")]
+
+
+def test_a_version_says_what_decided_and_which_code_and_day_it_is_of(tracking, saved):
+    version = log(
+        tracking,
+        saved,
+        environment={"code_version": "0.1.0+abc", "git_commit": "c0ffee"},
+        tags={"as_of": "2024-05-01"},
+        source="orchestration/training/demand_forecast.py",
+    )
+    registered = tracking._client.get_model_version("demand_forecast", version.version)
+    assert registered.description.startswith("**What decided.** Passed its gate: 1 of 1 criteria that block are met")
+    known = {name: registered.tags[name] for name in ("code_version", "git_commit", "as_of", "gate")}
+    assert known == {"code_version": "0.1.0+abc", "git_commit": "c0ffee", "as_of": "2024-05-01", "gate": "passed"}
+    tags = tracking._client.get_run(version.run_id).data.tags
+    assert tags["mlflow.source.name"] == "orchestration/training/demand_forecast.py"
+    assert tags["mlflow.note.content"] == registered.description
+
+
+def test_a_long_card_is_cut_where_a_database_would_refuse_it_and_kept_whole_in_the_run(tracking, saved, home):
+    version = log(tracking, saved, model_card="long " * 2000)
+    registered = tracking._client.get_model_version("demand_forecast", version.version)
+    assert len(registered.description) == 5000
+    assert registered.description.endswith("the rest stands in model_card.md of the run.")
+    files = home / "artifacts" / "demand_forecast" / version.run_id / "artifacts"
+    assert "long " * 2000 in (files / "model_card.md").read_text()
+
+
+def test_the_verdict_is_a_table_that_mlflow_shows(tracking, saved):
+    version = log(tracking, saved, verdict=FAILED)
+    shown = tracking._client.load_table("demand_forecast", "verdict_table.json", [version.run_id])
+    assert shown[["result", "ours", "rival", "blocks"]].values.tolist() == [
+        ["FAILED", "1.400", "seasonal naive", "promotion"]
+    ]
+
+
+def test_the_figures_stand_on_the_model_as_well(tracking, saved):
+    version = log(tracking, saved, metrics={"wrmsse": 0.8})
+    model_id = tracking._client.get_model_version("demand_forecast", version.version).model_id
+    logged = tracking._client.get_logged_model(model_id)
+    assert {metric.key: metric.value for metric in logged.metrics} == {"wrmsse": 0.8}
+
+
 def test_the_verdict_names_the_folder_it_judged(tracking, saved):
     version = log(tracking, saved)
-    assert tracking.verdict(version) == {
-        "passed": True,
-        "folder_sha256": version.folder_sha256,
-        "criteria": PASSED.to_dict("records"),
-    }
+    stored = tracking.verdict(version)
+    assert (stored["passed"], stored["folder_sha256"]) == (True, version.folder_sha256)
+    pd.testing.assert_frame_equal(pd.DataFrame(stored["criteria"]), PASSED)
 
 
 def test_the_champion_loads_from_the_folder_that_was_saved(tracking, saved):
@@ -280,7 +353,7 @@ def test_a_format_that_can_carry_code_is_refused_before_anything_is_logged(track
 
 
 def test_an_empty_verdict_is_refused(tracking, saved):
-    with pytest.raises(ValueError, match="needs `passed`"):
+    with pytest.raises(ValueError, match="has 0 rows"):
         log(tracking, saved, verdict=PASSED.head(0))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -55,8 +56,8 @@ def test_every_baseline_stands_in_the_verdict_and_only_the_floor_blocks(first: t
         "pinball of 7-period sums over seasonal_naive, all",
     ]
     assert {"wrmsse over recent, all", "pinball over recent, location_id north, surely"} <= set(verdict.index)
-    assert verdict.index.str.startswith("calibration at").sum() == 11
-    assert verdict.index.str.startswith("calibration of 7-period sums at").sum() == 11
+    assert "PIT distance of single periods, demand_class smooth, surely" in verdict.index
+    assert "PIT distance of 7-period sums, demand_class smooth, surely" in verdict.index
 
 
 def test_figures_of_every_model_spec_are_kept(first: tuple[Trained, Path]) -> None:
@@ -104,6 +105,7 @@ def test_the_card_says_what_last_year_says(first: tuple[Trained, Path]) -> None:
 
 
 PICTURES = {
+    "pit",
     *("fan_charts", "calibration", "calibration_of_sums", "error_by_lag"),
     *("importance", "contributions_typical", "contributions_worst"),
 }
@@ -128,17 +130,26 @@ def test_pictures_verdict_card_and_settings_are_in_mlflow_and_in_dagster(
         run_id="run",
     )
     assert outcome.trained is not None
+    assert outcome.record is not None
     files = tmp_path / "artifacts" / "demand_forecast" / outcome.trained.run_id / "artifacts"
     assert {path.stem for path in (files / "figures").glob("*.png")} >= PICTURES
     parameters = json.loads((files / "parameters.json").read_text())
     assert (parameters["seed"], parameters["horizon_days"], parameters["xgboost_rounds"]) == (0, 7, 200)
     assert parameters["level_share_chosen"] == load(saved).members["xgboost"].level_share
-    assert (files / "model_card.md").read_text() == trained.model_card
+    card = (files / "model_card.md").read_text()
+    assert card.index("## What decided") < card.index(trained.model_card) < card.index("## Verdict")
+    table = outcome.record.verdict_table
+    assert card.rstrip().endswith(table.to_markdown(index=False))
+    stored = json.loads((files / "verdict_table.json").read_text())
+    assert (stored["columns"], stored["data"]) == (list(table), table.to_numpy().tolist())
+    assert (files / "champion.png").read_bytes() == outcome.record.reason_figure
     criteria = json.loads((files / "verdict.json").read_text())["criteria"]
     assert [row["criterion"] for row in criteria] == trained.verdict["criterion"].tolist()
-    metadata = metadata_of(outcome)
-    assert all(str(metadata[name].value).startswith("![plot](data:image/png") for name in PICTURES)
-    assert "wrmsse over seasonal_naive, all" in str(metadata["verdict"].value)
+    metadata = metadata_of(outcome, "http://127.0.0.1:5000")
+    assert list(metadata)[:5] == ["note", "what decided", "in words", "verdict", "in MLflow"]
+    assert all(str(metadata[name].value).startswith("![plot](data:image/png") for name in ("what decided", *PICTURES))
+    assert metadata["verdict"].value == table.to_markdown(index=False)
+    assert str(metadata["in MLflow"].value).endswith(f"/runs/{outcome.trained.run_id}/artifacts/champion.png")
 
 
 def test_prices_promotions_events_and_closed_days_are_learnt_from(first: tuple[Trained, Path]) -> None:
@@ -154,8 +165,9 @@ def test_the_model_card_tells_use_data_windows_segments_calibration_and_limits(f
     assert "2 rolling windows of 7 days, from 2024-04-03 to 2024-04-24" in card
     assert "| location_id north | 24 |" in card
     assert "| demand_class smooth |" in card
-    assert "Calibration: single days at most" in card
-    assert "sums of 7 days" in card
+    assert re.search(r"\| smooth \| single days \| \d+ \| 0\.\d{3} \| 0\.\d{3} to 0\.\d{3} \|", card)
+    assert "| smooth | sums of 7 days |" in card
+    assert "nan" not in card
     assert "seed 0" in card
 
 
@@ -165,7 +177,7 @@ def test_a_champion_of_another_model_spec_is_beaten_in_every_segment_or_stays(
     champion, candidate = tmp_path / "champion", tmp_path / "candidate"
     load(first[1]).members["xgboost"].save(champion)
     judged = train_demand_forecast(home, read_training_data(home), candidate, champion).verdict.set_index("criterion")
-    told = ("calibration of 7-period sums", "orders replayed: fill rate", "orders replayed: cycle service level")
+    told = ("PIT distance of 7-period sums", "orders replayed: fill rate", "orders replayed: cycle service level")
     assert judged.loc[~judged["blocks"]].index.str.startswith(told).all()
     assert "pinball over xgboost, demand_class smooth, surely" in judged.index
     assert isinstance(load(candidate), CombinedForecaster)
@@ -273,3 +285,7 @@ def test_a_candidate_below_the_floor_leaves_recent_demand(tmp_path: Path) -> Non
     trained = train_demand_forecast(home, read_training_data(home), tmp_path / "model", None)
     assert load(tmp_path / "model") == train_recent(pd.DataFrame(), freq="D", horizon=7)
     assert "wrmsse over seasonal_naive, all" in trained.verdict["criterion"].iloc[0]
+    assert trained.verdict["passed"].all()
+    failed = trained.verdict.set_index("criterion").loc["candidate: wrmsse over seasonal_naive, all"]
+    assert (failed["met"], failed["blocks"]) == (False, True)
+    assert "pit" in trained.figures

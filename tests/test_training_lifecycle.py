@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from ml.forecast.baselines import train_recent
+from ml.metrics import Criterion, verdict_frame
 from ml.tracking import Tracking
 from orchestration.cli.main import cli
 from orchestration.home.fingerprints import code_fingerprint, code_version
@@ -33,6 +34,7 @@ from orchestration.training.lifecycle import (
     bring_up_to_date,
     champion_of,
     failed_gates,
+    headlines,
     pinned_models,
     repair_champion,
     roll_back,
@@ -52,6 +54,7 @@ class Home:
     seed: int = 0
     code: str = "ml/forecast/baselines.py"
     judge: str = "ml/backtest/gate.py"
+    stand_in: str = ""
     kept: list[Path | None] = dataclasses.field(default_factory=list)
 
     def learn_from(self, value: int, rows: int = 1) -> None:
@@ -71,6 +74,7 @@ class Home:
             libraries=["numpy"],
             parameters={},
             fit=noting_what_is_kept,
+            stand_in=self.stand_in,
         )
         return bring_up_to_date(
             training,
@@ -91,13 +95,29 @@ def home(tmp_path: Path, registry_url: str, store: Store) -> Home:
     return made
 
 
+def criterion(value: float, *, blocks: bool = True) -> Criterion:
+    return Criterion(
+        "WRMSSE",
+        value,
+        1.0,
+        "at most 1",
+        blocks,
+        rival="naive",
+        ours=value,
+        theirs=1.0,
+        low=0.9,
+        high=1.1,
+        name="wrmsse",
+    )
+
+
 def fitted(folder: Path, *, passed: bool) -> Trained:
     days = pd.date_range("2024-01-01", periods=30)
     demand = pd.DataFrame({"sku": "a", "location_id": "L", "period_start": days, "demand_units": 1.0})
     forecaster = train_recent(demand, freq="D", horizon=3)
     forecaster.save(folder)
     return Trained(
-        verdict=pd.DataFrame([{"criterion": "wrmsse", "value": 1.0, "threshold": 1.0, "passed": passed}]),
+        verdict=verdict_frame([criterion(2.0 - passed)]),
         metrics={"wrmsse": 1.0},
         headline=Headline("WRMSSE", 1.0, 2.0, "naive"),
         model_card="A test.",
@@ -260,10 +280,51 @@ def test_a_failed_gate_is_told_until_a_training_passes(home: Home, url: str) -> 
     assert failed_gates(settings) == []
 
 
+def test_the_summary_shows_the_hardest_rival_with_ratio_and_interval(home: Home, url: str) -> None:
+    def beside_two(folder: Path, _champion: Path | None) -> Trained:
+        trained = fitted(folder, passed=True)
+        easy = dataclasses.replace(criterion(0.5), rival="seasonal_naive", theirs=2.0, name="easy")
+        verdict = verdict_frame([easy, criterion(0.98)])
+        headline = Headline.beside_hardest_rival("WRMSSE, less is better", verdict, "WRMSSE")
+        return dataclasses.replace(trained, verdict=verdict, headline=headline)
+
+    settings = Settings(home.folder, home.folder, url, "", "")
+    home.train(When.MISSING, beside_two)
+    assert headlines(settings) == [
+        [MODEL, "1", "WRMSSE, less is better", "0.980", "naive", "1.000", "0.980", "0.900 to 1.100"]
+    ]
+
+
+def test_the_summary_reads_what_an_earlier_version_kept_of_a_champion(home: Home, url: str) -> None:
+    home.train(When.MISSING, good)
+    kept = {"metric": "WRMSSE", "champion": 0.789, "baseline": 1.026, "baseline_name": "seasonal naive"}
+    home.store.advance(f"champion/{MODEL}", home.store.claim(f"champion/{MODEL}", "run", {}), "1", kept)
+    settings = Settings(home.folder, home.folder, url, "", "")
+    assert headlines(settings) == [[MODEL, "1", "WRMSSE", "0.789", "seasonal naive", "1.026", "–", "–"]]
+
+
+def test_a_training_names_its_data_with_rows_and_columns(home: Home) -> None:
+    home.learn_from(1, rows=3)
+    outcome = home.train(When.MISSING, good)
+    assert outcome.record is not None
+    (note,) = outcome.record.datasets
+    assert (note.source, note.rows, dict(note.columns)) == ("data.parquet", 3, {"value": "INTEGER"})
+
+
+@pytest.mark.parametrize(("stand_in", "told"), [("", "champion stays none"), ("recent stands", "none; recent stands")])
+def test_a_failed_first_gate_says_what_stands_in_and_what_it_blocks(home: Home, stand_in: str, told: str) -> None:
+    home.stand_in = stand_in
+    outcome = home.train(When.MISSING, bad)
+    assert outcome.note.endswith(told)
+    assert outcome.record is not None
+    blocks = outcome.record.verdict_table["blocks"].tolist()
+    assert blocks == ["promotion" if stand_in else "promotion and publication"]
+
+
 def test_a_criterion_that_does_not_block_is_told_and_promotes(home: Home) -> None:
     def unmet(folder: Path, _champion: Path | None) -> Trained:
         trained = fitted(folder, passed=True)
-        return dataclasses.replace(trained, verdict=trained.verdict.assign(met=False))
+        return dataclasses.replace(trained, verdict=verdict_frame([criterion(2.0, blocks=False)]))
 
     outcome = home.train(When.MISSING, unmet)
     assert outcome.failed_criteria() == []

@@ -1,6 +1,7 @@
 """Published forecasts against what happened, in a small home with an archive."""
 
 import json
+import re
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -239,3 +240,33 @@ def test_accuracy_bias_calibration_and_drift_are_tables_of_the_asset(
     assert "cumulative_error_units" in first_rows["bias"]
     assert "level" in first_rows["calibration"]
     assert "psi" in first_rows["drift"]
+
+
+@pytest.fixture(scope="module")
+def new_category_home(marts: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home with a category that has not sold a unit in the days judged, and is forecast all the same."""
+    folder = tmp_path_factory.mktemp("category")
+    home = with_daily_archive(marts, folder)
+    exports = folder / "warehouse" / "exports"
+    exports.unlink()
+    (exports / "marts").mkdir(parents=True)
+    for path in (marts.exports / "marts").glob("*.parquet"):
+        (exports / "marts" / path.name).symlink_to(path)
+    items, demand = read_mart(marts, "dim_item_locations"), read_mart(marts, "fct_daily_demand")
+    items.loc[items["sku"] == "p00", "category"] = "toys"
+    late = pd.to_datetime(demand["day"]).dt.date > AS_OF - timedelta(days=28)
+    demand.loc[late & (demand["sku"] == "p00"), "demand_units"] = 0.0
+    for name, frame in (("dim_item_locations", items), ("fct_daily_demand", demand)):
+        (exports / "marts" / f"{name}.parquet").unlink()
+        frame.to_parquet(exports / "marts" / f"{name}.parquet")
+    return home
+
+
+def test_a_category_that_sold_nothing_is_told_in_words_and_never_as_nan(
+    new_category_home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, checks = checked(new_category_home, monkeypatch)
+    failures = str(checks["bias"].metadata["failures"].value)
+    assert re.search(r"category toys [\d.]+ units forecast and nothing sold", failures)
+    shown = result.asset_materializations_for_node("monitoring__demand_forecasts")[0].metadata
+    assert [name for name, value in shown.items() if "nan" in str(value.value).lower()] == []

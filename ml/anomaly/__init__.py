@@ -1,7 +1,18 @@
 """Suspicious days in the stock record: the detector, its lessons and its evaluation."""
 
 from ml.anomaly.detector import KINDS, Detector, train
-from ml.anomaly.evaluation import evaluate, robust_z_baseline, top_anomalies_figure
+from ml.anomaly.evaluation import evaluate, ratio_intervals, top_anomalies_figure
 from ml.anomaly.injection import plant
+from ml.anomaly.robust_z import robust_z_baseline, robust_z_report
 
-__all__ = ["KINDS", "Detector", "evaluate", "plant", "robust_z_baseline", "top_anomalies_figure", "train"]
+__all__ = [
+    "KINDS",
+    "Detector",
+    "evaluate",
+    "plant",
+    "ratio_intervals",
+    "robust_z_baseline",
+    "robust_z_report",
+    "top_anomalies_figure",
+    "train",
+]

@@ -8,6 +8,7 @@ decision (`ml.backtest.gate`).
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Mapping, Sequence
 
@@ -15,13 +16,15 @@ import numpy as np
 import pandas as pd
 
 from ml.backtest.setup import BacktestSetup
-from ml.backtest.tallies import Tally, headline, joined_sums, score_sums, segments
+from ml.backtest.tallies import Tally, headline, joined_sums, score_sums, segments, series_losses
 from ml.backtest.windows import Window, windows_of
 from ml.forecast.base import Forecaster, ModelSpec
 from ml.forecast.ensemble import Combination
 from ml.panel import Frequency, build_panel
 from ml.schema import KEYS, Doubles
 from ml.segments import demand_class
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,9 @@ class Evaluation:
         horizons: one row per model spec and periods_ahead: mae, wape, bias, pinball.
         calibration: one row per model_spec, segment_kind, segment, level: below = P(y < q), upto = P(y <= q), gap.
         sums: one row per model spec, span and level: below, upto, gap, pinball of the sum over `span` periods.
+        sum_losses: one row per model spec, window, series and span: demand_class, pinball (mean over levels).
+        pit: randomised PIT of single periods (span 1) and of sums, one row per model spec, value and span: series and
+            period as numbers, demand_class; empty where no sums are scored, because no paths are drawn then.
         windows: one row per model spec and window: origin, train_seconds, predict_seconds, wrmsse, pinball, wape, bias.
         forecasts: if kept, one row per model spec, window, series and period: demand_class, actual_units, mean_units,
             q05_units ...
@@ -54,6 +60,8 @@ class Evaluation:
     horizons: pd.DataFrame
     calibration: pd.DataFrame
     sums: pd.DataFrame
+    sum_losses: pd.DataFrame
+    pit: pd.DataFrame
     windows: pd.DataFrame
     forecasts: pd.DataFrame
     tried: pd.DataFrame
@@ -113,7 +121,12 @@ def evaluate(
     for window in windows_of(demand, truth, setup):
         fitted: dict[str, Forecaster] = {}
         seconds: dict[str, float] = {}
-        for name, spec in specs.items():
+        for place, (name, spec) in enumerate(specs.items(), start=1):
+            _LOG.info(
+                "window %d of %d, after %s: fitting %s, model %d of %d, on %s series",
+                *(window.number + 1, setup.windows, f"{window.origin:%Y-%m-%d}", name, place, len(specs)),
+                f"{len(window.keys):,}",
+            )
             clock = time.perf_counter()
             fitted[name] = spec(
                 window.past,
@@ -134,6 +147,7 @@ def evaluate(
             seconds[name] = members + time.perf_counter() - clock
         if window.number == fitted_window:
             kept_fitted = fitted
+        _LOG.info("window %d of %d: scoring %d models", window.number + 1, setup.windows, len(fitted))
         for name, forecaster in fitted.items():
             findings.add(name, forecaster, window, seconds[name])
         for name, forecaster in choices.items():
@@ -153,6 +167,8 @@ class _Findings:
         self.series: list[pd.DataFrame] = []
         self.windows: list[pd.DataFrame] = []
         self.sums: list[pd.DataFrame] = []
+        self.sum_losses: list[pd.DataFrame] = []
+        self.pit: list[pd.DataFrame] = []
         self.forecasts: list[pd.DataFrame] = []
         self.tried: list[pd.DataFrame] = []
         self.tried_sums: list[pd.DataFrame] = []
@@ -175,8 +191,10 @@ class _Findings:
         row = {"model_spec": name, "window": window.number, "origin": window.origin, "train_seconds": train_seconds}
         self.windows.append(pd.DataFrame([row | {"predict_seconds": predict_seconds} | headline(scored)]))
         if self.setup.spans:
-            sums = score_sums(self._sums(forecaster, window, window.actual))
-            self.sums.append(sums.assign(model_spec=name, window=window.number))
+            sums, pit = self._drawn(forecaster, window, window.actual)
+            self.sums.append(score_sums(sums).assign(model_spec=name, window=window.number))
+            self.sum_losses.append(series_losses(sums).assign(model_spec=name, window=window.number))
+            self.pit.append(pit.assign(model_spec=pd.Categorical([name] * len(pit), categories=[*self.tallies])))
         if self.setup.keep_forecasts:
             kept = window.observed(window.actual, mean, quantiles)
             self.forecasts.append(kept.assign(model_spec=name, window=window.number))
@@ -187,7 +205,7 @@ class _Findings:
     def add_choice(self, name: str, forecaster: Forecaster, window: Window) -> None:
         """Keep the sums by a choice that a combination may make, for the windows to come."""
         if self.setup.spans:
-            sums = self._sums(forecaster, window, window.served)
+            sums, _ = self._drawn(forecaster, window, window.served)
             self.tried_sums.append(sums.assign(model_spec=name, window=window.number))
 
     def evaluation(self, fitted: Mapping[str, Forecaster], fitted_window: int) -> Evaluation:
@@ -199,6 +217,8 @@ class _Findings:
             horizons=pd.concat([tally.horizons(name) for name, tally in self.tallies.items()], ignore_index=True),
             calibration=pd.concat([tally.calibration(name) for name, tally in self.tallies.items()], ignore_index=True),
             sums=joined_sums(self.sums),
+            sum_losses=_joined(self.sum_losses, columns=["model_spec", "window", *KEYS, "span", "pinball"]),
+            pit=_joined(self.pit, columns=["model_spec", "series", "period", "span", "demand_class", "pit"]),
             windows=pd.concat(self.windows, ignore_index=True),
             forecasts=_joined(self.forecasts),
             tried=_joined(self.tried),
@@ -207,12 +227,14 @@ class _Findings:
             fitted_window=fitted_window,
         )
 
-    def _sums(self, forecaster: Forecaster, window: Window, actual: Doubles) -> pd.DataFrame:
+    def _drawn(self, forecaster: Forecaster, window: Window, actual: Doubles) -> tuple[pd.DataFrame, pd.DataFrame]:
         paths = forecaster.sample_paths(window.past, self.setup.paths, window.future, seed=self.setup.seed)
-        return window.sums(paths, self.setup.spans, actual)
+        return window.drawn(paths, self.setup.spans, actual, self.setup.seed)
 
 
-def _joined(frames: Sequence[pd.DataFrame], *, before: pd.Timestamp | None = None) -> pd.DataFrame:
-    """Return frames as one, of the periods before a point of time if one is given."""
+def _joined(
+    frames: Sequence[pd.DataFrame], *, before: pd.Timestamp | None = None, columns: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return frames as one, of the periods before a point of time if one is given; columns = those of no frame."""
     kept = frames if before is None else [frame[frame["period_start"] < before] for frame in frames]
-    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
+    return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=list(columns))

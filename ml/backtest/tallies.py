@@ -8,7 +8,7 @@ import pandas as pd
 from ml.backtest.windows import Window
 from ml.forecast.distribution import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from ml.metrics import forecast as metrics
-from ml.schema import Doubles, Flags
+from ml.schema import KEYS, Doubles, Flags
 
 SEGMENTS = ("demand_class", "abc_class", "location_id")
 
@@ -117,6 +117,14 @@ def score_sums(sums: pd.DataFrame) -> pd.DataFrame:
         table = {"span": span, "level": QUANTILE_LEVELS, "below": shares[:, 0], "upto": shares[:, 1], "pinball": loss}
         found.append(pd.DataFrame(table).assign(rows=len(part)))
     return pd.concat(found, ignore_index=True)
+
+
+def series_losses(sums: pd.DataFrame) -> pd.DataFrame:
+    """Return sku, location_id, demand_class, span and pinball (mean over the levels) of each sum."""
+    actual = sums["actual_units"].to_numpy(dtype=np.float64)
+    quantiles = sums[list(QUANTILE_COLUMNS)].to_numpy(dtype=np.float64)
+    losses = metrics.pinball_loss(actual[:, None], quantiles, np.asarray(QUANTILE_LEVELS)).mean(axis=1)
+    return sums[[*KEYS, "demand_class", "span"]].assign(pinball=losses)
 
 
 def _measures(rows: pd.DataFrame) -> dict[str, float]:

@@ -5,6 +5,7 @@ Not here: sums over windows (`ml.backtest.tallies`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,6 +17,9 @@ from ml.metrics import forecast as metrics
 from ml.panel import Panel, build_panel
 from ml.schema import KEYS, Doubles, Floats, Integers
 from ml.segments import abc_class, demand_class
+
+_LOG = logging.getLogger(__name__)
+_CLASSES = ["smooth", "erratic", "intermittent", "lumpy", "none"]
 
 
 def windows_of(demand: pd.DataFrame, truth: pd.DataFrame | None, setup: BacktestSetup) -> Iterator[Window]:
@@ -66,6 +70,7 @@ class Window:
         keys: of the series that were seen before; arrays are in their order.
         origin: start of the last period before; periods: starts of the periods of the window.
         actual, served: demand scored against and demand that was observed, NaN where unknown [series, horizon].
+        rows: number of each series, the same in all windows; first: number of the first period, likewise.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Window:
         served: Doubles,
     ) -> None:
         self.number, self.past, self.future, self.actual, self.served = number, past, future, actual, served
+        self.rows, self.first = rows, panel.first + start
         self.keys = panel.keys.iloc[rows].reset_index(drop=True)
         self.origin, *periods = panel.frequency.periods(np.arange(start - 1, start + actual.shape[1]) + panel.first)
         self.periods = pd.DatetimeIndex(periods)
@@ -155,24 +161,49 @@ class Window:
             frame[name] = quantiles[rows, columns, place]
         return frame
 
-    def sums(
-        self, chunks: Iterator[tuple[pd.DataFrame, Floats]], spans: Sequence[int], actual: Doubles
-    ) -> pd.DataFrame:
-        """Return quantiles of the sums of paths over the observed ones of the first periods, and what came."""
+    def drawn(
+        self, chunks: Iterator[tuple[pd.DataFrame, Floats]], spans: Sequence[int], actual: Doubles, seed: int = 0
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return what paths say of sums over the observed ones of the first periods, and where what came falls.
+
+        Args:
+            chunks: of `Forecaster.sample_paths`.
+            spans: lengths of the sums.
+            actual: what came, NaN where unknown [series, horizon].
+            seed: of the random part of the PIT, the same for every forecaster.
+
+        Returns:
+            quantiles of the sums and what came, one row per series and span; and the randomised PIT of single periods
+            (span 1) and of the sums: series, period (the last one of a sum), span, demand_class, pit.
+        """
         known = np.isfinite(actual)
         filled = np.where(known, actual, 0.0)
         index = pd.MultiIndex.from_frame(self.keys)
+        uniform = np.random.default_rng((seed, self.number)).random((len(self.keys), actual.shape[1] + len(spans)))
         draws: dict[int, list[Floats]] = {span: [] for span in spans}
-        order = []
+        order: list[Integers] = []
+        falls: list[pd.DataFrame] = []
         for keys, paths in chunks:
             position = index.get_indexer(pd.MultiIndex.from_frame(keys))
             keep = position >= 0
-            order.append(position[keep])
-            masked = paths[keep] * known[position[keep], None, :]
+            own = position[keep].astype(np.int64)
+            order.append(own)
+            masked = paths[keep] * known[own, None, :]
             n = masked.shape[1]
             places = [max(0, int(np.ceil(round(level * n, 6))) - 1) for level in QUANTILE_LEVELS]
-            for span in spans:
-                draws[span].append(np.sort(masked[:, :, :span].sum(axis=2), axis=1)[:, places])
+            series, period = np.nonzero(known[own])
+            values = masked.transpose(0, 2, 1)[series, period]
+            single = own[series]
+            falls.append(self._falls(single, period, 1, filled[single, period], values, uniform[single, period]))
+            for number, span in enumerate(spans):
+                total = masked[:, :, :span].sum(axis=2)
+                draws[span].append(np.sort(total, axis=1)[:, places])
+                some = known[own, :span].any(axis=1)
+                came = filled[own[some], :span].sum(axis=1)
+                last, chance = np.full(len(came), span - 1), uniform[own[some], actual.shape[1] + number]
+                falls.append(self._falls(own[some], last, span, came, total[some], chance))
+            if len(own) < len(self.keys):
+                _LOG.info("series %s of %s drawn", f"{sum(map(len, order)):,}", f"{len(self.keys):,}")
         rows = np.concatenate(order)
         frames = []
         for span in spans:
@@ -184,7 +215,22 @@ class Window:
             frame["actual_units"] = filled[rows[some], :span].sum(axis=1)
             frame[list(QUANTILE_COLUMNS)] = np.concatenate(draws[span])[some].astype(np.float64)
             frames.append(frame)
-        return pd.concat(frames, ignore_index=True)
+        return pd.concat(frames, ignore_index=True), pd.concat(falls, ignore_index=True)
+
+    def _falls(
+        self, series: Integers, period: Integers, span: int, came: Doubles, draws: Floats, uniform: Doubles
+    ) -> pd.DataFrame:
+        """Return the PIT of what came among draws [values, draws], one row per value."""
+        classes = pd.Categorical(np.asarray(self.classes)[series], categories=_CLASSES)
+        return pd.DataFrame(
+            {
+                "series": self.rows[series].astype(np.int32),
+                "period": (self.first + period).astype(np.int32),
+                "span": np.int16(span),
+                "demand_class": classes,
+                "pit": metrics.randomised_pit(came, draws, uniform).astype(np.float32),
+            }
+        )
 
 
 def _observed(panel: Panel, truth: pd.DataFrame | None) -> tuple[Doubles, Doubles]:

@@ -7,6 +7,7 @@ series by series. Not here: anything that serves forecasts to users.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from ml.schema import Doubles, Floats, Integers
 YEARS_SEEN = 2
 # With fewer values than this ETS cannot be fitted; their mean and spread stand.
 FEWEST_VALUES = 12
+# Series between two lines of the log.
+TOLD_EVERY = 100
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,8 @@ class ClassicalForecaster(LocalForecaster):
         grid = np.zeros((len(rows), self.horizon, n), dtype=np.float32)
         normal = self.kind in ("ets", "theta")
         for place, row in enumerate(rows):
+            if place and place % TOLD_EVERY == 0:
+                _LOG.info("%s: series %s of %s", self.kind, f"{place:,}", f"{len(rows):,}")
             values = self._values(panel, int(row))
             if len(values) == 0 or not values.any():
                 continue

@@ -55,6 +55,98 @@ def detection_metrics(is_positive: np.ndarray, score: np.ndarray, threshold: flo
     }
 
 
+def area_ratio_intervals(
+    is_positive: np.ndarray,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    cluster: np.ndarray,
+    *,
+    draws: int = 100,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Return the 90 % interval of the ratio of two detectors' areas, drawing whole clusters of rows again.
+
+    Args:
+        is_positive: truth per row, bool [rows].
+        ours: suspicion per row, [rows].
+        theirs: that of the other detector, on the same rows, [rows].
+        cluster: number of the series that each row belongs to, [rows].
+        draws: bootstrap samples; those without a positive or a negative row are left out.
+        seed: of the bootstrap.
+
+    Returns:
+        auc_roc and auc_pr: low and high end of ours over theirs; NaN for fewer than three clusters or no such sample.
+    """
+    truth = np.asarray(is_positive, dtype=bool)
+    number, code = np.unique(cluster, return_inverse=True)
+    generator = np.random.default_rng(seed)
+    sorted_rows = [np.argsort(-_finite_scores(truth, score), kind="stable") for score in (ours, theirs)]
+    ends = [
+        np.flatnonzero(np.append(np.diff(score[rows]) != 0, True))
+        for score, rows in zip((ours, theirs), sorted_rows, strict=True)
+    ]
+    ratios: list[np.ndarray] = []
+    for _ in range(draws if len(number) >= 3 else 0):
+        weight = np.bincount(generator.integers(0, len(number), len(number)), minlength=len(number))[code]
+        if not weight[truth].any() or not weight[~truth].any():
+            continue
+        own, other = (_areas(truth[rows], weight[rows], last) for rows, last in zip(sorted_rows, ends, strict=True))
+        ratios.append(own / np.maximum(other, 1e-12))
+    if not ratios:
+        return dict.fromkeys(("auc_roc", "auc_pr"), (float("nan"), float("nan")))
+    low, high = np.quantile(np.array(ratios), [0.05, 0.95], axis=0)
+    return {name: (float(low[place]), float(high[place])) for place, name in enumerate(("auc_roc", "auc_pr"))}
+
+
+def _areas(truth: np.ndarray, weight: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return auc_roc and auc_pr of rows from the most suspicious on; ends = the last row of each score."""
+    hits, misses = (np.cumsum(weight * kind)[ends].astype(np.float64) for kind in (truth, ~truth))
+    more_hits, more_misses = np.diff(hits, prepend=0.0), np.diff(misses, prepend=0.0)
+    roc = (more_misses * (hits - more_hits / 2)).sum() / (hits[-1] * misses[-1])
+    precision = (more_hits * hits / np.maximum(hits + misses, 1e-12)).sum() / hits[-1]
+    return np.array([roc, precision])
+
+
+def hit_ratio_interval(ours: np.ndarray, theirs: np.ndarray, *, draws: int = 400, seed: int = 0) -> tuple[float, float]:
+    """Return the 90 % interval of the ratio of two hit rates, drawing rows again in pairs.
+
+    Args:
+        ours: whether each row was a hit, bool [rows].
+        theirs: that of the other model, on the same rows.
+        draws: bootstrap samples; those in which the other model hits nothing are left out.
+        seed: of the bootstrap.
+
+    Returns:
+        Low and high end; NaN where no sample is left.
+    """
+    chosen = np.random.default_rng(seed).integers(0, len(ours), (draws, len(ours)))
+    top, bottom = (np.asarray(hits, dtype=np.float64)[chosen].mean(axis=1) for hits in (ours, theirs))
+    ratios = top[bottom > 0] / bottom[bottom > 0]
+    if not len(ratios):
+        return float("nan"), float("nan")
+    low, high = np.quantile(ratios, [0.05, 0.95])
+    return float(low), float(high)
+
+
+def hits(labels: Sequence[str], probabilities: np.ndarray, classes: Sequence[str], most: int = 1) -> np.ndarray:
+    """Return whether the true class is among the likeliest ones of each row.
+
+    Args:
+        labels: as `recognition_metrics`.
+        probabilities: likewise.
+        classes: likewise.
+        most: how many of the likeliest classes count.
+
+    Returns:
+        bool [rows].
+    """
+    # A class that is as likely and named earlier goes first.
+    actual, table = _class_positions(labels, classes), np.asarray(probabilities, dtype=np.float64)
+    own = table[np.arange(len(actual)), actual][:, None]
+    rank = (table > own).sum(axis=1) + ((table == own) & (np.arange(len(classes)) < actual[:, None])).sum(axis=1)
+    return np.asarray(rank < most)
+
+
 def best_f1_threshold(is_positive: np.ndarray, score: np.ndarray) -> float:
     """Return the threshold with the highest F1 on these rows; the highest such threshold when several tie.
 
@@ -107,16 +199,13 @@ def recognition_metrics(labels: Sequence[str], probabilities: np.ndarray, classe
             "one column per class"
         )
     predicted = table.argmax(axis=1)
-    # Rank of the true class counts the classes that are strictly likelier, or as likely and named earlier.
-    own = table[np.arange(len(actual)), actual][:, None]
-    rank = (table > own).sum(axis=1) + ((table == own) & (np.arange(len(classes)) < actual[:, None])).sum(axis=1)
     precision, recall, f1, _ = precision_recall_fscore_support(
         actual, predicted, labels=np.unique(actual), average="macro", zero_division=0.0
     )
     return {
         "rows": float(len(actual)),
         "accuracy": float((predicted == actual).mean()),
-        "top5_accuracy": float((rank < 5).mean()),
+        "top5_accuracy": float(hits(labels, table, classes, 5).mean()),
         "macro_precision": float(precision),
         "macro_recall": float(recall),
         "macro_f1": float(f1),

@@ -43,8 +43,8 @@ def decision_verdict(
 
     Returns:
         One row per criterion: criterion, segment, value (cost change as a share of the champion's, negative = cheaper;
-        service as a share), low, high (90 % interval), limit, is_decisive, passed. Promote when every decisive row has
-        passed.
+        service as a share), low, high (90 % interval), limit, is_decisive, passed, ours, theirs (cost of both, or
+        service). Promote when every decisive row has passed.
 
     Raises:
         ValueError: the replays cover different items or periods, or a service target lacks its value.
@@ -68,22 +68,25 @@ def decision_verdict(
     )
     generator = np.random.default_rng(seed)
     value, low, high = _change(cost, generator)
-    rows = [("cost", "all", value, low, high, 0.0, True, value <= 0)]
+    rows: list[tuple[object, ...]] = [
+        ("cost", "all", value, low, high, 0.0, True, value <= 0, *cost[["ours", "theirs"]].sum())
+    ]
     for name in ("fill_rate", "cycle_service_level"):
-        reached = service(ours, name)
+        reached, other = service(ours, name), service(theirs, name)
         decisive = name == target_type
         # A level that the champion misses too is no reason to keep it.
-        limit = min((target_value or 0.0) - SERVICE_SLACK, service(theirs, name)) if decisive else np.nan
-        rows.append((name, "all", reached, np.nan, np.nan, limit, decisive, not decisive or reached >= limit))
+        limit = min((target_value or 0.0) - SERVICE_SLACK, other) if decisive else np.nan
+        passed = not decisive or reached >= limit
+        rows.append((name, "all", reached, np.nan, np.nan, limit, decisive, passed, reached, other))
     if segments is not None:
         labels = segments.set_index(KEYS)["segment"].reindex(cost.index)
         for label, part in cost.groupby(labels):
             value, low, high = _change(part, generator)
             enough = len(part) >= _FEWEST_ITEMS
-            rows.append(
-                ("cost", str(label), value, low, high, SEGMENT_LIMIT, enough, not enough or low <= SEGMENT_LIMIT)
-            )
-    columns = ["criterion", "segment", "value", "low", "high", "limit", "is_decisive", "passed"]
+            passed = not enough or low <= SEGMENT_LIMIT
+            both = part[["ours", "theirs"]].sum()
+            rows.append(("cost", str(label), value, low, high, SEGMENT_LIMIT, enough, passed, *both))
+    columns = ["criterion", "segment", "value", "low", "high", "limit", "is_decisive", "passed", "ours", "theirs"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -6,14 +6,16 @@ Here belongs the replay of one day's decision, week after week. Replaying itself
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml.metrics.verdict import Criterion, verdict_frame
 from ml.replay.gate import decision_verdict, service, service_calibration
 from ml.replay.simulate import Seen, State, replay
 from ml.restock.recommendation import recommend
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ml.forecast.base import Forecaster
 
 WEEK = pd.Timedelta(days=7)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,9 @@ def draw_demand(forecaster: Forecaster, stage: Stage) -> Drawn:
     demand = stage.demand.merge(keys, on=KEYS)
     known = pd.concat([demand.drop(columns=["demand_units", "is_in_stock"]), stage.future.merge(keys, on=KEYS)])
     drawn = {}
-    for day in stage.order_days:
+    days = stage.order_days
+    for number, day in enumerate(days, start=1):
+        _LOG.info("order day %d of %d, %s: drawing demand of %s items", number, len(days), f"{day:%Y-%m-%d}", len(keys))
         ahead = known[(known["period_start"] > day) & (known["period_start"] <= day + pd.Timedelta(days=stage.horizon))]
         seen = demand[demand["period_start"] <= day]
         chunks = list(forecaster.sample_paths(seen, stage.paths, ahead, keys=keys))
@@ -261,7 +266,7 @@ def _aiming_at_cost(stage: Stage) -> Stage:
 def verdict_on_orders(
     ours: Rehearsal, theirs: Rehearsal, stage: Stage, segments: pd.DataFrame, *, rival: str, blocks: bool
 ) -> pd.DataFrame:
-    """Judge what a forecaster's orders cost beside another's, as rows of `ml.backtest.gate.verdict`.
+    """Judge what a forecaster's orders cost beside another's, as rows of a verdict.
 
     Args:
         ours: rehearsal of the challenger.
@@ -272,7 +277,7 @@ def verdict_on_orders(
         blocks: whether a criterion that is not met keeps the challenger from promotion.
 
     Returns:
-        criterion, value, threshold (NaN where something is only reported), met, blocks, passed.
+        As `ml.metrics.verdict_frame`; threshold is NaN where something is only reported.
     """
     target = str(stage.policy["target_type"].mode().iat[0])
     asked = stage.policy.loc[stage.policy["target_type"] == target, "target_value"].median()
@@ -286,18 +291,32 @@ def verdict_on_orders(
     )
     # Service is reported beside the cost that decides; a segment of few items says nothing.
     judged = judged[judged["is_decisive"] | (judged["segment"] == "all")]
-    where = judged["segment"].where(judged["segment"] == "all", "segment " + judged["segment"])
-    name = "orders replayed: " + judged["criterion"].str.replace("_", " ") + f" against {rival}, " + where
-    table = pd.DataFrame(
-        {
-            "criterion": name,
-            "value": judged["value"],
-            "threshold": judged["limit"],
-            "met": judged["passed"].astype(bool),
-            "blocks": judged["is_decisive"].astype(bool) & blocks,
-        }
+    return verdict_frame([_criterion(row, rival, blocks) for row in judged.to_dict("records")])
+
+
+def _criterion(row: Mapping[Hashable, Any], rival: str, blocks: bool) -> Criterion:
+    """Return a row of `decision_verdict` as one of the gate's; of a segment the low end of the interval decides."""
+    is_cost, is_all = row["criterion"] == "cost", row["segment"] == "all"
+    name = str(row["criterion"]).replace("_", " ")
+    limit = float(row["limit"])
+    needed = f"at least {limit:.3f}" if limit == limit else "reported"
+    if is_cost:
+        needed = "no dearer" if is_all else f"interval not wholly above +{limit:.0%}"
+    return Criterion(
+        f"{name} of replayed orders",
+        value=float(row["value"] if is_all else row["low"]),
+        threshold=limit,
+        needed=needed,
+        blocks=bool(row["is_decisive"]) and blocks,
+        segment="all" if is_all else f"demand_class {row['segment']}",
+        rival=rival,
+        ours=float(row["ours"]),
+        theirs=float(row["theirs"]),
+        low=1.0 + float(row["low"]),
+        high=1.0 + float(row["high"]),
+        is_more_better=not is_cost,
+        name=f"orders replayed: {name} against {rival}, {'all' if is_all else 'segment ' + str(row['segment'])}",
     )
-    return table.assign(passed=table["met"] | ~table["blocks"]).reset_index(drop=True)
 
 
 def promises_kept(rehearsal: Rehearsal, segments: pd.DataFrame, target_value: float) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from ml.tracking.folders import SAFE_FORMATS, SAVED_MODEL, FolderHashError, folder_sha256
 from ml.tracking.registry import CHAMPION, GateNotPassedError, Tracking, Version, training_fingerprint
-from ml.tracking.runs import TrainingRecord
+from ml.tracking.runs import DatasetNote, TrainingRecord
 from ml.tracking.specs import MODEL_NAMES
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "MODEL_NAMES",
     "SAFE_FORMATS",
     "SAVED_MODEL",
+    "DatasetNote",
     "FolderHashError",
     "GateNotPassedError",
     "Tracking",

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from ml.tracking.folders import SAVED_MODEL, FolderHashError, folder_sha256
-from ml.tracking.runs import TrainingRecord, as_doubles, log_numbers
+from ml.tracking.runs import REASON_FILE, VERDICT_FILE, TrainingRecord, as_doubles, log_numbers
 from ml.tracking.specs import MODEL_NAMES, MODELS
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 CHAMPION = "champion"
+# What MLflow shows above the runs of an experiment.
+_DESCRIPTION = "mlflow.note.content"
 
 
 class GateNotPassedError(ValueError):
@@ -134,6 +136,7 @@ class Tracking:
     def _open(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
+        spec = MODELS[name]
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
             experiment_id = str(
@@ -143,13 +146,24 @@ class Tracking:
             experiment_id = str(experiment.experiment_id)
             if experiment.lifecycle_stage == "deleted":
                 self._client.restore_experiment(experiment_id)
+        if experiment is None or experiment.tags.get(_DESCRIPTION) != spec.description:
+            self._client.set_experiment_tag(experiment_id, _DESCRIPTION, spec.description)
         try:
-            self._client.get_registered_model(name)
+            registered = self._client.get_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            self._client.create_registered_model(name)
+            registered = self._client.create_registered_model(name)
+        if registered.description != spec.description:
+            self._client.update_registered_model(name, spec.description)
+        for tag, value in spec.tags.items():
+            if (registered.tags or {}).get(tag) != value:
+                self._client.set_registered_model_tag(name, tag, value)
         return experiment_id
+
+    def page(self, version: Version) -> str:
+        """Return the path, in the pages of MLflow, of the picture that shows why a version is champion or not."""
+        return f"#/experiments/{self._experiment(version.name)}/runs/{version.run_id}/artifacts/{REASON_FILE}"
 
     def _experiment(self, name: str) -> str:
         if name not in self._experiments:
@@ -259,14 +273,17 @@ class Tracking:
         status = "FAILED"
         try:
             with tempfile.TemporaryDirectory(prefix="inventorybot_") as scratch:
-                log_numbers(self._client, run_id, record)
                 package, model_id = self._package(record, run_id, signature, Path(scratch))
+                log_numbers(self._client, run_id, model_id, record)
+                if record.datasets:
+                    self._client.log_inputs(run_id, datasets=[dataset.input() for dataset in record.datasets])
                 folder_hash = folder_sha256(package)
                 self._client.log_model_artifacts(model_id, str(package))
                 self._client.finalize_logged_model(model_id, "READY")
                 files = Path(scratch, "files")
                 record.write_files(files, folder_hash)
                 self._client.log_artifacts(run_id, str(files))
+                self._client.log_table(run_id, record.verdict_table, VERDICT_FILE)
                 self._client.set_tag(run_id, "folder_sha256", folder_hash)
                 registered = self._client.create_model_version(
                     record.name,
@@ -274,7 +291,7 @@ class Tracking:
                     run_id=run_id,
                     model_id=model_id,
                     tags=record.version_tags | {"folder_sha256": folder_hash},
-                    description=record.model_card,
+                    description=record.description,
                 )
                 link = [{"name": record.name, "version": str(registered.version)}]
                 self._client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})

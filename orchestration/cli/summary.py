@@ -1,5 +1,6 @@
 """What a run came to, as text a planner and an engineer read at a terminal."""
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
@@ -114,7 +115,9 @@ def summarise(settings: Settings, published: Path | None = None) -> str:
             "",
             "Champions:" if champions else "Champions: none",
             *_section(
-                ["model", "version", "metric", "champion", "baseline", "baseline model"], champions, right={3, 4}
+                ["model", "version", "metric", "champion", "hardest rival", "its value", "ratio", "90 % interval"],
+                champions,
+                right={3, 5, 6},
             ),
             *_lines("Gates not passed:", failed_gates(settings)),
             *_files(settings),
@@ -204,6 +207,8 @@ def _text(value: object) -> str:
     if isinstance(value, str | date):
         return str(value)
     number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        return "-"
     return f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"
 
 

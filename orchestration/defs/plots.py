@@ -11,8 +11,10 @@ from dagster import MarkdownMetadataValue, MetadataValue
 from orchestration.training.figures import as_png
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
+NOT_KNOWN = "–"
 _INK, _ACCENT, _PALE = "#1f2d3d", "#1f6f8b", "#c9d6df"
 _MOST_COVER = 90
 
@@ -21,6 +23,11 @@ def as_metadata(figure: "Figure | bytes") -> MarkdownMetadataValue:
     """Return a figure, or a PNG, as Dagster metadata."""
     png = figure if isinstance(figure, bytes) else as_png(figure)
     return MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def as_table(frame: "pd.DataFrame") -> MarkdownMetadataValue:
+    """Return a table as Dagster metadata; what is not known is a dash."""
+    return MetadataValue.md(frame.astype(object).where(frame.notna(), NOT_KNOWN).to_markdown(index=False))
 
 
 def _figure(title: str, unit: str, *, panels: int = 1) -> "Figure":

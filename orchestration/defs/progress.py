@@ -1,11 +1,20 @@
-"""One line per step of a run, for people at a terminal."""
+"""What a run says of its progress: one line per step at a terminal, and how far a long step has come.
+
+Belongs here: lines for people, and the way of what `ml` logs into the log of a run. Does not: what is worth a line in a
+training or a backtest (ml/).
+"""
 
 import logging
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from dagster import DagsterEvent, DagsterEventType, InitLoggerContext, logger
+from dagster import DagsterEvent, DagsterEventType, DagsterLogManager, InitLoggerContext, logger
+
+_LONG_STEPS = ("ml", "orchestration.training")
+_IS_PROGRESS = "is_progress"
 
 
 class _ProgressHandler(logging.Handler):
@@ -17,10 +26,44 @@ class _ProgressHandler(logging.Handler):
         event: DagsterEvent | None = getattr(record, "dagster_event", None)
         if event is not None:
             line = _line(event)
+        elif getattr(record, _IS_PROGRESS, False):
+            line = f"  {record.dagster_meta['orig_message']}"  # type: ignore[attr-defined]
         else:
             line = _warning(record.getMessage().split(" - ")[-1]) if record.levelno >= logging.WARNING else None
         if line:
             print(f"{time.monotonic() - self.began:6.1f} s  {line}", file=sys.stderr, flush=True)
+
+
+class _Forwarding(logging.Handler):
+    """Hands what a long step logs to the log of the run."""
+
+    def __init__(self, log: DagsterLogManager) -> None:
+        super().__init__(logging.INFO)
+        self.log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.log.log(record.levelno, record.getMessage(), extra={_IS_PROGRESS: True})
+
+
+@contextmanager
+def long_step_told(log: DagsterLogManager) -> Iterator[None]:
+    """Show in the log of a run, and at the terminal, how far the trainings and backtests within have come.
+
+    Args:
+        log: of the run, `context.log`.
+    """
+    handler = _Forwarding(log)
+    loggers = [logging.getLogger(name) for name in _LONG_STEPS]
+    before = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.INFO)
+        one.addHandler(handler)
+    try:
+        yield
+    finally:
+        for one, level in zip(loggers, before, strict=True):
+            one.removeHandler(handler)
+            one.setLevel(level)
 
 
 def _warning(message: str) -> str:

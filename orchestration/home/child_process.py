@@ -1,5 +1,6 @@
 """Run one function in a spawned process with bounded memory, which the system gets back when it ends."""
 
+import logging
 import multiprocessing
 import os
 import resource
@@ -42,3 +43,6 @@ def _begin(memory_bytes: int, log: Path) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     with log.open("ab") as file:
         os.dup2(file.fileno(), sys.stderr.fileno())
+    # How far a long step has come stands in the file too; other packages keep to warnings.
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("ml").setLevel(logging.INFO)

@@ -12,8 +12,9 @@ from ml.schema import KEYS
 from orchestration.home.child_process import run_in_child
 from orchestration.home.settings import Settings
 from orchestration.training.data import TrainingData, read_training_data
-from orchestration.training.demand_forecast import PARAMETERS, SPANS_DAYS, train_demand_forecast
+from orchestration.training.demand_forecast import PARAMETERS, train_demand_forecast
 from orchestration.training.figures import as_png
+from orchestration.training.forecast_judgement import SPANS_DAYS
 from orchestration.training.lifecycle import Trained, Training
 
 if TYPE_CHECKING:
@@ -80,10 +81,12 @@ DEMAND_FORECAST = Training(
         *("ml/backtest", "ml/metrics", "ml/replay", "ml/restock", "orchestration/planning/policies.py"),
         "orchestration/warehouse/restock_frames.py",
         *("orchestration/training/challengers.py", "orchestration/training/policy_backtest.py"),
+        "orchestration/training/forecast_judgement.py",
     ),
     libraries=("xgboost", "numpy"),
     parameters=PARAMETERS,
     fit=train_beside_challengers,
+    stand_in="recent demand stands",
 )
 
 
@@ -142,6 +145,8 @@ def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Chall
     return Challenge(
         reported.assign(
             criterion=f"{len(data.demand[KEYS].drop_duplicates())} series: " + reported["criterion"],
+            # On a sample and beside the booster alone, these stand with the segments, not with what decides.
+            segment=f"{len(data.demand[KEYS].drop_duplicates())} series, booster alone, " + reported["segment"],
             blocks=False,
             passed=True,
         ),
@@ -174,9 +179,21 @@ def chosen_shares(forecasts: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFr
 
 def _shares_of_challengers(choice: "pd.DataFrame") -> "pd.DataFrame":
     from ml.backtest import candidate_members
+    from ml.metrics import Criterion, verdict_frame
 
     share = 1.0 - choice[list(candidate_members())].sum(axis=1).round(9)
-    shares = choice[["demand_class"]].assign(value=share, threshold=0.0, met=share <= 0.0)
-    return shares.assign(
-        criterion="share that challengers would be given on single days, demand_class " + shares.pop("demand_class")
+    return verdict_frame(
+        [
+            Criterion(
+                "share that challengers would be given on single days",
+                value=float(value),
+                threshold=0.0,
+                needed="at most 0",
+                blocks=False,
+                segment=f"demand_class {name}",
+                ours=float(value),
+                name=f"share that challengers would be given on single days, demand_class {name}",
+            )
+            for name, value in zip(choice["demand_class"], share, strict=True)
+        ]
     )

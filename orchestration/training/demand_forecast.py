@@ -1,8 +1,10 @@
-"""What the demand forecast learns from, how it is evaluated and judged, and what is kept to explain it.
+"""What the demand forecast learns from and what is kept to explain it.
 
-Belongs here: putting `ml` functions together for one home. Does not: the life cycle all share (lifecycle.py).
+Belongs here: putting `ml` functions together for one home. Does not: how it is evaluated and judged
+(forecast_judgement.py), the life cycle all share (lifecycle.py).
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,21 +12,25 @@ from typing import TYPE_CHECKING, Any, cast
 
 from orchestration.home.settings import Settings
 from orchestration.training.data import TrainingData
+from orchestration.training.forecast_judgement import (
+    EVALUATION_PATHS,
+    EVALUATION_SERIES,
+    EVALUATION_STEP_DAYS,
+    EVALUATION_WINDOWS,
+    Judged,
+    backtest,
+    judge,
+)
 from orchestration.training.lifecycle import Headline, Trained
 from orchestration.training.model_card import forecast_card
-from orchestration.training.policy_backtest import rehearse_orders
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.backtest import Candidates, Evaluation
     from ml.forecast import BaselineForecaster, DemandForecaster, Forecaster
 
-EVALUATION_WINDOWS, EVALUATION_STEP_DAYS, EVALUATION_SERIES = 5, 21, 1_000
-EVALUATION_PATHS = 100
 EXPLAINED_SERIES = 200
-SPANS_DAYS = (7, 14, 28)
-METRICS = ["mae", "rmse", "mape", "wape", "bias", "mase", "rmsse", "wrmsse", "pinball", "wql"]
+_LOG = logging.getLogger(__name__)
 
 PARAMETERS: Mapping[str, Any] = {
     "windows": EVALUATION_WINDOWS,
@@ -43,11 +49,9 @@ def train_demand_forecast(
     champion, keeps the recent distribution: orders need a forecast, and that one promises nothing. A kept model whose
     model spec is still the candidate's is not refitted; its shares are chosen on what the backtest says now.
     """
-    import pandas as pd
-
     from ml import forecast
-    from ml.backtest import BASELINE, CANDIDATE, candidates_beside, verdict
-    from ml.forecast import BOOSTER, RECENT, train_recent
+    from ml.backtest import CANDIDATE, candidates_beside
+    from ml.forecast import BOOSTER, train_recent
 
     demand, horizon = data.demand, data.horizon
     few = demand[(demand[["sku", "location_id"]] == demand[["sku", "location_id"]].iloc[0]).all(axis=1)].tail(60)
@@ -58,32 +62,30 @@ def train_demand_forecast(
         recent.save(folder)
         return _baseline(recent, few, f"{days} days of history are too few to judge forecasts of {horizon} days")
     field = candidates_beside(None if champion is None else forecast.load(champion))
-    evaluation = _backtest(field, data, windows, settings.seed)
-    judged = verdict(evaluation, CANDIDATE, BASELINE, competitors=[RECENT], champion=field.champion, seed=settings.seed)
-    if champion is None and not judged["passed"].all():
+    evaluation = backtest(field, data, windows, settings.seed)
+    judged = judge(settings, data, evaluation, field.champion)
+    if champion is None and not judged.verdict["passed"].all():
         recent.save(folder)
-        return _baseline(recent, few, f"failed were: {', '.join(judged.loc[~judged['passed'], 'criterion'])}")
-    is_change = field.champion not in (None, CANDIDATE)
-    rival = str(field.champion) if is_change else RECENT
-    rehearsed = rehearse_orders(settings, data, evaluation, CANDIDATE, rival, blocks=is_change)
+        return _baseline(recent, few, f"failed were: {', '.join(judged.failed())}", judged)
     combination, members = field.combinations[CANDIDATE], _kept_members(kept)
     is_kept = bool(members)
     for name in () if is_kept else combination.members:
+        _LOG.info("fitting %s on all %s rows", name, f"{len(demand):,}")
         members[name] = field.specs[name](demand, freq="D", horizon=horizon, items=data.items, seed=settings.seed)
     forecaster = combination(members, evaluation.tried, evaluation.tried_sums)
     forecaster.save(folder)
     booster = cast("DemandForecaster", members[BOOSTER])
-    metrics = _forecast_metrics(evaluation, CANDIDATE)
     boosted = [name for name, shares in forecaster.weights.items() if shares[BOOSTER] > 0]
     explained = _explanations(booster, data, evaluation.series, boosted)
     return Trained(
-        verdict=pd.concat([judged, rehearsed.verdict], ignore_index=True),
-        metrics=metrics,
-        headline=Headline("WRMSSE, less is better", metrics["wrmsse"], metrics[f"{BASELINE}_wrmsse"], "seasonal naive"),
+        verdict=judged.verdict,
+        metrics=judged.metrics,
+        headline=judged.headline,
         model_card=forecast_card(
             evaluation,
             CANDIDATE,
             demand,
+            judged.tables["pit"],
             horizon=horizon,
             most_series=EVALUATION_SERIES,
             weights=forecaster.weights,
@@ -101,40 +103,9 @@ def train_demand_forecast(
             "season": forecaster.season_note(),
             **{f"{BOOSTER}_{name}": value for name, value in asdict(booster.settings).items()},
         },
-        figures=_forecast_figures(evaluation, demand, CANDIDATE) | explained.figures | rehearsed.figures,
-        tables={
-            "segments": evaluation.segments,
-            "horizons": evaluation.horizons,
-            "calibration": evaluation.calibration,
-            "sums": evaluation.sums,
-            "windows": evaluation.windows,
-            "season": forecaster.season_frame(),
-            **explained.tables,
-            **rehearsed.tables,
-        },
+        figures=judged.figures | explained.figures,
+        tables={**judged.tables, "season": forecaster.season_frame(), **explained.tables},
         is_kept=is_kept,
-    )
-
-
-def _backtest(field: "Candidates", data: TrainingData, windows: int, seed: int) -> "Evaluation":
-    from ml.backtest import BacktestSetup, evaluate, stratified_series
-
-    return evaluate(
-        field.specs,
-        data.demand,
-        BacktestSetup(
-            freq="D",
-            horizon=data.horizon,
-            windows=windows,
-            step=EVALUATION_STEP_DAYS,
-            spans=[span for span in SPANS_DAYS if span <= data.horizon],
-            paths=EVALUATION_PATHS,
-            keep_forecasts=True,
-            seed=seed,
-        ),
-        items=data.items,
-        combinations=field.combinations,
-        series=stratified_series(data.demand, freq="D", most=EVALUATION_SERIES),
     )
 
 
@@ -191,39 +162,39 @@ def _explanations(
     return _Explained(figures, {"contributions": split, "importance": moved})
 
 
-def _forecast_metrics(evaluation: "Evaluation", model_spec: str) -> dict[str, float]:
-    """Return the figures over all series: the own ones by their bare name, the others with theirs in front."""
-    overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].set_index("model_spec")[METRICS]
-    return {
-        str(metric) if name == model_spec else f"{name}_{metric}": float(value)
-        for name, figures in overall.to_dict("index").items()
-        for metric, value in figures.items()
-    }
-
-
-def _forecast_figures(evaluation: "Evaluation", demand: "pd.DataFrame", model_spec: str) -> dict[str, Any]:
-    from ml.forecast import calibration_curve, calibration_of_sums, error_by_lag, fan_charts, typical_and_worst
-
-    own = evaluation.forecasts[evaluation.forecasts["model_spec"] == model_spec]
-    drawn = typical_and_worst(evaluation.series, model_spec)
-    return {
-        "fan_charts": fan_charts(demand, own[own["window"] == own["window"].max()], drawn, period="day"),
-        "calibration": calibration_curve(evaluation.calibration, model_spec, period="day"),
-        "calibration_of_sums": calibration_of_sums(evaluation.sums, model_spec, period="day"),
-        "error_by_lag": error_by_lag(evaluation.horizons, own=model_spec, season=7, period="day"),
-    }
-
-
-def _baseline(recent: "BaselineForecaster", few: "pd.DataFrame", why: str) -> Trained:
+def _baseline(recent: "BaselineForecaster", few: "pd.DataFrame", why: str, judged: "Judged | None" = None) -> Trained:
+    """Return recent demand as what a training made, with the verdict on the candidate that it stands in for."""
     import pandas as pd
 
+    from ml.metrics import Criterion, verdict_frame
+
+    verdict = verdict_frame(
+        [
+            Criterion(
+                "recent demand stands",
+                value=0.0,
+                threshold=0.0,
+                needed="promises nothing",
+                blocks=False,
+                name=f"the baseline stands: {why}",
+            )
+        ]
+    )
+    if judged is not None:
+        candidate = judged.verdict.assign(
+            criterion="candidate: " + judged.verdict["criterion"],
+            measure="candidate: " + judged.verdict["measure"],
+            # What kept the candidate from its place does not keep the baseline from it.
+            passed=True,
+        )
+        verdict = pd.concat([verdict, candidate], ignore_index=True)
     return Trained(
-        verdict=pd.DataFrame(
-            [{"criterion": f"the baseline stands: {why}", "value": 0.0, "threshold": 0.0, "passed": True}]
-        ),
-        metrics={},
+        verdict=verdict,
+        metrics={} if judged is None else {f"candidate_{name}": value for name, value in judged.metrics.items()},
         headline=Headline("none: the baseline stands", None, None, "recent demand"),
         model_card=f"Recent demand, day after day alike. It stands because nothing was shown to be better: {why}.",
         input_example=few,
         output_example=recent.predict(few).head(),
+        figures={} if judged is None else judged.figures,
+        tables={} if judged is None else judged.tables,
     )

@@ -3,9 +3,10 @@
 Belongs here: fingerprints, registration, epochs. Does not: what a model learns (ml/) or reads (defs/assets/models.py).
 """
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from orchestration.home.fingerprints import code_fingerprint, library_fingerprint, text_fingerprint
 from orchestration.home.provenance import LOCK, training_environment
 from orchestration.home.settings import Settings
+from orchestration.training.datasets import note_of
 from orchestration.warehouse.exports import content_hash
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.tracking import Tracking, Version
+    from ml.tracking import DatasetNote, Tracking, TrainingRecord, Version
     from serving.store import Epoch, Store
 
 MODELS = ("demand_forecast", "stock_anomalies", "product_photos")
@@ -54,14 +56,33 @@ class Headline:
     Attributes:
         metric: its name and unit, and whether less or more is better.
         champion: its value for the registered model; None when it could not be measured.
-        baseline: its value for the baseline on the same data; None likewise.
-        baseline_name: what the baseline is.
+        baseline: its value for the hardest rival on the same data; None likewise.
+        baseline_name: what that rival is.
+        ratio: the champion's value over the rival's; None likewise.
+        low: end of the 90 % interval of the ratio; None likewise.
+        high: its other end.
     """
 
     metric: str
     champion: float | None
     baseline: float | None
     baseline_name: str
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def beside_hardest_rival(cls, metric: str, verdict: "pd.DataFrame", measure: str) -> "Headline":
+        """Return the headline of a measure from the row of the verdict whose rival comes closest or is ahead."""
+        from ml.metrics import hardest
+
+        row = hardest(verdict, measure)
+        if row is None:
+            return cls(metric, None, None, "none")
+        figures = {name: float(row[name]) for name in ("ours", "theirs", "ratio", "low", "high")}
+        known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        rival = str(row["rival"]).replace("_", " ")
+        return cls(metric, known["ours"], known["theirs"], rival, known["ratio"], known["low"], known["high"])
 
 
 @dataclass(frozen=True)
@@ -69,8 +90,7 @@ class Trained:
     """What a training made.
 
     Attributes:
-        verdict: one row per criterion of the gate, with the column `passed`; `met`, where given, is False also for a
-            criterion that does not block.
+        verdict: one row per criterion of the gate, as `ml.metrics.verdict_frame`.
         metrics: all figures, by name.
         headline: the one for the summary.
         model_card: Markdown.
@@ -104,6 +124,7 @@ class Training:
         judge: those that evaluate it and decide whether it may be champion.
         libraries: packages whose version changes what it learns.
         parameters: of the training, beside the seed of the home.
+        stand_in: what does the work of the model while no version has passed; empty = nothing of it is published then.
         fit: called with the settings of the home, an empty folder for the model, the folder of the champion it is
             judged beside (None = there is none, or its files are gone) and the folder of a model that the same code,
             data and parameters made (None = train): that one is judged again and not trained.
@@ -115,17 +136,30 @@ class Training:
     libraries: Sequence[str]
     parameters: Mapping[str, Any]
     fit: Callable[[Settings, Path, Path | None, Path | None], Trained]
+    stand_in: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a model in this run: the champion now, the version trained (None = none), why."""
+    """What became of a model in this run.
+
+    Attributes:
+        champion: the champion now; None = none has passed.
+        trained: the version trained; None = none.
+        verdict: on that version.
+        figures: of its training, the reason first.
+        note: what became of it, in words.
+        record: what MLflow keeps of the training; None = none.
+        page: path of its run in the pages of MLflow; empty = none.
+    """
 
     champion: "Version | None"
     trained: "Version | None"
     verdict: "pd.DataFrame | None"
     figures: Mapping[str, Any]
     note: str
+    record: "TrainingRecord | None" = None
+    page: str = ""
 
     def failed_criteria(self) -> list[str]:
         """Return the criteria of the gate that keep the trained version from being champion."""
@@ -136,18 +170,48 @@ class Outcome:
         return self._criteria("met")
 
     def _criteria(self, column: str) -> list[str]:
-        if self.verdict is None or column not in self.verdict:
+        if self.verdict is None:
             return []
         return [str(name) for name in self.verdict.loc[~self.verdict[column].astype(bool), "criterion"]]
 
 
-def not_below(metrics: Mapping[str, float], rival: str, names: list[str], measured_on: str) -> "pd.DataFrame":
-    """Return the verdict that no metric may be below that of the rival."""
-    import pandas as pd
+def not_below(
+    metrics: Mapping[str, float],
+    rival: str,
+    names: Mapping[str, str],
+    measured_on: str,
+    intervals: Mapping[str, tuple[float, float]],
+) -> "pd.DataFrame":
+    """Return the verdict that no metric may be below that of the rival.
 
-    rows = [(f"{name} not below {rival}, {measured_on}", metrics[name], metrics[f"{rival}_{name}"]) for name in names]
-    verdict = pd.DataFrame(rows, columns=["criterion", "value", "threshold"])
-    return verdict.assign(passed=verdict["value"] >= verdict["threshold"])
+    Args:
+        metrics: ours by name, the rival's with its name in front.
+        rival: its name.
+        names: those that are judged, and how they are called in words.
+        measured_on: what both were measured on, in words.
+        intervals: 90 % interval of the ratio of each.
+    """
+    from ml.metrics import Criterion, verdict_frame
+
+    return verdict_frame(
+        [
+            Criterion(
+                measure,
+                value=metrics[name],
+                threshold=metrics[f"{rival}_{name}"],
+                needed="ratio at least 1",
+                blocks=True,
+                rival=rival,
+                ours=metrics[name],
+                theirs=metrics[f"{rival}_{name}"],
+                low=intervals[name][0],
+                high=intervals[name][1],
+                is_more_better=True,
+                name=f"{name} not below {rival}, {measured_on}",
+            )
+            for name, measure in names.items()
+        ]
+    )
 
 
 def epoch_name(model: str) -> str:
@@ -219,37 +283,46 @@ def bring_up_to_date(
             trained = training.fit(settings, folder, _folder_of(champion, tracking), _folder_of(kept, tracking))
         except NothingToLearn as reason:
             return Outcome(champion, None, None, {}, f"nothing trained: {reason}")
-        version = tracking.log_training(
-            TrainingRecord(
-                name=model,
-                saved_model_folder=folder,
-                input_example=trained.input_example,
-                output_example=trained.output_example,
-                verdict=trained.verdict,
-                metrics=trained.metrics,
-                parameters={**prints.parameters, **trained.settings},
-                fingerprint=fingerprint,
-                data_fingerprint=prints.data,
-                code_fingerprint=prints.code,
-                model_card=trained.model_card,
-                figures=trained.figures,
-                tables=trained.tables,
-                environment=training_environment(),
-                lock=LOCK if LOCK.is_file() else None,
-                tags={**(tags or {}), "dagster_run_id": run_id, "judge_fingerprint": prints.judge},
-                started_at=began,
-            )
+        record = TrainingRecord(
+            name=model,
+            saved_model_folder=folder,
+            input_example=trained.input_example,
+            output_example=trained.output_example,
+            verdict=trained.verdict,
+            is_publication_blocked=champion is None and not training.stand_in,
+            metrics=trained.metrics,
+            parameters={**prints.parameters, **trained.settings},
+            fingerprint=fingerprint,
+            data_fingerprint=prints.data,
+            code_fingerprint=prints.code,
+            model_card=trained.model_card,
+            figures=trained.figures,
+            tables=trained.tables,
+            datasets=prints.datasets,
+            environment=training_environment(),
+            source=training.code[-1] if training.code else "",
+            lock=LOCK if LOCK.is_file() else None,
+            tags={**(tags or {}), "dagster_run_id": run_id, "judge_fingerprint": prints.judge},
+            started_at=began,
         )
+        version = tracking.log_training(record)
     _remember(model, version, trained.verdict, attempt, run_id, store)
     again = f", which is version {kept.version} judged again," if kept and trained.is_kept else ""
+    outcome = Outcome(
+        champion,
+        version,
+        trained.verdict,
+        trained.figures,
+        f"version {version.version}{again} failed its gate; champion stays {champion.version if champion else 'none'}",
+        record,
+        tracking.page(version),
+    )
     if not version.passed:
-        stays = champion.version if champion else "none"
-        note = f"version {version.version}{again} failed its gate; champion stays {stays}"
-        return Outcome(champion, version, trained.verdict, trained.figures, note)
+        stands = f"; {training.stand_in}" if champion is None and training.stand_in else ""
+        return replace(outcome, note=outcome.note + stands)
     store.advance(epoch_name(model), fence, version.version, asdict(trained.headline))
     promoted = tracking.promote(model, version.version)
-    note = f"version {version.version}{again} is champion"
-    return Outcome(promoted, version, trained.verdict, trained.figures, note)
+    return replace(outcome, champion=promoted, note=f"version {version.version}{again} is champion")
 
 
 @dataclass(frozen=True)
@@ -262,6 +335,7 @@ class _Prints:
         judge: of the code that judges it.
         parameters: of the training, the seed among them.
         rows: rows of the data.
+        datasets: what the data is, file by file.
     """
 
     data: str
@@ -269,6 +343,7 @@ class _Prints:
     judge: str
     parameters: Mapping[str, Any]
     rows: int
+    datasets: "Sequence[DatasetNote]"
 
     @classmethod
     def of(cls, training: Training, settings: Settings, data: Sequence[Path]) -> "_Prints":
@@ -279,6 +354,9 @@ class _Prints:
             judge=code_fingerprint(*training.judge),
             parameters={**training.parameters, "seed": settings.seed},
             rows=sum(rows for rows, _ in contents),
+            datasets=[
+                note_of(path, settings.home, rows, digest) for path, (rows, digest) in zip(data, contents, strict=True)
+            ],
         )
 
 
@@ -420,7 +498,12 @@ def pinned_models(tracking: "Tracking") -> dict[str, dict[str, str]]:
 
 
 def headlines(settings: Settings) -> list[list[str]]:
-    """Return one row per champion for the summary: model, version, metric, its value, the baseline's, what that is."""
+    """Return one row per champion for the summary.
+
+    Returns:
+        model, version, metric, its value, its hardest rival, the rival's value, ratio, 90 % interval; all text.
+    """
+    from ml.metrics import interval, number
     from serving.store import Store
 
     store = Store.open(settings.store_url)
@@ -428,9 +511,11 @@ def headlines(settings: Settings) -> list[list[str]]:
     for model in MODELS:
         epoch = store.epoch(epoch_name(model))
         if epoch is not None:
-            headline = Headline(**epoch.detail)
-            figures = [f"{value:.3f}" if value is not None else "-" for value in (headline.champion, headline.baseline)]
-            rows.append([model, epoch.value, headline.metric, *figures, headline.baseline_name])
+            one = Headline(**epoch.detail)
+            values = [number(value) for value in (one.champion, one.baseline, one.ratio)]
+            rival = one.baseline_name if one.baseline is not None else "none"
+            span = interval(one.low, one.high)
+            rows.append([model, epoch.value, one.metric, values[0], rival, values[1], values[2], span])
     return rows
 
 

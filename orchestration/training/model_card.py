@@ -37,6 +37,7 @@ def forecast_card(
     evaluation: "Evaluation",
     model_spec: str,
     demand: "pd.DataFrame",
+    pit: "pd.DataFrame",
     *,
     horizon: int,
     most_series: int,
@@ -51,6 +52,7 @@ def forecast_card(
         evaluation: of the model spec beside its rivals.
         model_spec: the candidate.
         demand: what it learnt from, as `demand_frames.demand_history`.
+        pit: as `ml.backtest.pit_by_class`.
         horizon: days ahead.
         most_series: most series that were evaluated.
         weights: demand class -> member -> share.
@@ -63,7 +65,7 @@ def forecast_card(
         "Data": _data(demand, seed),
         "Model": f"{_MODEL}\n{_shares(weights)}",
         "Season": _season(season_note, season),
-        "Evaluation": _evaluated(evaluation, model_spec, horizon, most_series),
+        "Evaluation": _evaluated(evaluation, pit, model_spec, horizon, most_series),
         "Limits": _LIMITS,
     }
     head = f"Daily demand of every sku and location, {horizon} days ahead: mean, eleven quantiles and joint paths."
@@ -99,7 +101,7 @@ def _season(note: str, season: "pd.DataFrame") -> str:
     return f"{note}\n\n{_table(['day', 'last year says', 'factor'], rows)}" if rows else note
 
 
-def _evaluated(evaluation: "Evaluation", model_spec: str, horizon: int, most_series: int) -> str:
+def _evaluated(evaluation: "Evaluation", pit: "pd.DataFrame", model_spec: str, horizon: int, most_series: int) -> str:
     origins = evaluation.windows["origin"]
     overall = evaluation.segments[evaluation.segments["segment_kind"] == "all"].to_dict("records")
     own = evaluation.segments[evaluation.segments["model_spec"] == model_spec]
@@ -120,22 +122,36 @@ The candidate by segment (a series counts once a window):
 
 {segments}
 
-{_calibration(evaluation, model_spec)}
+{_calibration(pit, model_spec)}
 """
 
 
-def _calibration(evaluation: "Evaluation", model_spec: str) -> str:
-    single = evaluation.calibration
-    gaps = single.loc[(single["model_spec"] == model_spec) & (single["segment_kind"] == "all"), "gap"]
-    text = f"Calibration: single days at most {100 * gaps.abs().max():.1f} points off at any level"
-    of_spec = evaluation.sums[evaluation.sums["model_spec"] == model_spec]
-    for span, sums in of_spec.groupby("span"):
-        text += f"; sums of {span} days {100 * sums['gap'].abs().max():.1f}"
-    return f"{text}."
+def _calibration(pit: "pd.DataFrame", model_spec: str) -> str:
+    """Return how far the PIT of each demand class lies from even, single days and sums."""
+    from ml.metrics import interval, number
+
+    own = pit[pit["model_spec"] == model_spec]
+    rows = [
+        [
+            str(row["demand_class"]),
+            "single days" if row["span"] == 1 else f"sums of {row['span']} days",
+            f"{row['series']:,.0f}",
+            number(row["distance"]),
+            interval(row["low"], row["high"]),
+        ]
+        for row in own.to_dict("records")
+    ]
+    head = (
+        "Calibration: distance of the randomised PIT from even. 0 = right; 0.1 = the median is missed by five points,"
+        " or the level 0.95 by two."
+    )
+    return f"{head}\n\n{_table(['demand class', 'of', 'series', 'distance', '90 % interval'], rows)}"
 
 
 def _figures(row: Mapping[Hashable, float]) -> list[str]:
-    return [f"{row[name]:.3f}" for name in _MEASURES]
+    from ml.metrics import number
+
+    return [number(row[name]) for name in _MEASURES]
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

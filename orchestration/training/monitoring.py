@@ -3,10 +3,12 @@
 Belongs here: fetching both and putting the measures of `ml.backtest.monitoring` together. Does not: the measures.
 """
 
+import math
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestration.home.settings import Settings
 from orchestration.planning.archive import archives_in_force
@@ -57,8 +59,8 @@ class Monitoring:
     def biased(self) -> list[str]:
         """Return the segments whose alarm fires."""
         return [
-            f"{row['segment_kind']} {row['segment']} {row['bias']:+.0%}"
-            for row in self.bias[self.bias["alarm"]].to_dict("records")
+            f"{row['segment_kind']} {row['segment']} {_bias_in_words(row)}"
+            for row in self.bias[self.bias["alarm"].astype(bool)].to_dict("records")
         ]
 
     def uncalibrated(self) -> list[str]:
@@ -74,6 +76,13 @@ class Monitoring:
             f"{row['column']} (PSI {row['psi']:.2f})"
             for row in self.drift[self.drift["drifted"].astype(bool)].to_dict("records")
         ]
+
+
+def _bias_in_words(row: Mapping[Hashable, Any]) -> str:
+    """Return the bias of a segment as a share of what was sold, or in units where nothing was."""
+    if math.isfinite(row["bias"]):
+        return f"{row['bias']:+.0%}"
+    return f"{row['cumulative_error_units']:,.1f} units forecast and nothing sold"
 
 
 def monitor_forecasts(settings: Settings, build: Build) -> Monitoring | None:

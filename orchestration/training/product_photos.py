@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 IMAGE_PIXELS, EPOCHS, FEWEST_PHOTOS, HELD_OUT_EVERY = 64, 32, 50, 5
 CHILD_MEMORY_BYTES = 3 * 2**30
+MEASURES = {"accuracy": "accuracy", "top5_accuracy": "top-5 accuracy"}
 PARAMETERS: Mapping[str, Any] = {"image_pixels": IMAGE_PIXELS, "epochs": EPOCHS}
 
 
@@ -65,7 +66,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
     import pandas as pd
 
     from ml import images
-    from ml.metrics import confusion_figure, confusion_frame, recognition_metrics
+    from ml.metrics import confusion_figure, confusion_frame, hit_ratio_interval, hits, recognition_metrics
 
     landing = open_landing(settings)
     photos = pd.Series([landing.read(path) for path in labelled["photo_path"]])
@@ -82,19 +83,22 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
         photos[~is_held_out].tolist(), labels[~is_held_out].tolist(), image_size=IMAGE_PIXELS, seed=settings.seed
     )
     unseen, actual = photos[is_held_out].tolist(), labels[is_held_out].tolist()
-    metrics = recognition_metrics(actual, judged.probabilities(unseen), judged.classes)
-    rival = recognition_metrics(actual, baseline.probabilities(unseen), baseline.classes)
+    said = [(model.probabilities(unseen), model.classes) for model in (judged, baseline)]
+    metrics, rival = (recognition_metrics(actual, *one) for one in said)
+    intervals = {
+        name: hit_ratio_interval(*(hits(actual, *one, most) for one in said), seed=settings.seed)
+        for name, most in (("accuracy", 1), ("top5_accuracy", 5))
+    }
     metrics |= {f"hog_linear_{name}": value for name, value in rival.items()}
+    verdict = not_below(metrics, "hog_linear", MEASURES, "held-out photos", intervals)
     confusion = confusion_frame(actual, judged.predict(unseen)["label"].tolist(), judged.classes)
     recogniser = images.Recogniser.load(kept) if kept else trained_on(labels.notna())
     recogniser.save(folder)
     few = photos.iloc[:2].tolist()
     return Trained(
-        verdict=not_below(metrics, "hog_linear", ["accuracy", "top5_accuracy"], "held-out photos"),
+        verdict=verdict,
         metrics=metrics,
-        headline=Headline(
-            "accuracy, more is better", metrics["accuracy"], metrics["hog_linear_accuracy"], "HOG + linear"
-        ),
+        headline=Headline.beside_hardest_rival("accuracy, more is better", verdict, MEASURES["accuracy"]),
         model_card=(
             f"Recognises {labels.nunique()} labels on shelf photos, trained from scratch on {len(labelled):,} photos."
             "\n\nJudged on photos that the judged network had not seen: of a label's photos with a date the latest of"

@@ -1,5 +1,6 @@
 """Models: evaluated beside baselines, gated, registered. Each on its own cadence; predicting is elsewhere."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from dagster import (
 from pydantic import Field
 
 from orchestration.defs import plots
+from orchestration.defs.progress import long_step_told
 from orchestration.defs.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.home.settings import Settings
 from orchestration.training.challengers import DEMAND_FORECAST
@@ -29,6 +31,8 @@ from orchestration.warehouse.build import read_build
 from orchestration.warehouse.exports import export_path
 
 GATE = "gate"
+MLFLOW_PORT = 5000
+"""Port of `inventorybot mlflow` where none is given."""
 
 
 class TrainingConfig(Config):
@@ -79,17 +83,18 @@ def _model(
         tracking: TrackingResource,
     ) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
         settings = home.settings()
-        outcome = bring_up_to_date(
-            training,
-            settings,
-            when=When(config.when),
-            data=data(settings),
-            tracking=tracking.open(),
-            store=store.open(),
-            run_id=context.run_id,
-            tags=_moment_of(settings),
-        )
-        yield MaterializeResult(metadata=metadata_of(outcome))
+        with long_step_told(context.log):
+            outcome = bring_up_to_date(
+                training,
+                settings,
+                when=When(config.when),
+                data=data(settings),
+                tracking=tracking.open(),
+                store=store.open(),
+                run_id=context.run_id,
+                tags=_moment_of(settings),
+            )
+        yield MaterializeResult(metadata=metadata_of(outcome, pages_of(settings.tracking_uri)))
         yield _gate_of(outcome)
 
     return model
@@ -120,16 +125,32 @@ def _moment_of(settings: Settings) -> dict[str, str]:
     return {"as_of": build.as_of, "ingested_until": build.ingested_until}
 
 
-def metadata_of(outcome: Outcome) -> dict[str, Any]:
-    """Return what Dagster shows of a model: its champion's figures, the verdict, the pictures of its training."""
+def pages_of(tracking_uri: str) -> str:
+    """Return where the pages of MLflow are: the server itself, or what `inventorybot mlflow` serves by default."""
+    return tracking_uri.rstrip("/") if tracking_uri.startswith("http") else f"http://127.0.0.1:{MLFLOW_PORT}"
+
+
+def metadata_of(outcome: Outcome, pages: str) -> dict[str, Any]:
+    """Return what Dagster shows of a model: what decided, the verdict, pictures and the champion's figures.
+
+    Args:
+        outcome: of this run.
+        pages: address of the pages of MLflow.
+    """
     metadata: dict[str, Any] = {"note": outcome.note}
+    record = outcome.record
+    if record is not None:
+        if record.reason_figure is not None:
+            metadata["what decided"] = plots.as_metadata(record.reason_figure)
+        metadata["in words"] = MetadataValue.md(record.reason)
+        metadata["verdict"] = MetadataValue.md(record.verdict_table.to_markdown(index=False))
+        metadata["in MLflow"] = MetadataValue.url(f"{pages}/{outcome.page}")
     if outcome.champion is not None:
         metadata["champion"] = outcome.champion.version
     metadata |= {name: plots.as_metadata(figure) for name, figure in outcome.figures.items()}
-    if outcome.verdict is not None:
-        metadata["verdict"] = MetadataValue.md(outcome.verdict.to_markdown(index=False))
     if outcome.champion is not None:
-        metadata |= {name: MetadataValue.float(value) for name, value in sorted(outcome.champion.metrics.items())}
+        known = {name: value for name, value in outcome.champion.metrics.items() if math.isfinite(value)}
+        metadata |= {name: MetadataValue.float(value) for name, value in sorted(known.items())}
     return metadata
 
 

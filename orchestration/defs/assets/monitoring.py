@@ -10,10 +10,10 @@ from dagster import (
     AssetExecutionContext,
     AssetKey,
     MaterializeResult,
-    MetadataValue,
     asset,
 )
 
+from orchestration.defs import plots
 from orchestration.defs.resources import HomeResource
 from orchestration.training.monitoring import DAYS_JUDGED, Monitoring, monitor_forecasts
 from orchestration.warehouse.build import read_build
@@ -61,8 +61,7 @@ def demand_forecasts(
 
 def _metadata(found: Monitoring) -> dict[str, Any]:
     tables = {
-        name: MetadataValue.md(getattr(found, name).round(4).to_markdown(index=False))
-        for name in ("accuracy", "bias", "calibration", "drift")
+        name: plots.as_table(getattr(found, name).round(4)) for name in ("accuracy", "bias", "calibration", "drift")
     }
     problems = [*found.biased(), *found.uncalibrated(), *found.drifted()]
     return {

@@ -10,6 +10,7 @@ from orchestration.defs.resources import HomeResource, StoreResource, TrackingRe
 from orchestration.home.fingerprints import code_version, text_fingerprint
 from orchestration.home.settings import Settings
 from orchestration.training.lifecycle import champion_of, repair_champion
+from orchestration.training.stock_anomalies import FEWEST_DAYS, STAND_IN
 from orchestration.warehouse.build import Build, read_build
 from orchestration.warehouse.demand_frames import demand_history, planned_days
 from orchestration.warehouse.exports import content_hash, export_path, parquet_rows
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ml.tracking import Version
 
 DAYS_SCORED = 90
+STAND_IN_VERSION = "robust_z"
 FORECAST_INPUTS = ("fct_daily_demand", "fct_planned_days", "dim_item_locations")
 _KEYS = _FORECASTS, _SEASON, _NOTES = [
     AssetKey(["predictions", name]) for name in ("demand_forecasts", "forecast_season", "forecast_notes")
@@ -101,20 +103,28 @@ def _made_from(settings: Settings, build: Build, champion: "Version", *marts: st
     kinds={"xgboost", "parquet"},
     description=(
         "Days on which the record of stock or the demand looks wrong, with a score between 0 and 1, the kind and the"
-        " reason in words; the last 90 days. One row per sku, location and day that stands out."
+        " reason in words; the last 90 days. While no detector has passed its gate, those of a robust z-score, which"
+        " their model_version names. One row per sku, location and day that stands out."
     ),
 )
 def stock_anomalies(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource, tracking: TrackingResource
 ) -> MaterializeResult[None]:
-    """Score the last 90 days of every series with the champion; without a champion nothing stands out."""
-    from ml.anomaly import Detector, top_anomalies_figure
+    """Score the last 90 days of every series with the champion; without one the robust z stands in for it."""
+    from ml.anomaly import Detector, robust_z_report, top_anomalies_figure
 
     settings, registry = home.settings(), tracking.open()
     build, champion = read_build(settings), repair_champion("stock_anomalies", registry, store.open())
     if champion is None:
-        write_predictions(settings, "stock_anomalies", no_anomalies(), build, "none")
-        return MaterializeResult(metadata={"dagster/row_count": 0, "note": "no champion, no day is scored"})
+        series = stock_series(settings)
+        days, since = series["day"].nunique(), build.days_before(DAYS_SCORED)
+        scored = robust_z_report(series, since) if days >= FEWEST_DAYS else no_anomalies()
+        standing_out = scored[scored["kind"] != "none"]
+        write_predictions(settings, "stock_anomalies", standing_out, build, STAND_IN_VERSION)
+        note = f"no champion: {STAND_IN}, {len(scored):,} days looked at"
+        if days < FEWEST_DAYS:
+            note = f"no champion, and {days} days of stock are too few to know what is usual; no day is scored"
+        return MaterializeResult(metadata={"dagster/row_count": len(standing_out), "note": note})
     made_from = _made_from(settings, build, champion, "fct_daily_stock", "fct_daily_demand", "fct_stock_movements")
     kept = kept_predictions(settings, "stock_anomalies", made_from)
     if kept is not None:
