@@ -37,6 +37,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             restock.restock_policies,
             restock.open_proposals,
             restock.rejected_needs,
+            restock.held_levels,
             restock.restock_decision,
             restock.previous_decision,
             restock.order_proposals,

@@ -48,6 +48,7 @@ REPORTING = (
 DECISION = {
     *("predictions/demand_forecasts", "predictions/restock_policies", "predictions/open_proposals"),
     "predictions/rejected_needs",
+    "predictions/held_levels",
     *("marts/fct_daily_demand", "marts/fct_planned_days", "marts/fct_stock_position", "marts/fct_open_orders"),
     *("marts/fct_replenishment_terms", "marts/fct_stock_lots", "marts/dim_transfer_lanes", "marts/dim_product_seasons"),
     "marts/dim_item_locations",
@@ -76,6 +77,7 @@ EDGES = {
     "predictions/restock_policies": {"marts/dim_item_locations", "marts/fct_replenishment_terms"},
     "predictions/open_proposals": {"marts/fct_purchase_order_lines"},
     "predictions/rejected_needs": {"marts/fct_stock_position"},
+    "predictions/held_levels": {"predictions/restock_policies", "marts/fct_replenishment_terms"},
     "predictions/order_proposals": {
         *("predictions/restock_lines", "predictions/restock_terms"),
         *("predictions/open_proposals", "predictions/rejected_needs"),

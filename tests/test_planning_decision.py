@@ -28,7 +28,7 @@ from orchestration.training.policy_backtest import score_overrides
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.demand_frames import demand_history, planned_days
 from orchestration.warehouse.handoff import write_predictions
-from orchestration.warehouse.restock_frames import supplier_terms
+from orchestration.warehouse.restock_frames import published_levels, supplier_terms
 from serving.store import PolicyOverride, Store
 
 MODEL = "demand_forecast"
@@ -79,7 +79,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Tracking, 
         )
         connection.execute(f"copy ({nothing}) to '{settings.predictions}/open_proposals.parquet' (format parquet)")
     standard = standard_policy(settings, supplier_terms(settings))
-    write_predictions(settings, "restock_policies", effective_policies(standard, standard, [])[0], build_of(), None)
+    policies = effective_policies(standard, standard, [])[0].assign(hold_level_within=0.3)
+    write_predictions(settings, "restock_policies", policies, build_of(), None)
     expected = train_recent(demand_history(settings), freq="D", horizon=14)
     forecast = expected.predict(demand_history(settings), planned_days(settings, 14))
     write_predictions(settings, "demand_forecasts", forecast, build_of(), "1")
@@ -158,6 +159,60 @@ def test_an_archived_decision_is_made_again_with_the_rejections_it_knew(home, tm
     archive = archive_decisions(then, build_of(), pinned_models(tracking))
     (then.predictions / "rejected_needs.parquet").unlink()
     assert reproduce(then, archive, tracking).is_equal
+
+
+def held(settings: Settings, archive: str) -> pd.DataFrame:
+    """Let a decision of the home keep to the levels of an archive, and return them."""
+    found = published_levels(settings, archive)
+    write_predictions(settings, "held_levels", found, build_of(), None)
+    return found
+
+
+def test_the_next_decision_keeps_to_the_levels_published_last(home, tmp_path: Path):
+    settings, tracking, published = home
+    shutil.copytree(settings.home, tmp_path / "home")
+    then = replace(settings, home=tmp_path / "home")
+    found = held(then, published)
+    other = replace(then, seed=5)
+    before, afresh, kept = (decide(now, forecaster(now)).lines for now in (settings, replace(settings, seed=5), other))
+    assert found["held_order_up_to_units"].tolist() == before["order_up_to_units"].tolist()
+    nearer, further = ((lines["order_up_to_units"] - before["order_up_to_units"]).abs() for lines in (kept, afresh))
+    assert (nearer <= further).all()
+    assert nearer.sum() < 0.8 * further.sum()
+    write_predictions(then, "restock_lines", kept, build_of(), "1")
+    archive = archive_decisions(other, build_of(), pinned_models(tracking))
+    (then.predictions / "held_levels.parquet").unlink()
+    assert reproduce(then, archive, tracking).is_equal
+
+
+def test_a_level_whose_terms_or_policy_changed_is_not_held(home, tmp_path: Path):
+    settings, _, published = home
+    shutil.copytree(settings.home, tmp_path / "home")
+    then = replace(settings, home=tmp_path / "home")
+    terms = supplier_terms(then)
+    slower, dearer = terms["sku"].iloc[0], terms["sku"].iloc[1]
+    with duckdb.connect() as connection:
+        for path, change in (
+            (then.exports / "marts" / "fct_replenishment_terms.parquet", f"lead_time_days = 9 where sku = '{slower}'"),
+            (then.predictions / "restock_policies.parquet", f"shortage_cost = 7 where sku = '{dearer}'"),
+        ):
+            connection.execute(f"create or replace table changed as select * from read_parquet('{path}')")
+            connection.execute(f"update changed set {change}")
+            connection.execute(f"copy changed to '{path}' (format parquet)")
+    assert set(terms["sku"]) - set(held(then, published)["sku"]) == {slower, dearer}
+
+
+def test_a_policy_setting_that_an_earlier_version_did_not_know_counts_as_unset(home, tmp_path: Path):
+    settings, _, published = home
+    shutil.copytree(settings.home, tmp_path / "home")
+    then = replace(settings, home=tmp_path / "home")
+    path = then.archive / published / "restock_policies.parquet"
+    columns = pd.read_parquet(path).columns
+    with duckdb.connect() as connection:
+        connection.execute(f"create table old as select * exclude (line_cost) from read_parquet('{path}')")
+        connection.execute(f"copy old to '{path}' (format parquet)")
+    assert "line_cost" in columns
+    assert len(held(then, published)) == len(supplier_terms(then))
 
 
 @pytest.fixture

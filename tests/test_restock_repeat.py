@@ -73,6 +73,8 @@ def random_world(seed: int) -> World:
         line_cost=rng.choice([0.0, 0.0, 3.0], ITEMS),
         no_order_above_periods=rng.choice([np.nan, np.nan, 20.0], ITEMS),
         held_until_sold=rng.choice([1.0, 0.0], ITEMS),
+        hold_level_within=0.3,
+        held_order_up_to_units=rng.choice([np.nan, 15.0, 60.0, 240.0], ITEMS),
     )
     return keys, paths, position, coming, terms, policy
 
@@ -90,6 +92,9 @@ def test_the_decision_made_again_with_its_order_on_the_way_orders_nothing(seed: 
     keys, paths, position, coming, terms, policy = random_world(seed)
     first, _, _ = recommend(keys, paths, position, coming, terms, policy, seed=seed)
     both = pd.concat([coming, placed(first)], ignore_index=True)
+    # Later on the same day the levels of the day before still hold; the day after, those of the first decision do.
+    held = policy["held_order_up_to_units"] if seed % 2 else first["order_up_to_units"]
+    policy = policy.assign(held_order_up_to_units=held)
     again, _, _ = recommend(keys, paths, position, both, terms, policy, seed=seed)
     twice = (again["order_units"] > 0) & (first["order_units"] > 0)
     assert again.loc[twice, [*KEYS, "target_type", "order_units"]].to_dict("records") == []

@@ -5,6 +5,7 @@
         {"name": "large_orders", "sign": -1, "stage": "level", "noun": "demand bought to order", "less": "", "comparative": ["more", "less"]},
         {"name": "uncertainty", "sign": 1, "stage": "level", "noun": "units for uncertainty", "less": "", "comparative": ["more", "fewer"]},
         {"name": "expiring_lots", "sign": 1, "stage": "level", "noun": "units that expire", "less": "", "comparative": ["more", "fewer"]},
+        {"name": "kept_level", "sign": 1, "stage": "level", "noun": "units kept of the level published last", "less": "", "comparative": ["more", "fewer"]},
         {"name": "on_hand", "sign": -1, "stage": "position", "noun": "stock on hand", "less": "", "comparative": ["more", "fewer"]},
         {"name": "on_order", "sign": -1, "stage": "position", "noun": "units on order", "less": "", "comparative": ["more", "fewer"]},
         {"name": "reserved", "sign": 1, "stage": "position", "noun": "reserved units", "less": "", "comparative": ["more", "fewer"]},

@@ -104,7 +104,8 @@ def draw_demand(forecaster: Forecaster, stage: Stage) -> Drawn:
 def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
     """Replay the weekly orders that the drawn demand leads to, with lost sales and the demand that was observed.
 
-    Shelves start with the mean demand of lead time and two weeks.
+    Each decision holds the levels of the one before, as the daily job does where the policy says so. Shelves start with
+    the mean demand of lead time and two weeks.
     """
     # A cycle of a week, or as much of it as the forecast reaches.
     review = (stage.horizon - stage.terms["lead_time_periods"]).clip(1, 7)
@@ -125,11 +126,14 @@ def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
     )
     priced = priced.fillna({"holding_cost": 0.0, "shortage_cost": 0.0})
     promises = []
+    held = terms[KEYS].assign(held_order_up_to_units=np.nan)
 
     def decide(t: int, state: State, seen: Seen) -> npt.NDArray[np.float64]:
+        nonlocal held
         keys, paths = drawn[seen.periods[-1]]
-        position = state.keys.assign(on_hand_units=state.on_hand)
-        lines, _, _ = recommend(keys, paths, position, state.open_orders(), terms, stage.policy, seed=stage.seed)
+        position, policy = state.keys.assign(on_hand_units=state.on_hand), stage.policy.merge(held, on=KEYS, how="left")
+        lines, _, _ = recommend(keys, paths, position, state.open_orders(), terms, policy, seed=stage.seed)
+        held = lines[KEYS].assign(held_order_up_to_units=lines["order_up_to_units"])
         promises.append(
             lines[KEYS].assign(period_start=seen.periods[-1], promised=1 - lines["stockout_probability_with_order"])
         )

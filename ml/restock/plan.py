@@ -38,6 +38,7 @@ class World:
         budget: money for all orders together; None = no limit.
         rejections: sku, location_id, rejected_up_to_units: orders of up to so many units that a person rejected; what
             is moved instead of bought is not among them; None = nothing is rejected.
+        held: sku, location_id, held_order_up_to_units: levels published last; None = every level is the best one.
     """
 
     position: pd.DataFrame
@@ -48,6 +49,7 @@ class World:
     lanes: pd.DataFrame | None = None
     budget: float | None = None
     rejections: pd.DataFrame | None = None
+    held: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
         world: see there.
         seed: of the lead-time draws.
     """
+    if world.held is not None:
+        world = replace(world, policy=world.policy.merge(world.held, on=KEYS, how="left"))
     lines, terms, benefit = _decided(paths_of, world.terms[KEYS], world, seed)
     lasting = reviews_per_order(lines, world.terms, world.policy)
     if (lasting > 1).any():

@@ -96,6 +96,9 @@ def recommend(
             rejected_up_to_units (a person rejected orders of up to so many units; infinite = any, NaN = none),
             waits_for_supplier (true = `allocate` lets the supplier's order wait, as it is not worth its fixed cost),
             allocated_units (what `allocate` gave the line, whole packs; NaN = what it wants),
+            held_order_up_to_units (the level published last; NaN = none) and hold_level_within (that level moves only
+            as far as brings it so near to the best one, in standard deviations of the demand of the protection
+            interval; default 0),
             held_until_sold (share of the time from the end of the cycle to its sale for which a cost target charges
             a unit left over; default 1, 0 = the next order is sure to want it, as the newsvendor's salvage at cost),
             salvage_value (money a unit left after the last period of sale still brings; default 0).
@@ -118,7 +121,8 @@ def recommend(
             Stock-out probabilities and lost units (expected; the most that waits at a time where unmet demand waits)
             are those of the cycle that the order covers; the stock-out periods are the first ones by whose end a
             stock-out without the order has at least that percentage.
-        terms: sku, location_id, term (`TERM_NAMES`), step, units: the signed terms that sum to order_units.
+        terms: sku, location_id, term (`TERM_NAMES`), step, units: the signed terms that sum to order_units;
+            kept_level is how far the level lies from the best one because of held_order_up_to_units.
         benefit: sku, location_id, supplier_id, block, units, order_cost, benefit: what each further block of whole
             packs saves in expected holding and shortage cost, never rising from block to block, the order's own blocks
             first (in_order is true), then what may be added to reach a supplier's minimum.
@@ -166,7 +170,7 @@ def _decided(cycle: Cycle, until_review: Cycle) -> tuple[pd.DataFrame, pd.DataFr
     wanted = np.where(cycle.usable, order - steps.changes["fixed_cost"], 0)
     waiting = waiting_costs(until_review, cycle.schedule.review, wanted)
     lines = _lines(_Decision(cycle, expected, found.order_up_to, steps, order, waiting))
-    return lines, step_rows(cycle, steps, found.order_up_to, expected), benefit_rows(cycle, order, most)
+    return lines, step_rows(cycle, steps, found, expected), benefit_rows(cycle, order, most)
 
 
 def _lines(decided: _Decision) -> pd.DataFrame:

@@ -44,6 +44,8 @@ class Scenario:
 def what_if(paths_of: PathsOf, world: World, scenarios: Sequence[Scenario], *, seed: int = 0) -> pd.DataFrame:
     """Decide the same day once as it is and once per scenario, side by side.
 
+    No scenario keeps to the levels published last: each would lie nearer to them than to its own best ones.
+
     Args:
         paths_of: as of `ml.restock.plan.plan_orders`.
         world: likewise; unit_cost is needed, and unit_price where a scenario changes prices.
@@ -117,7 +119,7 @@ def _changed(world: World, scenario: Scenario) -> World:
         dearer = (price * (scenario.price_factor - 1)).fillna(0.0).to_numpy(dtype=np.float64)
         policy = policy.assign(shortage_cost=(policy["shortage_cost"] + dearer).clip(lower=0))
     budget = world.budget if scenario.budget is None else scenario.budget
-    return dataclasses.replace(world, terms=terms, policy=policy, budget=budget)
+    return dataclasses.replace(world, terms=terms, policy=policy, budget=budget, held=None)
 
 
 def longer_paths(

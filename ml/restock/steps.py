@@ -46,6 +46,7 @@ STEPS = (
     Step("large_orders", -1, "level", "demand bought to order", comparative=("more", "less")),
     Step("uncertainty", 1, "level", "units for uncertainty"),
     Step("expiring_lots", 1, "level", "units that expire"),
+    Step("kept_level", 1, "level", "units kept of the level published last"),
     Step("on_hand", -1, "position", "stock on hand"),
     Step("on_order", -1, "position", "units on order"),
     Step("reserved", 1, "position", "reserved units"),
@@ -180,7 +181,7 @@ def order_steps(cycle: Cycle, levels: Levels) -> tuple[OrderSteps, Thousandths]:
     steps = OrderSteps(np.maximum(levels.order_up_to - cycle.position, 0))
     triggered = _needed(steps, cycle, rules, levels)
     at_point = rules.by_lot & triggered & (cycle.position == levels.unlost) & (levels.wanted > 0)
-    most = whole_packs(steps, cycle, rules, levels.unlost, (steps.quantity > 0) | at_point)
+    most = whole_packs(steps, cycle, rules, levels, (steps.quantity > 0) | at_point)
     rejected = thousandths(column(policy, "rejected_up_to_units", np.nan), missing=-1.0)
     steps.change("rejected", np.where(steps.quantity <= rejected, 0, steps.quantity))
     steps.change("fixed_cost", np.where(flags(policy, "waits_for_supplier"), 0, steps.quantity))
@@ -221,7 +222,7 @@ def _lasts(cycle: Cycle) -> Flags:
 
 
 def whole_packs(
-    steps: OrderSteps, cycle: Cycle, rules: PackRules, level: Thousandths, opened: Flags
+    steps: OrderSteps, cycle: Cycle, rules: PackRules, levels: Levels, opened: Flags
 ) -> tuple[Thousandths, Thousandths]:
     """Raise a quantity to the minimum order and to whole packs, and lower it to what limits allow.
 
@@ -229,7 +230,7 @@ def whole_packs(
         steps: with what is needed.
         cycle: the items.
         rules: of the same items.
-        level: level if nothing were lost, thousandths [m]; a reorder point lies on it.
+        levels: what they are to have.
         opened: whether an order is placed at all [m].
 
     Returns:
@@ -240,13 +241,13 @@ def whole_packs(
     steps.change("moq", np.where(opened, np.maximum(steps.quantity, rules.least), 0))
     in_lots = np.where(rules.by_lot & (lot > 0), -(-steps.quantity // np.maximum(lot, 1)) * lot, steps.quantity)
     # At the reorder point itself another lot would be ordered at once.
-    in_lots = np.where(rules.by_lot & (in_lots > 0) & (position + in_lots == level), in_lots + lot, in_lots)
+    in_lots = np.where(rules.by_lot & (in_lots > 0) & (position + in_lots == levels.unlost), in_lots + lot, in_lots)
     steps.change("packs", rules.filled(in_lots))
 
     within = rules.order_up_to_max
     room = np.where(within < _UNLIMITED, within - position + multiple - 1, _UNLIMITED)
     steps.change("order_up_to_max", np.minimum(steps.quantity, rules.cut(room)))
-    steps.change("not_worth_it", _worthwhile(cycle, rules, steps.quantity))
+    steps.change("not_worth_it", _worthwhile(cycle, rules, steps.quantity, levels.kept))
     elsewhere = cycle.schedule.not_counted + cycle.schedule.doubtful
     most_stock = rules.max_stock - position - elsewhere
     steps.change("max_order", np.minimum(steps.quantity, rules.cut(rules.max_order)))
@@ -269,10 +270,11 @@ def _sellable_in_shelf_life(cycle: Cycle) -> Thousandths:
     return np.asarray(np.where(np.isfinite(life), sellable, _UNLIMITED), dtype=np.int64)
 
 
-def _worthwhile(cycle: Cycle, rules: PackRules, quantity: Thousandths) -> Thousandths:
+def _worthwhile(cycle: Cycle, rules: PackRules, quantity: Thousandths, kept: Thousandths) -> Thousandths:
     """For a cost target return the cheaper of the whole packs above and below, or nothing where that is cheapest.
 
-    What is not ordered now can be ordered at the next review: the cycle alone is compared.
+    What is not ordered now can be ordered at the next review: the cycle alone is compared. Where a level is kept, the
+    costs are those around the best one.
     """
     rows = np.flatnonzero((cycle.target == "cost") & (quantity > 0) & (cycle.rule == "order_up_to"))
     if not rows.size:
@@ -280,7 +282,7 @@ def _worthwhile(cycle: Cycle, rules: PackRules, quantity: Thousandths) -> Thousa
     fewer = np.maximum(quantity - rules.multiple, 0)
     candidates = np.stack([quantity, fewer, np.zeros_like(quantity)], axis=1)[rows]
     candidates[:, 1] = np.where(candidates[:, 1] < rules.least[rows], 0, candidates[:, 1])
-    costs = cycle.cost(rows, in_units(candidates), cycle.need, None)
+    costs = cycle.cost(rows, in_units(candidates - kept[rows, None]), cycle.need, None)
     costs += np.where(candidates > 0, column(cycle.inputs.policy, "line_cost", 0.0)[rows, None], 0.0)
     best = np.argmin(np.round(costs, 9), axis=1)
     result: Thousandths = quantity.copy()
@@ -288,22 +290,23 @@ def _worthwhile(cycle: Cycle, rules: PackRules, quantity: Thousandths) -> Thousa
     return result
 
 
-def step_rows(cycle: Cycle, steps: OrderSteps, level: Thousandths, expected: Thousandths) -> pd.DataFrame:
+def step_rows(cycle: Cycle, steps: OrderSteps, levels: Levels, expected: Thousandths) -> pd.DataFrame:
     """Return the signed steps that sum to each order: sku, location_id, term, step, units.
 
     Args:
         cycle: the items.
         steps: as of `order_steps`.
-        level: order-up-to level, thousandths [m].
+        levels: what the items are to have.
         expected: demand of the protection interval, thousandths [m].
     """
     inputs, schedule = cycle.inputs, cycle.schedule
-    stocked = demand_to_cover(cycle, cycle.demand.stocked)
+    stocked, level = demand_to_cover(cycle, cycle.demand.stocked), levels.order_up_to
     values = {
         "expected_demand": expected,
         "large_orders": stocked - expected,
-        "uncertainty": level - stocked - cycle.expiring,
+        "uncertainty": level - stocked - cycle.expiring - levels.kept,
         "expiring_lots": cycle.expiring,
+        "kept_level": levels.kept,
         "on_hand": -inputs.on_hand,
         "on_order": -schedule.on_order,
         "reserved": inputs.reserved,

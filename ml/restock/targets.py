@@ -38,12 +38,14 @@ class Levels(NamedTuple):
         wanted: units wanted now that some demand is lost; no limit where none is.
         lost: units of `order_up_to` that will be lost before an order arrives; 0 where a stock-out until then is
             not likely.
+        kept: signed units of `order_up_to` and the others that are kept of the level published last.
     """
 
     order_up_to: Thousandths
     unlost: Thousandths
     wanted: Thousandths
     lost: Thousandths
+    kept: Thousandths
 
 
 def levels(cycle: Cycle) -> Levels:
@@ -62,7 +64,23 @@ def levels(cycle: Cycle) -> Levels:
     is_likely = np.isfinite(wanted) & (cycle.pipeline.lost_before_probability >= _LIKELY)
     lost = np.where(is_likely, thousandths(cycle.pipeline.lost_before), 0)
     unlost, units = thousandths(level), thousandths(wanted)
-    return Levels(cycle.position + np.minimum(units, unlost - cycle.position) + lost, unlost, units, lost)
+    best = cycle.position + np.minimum(units, unlost - cycle.position) + lost
+    kept = _held(cycle, best) - best
+    return Levels(best + kept, unlost + kept, units + kept, lost, kept)
+
+
+def _held(cycle: Cycle, best: Thousandths) -> Thousandths:
+    """Return the level published last, moved only as far as brings it within the policy's distance of the best one.
+
+    Other draws, another training or a day more move the best level without a cause that a planner would accept. Near
+    it a level costs nearly the same: a newsvendor's cost rises with the square of the distance.
+    """
+    policy = cycle.inputs.policy
+    before = thousandths(column(policy, "held_order_up_to_units", np.nan), missing=-1.0)
+    spread = cycle.pipeline.interval_demand.std(axis=1, dtype=np.float64)
+    within = thousandths(column(policy, "hold_level_within", 0.0) * spread)
+    held = (before >= 0) & cycle.usable & cycle.stocked & (cycle.rule != "min_max")
+    return np.where(held, np.clip(before, best - within, best + within), best)
 
 
 def _by_service_level(cycle: Cycle, rows: Places) -> tuple[Doubles, Doubles]:

@@ -97,6 +97,7 @@ def _read(settings: Settings, forecaster: "FittedForecaster") -> "tuple[PathsOf,
         lanes=frames.transfer_lanes(settings),
         budget=settings.order_budget,
         rejections=frames.rejections(settings),
+        held=frames.held_levels(settings),
     )
 
 

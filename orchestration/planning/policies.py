@@ -31,7 +31,7 @@ POLICY_COLUMNS = (
         "largest_order_units",
     ),
     *(*RESTOCK_LIMITS, "first_order_days"),
-    *("line_cost", "no_order_above_days"),
+    *("line_cost", "no_order_above_days", "hold_level_within"),
     *("excess_above_days", "dead_after_days", "alert_above_money_per_day"),
     *("policy_source", "policy_note"),
 )
@@ -116,6 +116,11 @@ SETTINGS: Mapping[str, Setting] = {
     "line_cost": Setting(
         _number(0),
         "money that handling one order line costs; a least-cost line waits until it is worth it",
+    ),
+    "hold_level_within": Setting(
+        _number(0),
+        "a level stays as published while it lies so near to the best one, in standard deviations of the demand it"
+        " covers; more = fewer changes, at a price; without it 0",
     ),
     "no_order_above_days": Setting(
         _number(0, is_least_allowed=False), "days of cover above which nothing is ordered; without it there is no limit"

@@ -3,10 +3,11 @@
 Belongs here: renaming marts and predictions to the vocabulary of `ml`. Does not: what is decided (planning/).
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.home.settings import Settings
-from orchestration.warehouse.exports import export_path, read_frame
+from orchestration.warehouse.exports import export_path, parquet_of, quoted, read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,11 @@ _SUPPLIER_TERMS = """sku, location_id, supplier_id,
             order_multiple_units::double as order_multiple_units, shelf_life_days::integer as shelf_life_periods,
             unit_cost::double as unit_cost, unit_price::double as unit_price,
             minimum_order_value::double as minimum_order_value, fixed_order_cost::double as fixed_order_cost"""
+
+# What of the terms decides a level, apart from receipts, which shift lead times a little with each delivery.
+_TERMS_OF_LEVELS = """sku, location_id, supplier_id, lead_time_days, review_period_days, moq_units,
+            order_multiple_units, shelf_life_days, unit_cost, fixed_order_cost"""
+_NO_LEVELS = "select '' as sku, '' as location_id, 0.0::double as held_order_up_to_units where false"
 
 
 def supplier_terms(settings: Settings) -> "pd.DataFrame":
@@ -86,7 +92,7 @@ def policies_in_force(settings: Settings) -> "pd.DataFrame":
         f"""
         select * from (
             select null::double as first_order_days, null::double as alert_above_money_per_day,
-                null::double as line_cost, null::double as no_order_above_days
+                null::double as line_cost, null::double as no_order_above_days, null::double as hold_level_within
             where false
         )
         union all by name
@@ -170,6 +176,55 @@ def rejections(settings: Settings) -> "pd.DataFrame":
         order by sku, location_id
         """
     return read_frame(held if path.exists() else none)
+
+
+def published_levels(settings: Settings, archive: str | None) -> "pd.DataFrame":
+    """Return the levels of an archived decision that this run is to keep to, as far as chance alone would move them.
+
+    A level whose supplier, terms, costs or policy a person or the supplier has changed since is not among them: there
+    is a cause for it to move.
+
+    Args:
+        settings: of the home.
+        archive: name of the archive of the last business day before this one; None = there is none.
+
+    Returns:
+        sku, location_id, held_order_up_to_units.
+    """
+    if archive is None:
+        return read_frame(_NO_LEVELS)
+
+    def alike(now: Path, then: Path, columns: str) -> str:
+        """Return a query of the items that both files say the same of; a column of one alone counts as empty."""
+        sides = [f"select * from read_parquet('{quoted(path)}') where {{}}" for path in (now, then)]
+        both = " union all by name ".join(sides)
+        chosen = [f"select {columns} from ({both.format(*rows)})" for rows in (("true", "false"), ("false", "true"))]
+        return f"select sku, location_id from ({' intersect '.join(chosen)})"
+
+    def then(table: str) -> Path:
+        return parquet_of(settings.archive, f"{archive}.{table}")
+
+    policies, terms = settings.predictions / "restock_policies.parquet", "marts.fct_replenishment_terms"
+    same_policy = alike(policies, then("restock_policies"), "* exclude (policy_source, policy_note, as_of_date)")
+    same_terms = alike(export_path(settings, terms), then("fct_replenishment_terms"), _TERMS_OF_LEVELS)
+    return read_frame(
+        f"""
+        select sku, location_id, order_up_to_units::double as held_order_up_to_units
+        from read_parquet('{quoted(then("restock_lines"))}')
+        inner join ({same_policy}) using (sku, location_id)
+        inner join ({same_terms}) using (sku, location_id)
+        where order_up_to_units is not null
+        order by sku, location_id
+        """
+    )
+
+
+def held_levels(settings: Settings) -> "pd.DataFrame":
+    """Return what `published_levels` found for this run; an archive of an earlier version holds none."""
+    path = settings.predictions / "held_levels.parquet"
+    levels = "select sku, location_id, held_order_up_to_units"
+    held = f"{levels} from read_parquet('{quoted(path)}') order by sku, location_id"
+    return read_frame(held if path.exists() else _NO_LEVELS)
 
 
 def previous_lines(settings: Settings, archive: str | None) -> "pd.DataFrame":

@@ -7,14 +7,20 @@ from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResul
 from orchestration.defs import plots
 from orchestration.defs.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.planning import proposals as outbox
-from orchestration.planning.archive import COMPARISONS, DECISION_INPUTS
+from orchestration.planning.archive import COMPARISONS, DECISION_INPUTS, archives_in_force
 from orchestration.planning.decision import decide
 from orchestration.publishing.generations import published_archive
 from orchestration.training.lifecycle import champion_of
 from orchestration.training.policy_backtest import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.warehouse.build import read_build
 from orchestration.warehouse.handoff import write_predictions
-from orchestration.warehouse.restock_frames import previous_lines, previous_terms, segmented_items, supplier_terms
+from orchestration.warehouse.restock_frames import (
+    previous_lines,
+    previous_terms,
+    published_levels,
+    segmented_items,
+    supplier_terms,
+)
 
 _POLICIES, _POLICY_EXCEPTIONS = (AssetKey(["predictions", name]) for name in ("restock_policies", "policy_exceptions"))
 _RULE_COSTS, _KEPT_PROMISES = (AssetKey(["predictions", name]) for name in ("restock_rule_costs", "service_promises"))
@@ -105,6 +111,27 @@ def rejected_needs(context: AssetExecutionContext, home: HomeResource, store: St
     return MaterializeResult(metadata={"dagster/row_count": len(found)})
 
 
+@asset(
+    key=["predictions", "held_levels"],
+    group_name="restock",
+    deps=[_POLICIES, AssetKey(["marts", "fct_replenishment_terms"])],
+    kinds={"parquet"},
+    description=(
+        "The levels of the last business day that hold until the best ones lie further away than chance explains: those"
+        " whose terms and policy are still the same. One row per sku and location."
+    ),
+)
+def held_levels(context: AssetExecutionContext, home: HomeResource) -> MaterializeResult[None]:
+    """Read the archive that was in force at the end of the business day before this one."""
+    settings = home.settings()
+    build = read_build(settings)
+    _, before = max(archives_in_force(settings, build).items(), default=("", None))
+    found = published_levels(settings, before.name if before else None)
+    write_predictions(settings, "held_levels", found, build, None)
+    note = before.name if before else "nothing was published before"
+    return MaterializeResult(metadata={"dagster/row_count": len(found), "note": note})
+
+
 @multi_asset(
     name="restock_decision",
     specs=[
@@ -115,6 +142,7 @@ def rejected_needs(context: AssetExecutionContext, home: HomeResource, store: St
                 _POLICIES,
                 AssetKey(["predictions", "open_proposals"]),
                 AssetKey(["predictions", "rejected_needs"]),
+                AssetKey(["predictions", "held_levels"]),
                 AssetKey(["marts", "fct_daily_demand"]),
                 AssetKey(["marts", "fct_planned_days"]),
                 AssetKey(["marts", "dim_item_locations"]),
