@@ -16,6 +16,8 @@ from support.small_landing import add_file, write_landing, write_plans
 
 from serving.store import Store
 
+_ODD_NAME = "it's [a] *home*; 100% {x,y} #1 ü"
+
 # Workers of a test run share the cores: threads that wait sleep, also where a test loads `ml` alone.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -81,10 +83,11 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subproces
     with (made / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (made / "said.json").exists():
-            ran = inventorybot(_furnished(made / "home"), "run")
+            # Every path of a run is quoted: the home lies where unquoted ones would fail.
+            ran = inventorybot(_furnished(made / _ODD_NAME), "run")
             (made / "said.json").write_text(json.dumps([ran.args, ran.returncode, ran.stdout, ran.stderr]))
     home = tmp_path_factory.mktemp("first") / "home"
-    copytree(made / "home", home, symlinks=True)
+    copytree(made / _ODD_NAME, home, symlinks=True)
     return home, subprocess.CompletedProcess(*json.loads((made / "said.json").read_text()))
 
 

@@ -41,6 +41,8 @@ def test_the_business_day_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
         ("INVENTORYBOT_CYCLE_SERVICE_LEVEL", "95", "out of range; write a number between 0.5 and 1"),
         ("INVENTORYBOT_HOLDING_COST_RATE", "a lot", "is not a number"),
         ("INVENTORYBOT_CURRENCY", "Euro", "INVENTORYBOT_CURRENCY='Euro' is no currency; write its three capital"),
+        ("INVENTORYBOT_HOME", "what?", "has a backslash, a question mark or a control character in its path"),
+        ("INVENTORYBOT_FILE_ROWS", "0", "out of range; write a number between 0 and"),
         (
             "INVENTORYBOT_TARGET_TYPE",
             "fill",
@@ -76,3 +78,16 @@ def test_commands_start_without_dagster() -> None:
     code = "import orchestration.cli, sys; print([name for name in ('dagster', 'dbt') if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_a_home_with_signs_of_urls_has_an_address_that_tools_understand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "100%20 #1"
+    home.mkdir()
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(home))
+    settings = read_settings()
+    assert settings.home == home
+    assert not set(settings.store_url + str(settings.dagster_home)) & set("%#")
+    settings.dagster_home.mkdir()
+    assert (home / "dagster").is_dir()

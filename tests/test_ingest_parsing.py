@@ -124,7 +124,7 @@ def test_text_is_composed(connection):
 
 
 def test_a_decimal_comma_is_read_where_it_is_said_to_be_one(connection):
-    assert read(connection, "decimal(18,3)", ["-1,5"], decimal_comma=True) == [(Decimal("-1.500"), False)]
+    assert read(connection, "decimal(18,3)", ["-1,5"], decimal="comma") == [(Decimal("-1.500"), False)]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,24 @@ pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"
 TABLES = [pytest.param(table, id=table.name) for table in load_contract()]
 ARRIVED = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 LONGEST, HASH = "x" * 1000, "0" * 64
-TEXTS = ["A1", "B2", "", "a:b", "NULL", "nan", "x|y", "tab\there", "é", LONGEST, LONGEST + "x", "/etc", "a/../b", HASH]
+TEXTS = [
+    "4.01E+12",
+    "1-May",
+    "A1",
+    "B2",
+    "",
+    "a:b",
+    "NULL",
+    "nan",
+    "x|y",
+    "tab\there",
+    "é",
+    LONGEST,
+    LONGEST + "x",
+    "/etc",
+    "a/../b",
+    HASH,
+]
 INSTANTS = [ARRIVED + timedelta(days=days) for days in (-5479, -2, -1.5, -1, 0, 0.5, 1, 1.001, 3)]
 DAYS = [date(2026, 11, 20) + timedelta(days=days) for days in (-6000, -2, -1, 0, 1, 2, 3, 4)]
 NUMBERS = ["-1000000001", "-7", "-0.001", "0", "0.001", "1", "366", "367", "1000", "1000.001", "1000000001"]

@@ -6,7 +6,7 @@
 
 {% macro create_raw_views() %}
     {% if execute %}
-        {% set folder = env_var('INVENTORYBOT_RAW', '') | replace("'", "''") %}
+        {% set folder = path_text(env_var('INVENTORYBOT_RAW', '')) %}
         {% set until = latest_batch_allowed() %}
         {% set statements = ['create schema if not exists raw'] %}
         {% set quarantined = [] %}
@@ -40,7 +40,7 @@
 
 {% macro create_prediction_views() %}
     {% if execute %}
-        {% set folder = env_var('INVENTORYBOT_PREDICTIONS', '') | replace("'", "''") %}
+        {% set folder = path_text(env_var('INVENTORYBOT_PREDICTIONS', '')) %}
         {% set statements = ['create schema if not exists predictions'] %}
         {% for table in source_tables('predictions') %}
             {% set path = folder ~ '/' ~ table.name ~ '.parquet' %}
@@ -59,6 +59,12 @@
         {% do tables.append(node) %}
     {% endfor %}
     {{ return(tables) }}
+{% endmacro %}
+
+
+{# A path as it stands within the quotes of a text that DuckDB takes for a pattern of names. #}
+{% macro path_text(path) %}
+    {{ return(path | replace('[', '[[]') | replace('*', '[*]') | replace('?', '[?]') | replace("'", "''")) }}
 {% endmacro %}
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from orchestration.ingest.names import shown
+
 if TYPE_CHECKING:
     from serving.store import Proposal
 
 
 def listing(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return rows as text in columns."""
-    texts = [list(header), *(["-" if value is None else str(value) for value in row] for row in rows)]
+    texts = [list(header), *(["-" if value is None else shown(str(value)) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in texts

@@ -17,6 +17,7 @@ import click
 
 from orchestration.cli.home import FAILED, errors_shown, has_store, open_store
 from orchestration.home.settings import Settings
+from orchestration.ingest.names import shown
 
 if TYPE_CHECKING:
     from orchestration.ingest.batches import ArrivalReport
@@ -77,7 +78,7 @@ def list_rows(table: str | None, rule: str | None, status: str | None, limit: in
                 rows += list_waiting(settings.raw, found, table=table, rule=DAYS_TO_COME, limit=limit)
             lines += [(row.reference, f"{'waits, ' * (row.status == 'waiting')}{row.rule}", row.reason) for row in rows]
         for reference, broken, reason in lines:
-            click.echo(reference if references else f"{reference}\n    {broken}: {reason}")
+            click.echo(shown(reference) if references else f"{shown(reference)}\n    {broken}: {shown(reason)}")
         if references:
             return
         batch = counts(settings.raw)
@@ -251,12 +252,14 @@ def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
     from orchestration.ingest.manifests import read_manifests
     from orchestration.ingest.quarantine import values_of
 
-    click.echo(f"{row.reference}\n  {row.status}, channel {row.channel}\n  {row.rule}: {row.reason}")
+    click.echo(
+        f"{shown(row.reference)}\n  {row.status}, channel {shown(row.channel)}\n  {row.rule}: {shown(row.reason)}"
+    )
     if row.original_text:
-        click.echo(f"  original text: {row.original_text}")
+        click.echo(f"  original text: {shown(row.original_text)}")
     try:
         for name, value in values_of(settings.raw, row).items():
-            click.echo(f"    {name} = {'' if value is None else value}")
+            click.echo(f"    {name} = {'' if value is None else shown(value)}")
     except IngestError as error:
         click.echo(f"  {error}")
     for manifest in read_manifests(settings.raw / row.table):
@@ -266,18 +269,19 @@ def _show_row(settings: Settings, row: "QuarantinedRow") -> None:
                 row.source_file,
                 row.source_row,
             ):
-                click.echo(f"  {settled.how} at {manifest.ingested_at}: {settled.reason}")
+                click.echo(f"  {settled.how} at {manifest.ingested_at}: {shown(settled.reason)}")
 
 
 def _show_held(store: "Store", number: int) -> None:
     row, steps = store.quarantine_show(number)
     click.echo(f"{_ONLINE}{number}\n  {row.state}, channel {row.channel}")
-    click.echo(f"  place: {row.position}, at {row.ingested_at.isoformat()}\n  {row.rule}: {row.reason}")
-    click.echo(f"  original text: {row.original.decode('utf-8', 'backslashreplace')}")
+    click.echo(f"  place: {row.position}, at {row.ingested_at.isoformat()}\n  {row.rule}: {shown(row.reason)}")
+    click.echo(f"  original text: {shown(row.original.decode('utf-8', 'backslashreplace'))}")
     if row.corrected is not None:
         click.echo(f"  corrected: {row.text}")
     for step in steps:
-        click.echo(f"  {step['action']} at {step['recorded_at'].isoformat()} by {step['author']}: {step['reason']}")
+        by = f"by {shown(step['author'])}: {shown(step['reason'])}"
+        click.echo(f"  {step['action']} at {step['recorded_at'].isoformat()} {by}")
 
 
 def _corrections(given: Sequence[str]) -> Iterator[tuple[str, str | None]]:
@@ -355,7 +359,7 @@ def _tell_corrected(settings: Settings, row: "QuarantinedRow", report: "ArrivalR
     )
     for made in report.batches:
         for found in list_quarantined(settings.raw, table=row.table, batches={made.batch_id}):
-            click.echo(f"{found.reference}\n    {found.rule}: {found.reason}", err=True)
+            click.echo(f"{shown(found.reference)}\n    {found.rule}: {shown(found.reason)}", err=True)
     return counted.quarantined
 
 
@@ -391,7 +395,7 @@ def _release_rows(
             for made in report.batches:
                 batches = {made.batch_id}
                 for row in batch.list_quarantined(settings.raw, table=group[0].table, batches=batches):
-                    click.echo(f"{row.reference}\n    {row.rule}: {row.reason}", err=True)
+                    click.echo(f"{shown(row.reference)}\n    {row.rule}: {shown(row.reason)}", err=True)
             refused += counted.quarantined
     return refused
 

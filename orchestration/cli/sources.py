@@ -3,6 +3,7 @@
 Belongs here: what these commands read, call and print. Does not: what they do to data (ingest, serving/store).
 """
 
+import getpass
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,10 @@ import click
 
 from orchestration.cli.home import FAILED, errors_shown, has_store, open_store
 from orchestration.cli.options import FormerCommands
+from orchestration.ingest.names import shown
 
 if TYPE_CHECKING:
-    pass
+    from orchestration.ingest.formats import Decimal, Format
 
 
 @click.group(cls=FormerCommands, former={"hand-over": "transfer"})
@@ -23,6 +25,7 @@ def sources() -> None:
 @sources.command("list")
 def list_sources() -> None:
     """List the sources and how far each has been read. Also the channel that owns each source of movements."""
+    from orchestration.ingest.formats import load_formats
     from orchestration.ingest.manifests import last_cursor, read_manifests
     from orchestration.ingest.sql_sources import read_sources
 
@@ -44,6 +47,8 @@ def list_sources() -> None:
             with open_store(settings) as store:
                 for name, channel in store.authorities().items():
                     click.echo(f"movements of {name!r} are owned by channel {channel}")
+        for known in load_formats(settings.formats_file):
+            click.echo(_told(known))
 
 
 @sources.command("test")
@@ -78,6 +83,38 @@ def example_source() -> None:
     from orchestration.ingest.sql_sources import EXAMPLE
 
     click.echo(EXAMPLE, nl=False)
+
+
+@sources.command("format")
+@click.argument("table")
+@click.option(
+    "--files", default="*", show_default=True, help="Pattern of the names of the files meant, as in pos_*.csv."
+)
+@click.option("--decimal", type=click.Choice(["point", "comma"]), help="Sign of the decimals; default: as said before.")
+@click.option("--time-zone", help="IANA zone of times without an offset; default: as said before, else UTC.")
+@click.option("--author", default=getpass.getuser, help="Person who says so; default: your user name.")
+def say_format(table: str, files: str, decimal: "Decimal | None", time_zone: str | None, author: str) -> None:
+    """Say how files of TABLE write numbers and times. The answer is kept; `sources list` shows it.
+
+    Files that waited for it are read by the next run. Rows that were loaded before stay as they were read.
+    """
+    from orchestration.ingest.contract import table_named
+    from orchestration.ingest.formats import Format, check_zone, save_format
+
+    if decimal is None and time_zone is None:
+        raise click.UsageError("nothing is said: give --decimal or --time-zone")
+    with errors_shown() as settings:
+        if time_zone is not None:
+            check_zone(time_zone)
+        settings.home.mkdir(parents=True, exist_ok=True)
+        answer = Format(table_named(table).name, files, decimal, time_zone, author)
+        click.echo(_told(save_format(settings.formats_file, answer)[-1]))
+
+
+def _told(known: "Format") -> str:
+    said = [f"a decimal {known.decimal}"] if known.decimal else []
+    said += [f"times without an offset in {known.time_zone}"] if known.time_zone else []
+    return f"files {known.table}/{known.files} have {' and '.join(said)} (said by {shown(known.said_by)})"
 
 
 @sources.command("transfer")
@@ -120,9 +157,10 @@ def loads(table: str | None, limit: int) -> None:
         for manifest, file in found[:limit]:
             rows, outcome = file.rows, file.outcome.replace("_", " ")
             counts = f"{rows.accepted:,} accepted, {rows.duplicate:,} duplicate, {rows.quarantined:,} quarantined"
-            click.echo(f"{manifest.ingested_at}  {manifest.table}/{file.name}  {outcome}: {file.reason or counts}")
+            result = f"{outcome}: {shown(file.reason or counts)}"
+            click.echo(f"{manifest.ingested_at}  {manifest.table}/{shown(file.name)}  {result}")
             for warning in file.notices:
-                click.echo(f"    {warning}")
+                click.echo(f"    {shown(warning)}")
         if not found:
             click.echo(
                 f"nothing has been loaded into {settings.raw} yet: put files into {settings.landing} and run"

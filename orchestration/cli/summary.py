@@ -11,6 +11,7 @@ import duckdb
 
 from orchestration.home.settings import PROJECT_FOLDER, Settings
 from orchestration.ingest.manifests import rejected_files
+from orchestration.ingest.names import shown
 from orchestration.publishing.generations import current_manifest
 from orchestration.training.forecast_totals import forecast_remarks
 from orchestration.training.lifecycle import failed_gates, headlines
@@ -197,7 +198,7 @@ def _supply(published: _Published) -> list[str]:
 
 def _files(settings: Settings) -> list[str]:
     rejected = rejected_files(settings.raw)
-    return _lines("Files rejected:", [f"{table}/{file.name}: {file.reason}" for table, file in rejected])
+    return _lines("Files rejected:", [shown(f"{table}/{file.name}: {file.reason}") for table, file in rejected])
 
 
 def _text(value: object) -> str:

@@ -8,7 +8,7 @@ from dagster import AssetCheckResult, AssetCheckSeverity, asset_check
 from orchestration.defs.resources import HomeResource, StoreResource
 from orchestration.planning.proposals import misnamed_proposals
 from orchestration.training.forecast_totals import parting_totals
-from orchestration.warehouse.exports import export_path
+from orchestration.warehouse.exports import export_path, read_sql
 
 
 @asset_check(
@@ -51,21 +51,20 @@ def silent_locations(movements: Path, position: Path) -> list[str]:
         position: marts.fct_stock_position as Parquet, which holds the business day.
     """
     found = duckdb.execute(
-        """
+        f"""
         with active_days as (
-            select distinct location_id, day from read_parquet($movements)
+            select distinct location_id, day from {read_sql(movements)}
         ),
         pauses as (
             select location_id, day, day - lag(day) over (partition by location_id order by day) as days
             from active_days
         )
         select location_id, max(day)::varchar, as_of - max(day), coalesce(max(days), 1)
-        from pauses cross join (select max(as_of_date) as as_of from read_parquet($position))
+        from pauses cross join (select max(as_of_date) as as_of from {read_sql(position)})
         group by location_id, as_of
         having as_of - max(day) > greatest(coalesce(max(days), 1), 2)
         order by location_id
-        """,
-        {"movements": str(movements), "position": str(position)},
+        """
     ).fetchall()
     return [
         f"{location} has had no movement since {day}: {pause} days, {longest} at most before; is its feed still coming?"

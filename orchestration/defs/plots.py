@@ -9,6 +9,7 @@ import duckdb
 from dagster import MarkdownMetadataValue, MetadataValue
 
 from orchestration.training.figures import as_png
+from orchestration.warehouse.exports import read_sql
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ def daily_demand(parquet: Path) -> "Figure":
     """Units demanded per day over all items, by location."""
     query = f"""
         select day, location_id, sum(demand_units)::double as demand_units
-        from read_parquet('{parquet}') group by all order by day
+        from {read_sql(parquet)} group by all order by day
     """
     return _lines_by_location(query, "demand_units", "Demand by location, 7-day mean", "units a day", window=7)
 
@@ -57,7 +58,7 @@ def daily_stock(parquet: Path) -> "Figure":
     """Share of items out of stock per day, by location."""
     query = f"""
         select day, location_id, 100 * avg(is_stocked_out::int)::double as out_of_stock
-        from read_parquet('{parquet}') group by all order by day
+        from {read_sql(parquet)} group by all order by day
     """
     return _lines_by_location(query, "out_of_stock", "Items out of stock, 7-day mean", "% of items", window=7)
 
@@ -65,7 +66,7 @@ def daily_stock(parquet: Path) -> "Figure":
 def lead_times(parquet: Path) -> "Figure":
     """Distribution of measured lead times."""
     with duckdb.connect() as connection:
-        days = connection.sql(f"select lead_time_days::double as d from read_parquet('{parquet}')").fetchnumpy()["d"]
+        days = connection.sql(f"select lead_time_days::double as d from {read_sql(parquet)}").fetchnumpy()["d"]
     figure = _figure("Measured lead times", "order lines")
     axes = figure.axes[0]
     axes.hist(days, bins=40, color=_ACCENT)
@@ -78,7 +79,7 @@ def demand_classes(parquet: Path) -> "Figure":
     with duckdb.connect() as connection:
         frame = connection.sql(
             f"""select demand_class, abc_class, count(*) as items
-            from read_parquet('{parquet}') group by all order by all"""
+            from {read_sql(parquet)} group by all order by all"""
         ).df()
     table = frame.pivot_table(index="demand_class", columns="abc_class", values="items", fill_value=0)
     figure = _figure("Items by demand class", "items")
@@ -95,7 +96,7 @@ def forecast_total(parquet: Path) -> "Figure":
         total = connection.sql(
             f"""select day, sum(mean_units)::double as mean,
                 sum(q10_units)::double as low, sum(q90_units)::double as high
-            from read_parquet('{parquet}') group by day order by day"""
+            from {read_sql(parquet)} group by day order by day"""
         ).df()
     figure = _figure("Forecast of all items", "units a day")
     axes = figure.axes[0]
@@ -114,14 +115,14 @@ def restock_lines(parquet: Path, terms: Path) -> "Figure":
         ordered = connection.sql(
             f"""select least(days_of_cover_before, {_MOST_COVER})::double as before,
                 least(days_of_cover_after, {_MOST_COVER})::double as after
-            from read_parquet('{parquet}') where status = 'order'"""
+            from {read_sql(parquet)} where status = 'order'"""
         ).fetchnumpy()
         largest = connection.sql(
             f"""select lines.sku || ' ' || lines.location_id as item, inventory_position_units::double as position,
                 order_units::double as ordered, order_up_to_units::double as level,
                 coalesce(-lost.units, 0)::double as lost
-            from read_parquet('{parquet}') as lines
-            left join read_parquet('{terms}') as lost
+            from {read_sql(parquet)} as lines
+            left join {read_sql(terms)} as lost
                 on lines.sku = lost.sku and lines.location_id = lost.location_id and lost.term = 'lost_before_arrival'
             where status = 'order' order by order_units desc, item limit 8"""
         ).df()
@@ -155,7 +156,7 @@ def recommended_money(parquet: Path) -> "Figure":
     """Money recommended to be ordered, by supplier."""
     with duckdb.connect() as connection:
         frame = connection.sql(
-            f"""select supplier_id, sum(order_value)::double as money from read_parquet('{parquet}')
+            f"""select supplier_id, sum(order_value)::double as money from {read_sql(parquet)}
             where order_units > 0 group by supplier_id order by money desc"""
         ).df()
     figure = _figure("Recommended orders by supplier", "money")

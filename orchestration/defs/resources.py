@@ -15,6 +15,7 @@ from orchestration.home.settings import DBT_PROJECT, Settings
 
 if TYPE_CHECKING:
     from ml.tracking import Tracking
+    from orchestration.ingest.formats import Format
     from orchestration.ingest.landing import LandingPlace
     from orchestration.ingest.sql_sources import SqlSource
     from orchestration.notifications import Notifier
@@ -41,6 +42,12 @@ class HomeResource(ConfigurableResource[None]):
         from orchestration.ingest.sql_sources import read_sources
 
         return read_sources(read_settings())
+
+    def formats(self) -> "tuple[Format, ...]":
+        """Return what people said of the numbers and times of files."""
+        from orchestration.ingest.formats import load_formats
+
+        return load_formats(read_settings().formats_file)
 
 
 class StoreResource(ConfigurableResource[None]):

@@ -9,6 +9,7 @@ import re
 from datetime import date
 from pathlib import Path
 
+from orchestration.home.plain_paths import plain_address
 from orchestration.home.settings import PROJECT_FOLDER, Settings
 
 OTHER_VARIABLES = {
@@ -40,12 +41,14 @@ def read_settings() -> Settings:
     Raises:
         ValueError: a variable holds a value that cannot be read; the message names variable, value and remedy.
     """
-    home = Path(os.environ.get("INVENTORYBOT_HOME") or PROJECT_FOLDER / "data").expanduser().resolve()
+    home = _read_home()
+    plain = plain_address(home)
     return Settings(
         home=home,
+        plain_home=plain,
         landing=_read_landing(home),
-        store_url=os.environ.get("INVENTORYBOT_STORE_URL") or f"sqlite:///{home / 'online_store.sqlite'}",
-        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+        store_url=os.environ.get("INVENTORYBOT_STORE_URL") or f"sqlite:///{plain / 'online_store.sqlite'}",
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{plain / 'mlflow' / 'mlflow.db'}",
         artifact_root=os.environ.get("INVENTORYBOT_ARTIFACTS") or str(home / "mlflow" / "artifacts"),
         as_of=_read_day("INVENTORYBOT_AS_OF"),
         target_type=_read_choice("INVENTORYBOT_TARGET_TYPE", "cost", "cycle_service_level"),
@@ -57,6 +60,12 @@ def read_settings() -> Settings:
         generations_kept=int(_read_number("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000)),
         runs_kept_days=int(_read_number("INVENTORYBOT_RUNS_KEPT_DAYS", 90, above=0, below=100_000)),
         runs_kept=int(_read_number("INVENTORYBOT_RUNS_KEPT", 300, above=0, below=1_000_000)),
+        file_rows=int(_read_number("INVENTORYBOT_FILE_ROWS", 50_000_000, above=0, below=2_000_000_000)),
+        file_gigabytes=int(_read_number("INVENTORYBOT_FILE_GIGABYTES", 16, above=0, below=10_000)),
+        file_ratio=int(_read_number("INVENTORYBOT_FILE_RATIO", 200, above=0, below=1_000_000)),
+        file_seconds=int(_read_number("INVENTORYBOT_FILE_SECONDS", 600, above=0, below=100_000)),
+        files_a_run=int(_read_number("INVENTORYBOT_FILES_A_RUN", 2_000, above=0, below=1_000_000)),
+        follow_links=int(_read_choice("INVENTORYBOT_FOLLOW_LINKS", "0", "1")),
         archive_kept_days=int(_read_number("INVENTORYBOT_ARCHIVE_KEPT_DAYS", 400, above=-1, below=100_000)),
     )
 
@@ -65,6 +74,16 @@ def thread_limits() -> dict[str, str]:
     """Return the variables that bound the threads of numerical libraries, those that are set."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _read_home() -> Path:
+    home = Path(os.environ.get("INVENTORYBOT_HOME") or PROJECT_FOLDER / "data").expanduser().resolve()
+    if set(str(home)) & set("\\?") or not str(home).isprintable():
+        raise ValueError(
+            f"INVENTORYBOT_HOME={str(home)!r} has a backslash, a question mark or a control character in its path, "
+            "which no database reads: rename the folder"
+        )
+    return home
 
 
 def _read_landing(home: Path) -> Path | str:

@@ -42,6 +42,15 @@ class Settings:
         runs_kept: runs that Dagster's history keeps at most, some 4 MB each (INVENTORYBOT_RUNS_KEPT, default 300).
         archive_kept_days: days for which a decision can be made again, from when it was made; 0 = for ever
             (INVENTORYBOT_ARCHIVE_KEPT_DAYS, default 400).
+        file_rows: rows that a file of the landing folder has at most (INVENTORYBOT_FILE_ROWS, default 50000000).
+        file_gigabytes: GiB that a file has at most, unpacked (INVENTORYBOT_FILE_GIGABYTES, default 16).
+        file_ratio: bytes that a byte of a packed file unpacks to at most (INVENTORYBOT_FILE_RATIO, default 200).
+        file_seconds: seconds for which a file is read at most (INVENTORYBOT_FILE_SECONDS, default 600).
+        files_a_run: new files of a table that a run reads at most (INVENTORYBOT_FILES_A_RUN, default 2000).
+        follow_links: whether links within the landing folder are followed, 0 or 1: whoever may write there then chooses
+            which files of this machine are read (INVENTORYBOT_FOLLOW_LINKS, default 0).
+        plain_home: the home, or a link to it, under a path without signs such as % that end or encode a URL: for tools
+            that read paths as URLs (default None = the home).
         seed: seed of every random draw (default 0).
     """
 
@@ -62,12 +71,24 @@ class Settings:
     runs_kept_days: int = 90
     runs_kept: int = 300
     archive_kept_days: int = 400
+    file_rows: int = 50_000_000
+    file_gigabytes: int = 16
+    file_ratio: int = 200
+    file_seconds: int = 600
+    files_a_run: int = 2_000
+    follow_links: int = 0
+    plain_home: Path | None = None
     seed: int = 0
 
     @property
     def sources_file(self) -> Path:
         """The databases that raw tables are pulled from."""
         return self.home / "sources.yml"
+
+    @property
+    def formats_file(self) -> Path:
+        """How the files of single sources write numbers and times."""
+        return self.home / "formats.yml"
 
     @property
     def raw(self) -> Path:
@@ -102,4 +123,4 @@ class Settings:
     @property
     def dagster_home(self) -> Path:
         """Dagster's instance: runs, events, schedules."""
-        return self.home / "dagster"
+        return (self.plain_home or self.home) / "dagster"

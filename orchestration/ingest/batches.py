@@ -21,7 +21,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,17 +30,13 @@ import pyarrow as pa
 
 from orchestration.ingest.contract import Table, load_contract, table_named
 from orchestration.ingest.errors import FileRejected, IngestBusy, IngestError, LandingUnavailable, SourceUnavailable
-from orchestration.ingest.files import (
-    LandingFile,
-    Layout,
-    content_hash,
-    csv_layout,
-    parquet_layout,
-    readable_text,
-    stat_file,
-    sync,
-)
+from orchestration.ingest.files import LandingFile, content_hash, stat_file, sync
+from orchestration.ingest.formats import Format
+from orchestration.ingest.inspection import inspect_here, plain_name
+from orchestration.ingest.intake import Intake
 from orchestration.ingest.landing import LandingFolder, LandingPlace
+from orchestration.ingest.layouts import parquet_layout
+from orchestration.ingest.limits import Allowance, Limits
 from orchestration.ingest.manifests import (
     BATCH_ID,
     LANDING,
@@ -52,6 +48,7 @@ from orchestration.ingest.manifests import (
     last_cursor,
     read_manifests,
 )
+from orchestration.ingest.names import ENDINGS, shown
 from orchestration.ingest.photos import check_photos
 from orchestration.ingest.sql_sources import SqlSource, pull
 from orchestration.ingest.staging import Events, Release, Stage, Staged, staging_events, staging_release
@@ -107,6 +104,8 @@ def ingest_table(
     sources: Sequence[SqlSource] = (),
     release: Release | None = None,
     claim: Claim | None = None,
+    formats: Sequence[Format] = (),
+    limits: Limits | None = None,
     settle_seconds: float = 1.0,
 ) -> ArrivalReport:
     """Take in what is new of one raw table.
@@ -125,15 +124,17 @@ def ingest_table(
         sources: SQL sources of this table.
         release: quarantined rows to judge again or to give up; see quarantine.py.
         claim: asks which sources of movements may come by a channel, so that no sale enters by two.
+        formats: what people said of the numbers and times of files.
+        limits: how much of a file is taken on; None = the defaults.
         settle_seconds: a file changed within this time before the call is looked at twice.
 
     Returns:
-        The report. A file that cannot be read is in `rejected`; other files go on.
+        The report. A file that cannot be read is in `rejected`, one that changed while it was read is in `waiting`;
+        other files go on.
 
     Raises:
         IngestBusy: another process has been ingesting this table for a minute.
-        IngestError: the raw folder cannot be written, or a file changed while it was read; the message names place,
-            cause and remedy.
+        IngestError: the raw folder cannot be written; the message names place, cause and remedy.
     """
     table = table_named(table) if isinstance(table, str) else table
     place = LandingFolder(landing) if isinstance(landing, Path) else landing
@@ -145,16 +146,11 @@ def ingest_table(
             _remove_abandoned(arriving)
             suite = load_suite(table)
             before = read_manifests(raw / table.name)
-            call = _Call(table, suite, place, raw, arriving, ingested_at.astimezone(UTC), claim, before)
+            intake = Intake(table, place, arriving / _FETCHED, tuple(formats), limits or Limits())
+            call = _Call(table, suite, place, raw, arriving, ingested_at.astimezone(UTC), claim, before, intake)
             return call.run(events, sources, release, settle_seconds)
     except OSError as error:
         reason = error.strerror or str(error)
-        folder = place.path / table.name if isinstance(place, LandingFolder) else None
-        if folder and error.filename and Path(error.filename).is_relative_to(folder):
-            raise IngestError(
-                f"{error.filename} cannot be read ({reason}); nothing of {table.name} was committed by this step: "
-                "make the file readable or remove it, and run again"
-            ) from error
         raise _unwritable(raw, reason, error.errno) from error
     except duckdb.IOException as error:
         reason = str(error).splitlines()[0]
@@ -168,22 +164,25 @@ def ingest_table(
 
 
 def _overlooked(landing: LandingPlace, table: Table) -> list[str]:
-    """Return a notice for each folder named almost like a table, and each file beside the folder it belongs into."""
+    """Return a notice for each folder that is no table's, and each file that lies in no folder of a table.
+
+    The table that it is named like says so, else the first of the contract.
+    """
     names = [declared.name for declared in load_contract()]
 
     def is_meant(name: str) -> bool:
-        return difflib.get_close_matches(name, names, n=1) == [table.name]
+        return (difflib.get_close_matches(name, names, n=1) or names)[0] == table.name
 
     return [
         *(
-            f"{landing}/{folder} is not a raw table and was not read: rename it to {table.name}?"
+            f"{landing}/{shown(folder)} is not a raw table and was not read: rename it to {table.name}?"
             for folder in landing.folders()
-            if folder not in names and is_meant(folder)
+            if folder not in names and difflib.get_close_matches(folder, names, n=1) == [table.name]
         ),
         *(
-            f"{landing}/{file} lies in no table's folder and was not read: move it into {table.name}/?"
+            f"{landing}/{shown(file)} lies in no table's folder and was not read: move it into {table.name}/?"
             for file in landing.loose_files()
-            if is_meant(file.split(".")[0])
+            if file.lower().endswith(ENDINGS) and is_meant(file.split(".")[0])
         ),
     ]
 
@@ -200,12 +199,14 @@ class _Call:
     ingested_at: datetime
     claim: Claim | None
     before: list[Manifest]
+    intake: Intake
     committed: list[Manifest] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     unavailable: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     spoiling: list[FileOutcome] = field(default_factory=list)
+    refused: list[FileOutcome] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -238,25 +239,39 @@ class _Call:
         hashes: dict[LandingFile, str] = {}
         try:
             looked = self.landing.look(self.table.name, settle_seconds=settle_seconds)
-            self.waiting += looked.waiting
+            self.waiting += map(shown, looked.waiting)
             self.notices += [*looked.notices, *_overlooked(self.landing, self.table)]
             marks = {file.mark: file.sha256 for manifest in self.before for file in manifest.files if file.mark}
-            for file in looked.files:
-                hashes[file] = marks.get(file.mark) or content_hash(self._local(file).path)
-            for files in self._batches(looked.files, hashes):
-                self._take_in(LANDING, self._staging_files(files, hashes))
+            hashes, refused = self.intake.hashed(looked, {mark: digest for mark, digest in marks.items() if digest})
+            if refused and self.table.arrival == "snapshot":
+                self.spoiling += refused
+                return hashes
+            batches, notices = self.intake.capped(self._batches(list(hashes), hashes))
+            self.notices += notices
+            self.intake.look_into([file for files in batches for file in files])
+            for files in batches:
+                self._take_in_files_of_a_batch(files, hashes)
+            if refused:
+                self._take_in(LANDING, lambda *_: ([], refused))
         except LandingUnavailable as error:
             self.unavailable.append(str(error))
         finally:
             shutil.rmtree(self.arriving / _FETCHED, ignore_errors=True)
         return hashes
 
-    def _local(self, file: LandingFile) -> LandingFile:
-        return self.landing.local(file, self.arriving / _FETCHED)
+    def _take_in_files_of_a_batch(self, files: list[LandingFile], hashes: Mapping[LandingFile, str]) -> None:
+        """Make a batch of files; one that changes while it is read waits, and the others are read without it."""
+        while files:
+            changed = self._take_in(LANDING, self.intake.staging(files, hashes))
+            self.waiting += [shown(file.name) for file in changed]
+            if self.table.arrival == "snapshot" or not changed:
+                return
+            files = [file for file in files if file not in changed]
 
     def _standing_rejections(self, present: set[str]) -> tuple[FileOutcome, ...]:
-        files = [*(file for manifest in self.manifests for file in manifest.files), *self.spoiling]
-        return tuple({f.sha256: f for f in files if f.outcome == "rejected" and f.sha256 in present}.values())
+        remembered = [file for manifest in self.manifests for file in manifest.files]
+        lasting = [f for f in remembered if f.outcome == "rejected" and f.sha256 in present and not f.is_tried_again]
+        return tuple({(f.name, f.reason): f for f in (*lasting, *self.spoiling, *self.refused)}.values())
 
     def _report(self, rejected: tuple[FileOutcome, ...]) -> ArrivalReport:
         by_rule: dict[str, int] = {}
@@ -270,12 +285,12 @@ class _Call:
             accepted=tuple(self._accepted_files(self.committed)),
             rows=sum((manifest.rows for manifest in self.committed), Counts()),
             quarantined_by_rule=dict(sorted(by_rule.items(), key=lambda pair: (-pair[1], pair[0]))),
-            rejected=rejected,
+            rejected=tuple(replace(file, name=shown(file.name), reason=shown(file.reason or "")) for file in rejected),
             unavailable=tuple(self.unavailable),
             waiting=tuple(self.waiting),
-            notices=(*self.notices, *found),
+            notices=tuple(map(shown, (*self.notices, *found))),
             table_rows=self._rows(),
-            failed="; ".join(self.failures) or None,
+            failed=shown("; ".join(self.failures)) or None,
         )
 
     def _accepted_files(self, manifests: Sequence[Manifest]) -> list[Path]:
@@ -302,15 +317,19 @@ class _Call:
             return [_distinct(present, hashes)]
         if self.table.arrival == "versions":
             return [[file] for file in self._fresh_versions(present, hashes)]
-        seen = {file.sha256 for manifest in self.before for file in manifest.files}
+        seen = {file.sha256 for file in self._files_known()}
         fresh = _distinct([file for file in present if hashes[file] not in seen], hashes)
         return [fresh] if fresh else []
+
+    def _files_known(self) -> list[FileOutcome]:
+        """Return the files of earlier batches that are not tried again."""
+        return [file for manifest in self.before for file in manifest.files if not file.is_tried_again]
 
     def _fresh_versions(
         self, present: Sequence[LandingFile], hashes: Mapping[LandingFile, str]
     ) -> Iterator[LandingFile]:
         """Yield the files whose content is an arrival: a list that returns to what it once was is one too."""
-        files = [file for manifest in self.before for file in manifest.files]
+        files = self._files_known()
         by_name = {file.name: file.sha256 for file in files}
         kept = {(file.sha256, _without_name_time(file.mark)) for file in files if file.mark}
         latest = files[-1].sha256 if files else ""
@@ -321,47 +340,28 @@ class _Call:
                 latest = digest
                 yield file
 
-    def _staging_files(self, files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> Stage:
-        def stage(validator: RowValidator, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
-            staged, rejected = [], []
-            for file in files:
-                known = Staged(file.name, hashes[file], file.size, file.mark, file=file)
-                try:
-                    self._stage_file(validator, work, self._local(file), known)
-                    staged.append(known)
-                except FileRejected as error:
-                    rejected.append(
-                        FileOutcome(file.name, hashes[file], file.size, file.mark, "rejected", str(error), Counts())
-                    )
-            return staged, rejected
-
-        return stage
-
-    def _stage_file(self, validator: RowValidator, work: Path, file: LandingFile, known: Staged) -> None:
-        layout: Layout
-        if file.name.lower().endswith(".parquet"):
-            layout = parquet_layout(file, self.table, validator.connection)
-            validator.add_parquet(file.name, file.path, layout)
-        else:
-            text = readable_text(file, work)
-            layout = csv_layout(file, text, self.table)
-            known.notices = validator.add_csv(file.name, text, layout)
-        known.notices = layout.notices + known.notices
-        known.columns, known.delimiter = layout.columns, layout.delimiter
-
     def _staging_source(self, source: SqlSource) -> Stage:
         def stage(validator: RowValidator, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
             path = work / "pulled.parquet"
             try:
                 cursor = pull(source, path, since=last_cursor(self.manifests, source.channel))
-                layout = parquet_layout(stat_file(path), self.table, validator.connection)
+                layout = parquet_layout(
+                    stat_file(path, source.channel),
+                    self.table,
+                    inspect_here(path, [plain_name(name) for name in self.table.column_names]),
+                )
             except (SourceUnavailable, FileRejected) as error:
                 self.unavailable.append(f"{source.channel}: {error}")
                 return [], []
-            validator.add_parquet(source.channel, path, layout)
+            known = Format(self.table.name, time_zone=source.time_zone)
+            validator.add_parquet(source.channel, path, layout, known, Allowance(source.channel, self.intake.limits))
             size = path.stat().st_size
             return [
-                Staged(source.channel, content_hash(path), size, (), layout.notices, layout.columns, cursor=cursor)
+                Staged(
+                    *(source.channel, content_hash(path), size, (), layout.notices, layout.columns),
+                    cursor=cursor,
+                    time_zone=known.time_zone or "",
+                )
             ], []
 
         return stage
@@ -376,8 +376,12 @@ class _Call:
         events: Events | None = None,
         settled: tuple[Settled, ...] = (),
         came_by: str | None = None,
-    ) -> None:
-        """Make one batch and commit it, unless it holds nothing or may not be committed."""
+    ) -> list[LandingFile]:
+        """Make one batch and commit it, unless it holds nothing or may not be committed.
+
+        Returns:
+            Files that changed while they were read: then nothing was committed.
+        """
         ingested_at = self._next_instant()
         batch_id = ingested_at.strftime(BATCH_ID)
         work = self.arriving / f"{batch_id}.{os.getpid()}"
@@ -388,18 +392,20 @@ class _Call:
                 if rejected and self.table.arrival == "snapshot":
                     # A list with a part missing would read as if that part no longer held: the list before stays.
                     self.spoiling += rejected
-                    return
+                    return []
+                self.refused += [file for file in rejected if file.is_tried_again]
+                rejected = [file for file in rejected if not self._is_told(file)]
                 if staged:
                     self._check_against_the_world(validator, came_by or channel)
                 validator.settle(self._accepted_files(self.manifests))
                 refusal = self._refusal(validator)
                 if refusal is not None:
                     self.failures.append(refusal)
-                    return
+                    return []
                 counts = validator.counts()
                 outcomes = [known.outcome(counts[known.name]) for known in staged]
                 if not self._is_worth_a_batch(channel, outcomes, rejected, events):
-                    return
+                    return []
                 manifest = Manifest(
                     table=self.table.name,
                     batch_id=batch_id,
@@ -413,18 +419,20 @@ class _Call:
                     settled=settled,
                 )
                 batch = self._write(validator, manifest, work)
-                for known in staged:
-                    self._check_unchanged(known.file)
-                self._publish(manifest, batch)
+                read = [known.file for known in staged if known.file is not None]
+                changed = [file for file in read if not self.landing.is_unchanged(file)]
+                if not changed:
+                    self._publish(manifest, batch)
+                return changed
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def _check_unchanged(self, file: LandingFile | None) -> None:
-        if file is not None and not self.landing.is_unchanged(file):
-            raise IngestError(
-                f"{self.table.name}/{file.name} changed while it was read; nothing was committed: run again when it is "
-                "complete (write it under a name that ends in .tmp, then rename it)"
-            )
+    def _is_told(self, file: FileOutcome) -> bool:
+        """Tell whether the latest batch that knows a file says the same of it."""
+        known = [f for m in self.manifests for f in m.files if f.name == file.name]
+        return (
+            bool(known) and file.is_tried_again and (known[-1].sha256, known[-1].reason) == (file.sha256, file.reason)
+        )
 
     def _check_against_the_world(self, validator: RowValidator, channel: str) -> None:
         """Refuse rows for what no rule on values can see: a photo that is none, a source that has another channel."""

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from orchestration.home.business_clock import BusinessClock
+from orchestration.home.sql_text import path_literal
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.manifests import still_counts
-from orchestration.ingest.suites import literal
 
 PAUSE_DAYS, USUAL_PAUSES, LONG_PAUSE_DAYS, DAYS_BEFORE_HISTORY = 7, 5, 28, 180
 FEWEST_DOCUMENTS, BELIEVED_DAYS = 3, 7
@@ -66,7 +66,7 @@ def read_clock(raw: Path) -> BusinessClock:
 @contextmanager
 def _current_movements(raw: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection with `movements`, without revisions that a higher one replaces, and their `quarter_hours`."""
-    files = literal(str(raw / "stock_movements" / "*" / "accepted.parquet"))
+    files = path_literal(raw / "stock_movements", "*/accepted.parquet")
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         try:
@@ -239,7 +239,7 @@ def _versions(
     """Return the latest version of each key of a raw table; a batch from before a column existed lacks it."""
     if not any(raw.glob(f"{table}/*/accepted.parquet")):
         return []
-    files = literal(str(raw / table / "*" / "accepted.parquet"))
+    files = path_literal(raw / table, "*/accepted.parquet")
     nothing = ", ".join(f"null::{kind} as {name}" for name, kind in columns.items())
     return connection.sql(f"""
         select {", ".join(columns)} from (

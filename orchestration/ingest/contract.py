@@ -47,6 +47,7 @@ class Column:
         required: whether a null is refused.
         default: text of the value that stands for an absent column or a null, or the name of another column; None
             when there is none.
+        is_lenient: whether a value that cannot be used is taken as empty, with a notice, and costs no whole row.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Column:
     description: str
     required: bool
     default: str | None
+    is_lenient: bool = False
 
     @property
     def must_be_present(self) -> bool:
@@ -148,4 +150,5 @@ def _read_column(declared: dict[str, Any], place: str) -> Column:
         description=declared["description"].strip(),
         required=bool(meta.get("required")),
         default=None if default is None else str(default),
+        is_lenient=bool(meta.get("lenient")),
     )

@@ -12,6 +12,11 @@ class ContractError(IngestError):
 class FileRejected(IngestError):
     """A file as a whole cannot be read; its rows stay where they are."""
 
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+        """Whether every run is to try it again: the file may be right, and an answer or a setting is missing."""
+
 
 class IngestBusy(IngestError):
     """Another process is ingesting the same table."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from orchestration.home.sql_text import path_literal, quoted
 from orchestration.ingest.contract import LINEAGE_COLUMNS, Table
-from orchestration.ingest.suites import Suite, literal, load_suite, quoted, suite_parameters
+from orchestration.ingest.suites import Suite, load_suite, suite_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +101,7 @@ def validate(table: Table, rows: "Path | Iterable[Path] | pd.DataFrame") -> Vali
             connection.execute(f"create view accepted as select {columns} from given")
         else:
             paths = [rows] if isinstance(rows, Path) else rows
-            listed = ", ".join(literal(str(path)) for path in paths)
+            listed = ", ".join(path_literal(path) for path in paths)
             connection.execute(f"create view accepted as select * from read_parquet([{listed}])")
         (count,) = connection.sql("select count(*) from accepted").fetchall()[0]
         frame = frame_for_expectations(suite, connection, "accepted", sampled=count > SAMPLE_ROWS)

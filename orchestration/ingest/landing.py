@@ -12,14 +12,15 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from orchestration.home.settings import Settings
 from orchestration.ingest.errors import LandingUnavailable
-from orchestration.ingest.files import Landing, LandingFile, is_unchanged, look, sorted_by_name
+from orchestration.ingest.files import Landing, LandingFile, is_unchanged, look
+from orchestration.ingest.names import sorted_by_name
 
 _S3_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
 _REMEDIES = {
@@ -66,16 +67,22 @@ class LandingPlace(Protocol):
 
 @dataclass(frozen=True)
 class LandingFolder:
-    """A landing folder of this machine."""
+    """A landing folder of this machine.
+
+    Attributes:
+        path: the folder.
+        follow_links: whether links within it are followed.
+    """
 
     path: Path
+    follow_links: bool = False
 
     def __str__(self) -> str:
         return str(self.path)
 
     def look(self, table: str, *, settle_seconds: float) -> Landing:
         """List the files of a table; see `files.look`."""
-        return look(self.path / table, settle_seconds=settle_seconds)
+        return look(self.path / table, settle_seconds=settle_seconds, follow_links=self.follow_links)
 
     def folders(self) -> list[str]:
         """Return the names of the folders within."""
@@ -146,11 +153,14 @@ class S3Landing:
             LandingUnavailable: the bucket cannot be listed.
         """
         prefix = self._key(f"{table}/")
-        listed = [found for page in self._pages(f"{table}/") for found in page.get("Contents", [])]
+        pages = self._pages(f"{table}/", is_deep=True)
+        listed = [found for page in pages for found in page.get("Contents", [])]
         objects = {found["Key"].removeprefix(prefix): found for found in listed}
-        names, waiting, notices = sorted_by_name(table, filter(None, objects))
-        files = tuple(_listed(Path(table, name), objects[name]) for name in names)
-        return Landing(files, tuple(waiting), tuple(notices))
+        names = sorted_by_name(table, (name for name in objects if name and not name.endswith("/")))
+        files = [_listed(table, name, objects[name]) for name in names.found]
+        odd = {file: f"{file.place} has a name that is no path: rename it" for file in files if not _is_path(file.name)}
+        kept = tuple(file for file in files if file not in odd)
+        return Landing(kept, names.waiting, names.notices, tuple(odd.items()))
 
     def folders(self) -> list[str]:
         """Return the names of the prefixes directly below ours."""
@@ -162,10 +172,11 @@ class S3Landing:
         found = [listed["Key"] for page in self._pages("") for listed in page.get("Contents", [])]
         return sorted(key.rsplit("/", 1)[-1] for key in found if not key.endswith("/"))
 
-    def _pages(self, folder: str) -> list[dict[str, Any]]:
+    def _pages(self, folder: str, *, is_deep: bool = False) -> list[dict[str, Any]]:
         with self._answering(folder):
             lister = self.client.get_paginator("list_objects_v2")
-            return list(lister.paginate(Bucket=self._bucket, Prefix=self._key(folder), Delimiter="/"))
+            options = {} if is_deep else {"Delimiter": "/"}
+            return list(lister.paginate(Bucket=self._bucket, Prefix=self._key(folder), **options))
 
     def local(self, file: LandingFile, folder: Path) -> LandingFile:
         """Fetch the version of an object that was listed.
@@ -173,18 +184,20 @@ class S3Landing:
         Raises:
             LandingUnavailable: it cannot be read, or is another one by now.
         """
-        table, name = file.path.parts[-2:]
-        path = folder / table / name
+        table, name = file.table, file.name
+        # A key may be longer than a name of a file may be.
+        ending = "".join(PurePosixPath(name).suffixes[-2:])[-20:]
+        path = folder / f"{hashlib.sha256(f'{table}/{name}'.encode()).hexdigest()[:32]}{ending}"
         if file.path == path or path.exists():
-            return LandingFile(path, file.size, file.mark, file.version)
+            return replace(file, path=path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{name}.fetched")
+        beside = path.with_name(f"{path.name}.fetched")
         with self._answering(f"{table}/{name}"), beside.open("wb") as copy:
             found = self.client.get_object(Bucket=self._bucket, Key=self._key(f"{table}/{name}"), IfMatch=file.version)
             for chunk in found["Body"].iter_chunks(1 << 20):
                 copy.write(chunk)
         beside.rename(path)
-        return LandingFile(path, file.size, file.mark, file.version)
+        return replace(file, path=path)
 
     def is_unchanged(self, file: LandingFile) -> bool:
         """Return True: what was fetched is the version that was listed, and nobody writes to the copy."""
@@ -267,7 +280,7 @@ def open_landing(settings: Settings, client: Callable[[], Any] = s3_client) -> L
             raise ValueError(
                 f"INVENTORYBOT_LANDING={str(settings.landing)!r} is not a folder; name the folder where files arrive"
             )
-        return LandingFolder(settings.landing)
+        return LandingFolder(settings.landing, bool(settings.follow_links))
     s3_address(settings.landing)
     # A connection that is not made within 3 s is tried again, as `standard` has it; without, a minute is waited each.
     os.environ.setdefault("AWS_DEFAULTS_MODE", "standard")
@@ -287,11 +300,17 @@ def s3_address(url: str) -> tuple[str, str]:
     return found["bucket"], f"{prefix}/" if prefix else ""
 
 
-def _listed(path: Path, found: dict[str, Any]) -> LandingFile:
+def _is_path(name: str) -> bool:
+    """Tell whether the rest of a key is a path below its table."""
+    return not set(name.split("/")) & {"", ".", ".."}
+
+
+def _listed(table: str, name: str, found: dict[str, Any]) -> LandingFile:
     """Return an object as a file; its mark holds what a changed object cannot share: size, time and entity tag."""
     changed_at = int(found["LastModified"].timestamp() * 1e9)
     tag = int.from_bytes(hashlib.sha256(found["ETag"].encode()).digest()[:6])
-    return LandingFile(path, found["Size"], (found["Size"], changed_at, changed_at, tag), found["ETag"])
+    mark = (found["Size"], changed_at, changed_at, tag)
+    return LandingFile(table, name, Path(table, name), found["Size"], mark, found["ETag"])
 
 
 def _code(error: Any) -> str:

@@ -61,6 +61,9 @@ class FileOutcome:
         columns: columns as the file names them.
         delimiter: of a CSV file; empty otherwise.
         cursor: of a SQL source, the highest value of its cursor column that was seen.
+        decimal: how its numbers were read: point, comma, or empty where that is the same.
+        time_zone: zone of its times without an offset; empty = UTC.
+        is_tried_again: whether every run tries a rejected file again.
     """
 
     name: str
@@ -74,6 +77,9 @@ class FileOutcome:
     columns: tuple[str, ...] = ()
     delimiter: str = ""
     cursor: str | None = None
+    decimal: str = ""
+    time_zone: str = ""
+    is_tried_again: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from orchestration.home.sql_text import literal, quoted
 from orchestration.ingest.contract import Column
-from orchestration.ingest.suites import literal, quoted
+from orchestration.ingest.formats import Decimal
+
+INSTANT = "timestamp with time zone"
+"""Type of the contract for instants."""
 
 FIRST_DAY, END_DAY = "1900-01-01", "2100-01-01"
 """Days and instants outside [1900, 2100) are refused: they are a wrong year or a marker for something else."""
@@ -30,13 +34,15 @@ class Reading:
         column: column of the contract.
         source: SQL of its value in the relation; None where the relation does not have it.
         is_typed: whether the relation has it in the type of the contract already; otherwise `source` is text.
-        decimal_comma: whether a comma is the decimal point.
+        decimal: sign of the decimals where somebody said so or the file shows it; the other one separates thousands.
+        time_zone: zone of instants without an offset.
     """
 
     column: Column
     source: str | None
     is_typed: bool = False
-    decimal_comma: bool = False
+    decimal: Decimal | None = None
+    time_zone: str | None = None
 
     @property
     def can_fail(self) -> bool:
@@ -76,7 +82,7 @@ class Reading:
             return text if self.is_typed else f"try_cast(lower({text}) as boolean)"
         if kind == "date":
             return self._day(text)
-        if kind == "timestamp with time zone":
+        if kind == INSTANT:
             return self._instant(text)
         if self.is_typed:
             return text
@@ -84,13 +90,20 @@ class Reading:
             number = f"try_cast({text} as integer)"
             noise = f"abs(try_cast({text} as double) - {number}) <= {_NOISE}"
             return f"case when {noise} and not contains({text}, '_') then {number} end"
-        if self.decimal_comma:
-            text = f"replace({text}, ',', '.')"
+        text = self._with_decimal_point(text)
         # The cast of text gives up on 5.6e-17, and reads 9.9999999999999999999e-24 as 0.001.
         by_double = f"try_cast(try_cast({text} as double) as {kind})"
         number = f"case when contains(lower({text}), 'e') then {by_double} else try_cast({text} as {kind}) end"
         noise = f"abs(try_cast({text} as double) - ({number})::double) <= {_NOISE} + 1e-15 * abs(({number})::double)"
         return f"case when {noise} and not contains({text}, '_') then {number} end"
+
+    def _with_decimal_point(self, text: str) -> str:
+        if self.decimal is None:
+            return text
+        point, comma = (".", ",") if self.decimal == "point" else (",", ".")
+        shape = f"^[+-]?[0-9]{{1,3}}([{comma}][0-9]{{3}})+([{point}][0-9]+)?$"
+        grouped = f"case when regexp_matches({text}, '{shape}') then replace({text}, '{comma}', '') end"
+        return f"replace(case when contains({text}, '{comma}') then {grouped} else {text} end, '{point}', '.')"
 
     def _day(self, text: str) -> str:
         day = text if self.is_typed else f"try_cast({text} as date)"
@@ -101,11 +114,19 @@ class Reading:
         return f"case when {_starts_with_digit(text)} and {limits} and {whole} then {day} end"
 
     def _instant(self, text: str) -> str:
-        instant = text if self.is_typed else f"try_cast({text} as timestamptz)"
+        instant = text if self.is_typed else f"coalesce({self._instant_of(text)}, {self._instant_of(_iso(text))})"
         limits = f"{instant} >= timestamptz '{FIRST_DAY}' and {instant} < timestamptz '{END_DAY}'"
         if self.is_typed:
             return f"case when {limits} then {instant} end"
         return f"case when {_starts_with_digit(text)} and length({text}) > 10 and {limits} then {instant} end"
+
+    def _instant_of(self, text: str) -> str:
+        if self.time_zone is None:
+            return f"try_cast({text} as timestamptz)"
+        # Behind the day, only an offset or a zone has a letter or a sign.
+        has_offset = f"regexp_matches(substr({text}, 12), '[A-Za-z+-]')"
+        local = f"timezone({literal(self.time_zone)}, try_cast({text} as timestamp))"
+        return f"case when {has_offset} then try_cast({text} as timestamptz) else {local} end"
 
     def is_unreadable(self) -> str:
         """Return SQL that is true where a value is given but cannot be read."""
@@ -122,7 +143,7 @@ class Reading:
             return f"""{start}case
                 when try_cast({text} as timestamp) is not null then ': a day has no time, and lies in 1900 to 2099'
                 else ': not a day; write it as 2011-12-08' end"""
-        if kind == "timestamp with time zone":
+        if kind == INSTANT:
             return f"""{start}case
                 when try_cast({text} as date) is not null and length({text}) <= 10
                 then ': a day without a time does not say when; write 2011-12-08T09:30:00Z'
@@ -135,10 +156,23 @@ class Reading:
         return f"""{start}case
             when lower({text}) in ({_NOT_NUMBERS}) then ': not a number'
             when contains({text}, ',') or contains({text}, '_') or contains({text}, '''')
-            then ': a thousands separator or a decimal comma; write digits and a decimal point'
+            then ': a thousands separator or a decimal comma; write digits and a decimal point, or say once how the '
+                || 'source writes numbers: inventorybot sources format'
             when try_cast({text} as double) is null then ': not a number'
             when abs(try_cast({text} as double)) >= {limit} then ': too large'
             else ': {fault}' end"""
+
+
+_ISO = r"^(\d{4})-?(\d\d)-?(\d\d)[T ](\d\d):?(\d\d)"
+_ISO_OFFSET = r" ?(Z|[+-]\d\d(?::?\d\d)?)?$"
+_ISO_SECONDS = r":?(\d\d(?:[.]\d+)?)"
+
+
+def _iso(text: str) -> str:
+    """Return SQL of an instant of ISO 8601 as DuckDB reads it: with capital letters, separators and seconds."""
+    upper = f"replace(upper({text}), ',', '.')"
+    whole = f"regexp_replace({upper}, '{_ISO}{_ISO_OFFSET}', '\\1-\\2-\\3 \\4:\\5:00\\6')"
+    return f"regexp_replace({whole}, '{_ISO}{_ISO_SECONDS}{_ISO_OFFSET}', '\\1-\\2-\\3 \\4:\\5:\\6\\7')"
 
 
 def _starts_with_digit(text: str) -> str:

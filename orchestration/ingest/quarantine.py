@@ -10,6 +10,7 @@ accepted and waits, for its product say, is none of these; corrected or discarde
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -19,14 +20,17 @@ from typing import Any, Literal
 
 import duckdb
 
+from orchestration.home.sql_text import literal, path_literal, quoted
 from orchestration.ingest.batches import ArrivalReport, Claim, ingest_table
 from orchestration.ingest.contract import Table, load_contract, table_named
+from orchestration.ingest.csv_records import read_values
 from orchestration.ingest.errors import IngestError
-from orchestration.ingest.files import read_values
+from orchestration.ingest.formats import standard_text
+from orchestration.ingest.inspection import plain_name
 from orchestration.ingest.landing import LandingPlace
 from orchestration.ingest.manifests import LANDING, ONLINE_STORE, FileOutcome, Manifest, Settled, read_manifests
+from orchestration.ingest.names import shown
 from orchestration.ingest.staging import Release
-from orchestration.ingest.suites import literal, quoted
 
 Status = Literal["open", "waiting", "released", "discarded", "superseded", "withdrawn"]
 
@@ -176,7 +180,7 @@ def list_waiting(
         select table_name, batch_id, source_file, source_row, original_text, rule, reason
         from (
             select {nothing}, false as is_waiting where false
-            union all by name select * from read_parquet({literal(str(held))})
+            union all by name select * from read_parquet({path_literal(held)})
         ) where {" and ".join(wanted)}
         order by batch_id desc, table_name, source_file, source_row
         limit {min(limit + len(withdrawn), _EVERY_ROW)}
@@ -200,7 +204,14 @@ def find(raw: Path, references: Sequence[str], held: Path | None = None) -> list
         batches = {reference.split("/")[1] for reference in references if reference.startswith(f"{table}/")}
         rows = list_quarantined(raw, table=table, status=None, batches=batches, limit=_EVERY_ROW)
         waiting = list_waiting(raw, held, table=table, batches=batches, limit=_EVERY_ROW) if held else []
-        known.update({row.reference: row for row in [*waiting, *_withdrawn_rows(raw, table, batches), *rows]})
+        # What a command shows of a name with control characters names the row too.
+        known.update(
+            {
+                name: row
+                for row in [*waiting, *_withdrawn_rows(raw, table, batches), *rows]
+                for name in (row.reference, shown(row.reference))
+            }
+        )
     for reference in references:
         if reference not in known:
             raise IngestError(
@@ -263,9 +274,9 @@ def values_of(raw: Path, row: QuarantinedRow) -> dict[str, str | None]:
         given: dict[str, Any] = dict(zip(outcome.columns, values, strict=True))
     else:
         given = json.loads(row.original_text)
-    plain = {name.strip().lower().replace(" ", "_"): value for name, value in given.items()}
+    plain = {plain_name(name): value for name, value in given.items()}
     return {
-        name: None if plain.get(name) in (None, "") else str(plain[name])
+        name: None if plain.get(name) in (None, "") else standard_text(table.column(name), str(plain[name]), outcome)
         for name in table.column_names
         if name in plain
     }
@@ -287,7 +298,8 @@ def release(
         raw: folder of arrival batches.
         landing: landing folder.
         rows: open rows of one table.
-        corrections: column of the contract to the text it is to have, in every one of the rows.
+        corrections: column of the contract to the text it is to have, in every one of the rows; {column} in it stands
+            for the value of a column of the row, {year} for the year in which it occurred.
         ingested_at: instant of the release.
         reason: who releases them and why; kept beside the corrections.
         claim: as for `ingest_table`: a row whose source has another channel stays out.
@@ -307,7 +319,7 @@ def release(
     if unknown:
         raise IngestError(f"{table.name} has no column {unknown[0]!r}; it has {', '.join(table.column_names)}")
     is_whole = {column.name for column in table.columns if column.must_be_present} <= set(corrections)
-    given = [{**({} if is_whole else values_of(raw, row)), **corrections} for row in rows]
+    given = [_corrected({} if is_whole else values_of(raw, row), corrections) for row in rows]
     if table.arrival == "versions":
         for row, values in zip(rows, given, strict=True):
             _check_not_overtaken(raw, table, row, values)
@@ -380,6 +392,16 @@ def withdraw(
     return _settle(raw, landing, table.name, Release(rows, (settled,), channel), ingested_at, claim)
 
 
+def _corrected(values: Mapping[str, str | None], corrections: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return values with corrections, in which {column} and {year} stand for those of the row."""
+    known = {**values, "year": (values.get("occurred_at") or "")[:4] or None}
+
+    def filled(text: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda found: known.get(found[1]) or found[0], text)
+
+    return {**values, **{name: None if text is None else filled(text) for name, text in corrections.items()}}
+
+
 def _next_revision(raw: Path, table: Table, row: QuarantinedRow) -> dict[str, str | None]:
     values = _accepted_values(raw, table, row)
     if table.arrival == "versions":
@@ -391,7 +413,7 @@ def _next_revision(raw: Path, table: Table, row: QuarantinedRow) -> dict[str, st
         for name in table.key
         if name != "revision"
     )
-    files = literal(str(raw / table.name / "*" / "accepted.parquet"))
+    files = path_literal(raw / table.name, "*/accepted.parquet")
     latest = duckdb.sql(f"select max(revision) from read_parquet({files}) where {same}").fetchall()[0][0]
     if latest != int(values["revision"] or 0):
         raise IngestError(f"{row.reference} is out of date: revision {latest} has been loaded; discard this row")
@@ -399,7 +421,7 @@ def _next_revision(raw: Path, table: Table, row: QuarantinedRow) -> dict[str, st
 
 
 def _accepted_values(raw: Path, table: Table, row: QuarantinedRow) -> dict[str, str | None]:
-    file = literal(str(raw / table.name / row.batch_id / "accepted.parquet"))
+    file = path_literal(raw / table.name / row.batch_id / "accepted.parquet")
     known = {name for name, *_ in duckdb.sql(f"describe from read_parquet({file})").fetchall()}
     columns = ", ".join(f"{quoted(name) if name in known else 'null'}::varchar" for name in table.column_names)
     found = duckdb.sql(f"""
@@ -445,7 +467,7 @@ def _only_table(rows: Sequence[QuarantinedRow]) -> str:
 
 
 def _check_not_overtaken(raw: Path, table: Table, row: QuarantinedRow, values: Mapping[str, str | None]) -> None:
-    accepted = literal(str(raw / table.name / "*" / "accepted.parquet"))
+    accepted = path_literal(raw / table.name, "*/accepted.parquet")
     same = " and ".join(
         f"{quoted(name)}::varchar is not distinct from {literal(values.get(name))}" for name in table.key
     )
@@ -470,7 +492,7 @@ def _rows_of(raw: Path, manifest: Manifest, rule: str | None) -> list[Quarantine
     wanted = f"where rule = {literal(rule)}" if rule else ""
     found = duckdb.sql(f"""
         select source_file, source_row, original_text, rule, reason
-        from read_parquet({literal(str(path))}) {wanted} order by source_file, source_row
+        from read_parquet({path_literal(path)}) {wanted} order by source_file, source_row
     """).fetchall()
     return [
         QuarantinedRow(manifest.table, manifest.batch_id, file, number, text, name, reason, "open")

@@ -27,6 +27,7 @@ import yaml
 from orchestration.home.settings import Settings
 from orchestration.ingest.contract import load_contract, table_named
 from orchestration.ingest.errors import ContractError, SourceUnavailable
+from orchestration.ingest.formats import check_zone
 from orchestration.ingest.parsing import text_of
 
 EXAMPLE = """\
@@ -38,6 +39,7 @@ sources:
     cursor: updated_at               # optional: a column that grows; only rows past it are read again
     overlap: 2 hours                 # optional: how far before the cursor to read again (a number for a number)
     columns: {quantity_units: qty}   # optional: column of the contract: column of the query
+    time_zone: Europe/Berlin         # optional: zone of times without an offset; default: UTC
 """
 
 _ROWS_AT_ONCE = 20_000
@@ -48,7 +50,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?")
 _SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _Read = TypeVar("_Read")
-_KNOWN_OPTIONS = {"name", "table", "url", "query", "from", "cursor", "overlap", "columns"}
+_KNOWN_OPTIONS = {"name", "table", "url", "query", "from", "cursor", "overlap", "columns", "time_zone"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class SqlSource:
         cursor: column that grows with every change; None = everything is read every time.
         overlap: how far before the last cursor to read again: seconds for an instant, units for a number.
         columns: per contract column the column of the query that holds it, where the names differ.
+        time_zone: zone of times without an offset; None = UTC.
         url: the URL itself; not shown.
     """
 
@@ -73,6 +76,7 @@ class SqlSource:
     cursor: str | None = None
     overlap: float = 0.0
     columns: Mapping[str, str] = field(default_factory=dict)
+    time_zone: str | None = None
     url: str | None = field(default=None, repr=False)
 
     @property
@@ -161,8 +165,19 @@ def _read_source(declared: Mapping[str, Any], path: Path, environment: Mapping[s
         cursor=declared.get("cursor"),
         overlap=_overlap(declared.get("overlap", 0), place),
         columns=dict(columns),
+        time_zone=_zone(declared.get("time_zone"), place),
         url=environment.get(variable),
     )
+
+
+def _zone(value: object, place: str) -> str | None:
+    if value is None:
+        return None
+    try:
+        check_zone(str(value))
+    except ContractError as error:
+        raise ContractError(f"{place}: {error}") from error
+    return str(value)
 
 
 def _overlap(value: object, place: str) -> float:

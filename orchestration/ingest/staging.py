@@ -59,6 +59,8 @@ class Staged:
     delimiter: str = ""
     cursor: str | None = None
     file: LandingFile | None = None
+    decimal: str = ""
+    time_zone: str = ""
 
     def outcome(self, rows: Counts) -> FileOutcome:
         """Return what the manifest says of it, once its rows are counted."""
@@ -74,6 +76,8 @@ class Staged:
             columns=self.columns,
             delimiter=self.delimiter,
             cursor=self.cursor,
+            decimal=self.decimal,
+            time_zone=self.time_zone,
         )
 
 

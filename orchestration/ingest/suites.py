@@ -23,6 +23,7 @@ from typing import Any
 import duckdb
 
 from orchestration.home.settings import PROJECT_FOLDER
+from orchestration.home.sql_text import literal, quoted
 from orchestration.ingest.contract import LINEAGE_COLUMNS, Table
 from orchestration.ingest.errors import ContractError
 
@@ -38,11 +39,13 @@ class RowRule:
         name: name of the rule, as quarantined rows carry it.
         predicate: SQL that is true for a row that obeys, never null.
         reason: SQL text expression that says what is wrong with a row that does not.
+        columns: columns that it looks at.
     """
 
     name: str
     predicate: str
     reason: str
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,22 +170,6 @@ def broken_table_rule(
     return None
 
 
-def quoted(name: str) -> str:
-    """Return a SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: object) -> str:
-    """Return a SQL literal of text, a number, a truth value or null."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    return "'" + str(value).replace("'", "''") + "'"
-
-
 _TABLE_EXPECTATIONS = {
     "expect_table_row_count_to_be_between",
     "expect_table_columns_to_match_set",
@@ -261,7 +248,7 @@ def _compile(expectation: Mapping[str, Any], place: str, known: set[str]) -> Row
             for column in columns
         )
         reason = f"{shown} || {literal(': ' + meta['reason'])}"
-    return RowRule(meta["rule"], predicate, reason)
+    return RowRule(meta["rule"], predicate, reason, tuple(columns))
 
 
 def _condition(condition: Any, place: str) -> str:

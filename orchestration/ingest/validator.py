@@ -2,17 +2,11 @@
 
 Belongs here: reading text as types, defaults, row rules, identity within a batch and against earlier batches; all of
 it as SQL in one in-memory DuckDB that spills to the work folder. Does not: finding files (files), committing
-(batches).
-
-Identity: for facts, the same key with the same content as any row before is a duplicate, with other content a
-conflict; a later revision has another key. For versions, the same content as the current version of the key is a
-duplicate, other content a new version. A key that occurs twice in one file with different content is a conflict in
-every kind of table: the first row stands, the later one is quarantined. "Content" is every column of the contract but
-the key and `recorded_at`: when a source wrote a fact down is not part of what happened.
+(batches), which rows are the same (identity).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +14,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from orchestration.home.sql_text import literal, path_literal, quoted
 from orchestration.ingest.contract import LINEAGE_COLUMNS, Column, Table
-from orchestration.ingest.files import (
-    CsvText,
-    Layout,
+from orchestration.ingest.csv_records import (
     Record,
     csv_relation,
     file_columns,
@@ -32,9 +25,16 @@ from orchestration.ingest.files import (
     rewrite,
     source_expression,
 )
+from orchestration.ingest.csv_text import CsvText
+from orchestration.ingest.errors import FileRejected
+from orchestration.ingest.formats import AMBIGUOUS, CLEARLY_COMMA, CLEARLY_POINT, Decimal, Format
+from orchestration.ingest.identity import settle
+from orchestration.ingest.layouts import Layout
+from orchestration.ingest.limits import Allowance
 from orchestration.ingest.manifests import Counts
-from orchestration.ingest.parsing import Reading, text_of
-from orchestration.ingest.suites import Suite, broken_table_rule, literal, quoted
+from orchestration.ingest.names import shown
+from orchestration.ingest.parsing import INSTANT, Reading, text_of
+from orchestration.ingest.suites import Suite, broken_table_rule
 
 QUARANTINE_COLUMNS = (
     ("batch_id", "varchar"),
@@ -47,9 +47,18 @@ QUARANTINE_COLUMNS = (
 )
 """Columns of `quarantined.parquet`."""
 
+_LASTING = (
+    duckdb.InterruptException,
+    duckdb.OutOfMemoryException,
+    duckdb.ParserException,
+    duckdb.BinderException,
+)
+"""Errors that reading a file line by line does not mend."""
+
 _MEMORY = "2GB"
 _CHUNK_ROWS = 50_000
-_NOT_CONTENT = {"recorded_at"}
+_MOST_SHOWN = 3
+_FIRST_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,7 @@ class RowValidator:
         self._ingested_at = ingested_at
         self._origins: list[_Origin] = []
         self._staged_rows = 0
+        self._lenient = [column.name for column in table.columns if column.is_lenient]
         self._rules = [f"{column.name}_unreadable" for column in table.columns] + [
             rule.name for rule in suite.row_rules
         ]
@@ -101,42 +111,69 @@ class RowValidator:
 
     # --- adding sources
 
-    def add_csv(self, name: str, text: CsvText, layout: Layout) -> tuple[str, ...]:
-        """Stage the rows of a CSV file; returns notices.
+    def add_csv(self, name: str, text: CsvText, layout: Layout, known: Format, allowance: Allowance) -> Format:
+        """Stage the rows of a CSV file; returns how it writes numbers and times.
 
         DuckDB reads it when it can read every line; the rows it read must then be as many as the lines of the file.
         Otherwise the file is read line by line, and broken lines are set aside.
-        """
-        relation = csv_relation(text.path, file_columns(layout), layout.delimiter)
-        comma = self._has_decimal_comma(relation, layout)
-        rows = self._stage(relation, self._text_readings(layout, comma), line="null::integer")
-        is_plain = rows is not None and rows + 1 == text.lines
-        if not is_plain:
-            broken: list[Record] = []
-            copy = self._work / f"{name}.readable"
-            rewrite(text, layout, copy, broken)
-            readable = readable_relation(copy, layout)
-            comma = self._has_decimal_comma(readable, layout)
-            rows = self._stage(readable, self._text_readings(layout, comma), line='"line"::integer')
-            self._set_aside(broken)
-        self._keep(_Origin(name, self._staged_rows, 2, text=text, layout=layout, is_plain=is_plain), rows or 0)
-        return (f"{name}: a comma was read as the decimal point",) if comma else ()
 
-    def add_parquet(self, name: str, path: Path, layout: Layout) -> None:
-        """Stage the rows of a Parquet file; rows count from 1."""
-        relation = f"read_parquet({literal(str(path))})"
-        types = {name: kind.lower() for name, kind, *_ in self.connection.sql(f"describe from {relation}").fetchall()}
+        Args:
+            name: name of the file.
+            text: the file as plain UTF-8.
+            layout: its columns.
+            known: what people said of its numbers and times.
+            allowance: what reading it may cost.
+
+        Raises:
+            FileRejected: it takes too long, or nothing tells how it writes its numbers.
+        """
+        relation = csv_relation(text.path, file_columns(layout), layout.delimiter, header_line=layout.header_line)
+        with allowance.watching(self.connection):
+            try:
+                made = self._with_decimal(known, relation, layout, allowance)
+                rows = self._stage(relation, self._text_readings(layout, made), line="null::integer")
+                is_plain = rows + layout.header_line == text.lines
+            except _LASTING:
+                raise
+            except duckdb.Error as error:
+                if "No space left" in str(error):
+                    raise
+                rows, is_plain = 0, False
+            broken: list[Record] = []
+            if not is_plain:
+                copy = self._work / f"{len(self._origins)}.readable"
+                rewrite(text, layout, copy, broken, allowance)
+                readable = readable_relation(copy, layout)
+                made = self._with_decimal(known, readable, layout, allowance)
+                rows = self._stage(readable, self._text_readings(layout, made), line='"line"::integer')
+        if not is_plain:
+            self._set_aside(broken)
+        first = layout.header_line + 1
+        self._keep(_Origin(name, self._staged_rows, first, text=text, layout=layout, is_plain=is_plain), rows)
+        return made
+
+    def add_parquet(self, name: str, path: Path, layout: Layout, known: Format, allowance: Allowance) -> None:
+        """Stage the rows of a Parquet file; rows count from 1.
+
+        Raises:
+            FileRejected: it cannot be decoded, or takes too long.
+        """
+        relation = f"read_parquet({path_literal(path)})"
         readings = []
         for column in self._table.columns:
-            source = layout.sources.get(column.name)
+            source, kind = layout.sources.get(column.name), layout.types.get(column.name, "VARCHAR")
             if source is None:
                 readings.append(Reading(column, None))
-            elif types[source] == column.data_type:
+            elif kind.lower() == column.data_type:
                 readings.append(Reading(column, quoted(source), is_typed=True))
+            elif kind == "BLOB":
+                readings.append(Reading(column, f"decode({quoted(source)})", time_zone=known.time_zone))
             else:
-                readings.append(Reading(column, f"{quoted(source)}::varchar"))
-        rows = self._stage(relation, readings, line="null::integer")
-        self._keep(_Origin(name, self._staged_rows, 1, parquet=path, layout=layout), rows or 0)
+                # An instant in UTC is written with its offset, so that no zone is added to it.
+                readings.append(Reading(column, f"{quoted(source)}::varchar", time_zone=known.time_zone))
+        with allowance.watching(self.connection):
+            rows = self._stage(relation, readings, line="null::integer")
+        self._keep(_Origin(name, self._staged_rows, 1, parquet=path, layout=layout), rows)
 
     def add_rows(self, name: str, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> None:
         """Stage rows given as mappings of contract columns, with a number each (the ledger sequence, say)."""
@@ -146,48 +183,95 @@ class RowValidator:
         path = self._work / f"rows-{len(self._origins)}.parquet"
         given = pa.table({**arrays, "·line": pa.array(numbers, pa.int64())})
         self.connection.register("given", given)
-        self.connection.execute(f"copy given to {literal(str(path))} (format parquet)")
+        self.connection.execute(f"copy given to {literal(path)} (format parquet)")
         self.connection.unregister("given")
         readings = [Reading(column, quoted(column.name)) for column in self._table.columns]
-        count = self._stage(f"read_parquet({literal(str(path))})", readings, line='"·line"::integer')
+        count = self._stage(f"read_parquet({path_literal(path)})", readings, line='"·line"::integer')
         layout = Layout(names, {key: key for key in names}, ())
-        self._keep(_Origin(name, self._staged_rows, 0, parquet=path, layout=layout, is_plain=False), count or 0)
+        self._keep(_Origin(name, self._staged_rows, 0, parquet=path, layout=layout, is_plain=False), count)
 
-    def _text_readings(self, layout: Layout, comma: bool) -> list[Reading]:
+    def _text_readings(self, layout: Layout, known: Format) -> list[Reading]:
         return [
-            Reading(column, source_expression(layout, column.name), decimal_comma=comma)
+            Reading(column, source_expression(layout, column.name), decimal=known.decimal, time_zone=known.time_zone)
             for column in self._table.columns
         ]
 
-    def _has_decimal_comma(self, relation: str, layout: Layout) -> bool:
-        """Tell whether a file delimited by semicolons writes 1,5 and never 1.5."""
-        if layout.delimiter != ";":
-            return False
+    def _with_decimal(self, known: Format, relation: str, layout: Layout, allowance: Allowance) -> Format:
+        """Return how a file writes numbers: as people said, or as its numbers show.
+
+        A file whose values are parted by commas has decimal points.
+        """
         decimals = [
             source_expression(layout, column.name)
             for column in self._table.columns
             if column.data_type.startswith("decimal") and column.name in layout.sources
         ]
-        if not decimals:
-            return False
-        tests = [f"coalesce(bool_or(regexp_matches({value}, '^\\s*[+-]?\\d*,\\d+\\s*$')), false)" for value in decimals]
-        points = [f"coalesce(bool_or(contains({value}, '.')), false)" for value in decimals]
-        try:
-            found = self.connection.sql(
-                f"select {' or '.join(tests)}, {' or '.join(points)} from {relation}"
-            ).fetchall()[0]
-        except duckdb.InvalidInputException:
-            return False
-        return bool(found[0]) and not found[1]
+        if known.decimal is not None or layout.delimiter == "," or not decimals:
+            return known
+        signed = " union all ".join(f"select {value} as value from {relation}" for value in decimals)
+        is_comma, is_point, example = self.connection.sql(f"""
+            select coalesce(bool_or(regexp_matches(value, {literal(CLEARLY_COMMA)})), false),
+                coalesce(bool_or(regexp_matches(value, {literal(CLEARLY_POINT)})), false),
+                any_value(value) filter (regexp_matches(value, {literal(AMBIGUOUS)}))
+            from ({signed}) where contains(value, ',') or contains(value, '.')
+        """).fetchall()[0]
+        decimal: Decimal | None = "comma" if is_comma and not is_point else None
+        if example is not None and is_comma == is_point:
+            found = "its other numbers tell both" if is_comma else "no other number in the file tells"
+            raise FileRejected(
+                f"{allowance.place}: {shown(example.strip())} may have decimals or thousands, and {found}: say once "
+                f"how this source writes numbers, `inventorybot sources format {self._table.name} --decimal point` or "
+                "`--decimal comma` (with --files for some of its files only), and run again",
+                may_pass=True,
+            )
+        return replace(known, decimal=decimal)
 
-    def _stage(self, relation: str, readings: Sequence[Reading], *, line: str) -> int | None:
-        """Type and judge the rows of a relation into the table `part`; None when a line cannot be read."""
+    def _stage(self, relation: str, readings: Sequence[Reading], *, line: str) -> int:
+        """Type and judge the rows of a relation into the table `part`; returns how many there are."""
         self.connection.execute("drop table if exists part")
-        try:
-            self.connection.execute(f"create table part as {self._judging_sql(relation, readings, line)}")
-        except duckdb.InvalidInputException:
-            return None
+        self.connection.execute(f"create table part as {self._judging_sql(relation, readings, line)}")
         return int(self.connection.sql("select count(*) from part").fetchall()[0][0])
+
+    def emptied(self) -> tuple[str, ...]:
+        """Return notices of the values of the source added last that could not be used and were taken as empty."""
+        if not self._lenient:
+            return ()
+        origin = len(self._origins) - 1
+        found = self.connection.sql(f"""
+            select {self._row_sql("staged")}, "·emptied", count(*) over () from staged
+            where "·origin" = {origin} and "·emptied" is not null limit {_MOST_SHOWN}
+        """).fetchall()
+        notices = [
+            f"{self._origins[origin].name}, row {row}: {shown(text)}: correct it and send the row again"
+            for row, text, _ in found
+        ]
+        more = found[0][2] - len(found) if found else 0
+        return (*notices, f"{more} more rows of {self._origins[origin].name} are like this") if more else tuple(notices)
+
+    def local_time(self) -> str | None:
+        """Return an instant without an offset among the first rows of the source added last, as it was given."""
+        origin = self._origins[-1]
+        column = next((c for c in self._table.columns if c.must_be_present and c.data_type == INSTANT), None)
+        if column is None or origin.layout is None or column.name not in origin.layout.sources:
+            return None
+        if origin.parquet is not None:
+            kind = origin.layout.types[column.name]
+            return f"those of the type {kind}" if kind.startswith("TIMESTAMP") and kind != INSTANT.upper() else None
+        assert origin.text is not None
+        value = source_expression(origin.layout, column.name)
+        if not origin.is_plain:
+            return None
+        relation = csv_relation(
+            origin.text.path,
+            file_columns(origin.layout),
+            origin.layout.delimiter,
+            header_line=origin.layout.header_line,
+        )
+        found = self.connection.sql(f"""
+            select {value} from (select {value} from {relation} limit {_FIRST_ROWS})
+            where length({value}) > 10 and not regexp_matches(substr({value}, 10), '[A-SU-Za-su-z+-]') limit 1
+        """).fetchone()
+        return str(found[0]) if found else None
 
     def _judging_sql(self, relation: str, readings: Sequence[Reading], line: str) -> str:
         given = ", ".join(reading.given_sql() for reading in readings if reading.source is not None)
@@ -198,8 +282,13 @@ class RowValidator:
             if column.default is not None
         )
         replaced = f" replace ({defaulted})" if defaulted else ""
-        fallible = [(number, reading) for number, reading in enumerate(readings) if reading.can_fail]
+        fallible = [
+            (number, reading)
+            for number, reading in enumerate(readings)
+            if reading.can_fail and not reading.column.is_lenient
+        ]
         rules = list(enumerate(self._suite.row_rules, start=len(readings)))
+        cleared, emptied = self._clearing_sql(readings)
         unread = " ".join(f"when {reading.is_unreadable()} then {number}" for number, reading in fallible)
         unreadable = f"case {unread} end" if unread else "null::integer"
         broken = " ".join(f"when not {rule.predicate} then {number}" for number, rule in rules)
@@ -213,14 +302,33 @@ class RowValidator:
             with given as (select {given}, {line} as "·line" from {relation}),
             typed as (select *, {typed}, {literal(self._ingested_at.isoformat())}::timestamptz as ingested_at
                       from given),
-            read as (select *, {unreadable} as "·unreadable" from typed),
+            read as (select *{cleared}, {unreadable} as "·unreadable" from typed),
             complete as (select *{replaced} from read),
             derived as (select *{derived} from complete),
             judged as (select *, coalesce("·unreadable", case {broken} end)::usmallint as "·failed" from derived)
             select {len(self._origins)}::integer as "·origin", "·line", {names}, "·failed",
-                   case when "·failed" is not null then case "·failed" {reasons} end end as "·reason"
+                   case when "·failed" is not null then case "·failed" {reasons} end end as "·reason"{emptied}
             from judged
         """
+
+    def _clearing_sql(self, readings: Sequence[Reading]) -> tuple[str, str]:
+        """Return SQL that empties values of lenient columns that cannot be used, and SQL that says so."""
+        if not self._lenient:
+            return "", ""
+        kept = []
+        for name in self._lenient:
+            rules = [rule.predicate for rule in self._suite.row_rules if rule.columns == (name,)]
+            if rules:
+                kept.append(f"case when {' and '.join(rules)} then {quoted(name)} end as {quoted(name)}")
+        said = [
+            f"case when {reading.given} is not null and {quoted(reading.column.name)} is null then "
+            f"{literal(reading.column.name + ' is ')} || left({reading.given}::varchar, 80) || "
+            "', which cannot be used, and was taken as empty' end"
+            for reading in readings
+            if reading.column.is_lenient and reading.source is not None
+        ]
+        emptied = f"nullif(concat_ws('; ', {', '.join(said)}), '')" if said else "null::varchar"
+        return f" replace ({', '.join(kept)})" if kept else "", f', {emptied} as "·emptied"'
 
     def _defaulted(self, column: Column) -> str:
         """Return SQL of a column with its default, which is a value or the name of another column."""
@@ -261,83 +369,15 @@ class RowValidator:
         """Find duplicates and conflicts, within the batch and against the accepted rows of earlier batches."""
         if not self._origins:
             self._stage_nothing()
-        self.connection.execute("create table settled (row bigint, is_duplicate boolean, reason varchar)")
-        if earlier and self._table.arrival == "facts":
-            self._settle_against(self._accepted(earlier), survivors="true")
-            self._settle_within("rowid not in (select row from settled)")
-        else:
-            self._settle_within("true")
-            if earlier and self._table.arrival == "versions":
-                key = ", ".join(quoted(name) for name in self._table.key)
-                current = f"select distinct on ({key}) * from ({self._accepted(earlier)}) order by {key}, batch_id desc"
-                self._settle_against(current, survivors="rowid not in (select row from settled)", only_same=True)
-
-    def _accepted(self, batches: Sequence[Path]) -> str:
-        """Return a query of what batches accepted; those from before a column was in the contract lack it."""
-        columns = ", ".join(f"null::{column.data_type} as {quoted(column.name)}" for column in self._table.columns)
-        listed = ", ".join(literal(str(path)) for path in batches)
-        return f"""
-            select {columns} where false
-            union all by name
-            select * from read_parquet([{listed}], union_by_name = true)
-        """
+        settle(self.connection, self._table, earlier, self._origin_sql("earlier"), self._row_sql("earlier"))
 
     def _stage_nothing(self) -> None:
         columns = ", ".join(f"{quoted(column.name)} {column.data_type}" for column in self._table.columns)
+        emptied = ', "·emptied" varchar' if self._lenient else ""
         self.connection.execute(
             f'create table staged ("·origin" integer, "·line" integer, {columns}, "·failed" usmallint, '
-            '"·reason" varchar)'
+            f'"·reason" varchar{emptied})'
         )
-
-    def _same(self, left: str, right: str) -> str:
-        content = [name for name in self._table.column_names if name not in {*self._table.key, *_NOT_CONTENT}]
-        tests = [f"{left}.{quoted(name)} is not distinct from {right}.{quoted(name)}" for name in content]
-        return " and ".join(tests) or "true"
-
-    def _joined(self, left: str, right: str) -> str:
-        nullable = {column.name for column in self._table.columns if not column.required}
-        return " and ".join(
-            f"{left}.{quoted(name)} {'is not distinct from' if name in nullable else '='} {right}.{quoted(name)}"
-            for name in self._table.key
-        )
-
-    def _settle_against(self, earlier: str, *, survivors: str, only_same: bool = False) -> None:
-        """Settle staged rows that meet an earlier row; of several earlier ones an equal one decides."""
-        shown = "'batch ' || earlier.batch_id || ' (' || earlier.source_file || ', row ' || earlier.source_row || ')'"
-        same = self._same("staged", "earlier")
-        wanted = f"and {same}" if only_same else ""
-        self.connection.execute(f"""
-            insert into settled
-            select staged.rowid, bool_or({same}), {_CONFLICT}any_value({shown}) || {_REMEDY}
-            from staged inner join ({earlier}) as earlier on {self._joined("staged", "earlier")}
-            where staged."·failed" is null and {survivors.replace("rowid", "staged.rowid")} {wanted}
-            group by staged.rowid
-        """)
-
-    def _settle_within(self, survivors: str) -> None:
-        key = ", ".join(quoted(name) for name in self._table.key)
-        self.connection.execute(f"""
-            create table repeated as
-            select {key}, min(rowid) as first_row from staged
-            where "·failed" is null and {survivors}
-            group by {key} having count(*) > 1
-        """)
-        (repeated,) = self.connection.sql("select count(*) from repeated").fetchall()[0]
-        if not repeated:
-            return
-        nullable = " and ".join(
-            f"later.{quoted(name)} is not distinct from repeated.{quoted(name)}" for name in self._table.key
-        )
-        self.connection.execute(f"""
-            insert into settled
-            select later.rowid, {self._same("later", "earlier")},
-                   {_CONFLICT}{self._origin_sql("earlier")} || ', row ' || {self._row_sql("earlier")} || {_REMEDY}
-            from staged as later
-            inner join repeated on {nullable}
-            inner join staged as earlier on earlier.rowid = repeated.first_row
-            where later."·failed" is null and later.rowid > repeated.first_row
-              and {survivors.replace("rowid", "later.rowid")}
-        """)
 
     def _origin_sql(self, relation: str) -> str:
         if len(self._origins) < 2:
@@ -429,7 +469,7 @@ class RowValidator:
 
     def write_accepted(self, path: Path, batch_id: str) -> None:
         """Write the accepted rows: the columns of the contract and those of lineage."""
-        sql = f"copy ({self._accepted_sql(batch_id)}) to {literal(str(path))} (format parquet, compression zstd)"
+        sql = f"copy ({self._accepted_sql(batch_id)}) to {literal(path)} (format parquet, compression zstd)"
         self.connection.execute(sql)
 
     def _accepted_sql(self, batch_id: str) -> str:
@@ -472,7 +512,7 @@ class RowValidator:
                        {literal(self._ingested_at.isoformat())}::timestamptz as ingested_at,
                        {sources}::varchar as source_file, source_row, original_text, rule, reason
                 from quarantined order by "·origin", source_row
-            ) to {literal(str(path))} (format parquet, compression zstd)
+            ) to {literal(path)} (format parquet, compression zstd)
         """)
 
     def _read_again(self, number: int, origin: _Origin) -> None:
@@ -494,7 +534,7 @@ class RowValidator:
             insert into texts
             select {number}, source_row, original_text from (
                 select ({row})::integer as source_row, to_json({{{shown}}})::varchar as original_text
-                from read_parquet({literal(str(origin.parquet))}, file_row_number = true)
+                from read_parquet({path_literal(origin.parquet)}, file_row_number = true)
             ) inner join refused using (source_row)
             where refused.origin = {number}
         """)
@@ -518,7 +558,3 @@ class RowValidator:
                 chunk = []
             if found is None:
                 return
-
-
-_CONFLICT = "'the same identity has other content in ' || "
-_REMEDY = "': send a correction under a higher revision, or discard this row'"

@@ -16,6 +16,7 @@ import duckdb
 from ml.schema import KEYS
 from orchestration.home.fingerprints import code_version
 from orchestration.home.settings import Settings
+from orchestration.home.sql_text import path_literal
 from orchestration.planning.archive import ARCHIVED_INPUTS, DECISION_SETTINGS, archived
 from orchestration.warehouse import restock_frames as frames
 from orchestration.warehouse.build import Build
@@ -159,7 +160,7 @@ def _lay_out(folder: Path, then: Settings) -> None:
 def _difference(before: Path, after: Path) -> tuple[int, list[str], dict[str, int], int, int]:
     with duckdb.connect() as connection:
         for name, path in (("archived", before), ("made", after)):
-            connection.execute(f"create view {name} as select * from read_parquet('{path}')")
+            connection.execute(f"create view {name} as select * from read_parquet({path_literal(path)})")
         columns = [name for name, *_ in connection.sql("describe archived").fetchall()]
         compared = [name for name in columns if name not in ("sku", "location_id")]
         counts = ", ".join(

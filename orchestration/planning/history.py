@@ -13,9 +13,10 @@ import duckdb
 
 from orchestration.home.fingerprints import text_fingerprint
 from orchestration.home.settings import Settings
+from orchestration.home.sql_text import literal
 from orchestration.planning.archive import ARCHIVED_INPUTS, archives_in_force
 from orchestration.warehouse.build import Build
-from orchestration.warehouse.exports import export_path, parquet_of, quoted
+from orchestration.warehouse.exports import export_path, parquet_of, read_sql
 from orchestration.warehouse.handoff import kept_predictions
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def write_history(settings: Settings, build: Build, table: str) -> Path:
             parts = [_rows(settings, query, build.as_of, None)]
             parts += [_rows(settings, query, day, name) for name, day in days.items() if name not in kept]
             if kept:
-                parts.append(f"select * from read_parquet('{quoted(path)}') where archive in ({_listed(kept)})")
+                parts.append(f"select * from {read_sql(path)} where archive in ({_listed(kept)})")
             connection.execute(
-                f"copy ({' union all by name '.join(parts)}) to '{quoted(beside)}'"
+                f"copy ({' union all by name '.join(parts)}) to {literal(beside)}"
                 f" (format parquet, compression zstd, kv_metadata {{made_from: '{made_by}'}})"
             )
         beside.replace(path)
@@ -131,11 +132,7 @@ def _published(epoch: "Epoch") -> tuple[object, ...]:
 
 def _rows(settings: Settings, query: str, as_of: str, archive: str | None) -> str:
     """Return a query of one business day, which reads its archive; None = what this run has made so far."""
-    tables = {
-        name: f"read_parquet('{quoted(_source(settings, name, archive))}')"
-        for name in _TABLES
-        if f"{{{name}}}" in query
-    }
+    tables = {name: read_sql(_source(settings, name, archive)) for name in _TABLES if f"{{{name}}}" in query}
     return f"select *, '{archive or ''}' as archive from ({query.format(as_of=as_of, **tables)}) as rows_of_day"
 
 
@@ -146,9 +143,9 @@ def _source(settings: Settings, table: str, archive: str | None) -> Path:
 
 
 def _archives_of(connection: duckdb.DuckDBPyConnection, path: Path) -> set[str]:
-    found = connection.execute("select distinct archive from read_parquet(?)", [str(path)]).fetchall()
+    found = connection.execute(f"select distinct archive from {read_sql(path)}").fetchall()
     return {name for (name,) in found}
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"'{quoted(name)}'" for name in sorted(names))
+    return ", ".join(map(literal, sorted(names)))

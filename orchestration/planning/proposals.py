@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.home.settings import Settings
+from orchestration.home.sql_text import path_literal
 from orchestration.warehouse.build import EPOCH, Build
-from orchestration.warehouse.exports import export_path
+from orchestration.warehouse.exports import export_path, read_sql
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +167,7 @@ def _lines_naming_proposals(settings: Settings) -> list[_Line]:
     found = _lines(
         f"""
         select purchase_order_id || ':' || line as document, proposal_id, sku, location_id, progress
-        from read_parquet('{export_path(settings, "marts.fct_purchase_order_lines")}')
+        from {read_sql(export_path(settings, "marts.fct_purchase_order_lines"))}
         where proposal_id is not null
         order by purchase_order_id, line
         """
@@ -229,7 +230,7 @@ def _lines_without_proposal(settings: Settings) -> list[Mapping[str, Any]]:
         f"""
         select purchase_order_id || ':' || line as document, purchase_order_id, sku, location_id, supplier_id,
             ordered_units, ordered_date, progress
-        from read_parquet('{export_path(settings, "marts.fct_purchase_order_lines")}')
+        from {read_sql(export_path(settings, "marts.fct_purchase_order_lines"))}
         where proposal_id is null
         order by purchase_order_id, line
         """
@@ -296,7 +297,7 @@ def outbox_of(settings: Settings, build: Build, store: "Store") -> Any:
         f"""
         select proposal_id, sku, location_id, supplier_id, order_units, unit_cost, order_by_date,
             order_by_date as expires_date, expected_arrival_date as expected_date, {", ".join(_TOLD)}
-        from read_parquet('{export_path(settings, "reporting.purchase_order_proposals")}')
+        from {read_sql(export_path(settings, "reporting.purchase_order_proposals"))}
         where state = 'proposed'
         order by sku, location_id
         """
@@ -382,7 +383,7 @@ def _wanted_lines(settings: Settings) -> list[Mapping[str, Any]]:
         f"""
         with steps as (
             select sku, location_id, sum(units) as units, bool_or(term = 'rejected') as is_rejected
-            from read_parquet('{settings.predictions}/restock_terms.parquet')
+            from read_parquet({path_literal(settings.predictions / "restock_terms.parquet")})
             where term in ('rejected', 'supplier_minimum', 'held_back')
             group by sku, location_id
         )
@@ -390,11 +391,12 @@ def _wanted_lines(settings: Settings) -> list[Mapping[str, Any]]:
         select lines.sku, lines.location_id, lines.supplier_id, lines.order_units::decimal(18, 3) as order_units,
             (lines.order_units - coalesce(steps.units, 0))::decimal(18, 3) as needed_units, terms.unit_cost,
             case when steps.is_rejected then rejections.proposal_id end as rejection
-        from read_parquet('{settings.predictions}/restock_lines.parquet') as lines
-        inner join read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}') as terms
+        from read_parquet({path_literal(settings.predictions / "restock_lines.parquet")}) as lines
+        inner join {read_sql(export_path(settings, "marts.fct_replenishment_terms"))} as terms
             using (sku, location_id)
         left join steps using (sku, location_id)
-        left join read_parquet('{settings.predictions}/rejected_needs.parquet') as rejections using (sku, location_id)
+        left join read_parquet({path_literal(settings.predictions / "rejected_needs.parquet")}) as rejections
+            using (sku, location_id)
         where lines.status = 'order' or steps.is_rejected
         """
     )
@@ -402,7 +404,7 @@ def _wanted_lines(settings: Settings) -> list[Mapping[str, Any]]:
 
 def _discontinued(settings: Settings) -> dict[str, str]:
     """Return the skus that are not sold any more, with a word of it."""
-    found = _lines(f"select sku from read_parquet('{export_path(settings, 'marts.dim_products')}') where not is_active")
+    found = _lines(f"select sku from {read_sql(export_path(settings, 'marts.dim_products'))} where not is_active")
     return {line["sku"]: f"product {line['sku']} is discontinued" for line in found}
 
 

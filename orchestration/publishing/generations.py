@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.home.settings import Settings
+from orchestration.home.sql_text import literal, path_literal
 from orchestration.warehouse.build import EPOCH
-from orchestration.warehouse.exports import Relation, content_hash, files_of, parquet_of, quoted, share
+from orchestration.warehouse.exports import Relation, content_hash, files_of, parquet_of, share
 
 if TYPE_CHECKING:
     from serving.store import Outbox, ProposeReport, Store
@@ -323,12 +324,12 @@ def _assemble(
             for table in tables:
                 kind = "view" if table.files else "table"
                 sources = [published / file for file in table.files] or [parquet_of(exports, table.relation)]
-                listed = ", ".join(map(_literal, sources))
+                listed = ", ".join(map(path_literal, sources))
                 connection.execute(f"create {kind} {table.relation} as select * from read_parquet([{listed}])")
                 relation = relations[table.relation]
-                connection.execute(f"comment on {kind} {table.relation} is {_literal(relation.description)}")
+                connection.execute(f"comment on {kind} {table.relation} is {literal(relation.description)}")
                 for column, text in relation.columns.items():
-                    connection.execute(f'comment on column {table.relation}."{column}" is {_literal(text)}')
+                    connection.execute(f'comment on column {table.relation}."{column}" is {literal(text)}')
             connection.execute("checkpoint")
         _sync(beside)
         beside.chmod(0o444)
@@ -380,10 +381,6 @@ def _files_of(table: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _hash_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _literal(value: object) -> str:
-    return f"'{quoted(value)}'"
 
 
 def _write_durably(path: Path, content: bytes) -> None:

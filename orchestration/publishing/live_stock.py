@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from orchestration.home.sql_text import path_literal
 from orchestration.ingest.manifests import BATCH_ID, ONLINE_STORE, still_counts
-from orchestration.warehouse.exports import parquet_of
+from orchestration.warehouse.exports import parquet_of, read_sql
 
 if TYPE_CHECKING:
     from serving.store import Store
@@ -111,7 +112,7 @@ def _outside(
         # References are those of the warehouse: a movement of an unknown item is held there, and counts nowhere.
         connection.execute(f"""
             create view arrived as
-            select * from read_parquet('{raw}/stock_movements/*/accepted.parquet')
+            select * from read_parquet({path_literal(raw, "stock_movements/*/accepted.parquet")})
             where batch_id <= '{until}' and {still_counts(raw / "stock_movements")};
             create view corrected as
             select source, document, line, max(revision) as revision
@@ -124,9 +125,9 @@ def _outside(
             left join corrected using (source, document, line)
             where arrived.source_file <> '{ONLINE_STORE}'
                 and (corrected.revision is null or arrived.revision = corrected.revision)
-                and sku in (select sku from read_parquet('{parquet_of(exports, "marts.dim_products")}'))
+                and sku in (select sku from {read_sql(parquet_of(exports, "marts.dim_products"))})
                 and location_id in (
-                    select location_id from read_parquet('{parquet_of(exports, "marts.dim_locations")}')
+                    select location_id from {read_sql(parquet_of(exports, "marts.dim_locations"))}
                 ){dated};
         """)
         _leave_out_what_the_ledger_holds(connection, store)

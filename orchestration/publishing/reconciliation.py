@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.home.settings import Settings
+from orchestration.home.sql_text import path_literal
 from orchestration.ingest.contract import table_named
 from orchestration.ingest.manifests import ONLINE_STORE, ledger_watermark
 from orchestration.planning.policies import note_of
 from orchestration.publishing.generations import anchors, current_manifest
 from orchestration.warehouse.build import EPOCH
-from orchestration.warehouse.exports import quoted
 
 if TYPE_CHECKING:
     from serving.store import Recovered, Store
@@ -65,7 +65,7 @@ def _take_back_movements(settings: Settings, store: "Store", head: int) -> int:
         answer = connection.execute(
             f"""
             select {", ".join(names)}
-            from read_parquet('{quoted(settings.raw)}/stock_movements/*/accepted.parquet', union_by_name = true)
+            from read_parquet({path_literal(settings.raw, "stock_movements/*/accepted.parquet")}, union_by_name = true)
             where source_file = '{ONLINE_STORE}' and source_row > ?
             order by source_row
             """,
@@ -114,7 +114,7 @@ def lost_policies(settings: Settings, store: "Store") -> dict[str, list[str]]:
     with duckdb.connect() as connection:
         followed = connection.execute(
             f"""
-            select policy_note, sku || ' at ' || location_id from read_parquet('{quoted(path)}')
+            select policy_note, sku || ' at ' || location_id from read_parquet({path_literal(path)})
             where policy_note is not null order by sku, location_id
             """
         ).fetchall()
@@ -144,7 +144,7 @@ def _rejected(settings: Settings, manifest: Mapping[str, Any]) -> list[Mapping[s
                 rejected_until_date::date as rejected_until_date,
                 case when not isnan(rejected_until_units) then rejected_until_units::decimal(18, 3) end
                     as rejected_until_units
-            from read_parquet('{quoted(path)}')
+            from read_parquet({path_literal(path)})
             """,
         )
 
@@ -169,7 +169,7 @@ def _archived(settings: Settings) -> list[Mapping[str, Any]]:
                 case when not isnan(unit_cost) then unit_cost::decimal(18, 4) end as unit_cost,
                 order_by_date::date as order_by_date, order_by_date::date as expires_date,
                 expected_date::date as expected_date, 'superseded' as state
-            from read_parquet('{quoted(settings.archive)}/*/open_proposals.parquet', union_by_name = true)
+            from read_parquet({path_literal(settings.archive, "*/open_proposals.parquet")}, union_by_name = true)
             qualify row_number() over (partition by proposal_id order by as_of_date desc) = 1
             """,
         )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import duckdb
 
+from orchestration.warehouse.exports import read_sql
+
 _PARTING = """
     select category, note
     from {relation}
@@ -30,8 +32,7 @@ def parting_totals(totals: Path, most: int = 3) -> list[str]:
         totals: reporting.forecast_totals as Parquet.
         most: categories that are named, those with the widest gaps in units; the others are counted.
     """
-    query = _PARTING.format(relation="read_parquet($totals)")
-    found = duckdb.execute(query, {"totals": str(totals)}).fetchall()
+    found = duckdb.execute(_PARTING.format(relation=read_sql(totals))).fetchall()
     categories = [note for category, note in found if category is not None]
     more = len(categories) - most
     return [

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.home.settings import Settings
+from orchestration.home.sql_text import path_literal
 from orchestration.planning.archive import archives_in_force
 from orchestration.planning.history import LAGS
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.demand_frames import items
-from orchestration.warehouse.exports import export_path, read_frame
+from orchestration.warehouse.exports import export_path, read_frame, read_sql
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,12 +132,12 @@ def _pairs(settings: Settings, build: Build, files: list[Path]) -> "pd.DataFrame
 
     Days out of stock are left out: what they would have sold is not known.
     """
-    sources = ", ".join(f"'{path}'" for path in files)
+    sources = ", ".join(map(path_literal, files))
     return read_frame(
         f"""
         with actuals as (
             select sku, location_id, day, demand_units::double as actual_units
-            from read_parquet('{export_path(settings, "marts.fct_daily_demand")}')
+            from {read_sql(export_path(settings, "marts.fct_daily_demand"))}
             where is_in_stock and is_open and day > date '{build.as_of}' - {DAYS_JUDGED + 7 + max(LAGS)}
         ),
 
@@ -170,7 +171,7 @@ def _inputs(settings: Settings, build: Build, back: int) -> "pd.DataFrame":
         select sku, location_id, avg(demand_units)::double as mean_daily_units,
             avg((demand_units > 0)::integer) as share_of_days_sold, avg(is_in_stock::integer) as share_of_days_in_stock,
             avg(unit_price)::double as mean_price, avg(is_promotion::integer) as share_on_promotion
-        from read_parquet('{export_path(settings, "marts.fct_daily_demand")}')
+        from {read_sql(export_path(settings, "marts.fct_daily_demand"))}
         where day > date '{build.as_of}' - {back * DAYS_JUDGED}
             and day <= date '{build.as_of}' - {(back - 1) * DAYS_JUDGED}
         group by sku, location_id

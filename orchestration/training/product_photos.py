@@ -12,7 +12,7 @@ from orchestration.home.settings import Settings
 from orchestration.ingest.landing import open_landing
 from orchestration.training.figures import as_png
 from orchestration.training.lifecycle import Headline, NothingToLearn, Trained, Training, not_below
-from orchestration.warehouse.exports import export_path, read_frame
+from orchestration.warehouse.exports import export_path, read_frame, read_sql
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def labelled_photos(settings: Settings) -> "pd.DataFrame":
     return read_frame(
         f"""
         select photo_path, label, taken_at
-        from read_parquet('{export_path(settings, "marts.dim_product_photos")}')
+        from {read_sql(export_path(settings, "marts.dim_product_photos"))}
         where label is not null
         order by taken_at nulls first, photo_path
         """

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ml.schema import KEYS
 from orchestration.home.settings import Settings
-from orchestration.warehouse.exports import export_path, read_frame
+from orchestration.warehouse.exports import export_path, read_frame, read_sql
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ def demand_history(settings: Settings) -> "pd.DataFrame":
         f"""
         select sku, location_id, day::timestamp as period_start, demand_units::double as demand_units, is_in_stock,
             is_open::double as is_open, {_KNOWN_AHEAD}
-        from read_parquet('{export_path(settings, "marts.fct_daily_demand")}')
+        from {read_sql(export_path(settings, "marts.fct_daily_demand"))}
         order by sku, location_id, day
         """
     )
@@ -45,7 +45,7 @@ def planned_days(settings: Settings, horizon: int, categories: "pd.DataFrame | N
         select sku, location_id, day::timestamp as period_start,
             (is_open and is_on_sale)::double as is_open, {_KNOWN_AHEAD},
             expected_uplift::double as expected_uplift, category
-        from read_parquet('{export_path(settings, "marts.fct_planned_days")}')
+        from {read_sql(export_path(settings, "marts.fct_planned_days"))}
         left join categories using (sku, location_id)
         where days_ahead <= {horizon}
         order by sku, location_id, day
@@ -59,7 +59,7 @@ def items(settings: Settings) -> "pd.DataFrame":
     return read_frame(
         f"""
         select sku, location_id, category, unit_cost::double as unit_cost, unit_price::double as unit_price
-        from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
+        from {read_sql(export_path(settings, "marts.dim_item_locations"))}
         order by sku, location_id
         """
     )
@@ -78,7 +78,7 @@ def protection_horizon(settings: Settings, terms: "pd.DataFrame") -> int:
     measured = read_frame(
         f"""
         select coalesce(ceil(quantile_cont(lead_time_days, 0.99)), 0)::double as days
-        from read_parquet('{export_path(settings, "marts.fct_supplier_lead_times")}')
+        from {read_sql(export_path(settings, "marts.fct_supplier_lead_times"))}
         """
     )["days"].iloc[0]
     review = terms["review_periods"].max() if terms["review_periods"].notna().any() else _LEAST_HORIZON

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.home.settings import Settings
+from orchestration.home.sql_text import literal, path_literal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,8 @@ def export_relations(warehouse: Path, exports: Path, relations: Iterable[Relatio
     try:
         with duckdb.connect(str(warehouse), read_only=True) as connection:
             connection.execute(f"set TimeZone = 'UTC'; set threads = 2; set memory_limit = '{_MEMORY}'")
-            connection.execute(f"set temp_directory = '{warehouse}.tmp'; set preserve_insertion_order = false")
+            connection.execute(f"set temp_directory = {literal(f'{warehouse}.tmp')}")
+            connection.execute("set preserve_insertion_order = false")
             made = [_write(connection, relation, exports, aside) for relation in relations]
         for written, kept in made:
             _replace(kept, written)
@@ -118,7 +120,7 @@ def _write(connection: "DuckDBPyConnection", relation: Relation, exports: Path, 
         return aside / schema / table, exports / schema / table
     target = aside / schema / f"{table}.parquet"
     rows = f"select * from {relation.name} order by {', '.join(relation.grain)}"
-    connection.execute(f"copy ({rows}) to '{quoted(target)}' (format parquet, compression zstd)")
+    connection.execute(f"copy ({rows}) to {literal(target)} (format parquet, compression zstd)")
     return target, exports / schema / target.name
 
 
@@ -133,8 +135,8 @@ def _write_months(connection: "DuckDBPyConnection", relation: Relation, written:
         if _month_and_digest(path) in digests.values():
             share(path, written / path.name)
     if not digests:
-        empty = f"copy {relation.name} to '{quoted(written)}/none_{_digest(shape, 0)}.0.parquet' (format parquet)"
-        connection.execute(empty)
+        empty = literal(written / f"none_{_digest(shape, 0)}.0.parquet")
+        connection.execute(f"copy {relation.name} to {empty} (format parquet)")
     here = {_month_and_digest(path) for path in written.glob(ALL_MONTHS)}
     missing = sorted(month for month, name in digests.items() if name not in here)
     if not missing:
@@ -142,7 +144,7 @@ def _write_months(connection: "DuckDBPyConnection", relation: Relation, written:
     listed = ", ".join(f"'{month}'" for month in missing)
     rows = f"select *, {month_of_day} as month from {relation.name} where {month_of_day} in ({listed})"
     options = "format parquet, compression zstd, partition_by (month), overwrite_or_ignore true"
-    connection.execute(f"copy ({rows}) to '{quoted(written)}' ({options})")
+    connection.execute(f"copy ({rows}) to {literal(written)} ({options})")
     for folder in sorted(written.glob("month=*")):
         for number, path in enumerate(sorted(folder.glob(ALL_MONTHS))):
             path.rename(written / f"{digests[folder.name.removeprefix('month=')]}.{number}.parquet")
@@ -186,6 +188,12 @@ def parquet_of(exports: Path, relation: str) -> Path:
     return whole
 
 
+def read_sql(parquet: Path) -> str:
+    """Return the SQL that reads Parquet at a path that `export_path` or `parquet_of` returned."""
+    is_fact = parquet.name == ALL_MONTHS
+    return f"read_parquet({path_literal(parquet.parent, ALL_MONTHS) if is_fact else path_literal(parquet)})"
+
+
 def files_of(parquet: Path) -> list[Path]:
     """Return the files behind a path that `export_path` returned."""
     return sorted(parquet.parent.glob(parquet.name))
@@ -193,7 +201,7 @@ def files_of(parquet: Path) -> list[Path]:
 
 def parquet_rows(parquet: Path) -> int:
     """Return the rows of Parquet, as its footers tell."""
-    return int(duckdb.execute("select count(*) from read_parquet(?)", [str(parquet)]).fetchall()[0][0])
+    return int(duckdb.execute(f"select count(*) from {read_sql(parquet)}").fetchall()[0][0])
 
 
 def read_frame(query: str, **frames: "pd.DataFrame") -> "pd.DataFrame":
@@ -213,7 +221,7 @@ def content_hash(parquet: Path, left_out: Iterable[str] = ()) -> tuple[int, str]
     the sum of what the names of its files say.
     """
     with duckdb.connect() as connection:
-        source = f"read_parquet('{quoted(parquet)}')"
+        source = read_sql(parquet)
         if parquet.name != ALL_MONTHS:
             names, shape = _columns(connection, source, left_out)
             rows, total = connection.sql(
@@ -239,8 +247,3 @@ def _digest(shape: str, total: int) -> str:
 def _month_and_digest(path: Path) -> str:
     """Return month and digest of a file `2011-12_<digest>.0.parquet`."""
     return path.name.split(".", 1)[0]
-
-
-def quoted(value: object) -> str:
-    """Return a value as it stands between the quotes of a SQL text."""
-    return str(value).replace("'", "''")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.home.settings import Settings
+from orchestration.home.sql_text import literal, path_literal
 from orchestration.warehouse.build import Build
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def kept_predictions(settings: Settings, table: str, made_from: str) -> Path | N
     if not path.exists():
         return None
     recorded = duckdb.execute(
-        "select decode(value) from parquet_kv_metadata(?) where decode(key) = 'made_from'", [str(path)]
+        f"select decode(value) from parquet_kv_metadata({path_literal(path)}) where decode(key) = 'made_from'"
     )
     return path if recorded.fetchall() == [(made_from,)] else None
 
@@ -55,7 +56,8 @@ def write_predictions(
                     select {f"* exclude (period_start), {days}" if is_forecast else "*"},
                         date '{build.as_of}' as as_of_date{f", '{version}' as {version_column}" if version else ""}
                     from frame
-                ) to '{beside}' (format parquet, compression zstd, kv_metadata {{made_from: '{made_from or ""}'}})
+                ) to {literal(beside)}
+                (format parquet, compression zstd, kv_metadata {{made_from: {literal(made_from or "")}}})
                 """
             )
         beside.replace(path)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.home.settings import Settings
-from orchestration.warehouse.exports import export_path, parquet_of, quoted, read_frame
+from orchestration.home.sql_text import literal, path_literal
+from orchestration.warehouse.exports import export_path, parquet_of, read_frame, read_sql
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ def supplier_terms(settings: Settings) -> "pd.DataFrame":
     return read_frame(
         f"""
         select {_SUPPLIER_TERMS}
-        from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+        from {read_sql(export_path(settings, "marts.fct_replenishment_terms"))}
         order by sku, location_id
         """
     )
@@ -55,7 +56,7 @@ def restock_terms(settings: Settings, policies: "pd.DataFrame", sold: "pd.DataFr
         with terms as (
             select {_SUPPLIER_TERMS}, last_sale_in_days::double as last_sale_period,
                 greatest(coalesce(first_sale_in_days, 1) - 1, 0) as days_before_launch
-            from read_parquet('{export_path(settings, "marts.fct_replenishment_terms")}')
+            from {read_sql(export_path(settings, "marts.fct_replenishment_terms"))}
         ),
 
         first_orders as (
@@ -64,7 +65,7 @@ def restock_terms(settings: Settings, policies: "pd.DataFrame", sold: "pd.DataFr
                     ceil(round(sum(mean_units) / count(*) * any_value(first_order_days), 6)), 1,
                     coalesce(any_value(moq_units), 0)
                 ) as first_order_units
-            from read_parquet('{settings.predictions}/demand_forecasts.parquet') as forecasts
+            from read_parquet({path_literal(settings.predictions / "demand_forecasts.parquet")}) as forecasts
             inner join policies using (sku, location_id)
             inner join terms using (sku, location_id)
             anti join sold using (sku, location_id)
@@ -96,7 +97,7 @@ def policies_in_force(settings: Settings) -> "pd.DataFrame":
             where false
         )
         union all by name
-        select * from read_parquet('{settings.predictions}/restock_policies.parquet')
+        select * from read_parquet({path_literal(settings.predictions / "restock_policies.parquet")})
         order by sku, location_id
         """
     )
@@ -123,7 +124,7 @@ def segmented_items(settings: Settings) -> "pd.DataFrame":
         select sku, location_id, location_type, category, supplier_id, abc_class, xyz_class, demand_class,
             unit_cost::double as unit_cost, unit_price::double as unit_price,
             mean_daily_demand_units::double as mean_daily_demand_units
-        from read_parquet('{export_path(settings, "marts.dim_item_locations")}')
+        from {read_sql(export_path(settings, "marts.dim_item_locations"))}
         order by sku, location_id
         """
     )
@@ -135,7 +136,7 @@ def stock_position(settings: Settings) -> "pd.DataFrame":
         f"""
         select sku, location_id, on_hand_units::double as on_hand_units, sold_since_units::double as sold_since_units,
             reserved_units::double as reserved_units, backordered_units::double as backordered_units
-        from read_parquet('{export_path(settings, "marts.fct_stock_position")}')
+        from {read_sql(export_path(settings, "marts.fct_stock_position"))}
         order by sku, location_id
         """
     )
@@ -152,12 +153,12 @@ def open_orders(settings: Settings) -> "pd.DataFrame":
         select sku, location_id, periods_ahead::integer as periods_ahead, open_units::double as units,
             case when is_late then days_late + 1 else 0 end as overdue_periods, is_doubtful,
             purchase_order_id as document, line
-        from read_parquet('{export_path(settings, "marts.fct_open_orders")}')
+        from {read_sql(export_path(settings, "marts.fct_open_orders"))}
         union all
         select sku, location_id, periods_ahead, open_units::double as units,
             greatest(1 - date_diff('day', as_of_date, expected_date::date), 0)::integer as overdue_periods,
             false as is_doubtful, proposal_id as document, 0 as line
-        from read_parquet('{settings.predictions}/open_proposals.parquet')
+        from read_parquet({path_literal(settings.predictions / "open_proposals.parquet")})
         order by sku, location_id, periods_ahead, document, line
         """
     )
@@ -172,7 +173,7 @@ def rejections(settings: Settings) -> "pd.DataFrame":
     none = "select '' as sku, '' as location_id, 0.0::double as rejected_up_to_units where false"
     held = f"""
         select sku, location_id, coalesce(nullif(rejected_until_units, 'nan'), 'inf')::double as rejected_up_to_units
-        from read_parquet('{path}')
+        from read_parquet({path_literal(path)})
         order by sku, location_id
         """
     return read_frame(held if path.exists() else none)
@@ -269,7 +270,7 @@ def previous_terms(settings: Settings, archive: str | None) -> "pd.DataFrame":
 
 def _archived_rows(settings: Settings, archive: str | None, table: str) -> str:
     return (
-        f"union all by name select * from read_parquet('{settings.archive / archive}/{table}.parquet')"
+        f"union all by name select * from read_parquet({path_literal(settings.archive / archive / f'{table}.parquet')})"
         if archive
         else ""
     )
@@ -280,7 +281,7 @@ def stock_lots(settings: Settings) -> "pd.DataFrame":
     return read_frame(
         f"""
         select sku, location_id, left_units::double as units, days_to_expiry::integer as expires_in_periods
-        from read_parquet('{export_path(settings, "marts.fct_stock_lots")}')
+        from {read_sql(export_path(settings, "marts.fct_stock_lots"))}
         order by sku, location_id, expires_date, lot_id
         """
     )
@@ -292,7 +293,7 @@ def transfer_lanes(settings: Settings) -> "pd.DataFrame":
         f"""
         select from_location_id, to_location_id, lead_time_days::integer as lead_time_periods,
             unit_cost::double as unit_cost
-        from read_parquet('{export_path(settings, "marts.dim_transfer_lanes")}')
+        from {read_sql(export_path(settings, "marts.dim_transfer_lanes"))}
         order by from_location_id, to_location_id
         """
     )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from orchestration.home.settings import Settings
-from orchestration.warehouse.exports import export_path, read_frame
+from orchestration.warehouse.exports import export_path, read_frame, read_sql
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ def stock_series(settings: Settings) -> "pd.DataFrame":
         f"""
         with lines as (
             select sku, location_id, day, movement_type, change_units, count(*) as times
-            from read_parquet('{export_path(settings, "marts.fct_stock_movements")}')
+            from {read_sql(export_path(settings, "marts.fct_stock_movements"))}
             group by all
         ),
 
@@ -40,8 +40,8 @@ def stock_series(settings: Settings) -> "pd.DataFrame":
             remarkable.counted_change_units::double as counted_change_units,
             coalesce(remarkable.max_line_units, 0)::double as max_line_units,
             coalesce(remarkable.repeated_line_units, 0)::double as repeated_line_units
-        from read_parquet('{export_path(settings, "marts.fct_daily_stock")}') as stock
-        inner join read_parquet('{export_path(settings, "marts.fct_daily_demand")}') as demand
+        from {read_sql(export_path(settings, "marts.fct_daily_stock"))} as stock
+        inner join {read_sql(export_path(settings, "marts.fct_daily_demand"))} as demand
             using (sku, location_id, day)
         left join remarkable using (sku, location_id, day)
         order by stock.sku, stock.location_id, stock.day

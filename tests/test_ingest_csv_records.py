@@ -1,4 +1,4 @@
-"""Files of the landing folder: two ways to read a CSV file, one meaning."""
+"""CSV files: two ways to read one, one meaning; encodings and headers."""
 
 import csv
 import io
@@ -10,25 +10,25 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from orchestration.ingest.contract import table_named
-from orchestration.ingest.errors import FileRejected
-from orchestration.ingest.files import (
-    CsvText,
-    Layout,
+from orchestration.ingest.csv_records import (
     Record,
-    csv_layout,
     csv_relation,
     file_columns,
     originals,
     read_values,
     readable_relation,
-    readable_text,
     records,
     rewrite,
-    stat_file,
 )
+from orchestration.ingest.csv_text import CsvText, readable_text
+from orchestration.ingest.errors import FileRejected
+from orchestration.ingest.files import LandingFile, stat_file
+from orchestration.ingest.layouts import Layout, csv_layout
+from orchestration.ingest.limits import Allowance, Limits
 
 LOTS = table_named("stock_lots")
 LAYOUT = Layout(("a", "b", "c"), {}, (), ",")
+ALLOWANCE = Allowance("stock_lots/lots.csv", Limits())
 VALUES = st.text(st.sampled_from(list('ab1 ,;"\n\té')), max_size=6)
 LINES = st.text(st.sampled_from(list('ab1 ,"')), max_size=12)
 THREE_VALUES = st.tuples(*[st.text(st.sampled_from(list('ab1 "')), max_size=4)] * 3).map(",".join)
@@ -38,6 +38,10 @@ def text_file(folder: Path, content: str) -> CsvText:
     path = folder / "given.csv"
     path.write_text(content, encoding="utf-8", newline="")
     return CsvText(path, content.count("\n") + (not content.endswith("\n")), not content.endswith("\n"))
+
+
+def text_of(file: LandingFile, work: Path) -> CsvText:
+    return readable_text(file, file.path, work, ALLOWANCE)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +113,7 @@ def test_every_line_that_is_not_blank_is_in_exactly_one_record(lines, end, tmp_p
 def test_a_rewritten_file_is_read_whole_by_duckdb(lines, tmp_path, connection):
     text = text_file(tmp_path, "a,b,c\n" + "\n".join(lines) + "\n")
     broken: list[Record] = []
-    rewrite(text, LAYOUT, tmp_path / "copy", broken)
+    rewrite(text, LAYOUT, tmp_path / "copy", broken, ALLOWANCE)
     found = connection.sql(f"from {readable_relation(tmp_path / 'copy', LAYOUT)}").fetchall()
     good = [record for record in records(text, LAYOUT) if record.values is not None]
     assert found == [(str(record.line), *as_duckdb(record.values)) for record in good]
@@ -139,7 +143,7 @@ def layout_of(folder: Path, content: str) -> Layout:
     path.parent.mkdir()
     path.write_text(content, encoding="utf-8")
     file = stat_file(path)
-    return csv_layout(file, readable_text(file, folder), LOTS)
+    return csv_layout(file, text_of(file, folder), LOTS)
 
 
 @pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
@@ -171,7 +175,7 @@ def test_a_file_that_is_not_utf8_is_refused_with_byte_line_and_remedy(tmp_path):
     path.parent.mkdir()
     path.write_bytes(b"sku\nA\nCAF\xc9\n")
     with pytest.raises(FileRejected) as raised:
-        readable_text(stat_file(path), tmp_path)
+        text_of(stat_file(path), tmp_path)
     assert str(raised.value) == (
         "stock_lots/lots.csv is not UTF-8: byte 0xc9 at byte 9 (line 3), which in Latin-1 reads 'sku A CAFÉ '; "
         "save it as UTF-8"
@@ -179,15 +183,15 @@ def test_a_file_that_is_not_utf8_is_refused_with_byte_line_and_remedy(tmp_path):
 
 
 def test_a_character_across_two_chunks_is_no_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("orchestration.ingest.files._CHUNK", 5)
+    monkeypatch.setattr("orchestration.ingest.csv_text._CHUNK", 5)
     path = tmp_path / "lots.csv"
     path.write_text("sku\nédéjà vu\n", encoding="utf-8")
-    assert readable_text(stat_file(path), tmp_path).lines == 2
+    assert text_of(stat_file(path), tmp_path).lines == 2
 
 
 def test_a_wrong_byte_in_a_later_chunk_is_placed_in_the_whole_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("orchestration.ingest.files._CHUNK", 5)
+    monkeypatch.setattr("orchestration.ingest.csv_text._CHUNK", 5)
     path = tmp_path / "lots.csv"
     path.write_bytes(b"sku\n\xc3\xa9\nABC\nCAF\xc9\n")
     with pytest.raises(FileRejected, match=r"byte 0xc9 at byte 14 \(line 4\)"):
-        readable_text(stat_file(path), tmp_path)
+        text_of(stat_file(path), tmp_path)
