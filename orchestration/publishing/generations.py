@@ -22,7 +22,7 @@ import duckdb
 from orchestration.home.settings import Settings
 from orchestration.home.sql_text import literal, path_literal
 from orchestration.warehouse.build import EPOCH
-from orchestration.warehouse.exports import Relation, content_hash, files_of, parquet_of, share
+from orchestration.warehouse.exports import Relation, content_hash, files_of, parquet_of, read_sql, share
 
 if TYPE_CHECKING:
     from serving.store import Outbox, ProposeReport, Store
@@ -323,9 +323,9 @@ def _assemble(
                 connection.execute(f"create schema {schema}")
             for table in tables:
                 kind = "view" if table.files else "table"
-                sources = [published / file for file in table.files] or [parquet_of(exports, table.relation)]
-                listed = ", ".join(map(path_literal, sources))
-                connection.execute(f"create {kind} {table.relation} as select * from read_parquet([{listed}])")
+                shared = ", ".join(path_literal(published / file) for file in table.files)
+                source = f"read_parquet([{shared}])" if shared else read_sql(parquet_of(exports, table.relation))
+                connection.execute(f"create {kind} {table.relation} as select * from {source}")
                 relation = relations[table.relation]
                 connection.execute(f"comment on {kind} {table.relation} is {literal(relation.description)}")
                 for column, text in relation.columns.items():
