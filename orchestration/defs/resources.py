@@ -15,7 +15,6 @@ from orchestration.home.settings import DBT_PROJECT, Settings
 
 if TYPE_CHECKING:
     from ml.tracking import Tracking
-    from orchestration.ingest.formats import Format
     from orchestration.ingest.landing import LandingPlace
     from orchestration.ingest.sql_sources import SqlSource
     from orchestration.notifications import Notifier
@@ -42,12 +41,6 @@ class HomeResource(ConfigurableResource[None]):
         from orchestration.ingest.sql_sources import read_sources
 
         return read_sources(read_settings())
-
-    def formats(self) -> "tuple[Format, ...]":
-        """Return what people said of the numbers and times of files."""
-        from orchestration.ingest.formats import load_formats
-
-        return load_formats(read_settings().formats_file)
 
 
 class StoreResource(ConfigurableResource[None]):

@@ -36,7 +36,7 @@ from orchestration.ingest.inspection import inspect_here, plain_name
 from orchestration.ingest.intake import Intake
 from orchestration.ingest.landing import LandingFolder, LandingPlace
 from orchestration.ingest.layouts import parquet_layout
-from orchestration.ingest.limits import Allowance, Limits
+from orchestration.ingest.limits import Allowance, FileRules
 from orchestration.ingest.manifests import (
     BATCH_ID,
     LANDING,
@@ -104,8 +104,7 @@ def ingest_table(
     sources: Sequence[SqlSource] = (),
     release: Release | None = None,
     claim: Claim | None = None,
-    formats: Sequence[Format] = (),
-    limits: Limits | None = None,
+    files: FileRules | None = None,
     settle_seconds: float = 1.0,
 ) -> ArrivalReport:
     """Take in what is new of one raw table.
@@ -124,8 +123,7 @@ def ingest_table(
         sources: SQL sources of this table.
         release: quarantined rows to judge again or to give up; see quarantine.py.
         claim: asks which sources of movements may come by a channel, so that no sale enters by two.
-        formats: what people said of the numbers and times of files.
-        limits: how much of a file is taken on; None = the defaults.
+        files: how files are treated; None = the defaults.
         settle_seconds: a file changed within this time before the call is looked at twice.
 
     Returns:
@@ -146,7 +144,7 @@ def ingest_table(
             _remove_abandoned(arriving)
             suite = load_suite(table)
             before = read_manifests(raw / table.name)
-            intake = Intake(table, place, arriving / _FETCHED, tuple(formats), limits or Limits())
+            intake = Intake(table, place, arriving / _FETCHED, files or FileRules())
             call = _Call(table, suite, place, raw, arriving, ingested_at.astimezone(UTC), claim, before, intake)
             return call.run(events, sources, release, settle_seconds)
     except OSError as error:
@@ -354,7 +352,9 @@ class _Call:
                 self.unavailable.append(f"{source.channel}: {error}")
                 return [], []
             known = Format(self.table.name, time_zone=source.time_zone)
-            validator.add_parquet(source.channel, path, layout, known, Allowance(source.channel, self.intake.limits))
+            validator.add_parquet(
+                source.channel, path, layout, known, Allowance(source.channel, self.intake.rules.limits)
+            )
             size = path.stat().st_size
             return [
                 Staged(

@@ -14,11 +14,11 @@ from orchestration.ingest.contract import Table
 from orchestration.ingest.csv_text import check_start, readable_text
 from orchestration.ingest.errors import FileRejected
 from orchestration.ingest.files import Landing, LandingFile, opened
-from orchestration.ingest.formats import Format, format_of
+from orchestration.ingest.formats import format_of
 from orchestration.ingest.inspection import Inspected, inspect_files, plain_name
 from orchestration.ingest.landing import LandingPlace
 from orchestration.ingest.layouts import csv_layout, parquet_layout
-from orchestration.ingest.limits import Allowance, Limits
+from orchestration.ingest.limits import Allowance, FileRules
 from orchestration.ingest.manifests import Counts, FileOutcome
 from orchestration.ingest.names import natural_order, shown
 from orchestration.ingest.staging import Stage, Staged
@@ -37,15 +37,13 @@ class Intake:
         table: table of the contract.
         landing: where files arrive.
         fetched: folder for files that lie elsewhere.
-        formats: what people said of the numbers and times of files.
-        limits: how much of a file is taken on.
+        rules: how files are treated.
     """
 
     table: Table
     landing: LandingPlace
     fetched: Path
-    formats: tuple[Format, ...]
-    limits: Limits
+    rules: FileRules
     _inspected: dict[LandingFile, Inspected | FileRejected] = field(default_factory=dict)
 
     def local(self, file: LandingFile) -> LandingFile:
@@ -65,7 +63,7 @@ class Intake:
 
     def allowance(self, file: LandingFile) -> Allowance:
         """Return what reading a file may cost, from now on."""
-        return Allowance(file.place, self.limits)
+        return Allowance(file.place, self.rules.limits)
 
     def hashed(
         self, looked: Landing, known: Mapping[tuple[int, ...], str]
@@ -89,7 +87,7 @@ class Intake:
         allowance = self.allowance(file)
         allowance.check_bytes(file.size, file.size)
         digest = hashlib.sha256()
-        with opened(self.local(file), follow_links=self.limits.follow_links) as stream:
+        with opened(self.local(file), follow_links=self.rules.limits.follow_links) as stream:
             chunk = stream.read(_FIRST_BYTES)
             check_start(file, chunk)
             while chunk:
@@ -102,13 +100,13 @@ class Intake:
         """Return the batches that this run makes, and notices of what waits and of an order that may be wrong."""
         files = [file for batch in batches for file in batch]
         notices = []
-        if len(files) > self.limits.files and self.table.arrival != "snapshot":
-            kept = set(files[: self.limits.files])
+        if len(files) > self.rules.limits.files and self.table.arrival != "snapshot":
+            kept = set(files[: self.rules.limits.files])
             batches = [[file for file in batch if file in kept] for batch in batches]
             batches = [batch for batch in batches if batch]
             notices.append(
                 f"{self.table.name}: {len(files) - len(kept):,} more new files wait for the next run, which reads "
-                f"{self.limits.files:,} at most (INVENTORYBOT_FILES_A_RUN): join small files into larger ones"
+                f"{self.rules.limits.files:,} at most (INVENTORYBOT_FILES_A_RUN): join small files into larger ones"
             )
         if self.table.arrival == "versions":
             notices += self._order_notices(files)
@@ -150,7 +148,7 @@ class Intake:
         return stage
 
     def _stage(self, validator: RowValidator, work: Path, file: LandingFile, known: Staged, number: int) -> None:
-        told, allowance = format_of(self.formats, self.table.name, file.name), self.allowance(file)
+        told, allowance = format_of(self.rules.formats, self.table.name, file.name), self.allowance(file)
         path = self._readable(file)
         if file.name.lower().endswith(".parquet"):
             if not file.size:

@@ -13,6 +13,7 @@ import duckdb
 
 from orchestration.home.settings import Settings
 from orchestration.ingest.errors import FileRejected
+from orchestration.ingest.formats import Format, load_formats
 
 _RATIO_COUNTS_FROM = 64 << 20
 
@@ -38,9 +39,26 @@ class Limits:
     follow_links: bool = False
 
 
-def limits_of(settings: Settings) -> Limits:
-    """Return the limits of a home."""
-    return Limits(
+@dataclass(frozen=True)
+class FileRules:
+    """How a home treats files.
+
+    Attributes:
+        limits: how much of a file is taken on.
+        formats: what people said of the numbers and times of files.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    formats: tuple[Format, ...] = ()
+
+
+def file_rules(settings: Settings) -> FileRules:
+    """Return how a home treats files.
+
+    Raises:
+        ContractError: the file with what people said of formats cannot be read.
+    """
+    limits = Limits(
         rows=settings.file_rows,
         bytes=settings.file_gigabytes << 30,
         ratio=settings.file_ratio,
@@ -48,6 +66,7 @@ def limits_of(settings: Settings) -> Limits:
         files=settings.files_a_run,
         follow_links=bool(settings.follow_links),
     )
+    return FileRules(limits, load_formats(settings.formats_file))
 
 
 @dataclass

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from orchestration.home.sql_text import path_literal
 from orchestration.ingest.batches import ArrivalReport, ingest_table
+from orchestration.ingest.limits import FileRules, Limits
 
 MORNING = datetime(2026, 11, 23, 6, tzinfo=UTC)
 MOVEMENT = {
@@ -41,7 +42,15 @@ class Intake:
 
     def take_in(self, table: str, **options: Any) -> ArrivalReport:
         self.now += timedelta(hours=1)
-        given = {"landing": self.landing, "raw": self.raw, "ingested_at": self.now, "settle_seconds": 0, **options}
+        files = FileRules(options.pop("limits", Limits()), options.pop("formats", ()))
+        given = {
+            "files": files,
+            "landing": self.landing,
+            "raw": self.raw,
+            "ingested_at": self.now,
+            "settle_seconds": 0,
+            **options,
+        }
         return ingest_table(table, **given)
 
     def rows(self, table: str, columns: str, file: str = "accepted") -> list[tuple[Any, ...]]:

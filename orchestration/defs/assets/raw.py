@@ -20,7 +20,7 @@ from orchestration.defs.resources import HomeResource, StoreResource
 from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.contract import Table, load_contract
 from orchestration.ingest.expectations import Validation, validate
-from orchestration.ingest.limits import limits_of
+from orchestration.ingest.limits import file_rules
 from orchestration.ingest.online_store import claims_of, events_behind
 
 EXPECTATIONS, FILES, SOURCES = "expectations", "files", "sources"
@@ -62,8 +62,7 @@ def raw_asset(table: Table) -> AssetsDefinition:
             events=events_behind(opened, settings.raw) if table.name == "stock_movements" else None,
             sources=[source for source in home.sources() if source.table == table.name],
             claim=claims_of(opened),
-            formats=home.formats(),
-            limits=limits_of(settings),
+            files=file_rules(settings),
         )
         validation = validate(table, report.accepted) if report.accepted else None
         for notice in report.notices:
