@@ -352,9 +352,8 @@ class _Call:
                 self.unavailable.append(f"{source.channel}: {error}")
                 return [], []
             known = Format(self.table.name, time_zone=source.time_zone)
-            validator.add_parquet(
-                source.channel, path, layout, known, Allowance(source.channel, self.intake.rules.limits)
-            )
+            allowance = Allowance(source.channel, self.intake.rules.limits)
+            validator.add_parquet(source.channel, path, layout, known, allowance)
             size = path.stat().st_size
             return [
                 Staged(

@@ -43,15 +43,8 @@ class Intake:
     def take_in(self, table: str, **options: Any) -> ArrivalReport:
         self.now += timedelta(hours=1)
         files = FileRules(options.pop("limits", Limits()), options.pop("formats", ()))
-        given = {
-            "files": files,
-            "landing": self.landing,
-            "raw": self.raw,
-            "ingested_at": self.now,
-            "settle_seconds": 0,
-            **options,
-        }
-        return ingest_table(table, **given)
+        given = {"landing": self.landing, "raw": self.raw, "ingested_at": self.now, "settle_seconds": 0}
+        return ingest_table(table, **{**given, "files": files, **options})
 
     def rows(self, table: str, columns: str, file: str = "accepted") -> list[tuple[Any, ...]]:
         files = path_literal(self.raw / table, f"*/{file}.parquet")
