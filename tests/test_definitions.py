@@ -33,7 +33,7 @@ MARTS = (
     *("fct_open_orders", "fct_planned_days", "fct_quarantined_rows", "fct_replenishment_terms", "fct_stock_movements"),
     *("fct_stock_position", "fct_supplier_lead_times", "dim_transfer_lanes", "fct_stock_lots", "dim_product_seasons"),
     *("fct_purchase_order_lines", "fct_purchase_orders", "dim_unit_costs", "fct_weekly_service", "dim_prices"),
-    *("fct_reservations", "dim_calendar"),
+    *("fct_reservations", "dim_calendar", "fct_doubtful_movements"),
 )
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),

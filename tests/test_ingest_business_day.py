@@ -295,3 +295,29 @@ def test_movements_without_a_row_is_the_same_error(tmp_path):
     )
     with pytest.raises(IngestError, match="there are no stock movements"):
         read_clock(tmp_path)
+
+
+@pytest.mark.parametrize("documents", [1, 3, 500])
+@pytest.mark.parametrize("days", [1, 2, 10])
+def test_a_year_ahead_moves_no_business_day_whatever_vouches_for_it(tmp_path, days, documents):
+    moved(tmp_path, days_before(60))
+    ahead = [NOON + (365 + n % days) * DAY for n in range(documents)]
+    moved(tmp_path, ahead, name="b2")
+    clock = read_clock(tmp_path)
+    assert clock.as_of == date(2011, 12, 8)
+    assert clock.counts_until == datetime(2011, 12, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("document", ["OPEN", None])
+@pytest.mark.parametrize("days", [1, 2, 8])
+def test_balances_from_the_beginning_of_time_lengthen_no_history(tmp_path, days, document):
+    moved(tmp_path, days_before(60))
+    opening = [datetime(1900, 1, 1, tzinfo=UTC) + (n % days) * DAY for n in range(100)]
+    moved(tmp_path, opening, name="b2", document=document)
+    assert read_clock(tmp_path).counts_from == datetime(2011, 10, 11, tzinfo=UTC)
+
+
+def test_a_year_of_movements_after_a_year_of_silence_is_believed(tmp_path):
+    moved(tmp_path, [*days_before(200, NOON - 565 * DAY), *days_before(200)])
+    clock = read_clock(tmp_path)
+    assert (clock.as_of, clock.counts_from, clock.counts_until) == (date(2011, 12, 8), None, None)

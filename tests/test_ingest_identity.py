@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 from support.small_files import Intake, as_csv, movement, product
 
 from orchestration.cli.main import cli
+from orchestration.ingest.codes import meant
 from orchestration.ingest.quarantine import list_quarantined
 
 WINTER = movement(document="INV-0001", occurred_at="2024-01-10T10:00:00Z", quantity_units="-3")
@@ -78,3 +80,31 @@ def test_a_damaged_code_can_be_put_right(home):
     assert row.rule == "identifier_damaged"
     fix(row.reference, "--set", "sku=4012345678901")
     assert home.rows("products", "sku") == [("A",), ("4012345678901",)]
+
+
+def test_a_code_that_looks_like_a_known_one_is_mapped_by_one_command(home):
+    home.put("products", "a.csv", as_csv(product(sku="H03")))
+    home.put("stock_movements", "a.csv", as_csv(movement(sku="H03\u00ad"), movement(document="D2", sku="H03")))
+    for table in ("products", "stock_movements"):
+        home.take_in(table)
+    batch = home.rows("stock_movements", "batch_id")[0][0]
+    held = home.raw.parent / "warehouse" / "exports" / "marts" / "fct_quarantined_rows.parquet"
+    held.parent.mkdir(parents=True)
+    columns = "table_name, batch_id, source_file, source_row, original_text, rule, reason, is_waiting"
+    values = f"'stock_movements', '{batch}', 'a.csv', 2, '', 'unknown_sku', '''H03'' exists', true"
+    duckdb.sql(f"select * from (values ({values})) as rows({columns})").write_parquet(str(held))
+    reference = f"stock_movements/{batch}/2/a.csv"
+
+    def run(*arguments: str) -> str:
+        return CliRunner().invoke(cli, arguments).output
+
+    said = ("--reason", "the till", "--author", "Ann")
+    assert "sku 'H04' is not among the products" in run("quarantine", "map", reference, "H04", *said)
+    assert run("quarantine", "map", reference, "H03", *said) == (
+        "sku 'H03\\xad' stands for 'H03'; the next run counts its rows\n"
+    )
+    assert "sku 'H03\\xad' stands for 'H03' (Ann: the till)" in run("sources", "list")
+    row = "select 'H03\u00ad' as sku, 'a.csv' as source_file"
+    assert duckdb.sql(f"select {meant(home.raw, 'sku')} from ({row})").fetchall() == [("H03",)]
+    assert run("quarantine", "unmap", "sku", "H03\u00ad") == "sku 'H03\\xad' stands for itself again\n"
+    assert "stands for" not in run("sources", "list")

@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from orchestration.home.business_clock import BusinessClock
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.business_day import read_clock
+from orchestration.ingest.codes import map_code
 from orchestration.ingest.online_store import events_behind
 from orchestration.ingest.quarantine import QuarantinedRow, discard, list_quarantined, withdraw
 from orchestration.publishing.live_stock import rebase_live_stock
@@ -1597,3 +1598,75 @@ def test_a_home_without_any_row_builds(panel: Warehouse, tmp_path: Path):
     empty = Warehouse(tmp_path / "empty", panel.manifest)
     empty.build("run", as_of="2011-12-08")
     assert empty.rows("select count(*) from marts.fct_daily_demand") == [(0,)]
+
+
+def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Warehouse, tmp_path: Path):
+    home = Warehouse(tmp_path / "doubts", panel.manifest)
+    movements = [
+        *(movement(f"D{n}", "sale", -4, FIRST_NOON + timedelta(days=n)) for n in range(30)),
+        movement("C1", "cancellation", 4, "2011-03-21 13:00", reference="shop:D1:1"),
+        movement("C2", "cancellation", 4, "2011-03-21 14:00", reference="shop:D1:1"),
+        movement("C3", "cancellation", 1, "2011-03-22 14:00", reference="shop:D77:1"),
+        movement("R1", "receipt", 60, "2011-03-25 09:00", reference="PO-BR"),
+        movement("R2", "receipt", 60, "2011-03-25 09:00", reference="po/9/1"),
+        movement("R3", "receipt", 60, "2011-03-25 09:00", reference="LOST"),
+        movement("R4", "receipt", 60, "2011-03-25 09:00", reference="PO-8:1"),
+        movement("U1", "sale", -1, "2011-03-26 09:00", sku="H-03"),
+        movement("U2", "sale", -1, "2011-03-26 09:00", sku='="H03"'),
+        movement("U3", "sale", -1, "2011-03-26 09:00", sku="\uff28\uff10\uff13"),
+        movement("U4", "sale", -1, "2011-03-26 09:00", sku="H03\u00ad"),
+        movement("U5", "sale", -1, "2011-03-26 09:00", sku="H03.0"),
+        movement("U6", "sale", -1, "2011-03-26 09:00", sku="banana"),
+    ]
+    ordered = [
+        order_line("PO-BR", "a", "S1", "2011-03-20", "2011-03-25", 60),
+        order_line("PO-9", "a", "S1", "2011-03-20", "2011-03-25", 60),
+        order_line("PO-8", "b", "S1", "2011-03-20", "2011-03-25", 60),
+    ]
+    ordered = [{**line, "location_id": "x"} for line in ordered]
+    master = {"products": [product(sku) for sku in ("a", "b", "H03")], "locations": [location("x")]}
+    arrive(home.raw, FIRST_ARRIVAL, master | {"stock_movements": movements, "purchase_order_lines": ordered})
+    select = ("run", "--select", *(f"+{fact}" for fact in FACTS), "+fct_quarantined_rows", "+fct_doubtful_movements")
+
+    def build() -> None:
+        home.build(*select, **json.loads(begin_build(run_id="r", clock=read_clock(home.raw), fence=1).dbt_vars))
+
+    build()
+    demand = "select sum(demand_units)::int from marts.fct_daily_demand where sku = 'a'"
+    assert home.rows(demand) == [(29 * 4 - 4,)]
+    doubts = home.rows("select document, doubt, reason from marts.fct_doubtful_movements order by document")
+    assert [(document, doubt) for document, doubt, _ in doubts] == [
+        ("C2", "cancels_too_much"),
+        ("C3", "cancels_nothing"),
+        ("R1", "receives_no_order"),
+        ("R2", "receives_no_order"),
+        ("R3", "receives_no_order"),
+        ("R4", "receives_another_item"),
+    ]
+    reasons = {document: reason for document, _, reason in doubts}
+    assert reasons["C2"].startswith("with it 8 of the sale shop:D1:1 are cancelled, of which 4 were sold: ")
+    assert reasons["R1"].startswith("PO-BR is no order line; PO-BR:1 is one of the same item")
+    assert reasons["R2"].startswith("po/9/1 is no order line; PO-9:1 is one of the same item")
+    assert reasons["R3"].startswith("LOST is no order line that is known")
+
+    held = dict(home.rows("select split_part(original_text, ',', 2), reason from marts.fct_quarantined_rows"))
+    assert set(held) == {"U1", "U2", "U3", "U4", "U5", "U6"}
+    near = {
+        name
+        for name, reason in held.items()
+        if "'H03' exists: if it is that, map it for good, `inventorybot q" in reason
+    }
+    assert near == {"U1", "U2", "U3", "U4", "U5"}
+
+    for code in ("H-03", '="H03"', "\uff28\uff10\uff13", "H03\u00ad", "H03.0"):
+        map_code(home.raw, "sku", code, "H03", said_by="Ann: the till", said_at=SECOND_ARRIVAL)
+    corrections = [
+        corrected(movement("C2", "cancellation", 0, "2011-03-21 14:00", reference="shop:D1:1")),
+        corrected(movement("R1", "receipt", 60, "2011-03-25 09:00", reference="PO-BR:1")),
+    ]
+    arrive(home.raw, SECOND_ARRIVAL, {"stock_movements": corrections})
+    build()
+    assert home.rows("select sum(demand_units)::int from marts.fct_daily_demand where sku = 'H03'") == [(5,)]
+    assert home.rows("select split_part(original_text, ',', 2) from marts.fct_quarantined_rows") == [("U6",)]
+    left = home.rows("select document from marts.fct_doubtful_movements order by document")
+    assert [document for (document,) in left] == ["C3", "R2", "R3", "R4"]

@@ -10,6 +10,7 @@
         {% set until = latest_batch_allowed() %}
         {% set statements = ['create schema if not exists raw'] %}
         {% set quarantined = [] %}
+        {% set mapped = mapped_codes(folder) %}
         {% for table in source_tables('raw') if table.name != 'quarantined_rows' %}
             {% set batches = arrived_batches(folder, table.name, 'accepted', until) %}
             {% if batches and table.config.meta.get('arrival') == 'snapshot' %}
@@ -24,7 +25,7 @@
                 'batch_id': 'varchar', 'ingested_at': 'timestamp with time zone', 'source_file': 'varchar', 'source_row': 'integer'
             } %}
             {% set withdrawn = withdrawn_rows(folder, table.name, until) if files else [] %}
-            {% do statements.append(file_view('raw', table, files, lineage, until, withdrawn)) %}
+            {% do statements.append(file_view('raw', table, files, lineage, until, withdrawn, mapped)) %}
             {% set refused = arrived_batches(folder, table.name, 'quarantined', until) %}
             {% if refused %}
                 {# A later list replaces the one before, with what was wrong in it. #}
@@ -62,7 +63,7 @@
 {% endmacro %}
 
 
-{% macro file_view(schema, table, files, lineage, until, withdrawn=[]) %}
+{% macro file_view(schema, table, files, lineage, until, withdrawn=[], mapped=[]) %}
     {% set columns = {} %}
     {% for column in table.columns.values() %}
         {% do columns.update({column.name: column.data_type}) %}
@@ -72,7 +73,7 @@
         create or replace view {{ schema }}.{{ table.name }} as
         select
             {% for name, data_type in columns.items() %}
-            cast({{ adapter.quote(name) }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
+            cast({{ mapped_column(name, mapped) }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
             {% endfor %}
         from (
             {# No file at all, and files from before a column was introduced: what they lack is null. #}

@@ -129,6 +129,45 @@ def fix(references: tuple[str, ...], given: tuple[str, ...], text: str | None, r
         sys.exit(FAILED)
 
 
+@quarantine.command("map")
+@_references
+@click.argument("code")
+@_reason
+@_author
+def map_code(references: tuple[str, ...], code: str, reason: str, author: str) -> None:
+    """Say that the unknown code of rows stands for CODE, for good.
+
+    All rows of files and SQL sources that have it then count as rows of CODE, those to come included. `sources list`
+    shows mapped codes, `quarantine unmap` takes one back.
+    """
+    from orchestration.ingest import codes
+    from orchestration.ingest.quarantine import values_of
+
+    with _named(references) as rows:
+        wrong = [row for row in rows.of_tables if row.rule not in codes.COLUMN_OF_RULE or row.status != "waiting"]
+        if wrong or rows.numbers:
+            place = shown(wrong[0].reference) if wrong else f"{_ONLINE}{rows.numbers[0]}"
+            raise click.ClickException(f"{place} does not wait for a product, a location or a supplier")
+        raw, said_by = rows.settings.raw, f"{author}: {reason}"
+        for row in rows.of_tables:
+            column = codes.COLUMN_OF_RULE[row.rule]
+            found = values_of(raw, row)[column] or ""
+            codes.map_code(raw, column, found, code, said_by=said_by, said_at=datetime.now(UTC))
+            click.echo(f"{column} {found!a} stands for {code!a}; the next run counts its rows")
+
+
+@quarantine.command()
+@click.argument("column", type=click.Choice(["sku", "location_id", "supplier_id"]))
+@click.argument("code")
+def unmap(column: str, code: str) -> None:
+    """Take back that CODE of COLUMN stands for another code. Its rows wait again from the next run on."""
+    from orchestration.ingest import codes
+
+    with errors_shown() as settings:
+        codes.forget_code(settings.raw, column, code)
+    click.echo(f"{column} {code!a} stands for itself again")
+
+
 @quarantine.command()
 @_references
 @_reason

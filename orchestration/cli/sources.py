@@ -24,7 +24,8 @@ def sources() -> None:
 
 @sources.command("list")
 def list_sources() -> None:
-    """List the sources and how far each has been read. Also the channel that owns each source of movements."""
+    """List the sources and how far each has been read. Also who owns movements, formats of files and mapped codes."""
+    from orchestration.ingest.codes import load_codes
     from orchestration.ingest.formats import load_formats
     from orchestration.ingest.manifests import last_cursor, read_manifests
     from orchestration.ingest.sql_sources import read_sources
@@ -49,6 +50,8 @@ def list_sources() -> None:
                     click.echo(f"movements of {name!r} are owned by channel {channel}")
         for known in load_formats(settings.formats_file):
             click.echo(_told(known))
+        for one in load_codes(settings.raw):
+            click.echo(f"{one.column_name} {one.code!a} stands for {one.meaning!a} ({shown(one.said_by)})")
 
 
 @sources.command("test")

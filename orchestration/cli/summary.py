@@ -65,6 +65,11 @@ _QUARANTINED = """
     from marts.fct_quarantined_rows group by table_name, rule order by rows desc, table_name, rule
 """
 
+_DOUBTFUL = """
+    select doubt, count(*) as movements, min(reason) as example
+    from marts.fct_doubtful_movements group by doubt order by movements desc, doubt
+"""
+
 
 @dataclass(frozen=True)
 class _Published:
@@ -105,6 +110,7 @@ def summarise(settings: Settings, published: Path | None = None) -> str:
         orders, money, items = connection.sql(_TOTALS).fetchall()[0]
         remarks = forecast_remarks(connection)
         quarantined = generation.rows(_QUARANTINED)
+        doubtful = generation.rows(_DOUBTFUL) if generation.has("fct_doubtful_movements") else []
     champions = headlines(settings)
     return "\n".join(
         [
@@ -126,6 +132,10 @@ def summarise(settings: Settings, published: Path | None = None) -> str:
             "Quarantined rows:" if quarantined else "Quarantined rows: none",
             *_section(
                 ["table", "rule", "rows", "for example"], [[*row[:3], row[3][:70]] for row in quarantined], right={2}
+            ),
+            *_lines(
+                "Movements whose reference does not fit (marts.fct_doubtful_movements):",
+                [f"{doubt}: {count:,}, such as: {example[:140]}" for doubt, count, example in doubtful],
             ),
             "",
             f"Generation {manifest['generation']}, content hash {manifest['content_hash']}",

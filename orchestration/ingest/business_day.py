@@ -16,11 +16,12 @@ import duckdb
 
 from orchestration.home.business_clock import BusinessClock
 from orchestration.home.sql_text import path_literal
+from orchestration.ingest.codes import meant
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.manifests import still_counts
 
 PAUSE_DAYS, USUAL_PAUSES, LONG_PAUSE_DAYS, DAYS_BEFORE_HISTORY = 7, 5, 28, 180
-FEWEST_DOCUMENTS, BELIEVED_DAYS = 3, 7
+FEWEST_DOCUMENTS, BELIEVED_DAYS, PAUSE_PER_DAY = 3, 7, 20
 ACTIVE_DAYS, WEEKDAY_DAYS = 28, 56
 _EPOCH = date(1970, 1, 1)
 _QUARTER_HOUR = 900_000_000  # microseconds
@@ -40,6 +41,8 @@ def read_clock(raw: Path) -> BusinessClock:
     stretch with the most days is taken for the truth. A later one is believed when it has at least three documents and
     half as many a day as usual, and after more than four weeks at least two days; or when it has seven days. An earlier
     one needs the same where it lies more than half a year before. A document that has lines elsewhere vouches for none.
+    Whatever its documents, a stretch that lies half a year or more away needs a day for every twenty of the pause: a
+    till with a wrong year and balances dated at the beginning of time may have as many documents as they like.
 
     Args:
         raw: folder of arrival batches.
@@ -72,7 +75,8 @@ def _current_movements(raw: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             connection.execute(f"""
                 create view arrived as
-                select source, document, line, revision, occurred_at, ingested_at, location_id,
+                select source, document, line, revision, occurred_at, ingested_at,
+                    {meant(raw, "location_id")} as location_id,
                     epoch_us(occurred_at) // 86400000000 as utc_day
                 from read_parquet({files}, union_by_name = true, hive_partitioning = false)
                 where {still_counts(raw / "stock_movements")}
@@ -121,6 +125,8 @@ def _believed(connection: duckdb.DuckDBPyConnection, days: Sequence[int]) -> tup
     usual_documents = _documents(connection, truth[0], truth[-1]) / len(truth)
 
     def is_believed(stretch: Sequence[int], pause: int) -> bool:
+        if pause >= DAYS_BEFORE_HISTORY and len(stretch) * PAUSE_PER_DAY < pause:
+            return False
         if len(stretch) >= BELIEVED_DAYS:
             return True
         fewest = max(FEWEST_DOCUMENTS, len(stretch) * usual_documents / 2)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from orchestration.home.sql_text import path_literal
+from orchestration.ingest.codes import meant
 from orchestration.ingest.manifests import BATCH_ID, ONLINE_STORE, still_counts
 from orchestration.warehouse.exports import parquet_of, read_sql
 
@@ -112,7 +113,8 @@ def _outside(
         # References are those of the warehouse: a movement of an unknown item is held there, and counts nowhere.
         connection.execute(f"""
             create view arrived as
-            select * from read_parquet({path_literal(raw, "stock_movements/*/accepted.parquet")})
+            select * replace ({meant(raw, "sku")} as sku, {meant(raw, "location_id")} as location_id)
+            from read_parquet({path_literal(raw, "stock_movements/*/accepted.parquet")})
             where batch_id <= '{until}' and {still_counts(raw / "stock_movements")};
             create view corrected as
             select source, document, line, max(revision) as revision

@@ -31,12 +31,13 @@ sales as (
     where movement_type = 'sale'
 ),
 
-cancelled_sales as (
+-- A sale is cancelled once: what is cancelled beyond it is another customer's demand (fct_doubtful_movements shows it).
+cancelled_lines as (
     select
         sales.sku,
         sales.location_id,
         sales.day,
-        sum(cancellations.quantity_units) as cancelled_units,
+        least(sum(cancellations.quantity_units), -any_value(sales.quantity_units)) as cancelled_units,
         sum(cancellations.content_fingerprint) as cancellations_fingerprint
     from cancellations
     inner join sales
@@ -44,7 +45,18 @@ cancelled_sales as (
             cancellations.source = sales.source
             and cancellations.document = sales.document
             and cancellations.line = sales.line
-    group by sales.sku, sales.location_id, sales.day
+    group by sales.sku, sales.location_id, sales.day, sales.source, sales.document, sales.line
+),
+
+cancelled_sales as (
+    select
+        sku,
+        location_id,
+        day,
+        sum(cancelled_units) as cancelled_units,
+        sum(cancellations_fingerprint) as cancellations_fingerprint
+    from cancelled_lines
+    group by sku, location_id, day
 )
 
 select * from cancelled_sales
