@@ -197,9 +197,11 @@ def published_levels(settings: Settings, archive: str | None) -> "pd.DataFrame":
 
     def alike(now: Path, then: Path, columns: str) -> str:
         """Return a query of the items that both files say the same of; a column of one alone counts as empty."""
-        sides = [f"select * from read_parquet('{quoted(path)}') where {{}}" for path in (now, then)]
-        both = " union all by name ".join(sides)
-        chosen = [f"select {columns} from ({both.format(*rows)})" for rows in (("true", "false"), ("false", "true"))]
+        files = [read_sql(now), read_sql(then)]
+        chosen = []
+        for kept in range(2):
+            sides = (f"select * from {file} where {literal(n == kept)}" for n, file in enumerate(files))
+            chosen.append(f"select {columns} from ({' union all by name '.join(sides)})")
         return f"select sku, location_id from ({' intersect '.join(chosen)})"
 
     def then(table: str) -> Path:
@@ -211,7 +213,7 @@ def published_levels(settings: Settings, archive: str | None) -> "pd.DataFrame":
     return read_frame(
         f"""
         select sku, location_id, order_up_to_units::double as held_order_up_to_units
-        from read_parquet('{quoted(then("restock_lines"))}')
+        from {read_sql(then("restock_lines"))}
         inner join ({same_policy}) using (sku, location_id)
         inner join ({same_terms}) using (sku, location_id)
         where order_up_to_units is not null
@@ -224,7 +226,7 @@ def held_levels(settings: Settings) -> "pd.DataFrame":
     """Return what `published_levels` found for this run; an archive of an earlier version holds none."""
     path = settings.predictions / "held_levels.parquet"
     levels = "select sku, location_id, held_order_up_to_units"
-    held = f"{levels} from read_parquet('{quoted(path)}') order by sku, location_id"
+    held = f"{levels} from {read_sql(path)} order by sku, location_id"
     return read_frame(held if path.exists() else _NO_LEVELS)
 
 
