@@ -114,11 +114,11 @@ class Reading:
         return f"case when {_starts_with_digit(text)} and {limits} and {whole} then {day} end"
 
     def _instant(self, text: str) -> str:
-        instant = text if self.is_typed else f"coalesce({self._instant_of(text)}, {self._instant_of(_iso(text))})"
-        limits = f"{instant} >= timestamptz '{FIRST_DAY}' and {instant} < timestamptz '{END_DAY}'"
         if self.is_typed:
-            return f"case when {limits} then {instant} end"
-        return f"case when {_starts_with_digit(text)} and length({text}) > 10 and {limits} then {instant} end"
+            return _within_limits(text)
+        # Each is named thrice: what is written out more than once is computed once only where it is a plain cast.
+        read = f"coalesce({_within_limits(self._instant_of(text))}, {_within_limits(self._instant_of(_iso(text)))})"
+        return f"case when {_starts_with_digit(text)} and length({text}) > 10 then {read} end"
 
     def _instant_of(self, text: str) -> str:
         if self.time_zone is None:
@@ -173,6 +173,11 @@ def _iso(text: str) -> str:
     upper = f"replace(upper({text}), ',', '.')"
     whole = f"regexp_replace({upper}, '{_ISO}{_ISO_OFFSET}', '\\1-\\2-\\3 \\4:\\5:00\\6')"
     return f"regexp_replace({whole}, '{_ISO}{_ISO_SECONDS}{_ISO_OFFSET}', '\\1-\\2-\\3 \\4:\\5:\\6\\7')"
+
+
+def _within_limits(instant: str) -> str:
+    limits = f"{instant} >= timestamptz '{FIRST_DAY}' and {instant} < timestamptz '{END_DAY}'"
+    return f"case when {limits} then {instant} end"
 
 
 def _starts_with_digit(text: str) -> str:
