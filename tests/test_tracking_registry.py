@@ -166,6 +166,7 @@ def test_models_and_experiments_say_what_they_are_and_how_they_are_judged(tracki
         assert registered.tags["task"]
         experiment = tracking._client.get_experiment_by_name(name)
         assert experiment.tags["mlflow.note.content"] == registered.description
+        assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_a_home_made_before_models_had_descriptions_gets_them(tracking):
@@ -210,19 +211,23 @@ def test_a_long_card_is_cut_where_a_database_would_refuse_it_and_kept_whole_in_t
     assert "long " * 2000 in (files / "model_card.md").read_text()
 
 
-def test_the_verdict_is_a_table_that_mlflow_shows(tracking, saved):
+def test_the_verdict_is_a_table_that_mlflow_shows(tracking, saved, home):
     version = log(tracking, saved, verdict=FAILED)
-    shown = tracking._client.load_table("demand_forecast", "verdict_table.json", [version.run_id])
-    assert shown[["result", "ours", "rival", "blocks"]].values.tolist() == [
+    files = home / "artifacts" / "demand_forecast" / version.run_id / "artifacts"
+    shown = pd.DataFrame(**json.loads((files / "verdict_table.json").read_text()))
+    assert shown[["result", "ours", "rival", "blocks"]].to_numpy().tolist() == [
         ["FAILED", "1.400", "seasonal naive", "promotion"]
     ]
+    tags = tracking._client.get_run(version.run_id).data.tags
+    assert json.loads(tags["mlflow.loggedArtifacts"]) == [{"path": "verdict_table.json", "type": "table"}]
 
 
 def test_the_figures_stand_on_the_model_as_well(tracking, saved):
-    version = log(tracking, saved, metrics={"wrmsse": 0.8})
-    model_id = tracking._client.get_model_version("demand_forecast", version.version).model_id
-    logged = tracking._client.get_logged_model(model_id)
+    version = log(tracking, saved, metrics={"wrmsse": 0.8, "wape": float("nan")})
+    (output,) = tracking._client.get_run(version.run_id).outputs.model_outputs
+    logged = tracking._client.get_logged_model(output.model_id)
     assert {metric.key: metric.value for metric in logged.metrics} == {"wrmsse": 0.8}
+    assert version.metrics == {"wrmsse": 0.8}
 
 
 def test_the_verdict_names_the_folder_it_judged(tracking, saved):

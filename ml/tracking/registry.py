@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 # What MLflow shows above the runs of an experiment.
 _DESCRIPTION = "mlflow.note.content"
+# Without it MLflow shows an experiment as one of language models, and hides its runs behind their evaluations.
+_KIND = "mlflow.experimentKind"
 
 
 class GateNotPassedError(ValueError):
@@ -146,8 +148,9 @@ class Tracking:
             experiment_id = str(experiment.experiment_id)
             if experiment.lifecycle_stage == "deleted":
                 self._client.restore_experiment(experiment_id)
-        if experiment is None or experiment.tags.get(_DESCRIPTION) != spec.description:
-            self._client.set_experiment_tag(experiment_id, _DESCRIPTION, spec.description)
+        for tag, text in ((_DESCRIPTION, spec.description), (_KIND, "custom_model_development")):
+            if experiment is None or experiment.tags.get(tag) != text:
+                self._client.set_experiment_tag(experiment_id, tag, text)
         try:
             registered = self._client.get_registered_model(name)
         except MlflowException as error:
@@ -293,6 +296,7 @@ class Tracking:
                     tags=record.version_tags | {"folder_sha256": folder_hash},
                     description=record.description,
                 )
+                self._client.set_logged_model_tags(model_id, {_DESCRIPTION: record.description})
                 link = [{"name": record.name, "version": str(registered.version)}]
                 self._client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})
             status = "FINISHED"
