@@ -49,7 +49,12 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
             monitoring.demand_forecasts,
             maintenance.retention,
         ],
-        asset_checks=[checks.fresh, checks.order_lines_name_their_proposals, checks.as_last_year],
+        asset_checks=[
+            checks.fresh,
+            checks.order_lines_name_their_proposals,
+            checks.movements_name_their_transfers,
+            checks.as_last_year,
+        ],
         jobs=[automation.daily_restock, automation.refresh_stock, automation.train_models],
         schedules=[automation.daily, automation.weekly],
         sensors=[automation.arrivals, automation.run_failures, automation.stream_lag],

@@ -157,6 +157,22 @@ def test_proposals_are_listed_with_state_and_quantity(run: Run, proposed: list[s
     assert listed.splitlines()[-1] == "2 proposals, 75.00"
 
 
+def test_transfers_are_listed_beside_orders_with_where_they_leave_and_approved_at_once(
+    run: Run, proposed: list[str], home_folder: Path
+) -> None:
+    move = {"sku": "MUG", "location_id": "S", "from_location_id": "N", "order_units": 6, "unit_cost": "0.04"}
+    move |= {"order_by_date": "2011-12-10", "detail": {"product_name": "Mug", "reason": "Move 6 from N to S."}}
+    with Store.open(f"sqlite:///{home_folder / 'online_store.sqlite'}") as store:
+        order = {"sku": "CUP", "location_id": "N", "supplier_id": "ACME", "order_units": 12}
+        version = store.open_orders().version
+        ids = store.propose(date(2011, 12, 8), [move, order], seen_version=version, author="run").proposed
+    first = run("proposals", "list").output.splitlines()[1]
+    for text in ("2011-12-10", "Mug", "MUG", " S ", " 6 ", "0.24", "transfer from N", "Move 6 from N to S."):
+        assert text in first, text
+    answer = run("proposals", "approve", "--transfers").output
+    assert answer == f"{next(each for each in ids if each in first)}: approved\n1 approved\n"
+
+
 def test_many_orders_are_acknowledged_from_a_file_and_what_is_refused_is_named(
     run: Run, proposed: list[str], tmp_path: Path
 ) -> None:

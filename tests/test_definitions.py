@@ -33,7 +33,7 @@ MARTS = (
     *("fct_open_orders", "fct_planned_days", "fct_quarantined_rows", "fct_replenishment_terms", "fct_stock_movements"),
     *("fct_stock_position", "fct_supplier_lead_times", "dim_transfer_lanes", "fct_stock_lots", "dim_product_seasons"),
     *("fct_purchase_order_lines", "fct_purchase_orders", "dim_unit_costs", "fct_weekly_service", "dim_prices"),
-    *("fct_reservations", "dim_calendar", "fct_doubtful_movements"),
+    *("fct_reservations", "dim_calendar", "fct_doubtful_movements", "fct_transfer_movements"),
 )
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
@@ -47,7 +47,7 @@ REPORTING = (
 )
 DECISION = {
     *("predictions/demand_forecasts", "predictions/restock_policies", "predictions/open_proposals"),
-    "predictions/rejected_needs",
+    *("predictions/rejected_needs", "predictions/open_transfers", "predictions/rejected_transfers"),
     "predictions/held_levels",
     *("marts/fct_daily_demand", "marts/fct_planned_days", "marts/fct_stock_position", "marts/fct_open_orders"),
     *("marts/fct_replenishment_terms", "marts/fct_stock_lots", "marts/dim_transfer_lanes", "marts/dim_product_seasons"),
@@ -76,8 +76,14 @@ EDGES = {
     },
     "predictions/restock_policies": {"marts/dim_item_locations", "marts/fct_replenishment_terms"},
     "predictions/open_proposals": {"marts/fct_purchase_order_lines"},
+    "predictions/open_transfers": {"marts/fct_transfer_movements"},
     "predictions/rejected_needs": {"marts/fct_stock_position"},
     "predictions/held_levels": {"predictions/restock_policies", "marts/fct_replenishment_terms"},
+    "predictions/rejected_transfers": {"marts/fct_stock_position"},
+    "predictions/transfer_proposals": {
+        *("predictions/stock_transfers", "predictions/open_transfers", "predictions/rejected_transfers"),
+        *("marts/dim_transfer_lanes", "marts/fct_transfer_movements"),
+    },
     "predictions/order_proposals": {
         *("predictions/restock_lines", "predictions/restock_terms"),
         *("predictions/open_proposals", "predictions/rejected_needs"),

@@ -75,8 +75,22 @@ def test_a_line_says_names_unit_packs_currency_and_why() -> None:
     (row,) = line_rows([replace(PROPOSAL, detail=TOLD, unit_cost=Decimal("1.25"))], "EUR")
     assert [row[name] for name in COLUMNS[10:]] == [
         *("20111208-S, Sons-N-1", "Sons & Co", "X-1", "Mug", "North", "piece", Decimal("6.000"), Decimal(8)),
-        *(Decimal("60.0000"), "EUR", "61 expected."),
+        *(Decimal("60.0000"), "EUR", "61 expected.", "order", None, None),
     ]
+
+
+def test_a_transfer_is_marked_as_one_with_its_origin_in_lines_headers_and_withdrawals() -> None:
+    told = {**TOLD, "supplier_name": None, "from_location_name": "Depot", "minimum_order_value": None}
+    move = replace(PROPOSAL, supplier_id="", from_location_id="D", detail=told, unit_cost=Decimal("0.05"), order_id="t")
+    south = replace(move, proposal_id="2", location_id="S", order_id="u")
+    marked = {"proposal_type": "transfer", "from_location_id": "D", "from_location_name": "Depot", "supplier_id": ""}
+    headers = header_rows([move, south], "EUR")
+    for row in (*line_rows([move], "EUR"), *headers, *withdrawal_rows([replace(move, state="cancelled")])):
+        assert marked == {name: row[name] for name in marked}
+    # Two origins or goals share no supplier, and so no minimum.
+    assert [(row["order_value"], row["supplier_order_value"]) for row in headers] == [
+        (Decimal("2.4"), Decimal("2.4"))
+    ] * 2
 
 
 def test_an_order_has_a_header_and_its_supplier_counts_the_minimum_over_all_locations() -> None:

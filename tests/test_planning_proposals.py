@@ -44,7 +44,26 @@ def settings(tmp_path: Path) -> Settings:
     lines(settings, ("PO-1", None))
     write(settings.exports / "marts" / "dim_products.parquet", "select 'MUG' as sku, true as is_active")
     wants(settings, None)
+    nothing_moves(settings)
     return settings
+
+
+def nothing_moves(settings: Settings) -> None:
+    """Let no movement tell of a transfer, and the run propose none."""
+    write(
+        settings.exports / "marts" / "fct_transfer_movements.parquet",
+        "select '' as reference, '' as sku, '' as location_id, '' as movement_type, 0::decimal(18, 3) as units, "
+        "current_date as first_date, current_date as last_date where false",
+    )
+    texts = (
+        *("proposal_id", "state", "sku", "from_location_id", "from_location_name", "to_location_id"),
+        *("to_location_name", "product_name", "unit_of_measure", "reason"),
+    )
+    numbers = ("transfer_units", "unit_cost", "pack_units", "lead_time_days", "lost_margin_avoided")
+    days = ("order_by_date", "expected_arrival_date", "stockout_date")
+    columns = [f"'' as {name}" for name in texts] + [f"0::decimal(18, 3) as {name}" for name in numbers]
+    columns += [f"current_date as {name}" for name in days]
+    write(settings.exports / "reporting" / "stock_transfers.parquet", f"select {', '.join(columns)} where false")
 
 
 def write(path: Path, query: str) -> None:

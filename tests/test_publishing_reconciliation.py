@@ -67,7 +67,7 @@ class Home:
             counted = [made.proposal_id for made in found.proposals]
             announced = store.announce_proposals(self.day, lines, seen_version=found.version, counted=counted)
             assert announced is not None
-            ids = [announced.ids[line["sku"], "N"] for line in lines]
+            ids = [announced.ids[line["sku"], "N", ""] for line in lines]
             rows = [(proposal_id, "proposed", line) for proposal_id, line in zip(ids, lines, strict=True)]
             rows += [
                 (made.proposal_id, made.state, {"sku": made.sku, "order_units": made.order_units})
@@ -282,6 +282,25 @@ def test_a_committed_proposal_of_the_archive_keeps_its_id(home: Home) -> None:
     with home.store() as store:
         assert reconcile(home.settings, store)[0].epoch == 8
     assert home.proposals() == {"20111201-0123456789abcdef-7-1": "MUG 48.000 superseded"}
+
+
+def test_a_transfer_that_the_archive_names_is_put_back_with_both_ends(home: Home, tmp_path: Path) -> None:
+    folder = home.settings.archive / "2011-12-02_0123456789abcdef"
+    folder.mkdir(parents=True)
+    duckdb.sql(
+        f"""
+        copy (
+            select '20111201-0123456789abcdef-7-1' as proposal_id, 'MUG' as sku, 'S' as location_id,
+                'N' as from_location_id, 'exported' as state, 48.0 as order_units, 0.04 as unit_cost,
+                timestamp_s '2011-12-09' as order_by_date, timestamp_s '2011-12-11' as expected_date,
+                timestamp_s '2011-12-01' as proposed_for_date, date '2011-12-02' as as_of_date
+        ) to '{folder}/open_transfers.parquet' (format parquet)
+        """
+    )
+    with home.store() as store:
+        assert reconcile(home.settings, store)[0].epoch == 8
+        (made,) = store.proposals()
+    assert (made.item, made.supplier_id, made.order_units) == (("MUG", "S", "N"), "", 48)
 
 
 def test_a_backup_of_the_version_before_is_restored_and_stays_as_it_is(home: Home, tmp_path: Path) -> None:

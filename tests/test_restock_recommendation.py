@@ -415,11 +415,13 @@ def planned(
     budget: float | None = None,
     rejected: tuple[float, float] | None = None,
     orders: pd.DataFrame | None = None,
+    rejected_transfers: pd.DataFrame | None = None,
+    position: dict[str, tuple[float, float]] | None = None,
     **terms: float,
 ) -> Plan:
-    position, paths, supply, ways = two_shelves(on_hand)
+    stock, paths, supply, ways = two_shelves(on_hand)
     world = World(
-        position=position,
+        position=stock.assign(**(position or {})),
         open_orders=pd.DataFrame(columns=open_order_columns()).astype({"periods_ahead": int, "units": float})
         if orders is None
         else orders,
@@ -430,8 +432,9 @@ def planned(
         lanes=ways if lanes else None,
         budget=budget,
         rejections=None if rejected is None else supply[["sku", "location_id"]].assign(rejected_up_to_units=rejected),
+        rejected_transfers=rejected_transfers,
     )
-    rows = pd.MultiIndex.from_frame(position[["sku", "location_id"]])
+    rows = pd.MultiIndex.from_frame(stock[["sku", "location_id"]])
 
     def paths_of(keys: pd.DataFrame) -> list[tuple[pd.DataFrame, np.ndarray]]:
         return [(keys, paths[rows.get_indexer(pd.MultiIndex.from_frame(keys))])]
@@ -441,10 +444,68 @@ def planned(
 
 def test_stock_is_moved_before_more_is_bought():
     lines = planned((30.0, 3.0), lanes=True).lines
-    assert lines["transfer_out_units"].tolist() == lines["reserved_units"].tolist() == [9.0, 0.0]
-    assert lines["transfer_in_units"].tolist() == lines["on_order_units"].tolist() == [0.0, 9.0]
     assert planned((30.0, 3.0)).lines["order_units"].tolist() == [0.0, 9.0]
     assert lines["order_units"].tolist() == [0.0, 0.0]
+
+
+def test_a_proposed_transfer_lessens_the_order_as_a_step_of_its_own_and_counts_nowhere_else():
+    plan = planned((30.0, 3.0), lanes=True)
+    unmoved, lines = planned((30.0, 3.0)).lines, plan.lines
+    for name in ("on_hand_units", "on_order_units", "reserved_units", "inventory_position_units", "shortfall_units"):
+        assert lines[name].tolist() == unmoved[name].tolist()
+    assert lines["proposed_transfer_in_units"].tolist() == [0.0, 9.0]
+    assert lines["proposed_transfer_out_units"].tolist() == [9.0, 0.0]
+    steps = plan.terms.query("location_id == 'L2'").set_index("term")["units"]
+    assert (steps["proposed_transfers"], steps.sum(), lines["reduced_units"].tolist()) == (-9.0, 0.0, [0.0, 9.0])
+
+
+def test_an_approved_transfer_is_on_order_where_it_goes_and_reserved_where_it_leaves():
+    leaving = {"reserved_units": (9.0, 0.0), "transfer_out_units": (9.0, 0.0)}
+    coming = pd.DataFrame([item(location="L2", periods_ahead=2, units=9.0, arrives_as_planned=True)])
+    plan = planned((30.0, 3.0), lanes=True, orders=coming, position=leaving)
+    lines = plan.lines
+    assert plan.transfers.empty
+    assert lines["order_units"].tolist() == [0.0, 0.0]
+    assert lines["transfer_out_units"].tolist() == lines["reserved_units"].tolist() == [9.0, 0.0]
+    assert lines["transfer_in_units"].tolist() == lines["on_order_units"].tolist() == [0.0, 9.0]
+    assert lines["proposed_transfer_in_units"].tolist() == [0.0, 0.0]
+
+
+def test_a_location_keeps_its_own_demand_also_where_another_approved_transfer_takes_from_it():
+    leaving = {"reserved_units": (12.0, 0.0), "transfer_out_units": (12.0, 0.0)}
+    # 30 on the shelf, 12 of them are leaving: of the 18 left it needs 12 itself, and 4 are sold before a move pays.
+    assert planned((30.0, 3.0), lanes=True, position=leaving).transfers["units"].tolist() == [2.0]
+
+
+def test_a_rejected_transfer_is_not_made_until_more_is_to_be_moved_and_the_need_is_bought():
+    way = {"sku": "A", "from_location_id": "L1", "to_location_id": "L2"}
+    rejected = planned((30.0, 3.0), lanes=True, rejected_transfers=pd.DataFrame([way | {"rejected_up_to_units": 9.0}]))
+    assert rejected.transfers[["units", "is_rejected"]].to_numpy().tolist() == [[9.0, True]]
+    assert rejected.lines["order_units"].tolist() == [0.0, 9.0]
+    assert rejected.lines["proposed_transfer_out_units"].tolist() == [0.0, 0.0]
+    grown = planned((30.0, 3.0), lanes=True, rejected_transfers=pd.DataFrame([way | {"rejected_up_to_units": 8.0}]))
+    assert grown.transfers[["units", "is_rejected"]].to_numpy().tolist() == [[9.0, False]]
+
+
+def test_nothing_is_moved_where_as_much_is_bought_all_the_same():
+    # L1 can spare 2 of the 9 that L2 lacks, and the least order is 20.
+    assert planned((18.0, 3.0), lanes=True).transfers["units"].tolist() == [2.0]
+    plan = planned((18.0, 3.0), lanes=True, moq_units=20.0)
+    assert plan.transfers.empty
+    assert plan.lines["order_units"].tolist() == [0.0, 20.0]
+    assert plan.lines["proposed_transfer_in_units"].tolist() == [0.0, 0.0]
+
+
+def test_what_would_come_after_a_suppliers_delivery_is_not_moved():
+    position, paths, terms, lanes = two_shelves((30.0, 3.0))
+    assert transfer(position, paths, terms, lanes.assign(lead_time_periods=2))["units"].tolist() == [9.0]
+    assert transfer(position, paths, terms, lanes.assign(lead_time_periods=3)).empty
+
+
+def test_a_transfer_says_what_its_ends_have():
+    (move,) = transfer(*two_shelves((30.0, 3.0))).to_dict("records")
+    told = {"short_units": 9.0, "from_free_units": 30.0, "from_kept_units": 12.0, "from_cover_periods": 21 / 4}
+    assert {name: move[name] for name in told} == told
 
 
 def test_a_location_keeps_its_own_demand_until_its_next_planned_supply():
@@ -488,7 +549,7 @@ def test_a_rejected_order_fills_no_minimum_of_its_supplier_and_uses_no_budget():
 
 def test_a_rejection_is_of_what_is_bought_not_of_what_is_moved():
     lines = planned((20.0, 3.0), lanes=True, rejected=(np.inf, np.inf)).lines
-    assert lines["transfer_in_units"].tolist() == [0.0, 4.0]
+    assert lines["proposed_transfer_in_units"].tolist() == [0.0, 4.0]
     assert lines["order_units"].tolist() == [0.0, 0.0]
 
 

@@ -260,12 +260,12 @@ def test_a_proposal_that_was_not_ordered_in_time_expires(store):
 
 def test_an_announced_id_is_the_one_that_is_proposed(store):
     announced = announce(store, [line()])
-    assert announced.ids == {("MUG", "NORTH"): propose(store, [line()]).proposed[0]}
+    assert announced.ids == {("MUG", "NORTH", ""): propose(store, [line()]).proposed[0]}
     assert announce(store, [line()]) == announced
 
 
 def test_a_line_whose_announced_id_was_taken_in_between_is_skipped(store):
-    announced = announce(store, [line()]).ids["MUG", "NORTH"]
+    announced = announce(store, [line()]).ids["MUG", "NORTH", ""]
     propose(store, [line()])
     propose(store, [line(units=60)])
     report = propose(store, [line(proposal_id=announced)])

@@ -11,6 +11,7 @@
         {"name": "reserved", "sign": 1, "stage": "position", "noun": "reserved units", "less": "", "comparative": ["more", "fewer"]},
         {"name": "backordered", "sign": 1, "stage": "position", "noun": "backordered units", "less": "", "comparative": ["more", "fewer"]},
         {"name": "surplus", "sign": 1, "stage": "position", "noun": "", "less": "", "comparative": ["more", "fewer"]},
+        {"name": "proposed_transfers", "sign": -1, "stage": "need", "noun": "units that proposed transfers bring", "less": "that the proposed transfers bring", "comparative": ["more", "fewer"]},
         {"name": "not_stocked", "sign": -1, "stage": "need", "noun": "units not kept in stock", "less": "that are not kept in stock", "comparative": ["more", "fewer"]},
         {"name": "after_last_sale", "sign": -1, "stage": "need", "noun": "units that would arrive after the last day of sale", "less": "that would arrive after the last day of sale", "comparative": ["more", "fewer"]},
         {"name": "above_reorder_point", "sign": -1, "stage": "need", "noun": "units that wait for the reorder point", "less": "until the reorder point is reached", "comparative": ["more", "fewer"]},

@@ -1,6 +1,6 @@
 {#
     CTEs that read again, each from its own source, what a recommendation was made of: the days it has to last (`intervals`),
-    what is on its way (`on_order`, `transferred`), demand expected and past (`expected`, `recent_sales`). For the test
+    what is on its way (`on_order`, `leaving`), demand expected and past (`expected`, `recent_sales`). For the test
     every_recommendation_recomputes; as models they would be skipped, and the test with them, where another test fails.
 #}
 {% macro recomputed_needs() %}
@@ -30,15 +30,19 @@ intervals as (
 
 -- A proposal that people committed to counts until its purchase order line is seen.
 open_orders as (
-    select sku, location_id, periods_ahead, open_units, is_doubtful from {{ ref('fct_open_orders') }}
+    select sku, location_id, periods_ahead, open_units, is_doubtful, 'order' as kind from {{ ref('fct_open_orders') }}
     union all
-    select sku, location_id, periods_ahead, {{ units('open_units') }} as open_units, false as is_doubtful
+    select sku, location_id, periods_ahead, {{ units('open_units') }} as open_units, false as is_doubtful, 'order' as kind
     from {{ source('predictions', 'open_proposals') }}
+    union all
+    select sku, location_id, periods_ahead, {{ units('on_order_units') }} as open_units, false as is_doubtful, 'transfer' as kind
+    from {{ source('predictions', 'open_transfers') }}
     union all
     select
         sku, to_location_id as location_id, {{ days_between('as_of_date', 'expected_arrival_date') }} as periods_ahead,
-        transfer_units as open_units, false as is_doubtful
+        transfer_units as open_units, false as is_doubtful, 'proposed' as kind
     from {{ ref('stock_transfers') }}
+    where state = 'proposed'
 ),
 
 on_order as (
@@ -46,8 +50,10 @@ on_order as (
         open_orders.sku,
         open_orders.location_id,
         {% for name, condition in [
-            ('in_time_units', 'not open_orders.is_doubtful and open_orders.periods_ahead <= intervals.protection_days'),
-            ('too_late_units', 'not open_orders.is_doubtful and open_orders.periods_ahead > intervals.protection_days'),
+            ('in_time_units', "kind <> 'proposed' and not is_doubtful and periods_ahead <= intervals.protection_days"),
+            ('transfer_in_units', "kind = 'transfer' and periods_ahead <= intervals.protection_days"),
+            ('proposed_in_units', "kind = 'proposed' and periods_ahead <= intervals.protection_days"),
+            ('too_late_units', "kind <> 'proposed' and not is_doubtful and periods_ahead > intervals.protection_days"),
             ('doubtful_units', 'open_orders.is_doubtful')
         ] %}
         sum(case when {{ condition }} then open_orders.open_units else 0 end) as {{ name }},
@@ -58,12 +64,15 @@ on_order as (
     group by open_orders.sku, open_orders.location_id
 ),
 
-transferred as (
-    select sku, location_id, sum(received) as in_units, sum(sent) as out_units
+leaving as (
+    select sku, location_id, sum(approved_units) as out_units, sum(proposed_units) as proposed_out_units
     from (
-        select sku, to_location_id as location_id, transfer_units as received, 0 as sent from {{ ref('stock_transfers') }}
+        select sku, from_location_id as location_id, {{ units('leaving_units') }} as approved_units, 0 as proposed_units
+        from {{ source('predictions', 'open_transfers') }}
         union all
-        select sku, from_location_id as location_id, 0 as received, transfer_units as sent from {{ ref('stock_transfers') }}
+        select sku, from_location_id as location_id, 0 as approved_units, transfer_units as proposed_units
+        from {{ ref('stock_transfers') }}
+        where state = 'proposed'
     ) as ends
     group by sku, location_id
 ),

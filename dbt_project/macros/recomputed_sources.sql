@@ -26,6 +26,7 @@ recorded as (
         -sum(case when term in {{ order_steps_of(['need', 'packs', 'person', 'sharing'], sign=-1) }} then term_units else 0 end)
             as recorded_reduced_units,
         -sum(case when term = 'rejected' then term_units else 0 end) as recorded_rejected_units,
+        -sum(case when term = 'proposed_transfers' then term_units else 0 end) as recorded_proposed_transfers_units,
         sum(case when term in {{ order_steps_of(['person', 'sharing']) }} then 0 else term_units end) as needed_units
     from {{ ref('restock_order_steps') }}
     group by sku, location_id
@@ -53,9 +54,11 @@ sources as (
         recommendations.*,
         positions.as_of_date as source_as_of_date,
         positions.on_hand_units as source_on_hand_units,
-        positions.reserved_units + coalesce(transferred.out_units, 0) as source_reserved_units,
-        coalesce(transferred.in_units, 0) as source_transfer_in_units,
-        coalesce(transferred.out_units, 0) as source_transfer_out_units,
+        positions.reserved_units + coalesce(leaving.out_units, 0) as source_reserved_units,
+        coalesce(on_order.transfer_in_units, 0) as source_transfer_in_units,
+        coalesce(leaving.out_units, 0) as source_transfer_out_units,
+        coalesce(on_order.proposed_in_units, 0) as source_proposed_transfer_in_units,
+        coalesce(leaving.proposed_out_units, 0) as source_proposed_transfer_out_units,
         coalesce(recent_sales.last_4_weeks_units, 0) as source_last_4_weeks_units,
         intervals.unit_margin,
         intervals.next_order_in_days,
@@ -74,7 +77,7 @@ sources as (
             when coalesce(recorded.needed_units, 0) <= rejected_needs.rejected_up_to_units then coalesce(recorded.needed_units, 0)
             else 0
         end as source_rejected_units,
-        {% for term in ['order', 'moq_added', 'multiple_added', 'supplier_minimum_added', 'reduced', 'rejected'] %}
+        {% for term in ['order', 'moq_added', 'multiple_added', 'supplier_minimum_added', 'reduced', 'rejected', 'proposed_transfers'] %}
         coalesce(recorded.recorded_{{ term }}_units, 0) as recorded_{{ term }}_units,
         {% endfor %}
         expected.expected_demand_units - least(positions.sold_since_units, expected.first_day_units)
@@ -94,8 +97,8 @@ sources as (
         on recommendations.sku = recorded.sku and recommendations.location_id = recorded.location_id
     left join rejected_needs
         on recommendations.sku = rejected_needs.sku and recommendations.location_id = rejected_needs.location_id
-    left join transferred
-        on recommendations.sku = transferred.sku and recommendations.location_id = transferred.location_id
+    left join leaving
+        on recommendations.sku = leaving.sku and recommendations.location_id = leaving.location_id
     left join recent_sales
         on recommendations.sku = recent_sales.sku and recommendations.location_id = recent_sales.location_id
     where recommendations.status <> 'exception'

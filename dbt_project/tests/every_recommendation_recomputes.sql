@@ -20,6 +20,7 @@ shortfalls_made_again as (
     select
         *,
         greatest(order_up_to_units - source_position_units, 0) as source_shortfall_units,
+        least(source_proposed_transfer_in_units, greatest(order_up_to_units - source_position_units, 0)) as source_proposed_transfers_units,
         -- What is taken off comes before minimum and packs, save for a limit on the order itself.
         greatest(order_up_to_units - source_position_units, 0) - reduced_units as wanted_units
     from positions_made_again
@@ -62,7 +63,8 @@ comparisons as (
     {% for term in [
         'on_hand_units', 'on_order_units', 'on_order_not_counted_units', 'on_order_doubtful_units',
         'reserved_units', 'backordered_units',
-        'transfer_in_units', 'transfer_out_units', 'last_4_weeks_units', 'moq_added_units'
+        'transfer_in_units', 'transfer_out_units', 'proposed_transfer_in_units', 'proposed_transfer_out_units',
+        'last_4_weeks_units', 'moq_added_units'
     ] %}
     union all
     select sku, location_id, '{{ term }}', abs({{ term }} - source_{{ term }}) <= 0.001, {{ term }}, source_{{ term }}
@@ -75,24 +77,23 @@ comparisons as (
         {{ term }}_units, recorded_{{ term }}_units
     from orders_made_again
     {% endfor %}
+    {% for term in ['rejected', 'proposed_transfers'] %}
     union all
     select
-        sku, location_id, 'rejected_units', abs(recorded_rejected_units - source_rejected_units) <= 0.001,
-        recorded_rejected_units, source_rejected_units
+        sku, location_id, '{{ term }}_units', abs(recorded_{{ term }}_units - source_{{ term }}_units) <= 0.001,
+        recorded_{{ term }}_units, source_{{ term }}_units
     from orders_made_again
+    {% endfor %}
     union all
     select
         sku, location_id, 'inventory_position_units', abs(inventory_position_units - source_position_units) <= 0.001,
         inventory_position_units, source_position_units
     from orders_made_again
     union all
-    select
-        sku, location_id, 'shortfall_units', abs(shortfall_units - source_shortfall_units) <= 0.001,
-        shortfall_units, source_shortfall_units
+    select sku, location_id, 'shortfall_units', abs(shortfall_units - source_shortfall_units) <= 0.001, shortfall_units, source_shortfall_units
     from orders_made_again
     union all
-    select
-        sku, location_id, 'order_units', abs(order_units - source_order_units) <= 0.001, order_units, source_order_units
+    select sku, location_id, 'order_units', abs(order_units - source_order_units) <= 0.001, order_units, source_order_units
     from orders_made_again
     union all
     select

@@ -67,7 +67,7 @@ class Cycle:
         target, value: what the policy aims at; do_not_stock where no order can be worked out.
         rule, model: order rule and demand model of the policy.
         rates: what holding, missing and leaving a unit costs.
-        position: inventory position.
+        position: inventory position, with what proposed transfers would bring.
         expiring: units of lots that expire unsold within the protection interval.
         demand: on average.
         last_sale: last period with demand; infinite where none is known.
@@ -180,7 +180,7 @@ def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floa
         rule=texts(policy, "order_rule", "order_up_to"),
         model=texts(policy, "demand_model", "simulated"),
         rates=_rates(inputs, schedule, target, value, demand, season_ends),
-        position=inputs.on_hand + schedule.on_order - inputs.owed,
+        position=inputs.on_hand + schedule.on_order + schedule.proposed - inputs.owed,
         expiring=np.take_along_axis(expired, (schedule.protection - 1)[:, None], axis=1)[:, 0],
         demand=demand,
         last_sale=limits.last_sale,

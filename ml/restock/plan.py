@@ -18,8 +18,8 @@ from ml.restock.exceptions import Cause
 from ml.restock.inputs import column
 from ml.restock.order_interval import reviews_per_order
 from ml.restock.recommendation import recommend
-from ml.restock.transfers import own_demand, transfer
-from ml.schema import KEYS
+from ml.restock.transfers import NO_MOVES, own_demand, transfer
+from ml.schema import KEYS, Flags
 
 PathsOf = Callable[[pd.DataFrame], Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]]
 
@@ -29,7 +29,8 @@ class World:
     """All that a decision knows besides demand; frames as of `ml.restock.recommend`.
 
     Attributes:
-        position: stock and promises.
+        position: stock and promises; transfer_out_units is the part of reserved_units that approved transfers take,
+            where it is given.
         open_orders: what is on its way.
         terms: supplier terms; minimum_order_value, fixed_order_cost and unit_cost are used where they are given.
         policy: one row per item; holding_cost decides which transfers pay.
@@ -39,6 +40,7 @@ class World:
         rejections: sku, location_id, rejected_up_to_units: orders of up to so many units that a person rejected; what
             is moved instead of bought is not among them; None = nothing is rejected.
         held: sku, location_id, held_order_up_to_units: levels published last; None = every level is the best one.
+        rejected_transfers: as of `ml.restock.transfers.transfer`.
     """
 
     position: pd.DataFrame
@@ -50,6 +52,7 @@ class World:
     budget: float | None = None
     rejections: pd.DataFrame | None = None
     held: pd.DataFrame | None = None
+    rejected_transfers: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,13 @@ class Plan:
     """What to do today.
 
     Attributes:
-        lines: `ml.restock.LINE_COLUMNS` with transfer_in_units (part of on_order_units) and transfer_out_units (part
-            of reserved_units), one row per row of the terms.
+        lines: `ml.restock.LINE_COLUMNS` with transfer_out_units (part of reserved_units) and
+            proposed_transfer_out_units (what the proposed transfers would take), one row per row of the terms.
         terms: what each step added to the order or took off it, as of `ml.restock.recommend`.
-        transfers: as of `ml.restock.transfers.transfer`.
+        transfers: what is proposed to be moved, as of `ml.restock.transfers.transfer`, with what the destination has to
+            expect without it and without an order: stockout_period_50, stockout_period_10, lost_units_avoided (units
+            lost before the next order comes that its transfers avoid together), and supplier_arrival_period (when an
+            order would come instead). Nothing but the order at its destination counts on it.
     """
 
     lines: pd.DataFrame
@@ -91,12 +97,19 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
         lines, terms = _replaced(lines, again), _replaced(terms, steps, longer)
         benefit = _replaced(benefit, further, longer)
     moves = _transfers(paths_of, lines, world)
-    if len(moves):
-        world = _moved(world, moves)
-        touched = _ends(moves)[KEYS].drop_duplicates()
-        again, steps, further = _decided(paths_of, touched, world, seed)
-        lines, terms = _replaced(lines, again), _replaced(terms, steps, touched)
-        benefit = _replaced(benefit, further, touched)
+    made = moves[~moves["is_rejected"]]
+    if len(made):
+        touched = made.rename(columns={"to_location_id": "location_id"})[KEYS].drop_duplicates()
+        moving = _moved(world, made)
+        again, steps, further = _decided(paths_of, touched, moving, seed)
+        is_vain = _brings_nothing(lines, again, world, made)
+        moves = _told(moves, lines, again).drop(index=made.index[is_vain])
+        kept = touched[~pd.MultiIndex.from_frame(touched[KEYS]).isin(_goals(made[is_vain]))]
+        world = _moved(world, made[~is_vain])
+        lines, terms = _replaced(lines, _of(again, kept)), _replaced(terms, _of(steps, kept), kept)
+        benefit = _replaced(benefit, _of(further, kept), kept)
+    else:
+        moves = _told(moves, lines, lines)
     if world.rejections is not None:
         wanted = lines[lines["order_units"] > 0].merge(world.rejections, on=KEYS)
         world = replace(world, policy=world.policy.merge(world.rejections, on=KEYS, how="left"))
@@ -119,9 +132,13 @@ def plan_orders(paths_of: PathsOf, world: World, *, seed: int = 0) -> Plan:
         lines["exception"] = np.where(is_mistaken, sentence, lines["exception"])
         lines["exception_cause"] = np.where(is_mistaken, Cause.BUDGET_NOT_POSITIVE.code, lines["exception_cause"])
         lines["status"] = np.where(is_mistaken, "exception", lines["status"])
-    for name, place in (("transfer_in_units", "to_location_id"), ("transfer_out_units", "from_location_id")):
-        units = moves.groupby(["sku", place])["units"].sum()
-        lines[name] = units.reindex(pd.MultiIndex.from_frame(lines[KEYS])).fillna(0.0).to_numpy(dtype=np.float64)
+    left = moves[~moves["is_rejected"]].groupby(["sku", "from_location_id"])["units"].sum()
+    keys = pd.MultiIndex.from_frame(lines[KEYS])
+    lines["proposed_transfer_out_units"] = left.reindex(keys).fillna(0.0).to_numpy(dtype=np.float64)
+    committed = (
+        world.position.assign(units=column(world.position, "transfer_out_units", 0.0)).groupby(KEYS)["units"].sum()
+    )
+    lines["transfer_out_units"] = committed.reindex(keys).fillna(0.0).to_numpy(dtype=np.float64)
     return Plan(lines, terms, moves)
 
 
@@ -140,9 +157,7 @@ def _decided(
 
 def _transfers(paths_of: PathsOf, lines: pd.DataFrame, world: World) -> pd.DataFrame:
     if world.lanes is None or world.lanes.empty:
-        kinds = dict.fromkeys(("sku", "from_location_id", "to_location_id"), "object")
-        kinds |= {"units": "float64", "arrival_period": "int64", "transfer_cost": "float64"}
-        return pd.DataFrame(columns=list(kinds)).astype(kinds)
+        return NO_MOVES
     known = lines[lines["status"] != "exception"].merge(world.policy[[*KEYS, "holding_cost"]], on=KEYS, how="left")
     # What the next order brings to the level is short; a line that orders nothing lacks nothing.
     level = known["order_up_to_units"].where(
@@ -163,7 +178,7 @@ def _transfers(paths_of: PathsOf, lines: pd.DataFrame, world: World) -> pd.DataF
             kept.append(keys[KEYS].assign(own_demand_units=own_demand(keys, paths, until, planned)))
     columns = ["on_hand_units", "reserved_units", "backordered_units", "on_order_units"]
     stock = known[[*KEYS, *columns]].merge(pd.concat(kept), on=KEYS, how="left")
-    return transfer(stock, rate.to_numpy(dtype=np.float32)[:, None, None], terms, world.lanes)
+    return transfer(stock, rate.to_numpy(dtype=np.float32)[:, None, None], terms, world.lanes, world.rejected_transfers)
 
 
 def _planned_supply(world: World) -> pd.DataFrame:
@@ -177,23 +192,56 @@ def _planned_supply(world: World) -> pd.DataFrame:
     return orders.loc[is_planned, [*KEYS, "periods_ahead", "units"]]
 
 
-def _ends(moves: pd.DataFrame) -> pd.DataFrame:
-    """Return both ends of each move: sku, location_id, received and sent units, arrival_period."""
-    into = moves.rename(columns={"to_location_id": "location_id"}).assign(received=moves["units"], sent=0.0)
-    out = moves.rename(columns={"from_location_id": "location_id"}).assign(received=0.0, sent=moves["units"])
-    return pd.concat([frame[[*KEYS, "arrival_period", "received", "sent"]] for frame in (into, out)])
-
-
 def _moved(world: World, moves: pd.DataFrame) -> World:
-    """Return the world in which what is sent is promised, and what is received is on its way."""
-    ends = _ends(moves)
-    sent = ends.groupby(KEYS)["sent"].sum().reset_index()
-    position = world.position.merge(sent, on=KEYS, how="left")
-    position["reserved_units"] += position.pop("sent").fillna(0.0)
-    coming = ends[ends["received"] > 0].rename(columns={"arrival_period": "periods_ahead", "received": "units"})
-    moved = coming[[*KEYS, "periods_ahead", "units"]].assign(arrives_as_planned=True)
-    orders = pd.concat([world.open_orders, moved], ignore_index=True)
-    return replace(world, position=position, open_orders=orders)
+    """Return the world in which the proposed moves are on their way to where they are needed.
+
+    At their origin they change nothing before they are approved: only what it does not need leaves it.
+    """
+    coming = moves.rename(columns={"to_location_id": "location_id", "arrival_period": "periods_ahead"})
+    moved = coming[[*KEYS, "periods_ahead", "units"]].assign(arrives_as_planned=True, is_proposed=True)
+    return replace(world, open_orders=pd.concat([world.open_orders, moved], ignore_index=True))
+
+
+def _brings_nothing(lines: pd.DataFrame, again: pd.DataFrame, world: World, moves: pd.DataFrame) -> Flags:
+    """Return the moves after which no less is bought and no more margin saved than they cost.
+
+    So it is where the supplier's minimum quantity or pack is ordered all the same.
+    """
+    before, after = (frame.set_index(KEYS) for frame in (_of(lines, again), again))
+    loses = world.policy.set_index(KEYS)["shortage_cost"] if "shortage_cost" in world.policy else pd.Series(dtype=float)
+    spared = (before["lost_units_with_order"] - after["lost_units_with_order"]) * loses.reindex(before.index).fillna(
+        0.0
+    )
+    goals = _goals(moves)
+    cost = moves.groupby(goals)["transfer_cost"].sum().reindex(before.index)
+    is_vain = (after["order_units"] >= before["order_units"]) & (spared <= cost)
+    return np.asarray(is_vain.reindex(goals), dtype=bool)
+
+
+def _told(moves: pd.DataFrame, lines: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
+    """Return moves with what their destinations have to expect without them."""
+    before, after, goals = lines.set_index(KEYS), again.set_index(KEYS), _goals(moves)
+    avoided = (before["lost_units_without_order"] - after["lost_units_without_order"].reindex(before.index)).fillna(0.0)
+    told = {
+        name: before[column].reindex(goals).to_numpy()
+        for name, column in (
+            ("stockout_period_50", "stockout_period_50"),
+            ("stockout_period_10", "stockout_period_10"),
+            ("supplier_arrival_period", "arrival_period"),
+        )
+    }
+    return moves.assign(**told, lost_units_avoided=avoided.clip(lower=0).round(3).reindex(goals).to_numpy())
+
+
+def _goals(moves: pd.DataFrame) -> pd.MultiIndex:
+    """Return the item at the destination of each move."""
+    return pd.MultiIndex.from_arrays([moves["sku"], moves["to_location_id"]], names=KEYS)
+
+
+def _of(frame: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of some keys."""
+    chosen = pd.MultiIndex.from_frame(keys[KEYS])
+    return frame[pd.MultiIndex.from_frame(frame[KEYS]).isin(chosen)]
 
 
 def _replaced(frame: pd.DataFrame, again: pd.DataFrame, touched: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -28,8 +28,9 @@ from ml.schema import KEYS, Doubles, Flags, Floats
 LINE_COLUMNS = [
     "sku", "location_id", "supplier_id", "target_type", "target_value", "protection_periods", "order_interval_periods",
     "expected_demand_units", "safety_stock_units", "expiring_units", "order_up_to_units", "on_hand_units",
-    "on_order_units", "on_order_not_counted_units", "on_order_doubtful_units", "reserved_units", "backordered_units",
-    "inventory_position_units", "shortfall_units", "moq_added_units", "multiple_added_units",
+    "on_order_units", "transfer_in_units", "on_order_not_counted_units", "on_order_doubtful_units", "reserved_units",
+    "backordered_units", "inventory_position_units", "proposed_transfer_in_units", "shortfall_units", "moq_added_units",
+    "multiple_added_units",
     "supplier_minimum_added_units", "reduced_units", "order_units", "order_packs", "arrival_period",
     "stockout_period_50", "stockout_period_10", "stockout_probability_without_order", "stockout_probability_with_order",
     "lost_units_without_order", "lost_units_with_order", "days_of_cover_before", "days_of_cover_after",
@@ -75,8 +76,9 @@ def recommend(
         open_orders: sku, location_id, periods_ahead (≥ 1, the period from whose start it can be sold as it is expected
             now), units and optionally overdue_periods (how many periods ago it should have come; 0 = not overdue),
             arrives_as_planned (true = it keeps to its date, as a transfer does; else it comes as early or late as the
-            lead time drawn for a new order) and is_doubtful (true = later than its supplier ever was: it is shown and
-            not counted).
+            lead time drawn for a new order), is_proposed (true = a transfer that nobody has approved: it lessens the
+            order, as a step of its own, and is not on order) and is_doubtful (true = later than its supplier ever was:
+            it is shown and not counted).
         terms: sku, location_id, supplier_id, lead_time_periods (planning, whole, ≥ 1), review_periods (≥ 1) and
             optionally lead_time_mean_periods, lead_time_sd_periods, lead_time_samples (a list per row),
             next_order_in_periods (0 = now), moq_units, order_multiple_units, order_up_to_max_units (may be passed by
@@ -111,6 +113,8 @@ def recommend(
             safety_stock = order_up_to − expected_demand, inventory_position = on_hand + on_order − backordered −
             reserved, shortfall = max(order_up_to − inventory_position, 0) and
             order = shortfall + moq_added + multiple_added + supplier_minimum_added − reduced, all exact;
+            transfer_in is the part of on_order that other locations send, proposed_transfer_in what they would send
+            besides: probabilities, losses and days of cover after the order count on it;
             order_interval_periods is how long the order is to last once it has come;
             waiting_cost is what waiting for the next review costs in expected shortage less holding cost, NaN where the
             supplier has no fixed order cost or nothing is needed; a line that waits for its supplier has it too;
@@ -176,7 +180,8 @@ def _decided(cycle: Cycle, until_review: Cycle) -> tuple[pd.DataFrame, pd.DataFr
 def _lines(decided: _Decision) -> pd.DataFrame:
     cycle, steps, level, order = decided.cycle, decided.steps, decided.level, decided.order
     inputs, times, usable = cycle.inputs, cycle.schedule, cycle.usable
-    shortfall = np.maximum(level - cycle.position, 0)
+    unaided: Thousandths = cycle.position - times.proposed
+    shortfall: Thousandths = np.maximum(level - unaided, 0)
     added = {name: steps.changes[name] for name in ("moq", "packs", "supplier_minimum")}
 
     def known(values: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> Doubles:
@@ -199,11 +204,13 @@ def _lines(decided: _Decision) -> pd.DataFrame:
             "order_up_to_units": units(level),
             "on_hand_units": in_units(inputs.on_hand),
             "on_order_units": in_units(times.on_order),
+            "transfer_in_units": in_units(times.transferred),
             "on_order_not_counted_units": in_units(times.not_counted),
             "on_order_doubtful_units": in_units(times.doubtful),
             "reserved_units": in_units(inputs.reserved),
             "backordered_units": in_units(inputs.backordered),
-            "inventory_position_units": in_units(cycle.position),
+            "inventory_position_units": in_units(unaided),
+            "proposed_transfer_in_units": in_units(times.proposed),
             "shortfall_units": units(shortfall),
             "moq_added_units": units(added["moq"]),
             "multiple_added_units": units(added["packs"]),
@@ -241,13 +248,16 @@ def _outlook(cycle: Cycle, order: Thousandths) -> dict[str, Doubles]:
 
 
 def _cover(decided: _Decision) -> dict[str, Doubles]:
-    """Return for how many days the inventory position lasts without and with the order; NaN without demand."""
+    """Return for how many days the inventory position lasts, and with the order and proposed transfers.
+
+    NaN without demand.
+    """
     cycle = decided.cycle
     rate = in_units(decided.expected) / cycle.schedule.protection
     with np.errstate(divide="ignore", invalid="ignore"):
         cover: list[Doubles] = [
             np.where(rate > 0, np.maximum(in_units(position), 0) / rate, np.nan)
-            for position in (cycle.position, cycle.position + decided.order)
+            for position in (cycle.position - cycle.schedule.proposed, cycle.position + decided.order)
         ]
     return {"days_of_cover_before": cover[0].round(3), "days_of_cover_after": cover[1].round(3)}
 

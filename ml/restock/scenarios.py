@@ -55,8 +55,8 @@ def what_if(paths_of: PathsOf, world: World, scenarios: Sequence[Scenario], *, s
     Returns:
         One row per scenario: scenario, order_lines, order_units, order_cost, expected_stockouts (sum of the lines'
         stock-out probabilities in the cycle they order for), expected_lost_units, excess_units (inventory position
-        after the order beyond the order-up-to level), transfer_units, exception_lines, and order_cost_change against
-        the first row.
+        after the order and the proposed transfers beyond the order-up-to level), transfer_units (proposed),
+        exception_lines, and order_cost_change against the first row.
 
     Raises:
         ValueError: a factor is not above 0, or two scenarios share a name.
@@ -85,7 +85,8 @@ def _decided(paths_of: PathsOf, world: World, scenario: Scenario, seed: int) -> 
     plan = plan_orders(changed_paths, changed, seed=seed)
     lines = plan.lines
     cost = lines[["sku", "location_id"]].merge(changed.terms, on=["sku", "location_id"], how="left")["unit_cost"]
-    after = lines["inventory_position_units"] + lines["order_units"] - lines["order_up_to_units"]
+    after = lines["inventory_position_units"] + lines["proposed_transfer_in_units"] + lines["order_units"]
+    after -= lines["order_up_to_units"]
     return {
         "scenario": scenario.name,
         "order_lines": int((lines["order_units"] > 0).sum()),
@@ -94,7 +95,7 @@ def _decided(paths_of: PathsOf, world: World, scenario: Scenario, seed: int) -> 
         "expected_stockouts": float(round(lines["stockout_probability_with_order"].sum(), 4)),
         "expected_lost_units": float(round(lines["lost_units_with_order"].sum(), 3)),
         "excess_units": float(round(after.clip(lower=0).sum(), 3)),
-        "transfer_units": float(round(plan.transfers["units"].sum(), 3)),
+        "transfer_units": float(round(lines["proposed_transfer_in_units"].sum(), 3)),
         "exception_lines": int((lines["status"] == "exception").sum()),
     }
 

@@ -58,7 +58,9 @@ class Schedule:
         single_review: between two order days.
         review: until the order after this one; several reviews where an order is to last longer.
         orders: what is on order and counted on.
-        on_order: arrives within the protection interval.
+        on_order: arrives within the protection interval; without what is merely proposed.
+        transferred: part of it that other locations send.
+        proposed: would arrive within it if the proposed transfers were approved.
         not_counted: arrives after it.
         doubtful: is later than its supplier ever was.
     """
@@ -69,6 +71,8 @@ class Schedule:
     review: Integers
     orders: OpenOrders
     on_order: Thousandths
+    transferred: Thousandths
+    proposed: Thousandths
     not_counted: Thousandths
     doubtful: Thousandths
 
@@ -96,6 +100,8 @@ class Schedule:
             review=self.review[rows],
             orders=self.orders.of(rows),
             on_order=self.on_order[rows],
+            transferred=self.transferred[rows],
+            proposed=self.proposed[rows],
             not_counted=self.not_counted[rows],
             doubtful=self.doubtful[rows],
         )
@@ -137,23 +143,24 @@ def schedule(inputs: Inputs, open_orders: pd.DataFrame, horizon: int) -> Schedul
     overdue = np.clip(column(coming, "overdue_periods", 0.0), 0, _LONGEST_PERIODS).astype(np.int32)
     trusted = ~flags(coming, "is_doubtful")
     inside = trusted & (expected <= (wait + lead + review)[item])
+    proposed, as_planned = flags(coming, "is_proposed"), flags(coming, "arrives_as_planned")
 
     def total(counted: Flags) -> Thousandths:
         sums = np.zeros(len(rows), np.int64)
         np.add.at(sums, item[counted], units[counted])
         return sums
 
-    orders = OpenOrders(
-        item, units, np.where(overdue > 0, 1 - overdue, expected), expected, flags(coming, "arrives_as_planned")
-    )
+    orders = OpenOrders(item, units, np.where(overdue > 0, 1 - overdue, expected), expected, as_planned)
     return Schedule(
         wait,
         lead,
         single,
         review,
         orders.only(trusted),
-        on_order=total(inside),
-        not_counted=total(trusted & ~inside),
+        on_order=total(inside & ~proposed),
+        transferred=total(inside & as_planned & ~proposed),
+        proposed=total(inside & proposed),
+        not_counted=total(trusted & ~inside & ~proposed),
         doubtful=total(~trusted),
     )
 

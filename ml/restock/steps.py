@@ -52,6 +52,10 @@ STEPS = (
     Step("reserved", 1, "position", "reserved units"),
     Step("backordered", 1, "position", "backordered units"),
     Step("surplus", 1, "position", ""),
+    Step(
+        *("proposed_transfers", -1, "need", "units that proposed transfers bring"),
+        "that the proposed transfers bring",
+    ),
     Step("not_stocked", -1, "need", "units not kept in stock", "that are not kept in stock"),
     Step(
         *("after_last_sale", -1, "need", "units that would arrive after the last day of sale"),
@@ -178,7 +182,9 @@ def order_steps(cycle: Cycle, levels: Levels) -> tuple[OrderSteps, Thousandths]:
         The steps, whose quantity is the order, and the most that limits would let each order be, thousandths [m].
     """
     rules, policy = PackRules.of(cycle), cycle.inputs.policy
-    steps = OrderSteps(np.maximum(levels.order_up_to - cycle.position, 0))
+    unaided = cycle.position - cycle.schedule.proposed
+    steps = OrderSteps(np.maximum(levels.order_up_to - unaided, 0))
+    steps.change("proposed_transfers", np.maximum(levels.order_up_to - cycle.position, 0))
     triggered = _needed(steps, cycle, rules, levels)
     at_point = rules.by_lot & triggered & (cycle.position == levels.unlost) & (levels.wanted > 0)
     most = whole_packs(steps, cycle, rules, levels, (steps.quantity > 0) | at_point)
@@ -311,7 +317,7 @@ def step_rows(cycle: Cycle, steps: OrderSteps, levels: Levels, expected: Thousan
         "on_order": -schedule.on_order,
         "reserved": inputs.reserved,
         "backordered": inputs.backordered,
-        "surplus": np.maximum(cycle.position - level, 0),
+        "surplus": np.maximum(cycle.position - schedule.proposed - level, 0),
         **steps.changes,
     }
     table = np.stack([np.where(cycle.usable, values[name], 0) for name in TERM_NAMES], axis=1)

@@ -5,6 +5,8 @@ Here belongs what one location can spare for another. What to buy after that is 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -16,14 +18,18 @@ SERVICE_LEVEL = 0.95
 
 
 def transfer(
-    position: pd.DataFrame, paths: npt.NDArray[np.float32], terms: pd.DataFrame, lanes: pd.DataFrame
+    position: pd.DataFrame,
+    paths: npt.NDArray[np.float32],
+    terms: pd.DataFrame,
+    lanes: pd.DataFrame,
+    rejected: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Move excess to shortage, cheapest lane first, never making a shortage.
 
     A location's level is the one it orders up to, or the quantile of its demand over lead time and review period. It
     can spare what its inventory position has beyond that level, of what is at hand, free of promises, beyond its own
     demand until what is on order is there, and what would lie there longer than the move costs; it is short of what its
-    inventory position lacks to its level.
+    inventory position lacks to its level. What would come after an order of the next review moves nowhere.
 
     Args:
         position: sku, location_id, on_hand_units, reserved_units, backordered_units and optionally on_order_units and
@@ -35,10 +41,15 @@ def transfer(
             packs, default 1) and holding_cost (money per unit and period; without it a move need not pay). A location
             without terms neither gives nor takes.
         lanes: from_location_id, to_location_id, lead_time_periods, unit_cost (money per unit moved).
+        rejected: sku, from_location_id, to_location_id, rejected_up_to_units: moves of up to so many units that a
+            person rejected; None = nothing is rejected.
 
     Returns:
-        sku, from_location_id, to_location_id, units, arrival_period (first period they can be sold), transfer_cost.
-        Empty where nothing is worth moving.
+        sku, from_location_id, to_location_id, units, arrival_period (first period they can be sold), transfer_cost,
+        short_units (what the destination lacked before), from_free_units (what lay at the origin before, free of
+        promises), from_kept_units (what the origin keeps of it for its own demand), from_cover_periods (how many
+        periods of its mean demand what is left there lasts; NaN without demand) and is_rejected (true = the move is
+        not made, as a person rejected it, and neither end counts it). Empty where nothing is worth moving.
 
     Raises:
         ValueError: position and paths differ in length, or a lane leads to itself.
@@ -58,33 +69,92 @@ def transfer(
     gap = (free + on_order - level).where(known, 0.0)
     pack = stock["order_multiple_units"].fillna(1.0) if "order_multiple_units" in stock else pd.Series(1.0, stock.index)
     kept = stock["own_demand_units"] if "own_demand_units" in stock else _levels(stock, paths, known)
-    spare = free - kept
-    excess = gap.where(gap <= spare, spare).clip(lower=0).to_numpy(dtype=np.float64)
-    short = (-gap).clip(lower=0).to_numpy(dtype=np.float64)
+    rate = paths.mean(axis=(1, 2), dtype=np.float64)
+    holding = stock["holding_cost"] if "holding_cost" in stock else pd.Series(np.inf, stock.index)
+    places = _Places(
+        free=free.to_numpy(dtype=np.float64),
+        kept=np.asarray(kept, dtype=np.float64),
+        beyond=gap.to_numpy(dtype=np.float64),
+        short=(-gap).clip(lower=0).to_numpy(dtype=np.float64),
+        pack=pack.to_numpy(dtype=np.float64),
+        rate=rate,
+        kept_until_paid=(rate / holding.where(holding > 0)).fillna(0.0).to_numpy(),
+    )
     place = pd.MultiIndex.from_frame(stock[KEYS])
-    ways = _possible_moves(stock, lanes, short)
+    ways = _possible_moves(stock, lanes, places.short)
     giver = place.get_indexer(pd.MultiIndex.from_arrays([ways["sku"], ways["from_location_id"]]))
     taker = place.get_indexer(pd.MultiIndex.from_arrays([ways["sku"], ways["to_location_id"]]))
-    holding = stock["holding_cost"] if "holding_cost" in stock else pd.Series(np.inf, stock.index)
-    kept_until_paid = (paths.mean(axis=(1, 2), dtype=np.float64) / holding.where(holding > 0)).fillna(0.0).to_numpy()
-    beyond = gap.to_numpy(dtype=np.float64)
-    moved = np.zeros(len(ways))
-    size = pack.to_numpy(dtype=np.float64)
-    for way in range(len(ways)):
-        source, goal = giver[way], taker[way]
-        if source < 0 or short[goal] <= 0:
-            continue
-        spare = min(excess[source], beyond[source] - kept_until_paid[source] * ways["unit_cost"].iat[way])
-        packs = np.floor(max(min(spare, np.ceil(short[goal] / size[goal]) * size[goal]), 0.0) / size[goal] + 1e-9)
-        moved[way] = packs * size[goal]
-        excess[source] -= moved[way]
-        beyond[source] -= moved[way]
-        short[goal] = max(short[goal] - moved[way], 0.0)
-    ways["units"] = moved.round(3)
-    ways["arrival_period"] = ways["lead_time_periods"].astype(int) + 1
-    ways["transfer_cost"] = (ways["units"] * ways["unit_cost"].astype(float)).round(4)
-    columns = ["sku", "from_location_id", "to_location_id", "units", "arrival_period", "transfer_cost"]
-    return ways.loc[ways["units"] > 0, columns].reset_index(drop=True)
+    limits = _rejected_up_to(ways, rejected)
+    costs = ways["unit_cost"].to_numpy(dtype=np.float64)
+    moved = pd.DataFrame(
+        [
+            places.move(int(source), int(goal), cost, limit)
+            for source, goal, cost, limit in zip(giver, taker, costs, limits, strict=True)
+        ],
+        columns=_MOVED,
+    )
+    moves = pd.concat([ways, moved], axis=1)
+    moves["arrival_period"] = moves["lead_time_periods"].astype(int) + 1
+    moves["transfer_cost"] = (moves["units"].astype(float) * costs).round(4)
+    columns = [*("sku", "from_location_id", "to_location_id", "units", "arrival_period", "transfer_cost"), *_MOVED[1:]]
+    return moves.loc[moves["units"] > 0, columns].astype(_KINDS).reset_index(drop=True)
+
+
+_MOVED = ["units", "short_units", "from_free_units", "from_kept_units", "from_cover_periods", "is_rejected"]
+_KINDS = dict.fromkeys(("units", "transfer_cost", *_MOVED[1:5]), "float64") | {"is_rejected": "bool"}
+NO_MOVES = pd.DataFrame(
+    columns=[*("sku", "from_location_id", "to_location_id", "units", "arrival_period", "transfer_cost"), *_MOVED[1:]]
+).astype({"arrival_period": "int64"} | _KINDS)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What each location has to give and lacks while moves are made, units [rows].
+
+    Attributes:
+        free: at hand and free of promises.
+        kept: of it for its own demand.
+        beyond: inventory position beyond its level.
+        short: what its position lacks to its level.
+        pack: units of a pack.
+        rate: mean demand of a period.
+        kept_until_paid: what is sold while holding a unit costs as much as moving it for one unit of money.
+    """
+
+    free: npt.NDArray[np.float64]
+    kept: npt.NDArray[np.float64]
+    beyond: npt.NDArray[np.float64]
+    short: npt.NDArray[np.float64]
+    pack: npt.NDArray[np.float64]
+    rate: npt.NDArray[np.float64]
+    kept_until_paid: npt.NDArray[np.float64]
+
+    def move(self, source: int, goal: int, unit_cost: float, rejected_up_to: float) -> tuple[float | bool, ...]:
+        """Move what the source can spare of what the goal lacks, in packs of the goal; return `_MOVED`."""
+        short = self.short[goal]
+        if source < 0 or short <= 0:
+            return 0.0, short, np.nan, np.nan, np.nan, False
+        free, size = self.free[source], self.pack[goal]
+        excess = min(self.beyond[source], free - self.kept[source])
+        spare = min(excess, self.beyond[source] - self.kept_until_paid[source] * unit_cost)
+        units = np.floor(max(min(spare, np.ceil(short / size) * size), 0.0) / size + 1e-9) * size
+        is_rejected = 0 < units <= rejected_up_to
+        cover = (free - units) / self.rate[source] if self.rate[source] > 0 else np.nan
+        if not is_rejected:
+            self.free[source] -= units
+            self.beyond[source] -= units
+            self.short[goal] = max(short - units, 0.0)
+        told = (round(value, 3) for value in (units, short, free, self.kept[source], cover))
+        return *told, is_rejected
+
+
+def _rejected_up_to(ways: pd.DataFrame, rejected: pd.DataFrame | None) -> npt.NDArray[np.float64]:
+    """Return up to how many units each way is rejected; 0 = it is not."""
+    if rejected is None or rejected.empty:
+        return np.zeros(len(ways))
+    keys = ["sku", "from_location_id", "to_location_id"]
+    limits = ways[keys].merge(rejected, on=keys, how="left")["rejected_up_to_units"]
+    return limits.fillna(0.0).to_numpy(dtype=np.float64)
 
 
 def own_demand(
@@ -132,9 +202,13 @@ def _levels(stock: pd.DataFrame, paths: npt.NDArray[np.float32], known: pd.Serie
 
 def _possible_moves(stock: pd.DataFrame, lanes: pd.DataFrame, short: npt.NDArray[np.float64]) -> pd.DataFrame:
     """Return lane by lane what could be moved: the cheapest way first, then the fastest, then the largest shortage."""
-    needy = stock[KEYS].assign(short=short)[short > 0]
-    ways = needy.merge(lanes, left_on="location_id", right_on="to_location_id", how="inner")
-    return ways.sort_values(
+    terms = [*KEYS, "lead_time_periods", "review_periods"]
+    needy = stock.loc[short > 0, terms].rename(columns={"lead_time_periods": "supplier_periods"})
+    ways = needy.assign(short=short[short > 0]).merge(
+        lanes, left_on="location_id", right_on="to_location_id", how="inner"
+    )
+    in_time = ways["lead_time_periods"] < ways["supplier_periods"] + ways["review_periods"]
+    return ways[in_time].sort_values(
         ["unit_cost", "lead_time_periods", "short", "sku", "from_location_id", "to_location_id"],
         ascending=[True, True, False, True, True, True],
         ignore_index=True,

@@ -19,7 +19,7 @@ def listing(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def urgent_first(found: Sequence["Proposal"]) -> list["Proposal"]:
-    """Return proposals by the day on which they must be ordered, and of one day the dearest to lose first."""
+    """Return proposals by the day on which they must be ordered or sent, and of one day the dearest to lose first."""
 
     def urgency(made: "Proposal") -> tuple[str, float, float, str]:
         value = float(made.order_units * (made.unit_cost or 0))
@@ -44,17 +44,22 @@ def worklist(found: Sequence["Proposal"], currency: str) -> str:
             return str(made.detail.get("reason") or "-")
         return made.rejection if made.state == "rejected" else f"{made.changed_by}: {made.change_reason or made.state}"
 
-    header = ["order by", "proposal", "product", "sku", "at", "units", f"money {currency}".strip(), "state"]
+    header = ["order by", "proposal", "product", "sku", "at", "units", f"money {currency}".strip(), "state", "from"]
     rows = [
         [
             *(made.order_by_date, made.proposal_id, _short(str(made.detail.get("product_name") or "-"), 34), made.sku),
             *(made.location_id, units_text(made.coming_units)),
             "-" if made.unit_cost is None else f"{made.coming_units * made.unit_cost:,.2f}",
-            *(made.state, made.supplier_id, made.detail.get("stockout_date"), made.erp_order, _short(why(made), 120)),
+            *(made.state, source_of(made), made.detail.get("stockout_date"), made.erp_order, _short(why(made), 120)),
         ]
         for made in found
     ]
-    return listing([*header, "supplier", "stock-out", "ERP order", "reason"], rows)
+    return listing([*header, "stock-out", "ERP order", "reason"], rows)
+
+
+def source_of(made: "Proposal") -> str:
+    """Return the supplier of an order, or that it is a transfer, and from where."""
+    return f"transfer from {made.from_location_id}" if made.is_transfer else made.supplier_id
 
 
 def _short(text: str, width: int) -> str:
@@ -69,10 +74,10 @@ def proposal_table(found: Sequence["Proposal"]) -> str:
         reason = made.rejection if made.state == "rejected" else made.change_reason
         return "; ".join(filter(None, [reason, made.held_reason and f"not exported: {made.held_reason}"])) or "-"
 
-    header = ["proposal", "state", "supplier", "sku", "at", "units", "order by", "ERP order", "by", "reason"]
+    header = ["proposal", "state", "from", "sku", "at", "units", "order by", "ERP order", "by", "reason"]
     rows = [
         [
-            *(made.proposal_id, made.state, made.supplier_id, made.sku, made.location_id, units_text(made.order_units)),
+            *(made.proposal_id, made.state, source_of(made), made.sku, made.location_id, units_text(made.order_units)),
             *(made.order_by_date, made.erp_order, made.changed_by, why(made)),
         ]
         for made in found

@@ -55,7 +55,7 @@ def proposal_store() -> Iterator["Store"]:
 
 @click.group()
 def proposals() -> None:
-    """Decide on proposed orders, and export them to the ERP.
+    """Decide on proposed orders and transfers, and export them to the ERP.
 
     \b
       inventorybot proposals list
@@ -69,7 +69,8 @@ def proposals() -> None:
 
     A proposal is approved or rejected. An approved one is exported, and acknowledged with the order number of the ERP.
     It counts as on order until a purchase order line with its proposal_id arrives. It ends when that line is received
-    or cancelled, or 14 days after its expected day if no line arrives.
+    or cancelled, or 14 days after its expected day if no line arrives. A transfer between locations is decided and
+    exported alike: the movements that ship and receive it name it as their reference, as an order's line does.
     """  # noqa: D301
 
 
@@ -80,7 +81,10 @@ def proposals() -> None:
     help="Show proposals in this state; default: all that are open.",
 )
 def list_proposals(state: str | None) -> None:
-    """List proposals, most urgent first. With product, money and reason."""
+    """List proposals, most urgent first. Orders and transfers, with product, money, reason and from where.
+
+    The money of a transfer is what moving it costs.
+    """
     with proposal_store() as store:
         found = [found for wanted in ([state] if state else _OPEN) for found in _every_proposal(store, wanted)]
     if not state:
@@ -116,26 +120,34 @@ author_option = click.option("--author", default=getpass.getuser, help="Person w
 @click.argument("proposal_ids", nargs=-1, metavar="PROPOSAL...")
 @click.option("--all", "every", is_flag=True, help="Approve every undecided proposal.")
 @click.option("--supplier", help="Approve every undecided proposal to this supplier; default: those named.")
+@click.option("--transfers", is_flag=True, help="Approve every undecided transfer between locations.")
 @click.option("--reason", default="", help="Reason; default: none.")
 @author_option
-def approve(proposal_ids: tuple[str, ...], every: bool, supplier: str | None, reason: str, author: str) -> None:
+def approve(
+    proposal_ids: tuple[str, ...], every: bool, supplier: str | None, transfers: bool, reason: str, author: str
+) -> None:
     """Approve proposals, all named or none. They count as on order from now on.
 
-    The next export contains them. A rejected proposal can be approved later, unless another one has replaced it.
+    The next export contains them. A rejected proposal can be approved later, unless another one has replaced it. An
+    undecided proposal of the item at its location that this makes needless is superseded.
     """
-    if sum([bool(proposal_ids), every, supplier is not None]) != 1:
-        raise click.ClickException("name the proposals to approve, or give --all, or --supplier; one of the three")
+    if sum([bool(proposal_ids), every, supplier is not None, transfers]) != 1:
+        raise click.ClickException(
+            "name the proposals to approve, or give --all, --supplier or --transfers; one of the four"
+        )
     with proposal_store() as store:
         if not proposal_ids:
             undecided = _every_proposal(store, "proposed")
-            suppliers = sorted({made.supplier_id for made in undecided})
+            suppliers = sorted({made.supplier_id for made in undecided if not made.is_transfer})
             if supplier is not None and supplier not in suppliers:
                 waiting = ", ".join(suppliers) or "nobody"
                 raise click.ClickException(f"no proposal for supplier {supplier!r} waits; there are some for {waiting}")
             proposal_ids = tuple(
                 made.proposal_id
                 for made in undecided
-                if supplier in (None, made.supplier_id) and made.held_reason is None
+                if supplier in (None, made.supplier_id)
+                and (made.is_transfer or not transfers)
+                and made.held_reason is None
             )
         _decide(store, proposal_ids, "approved", author, reason)
 
@@ -222,8 +234,9 @@ def confirm(held: tuple[str, ...], reason: str, author: str) -> None:
 @click.option("--url", envvar="INVENTORYBOT_EXPORT_URL", hidden=True)
 @click.option("--author", default=getpass.getuser, help="Person or system that pulls; default: your user name.")
 def export(file: Path | None, folder: Path | None, postgresql: bool, url: str | None, author: str) -> None:
-    """Export approved proposals as orders. One order per supplier and location, as CSV or to a PostgreSQL schema.
+    """Export approved proposals as orders. One order per supplier or origin and location, as CSV or to PostgreSQL.
 
+    proposal_type says whether a line is an order or a transfer, and from_location_id where a transfer leaves.
     A proposal is exported again under the same proposal_id until it is acknowledged or its order line arrives: repeat
     an interrupted export. The receiver must make one order line per proposal_id. What was cancelled or has expired
     since is exported as a withdrawal until it is acknowledged with 0 units. Orders of discontinued products are not

@@ -39,8 +39,11 @@ _TOTALS = """
     from reporting.restock_recommendations
 """
 _TRANSFERS = f"""
-    select transfer_units, product_name, sku, from_location_id, to_location_id, expected_arrival_date
-    from reporting.stock_transfers order by transfer_units desc, sku, to_location_id limit {_MOST_OTHERS}
+    select transfer_units, product_name, sku, from_location_id, to_location_id, state, order_by_date,
+        expected_arrival_date
+    from reporting.stock_transfers where state in ('proposed', 'approved', 'exported', 'acknowledged')
+    order by state <> 'proposed', order_by_date, lost_margin_avoided desc, transfer_units desc, sku, to_location_id
+    limit {_MOST_OTHERS}
 """
 _LATE = f"""
     select days_late, product_name, sku, location_id, open_units, likely_arrival_date,
@@ -190,7 +193,7 @@ def _supply(published: _Published) -> list[str]:
     found: list[str] = []
     for title, relation, query, header, right, name in (
         ("Transfers", "reporting.stock_transfers", _TRANSFERS,
-         ["units", "product", "sku", "from", "to", "arrives"], {0}, 1),
+         ["units", "product", "sku", "from", "to", "state", "send by", "arrives"], {0}, 1),
         ("Late order lines", "reporting.risk_late_purchase_orders", _LATE,
          ["days late", "product", "sku", "at", "open", "likely", "supplier", "order"], {0, 4}, 1),
         ("Exceptions", "reporting.restock_exceptions", _EXCEPTIONS,

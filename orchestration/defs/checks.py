@@ -7,6 +7,7 @@ from dagster import AssetCheckResult, AssetCheckSeverity, asset_check
 
 from orchestration.defs.resources import HomeResource, StoreResource
 from orchestration.planning.proposals import misnamed_proposals
+from orchestration.planning.transfers import misnamed_movements
 from orchestration.training.forecast_totals import parting_totals
 from orchestration.warehouse.exports import export_path, read_sql
 
@@ -35,6 +36,19 @@ def fresh(home: HomeResource) -> AssetCheckResult:
 def order_lines_name_their_proposals(home: HomeResource, store: StoreResource) -> AssetCheckResult:
     """Hold the proposals that order lines name against the outbox."""
     failures = misnamed_proposals(home.settings(), store.open())
+    return AssetCheckResult(
+        passed=not failures, severity=AssetCheckSeverity.WARN, metadata={"failures": "; ".join(failures) or "none"}
+    )
+
+
+@asset_check(
+    asset=["predictions", "open_transfers"],
+    name="movements_name_their_transfers",
+    description="Every movement of a transfer that names a proposal is of its product and of its two locations.",
+)
+def movements_name_their_transfers(home: HomeResource, store: StoreResource) -> AssetCheckResult:
+    """Hold the proposals that movements of transfers name against the outbox."""
+    failures = misnamed_movements(home.settings(), store.open())
     return AssetCheckResult(
         passed=not failures, severity=AssetCheckSeverity.WARN, metadata={"failures": "; ".join(failures) or "none"}
     )

@@ -99,6 +99,7 @@ def _read(settings: Settings, forecaster: "FittedForecaster") -> "tuple[PathsOf,
         budget=settings.order_budget,
         rejections=frames.rejections(settings),
         held=frames.held_levels(settings),
+        rejected_transfers=frames.rejected_transfers(settings),
     )
 
 

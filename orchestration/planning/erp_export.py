@@ -24,15 +24,18 @@ COLUMNS = (
     *("proposal_id", "state", "as_of_date", "supplier_id", "sku", "location_id", "order_units", "unit_cost"),
     *("order_by_date", "expected_arrival_date", "order_id", "supplier_name", "supplier_sku", "product_name"),
     *("location_name", "unit_of_measure", "pack_units", "order_packs", "order_value", "currency", "reason"),
+    *("proposal_type", "from_location_id", "from_location_name"),
 )
+"""`proposal_type` is `order` (from a supplier) or `transfer` (from a location of ours): then supplier_id is empty, and
+unit_cost and order_value are what moving costs."""
 HEADER_COLUMNS = (
     *("order_id", "supplier_id", "supplier_name", "location_id", "location_name", "order_date"),
     *("expected_arrival_date", "line_count", "order_value", "currency", "supplier_order_value"),
-    *("minimum_order_value", "is_below_minimum"),
+    *("minimum_order_value", "is_below_minimum", "proposal_type", "from_location_id", "from_location_name"),
 )
 WITHDRAWAL_COLUMNS = (
     *("proposal_id", "order_id", "erp_order", "supplier_id", "sku", "location_id", "order_units"),
-    *("withdrawn_by", "reason"),
+    *("withdrawn_by", "reason", "proposal_type", "from_location_id", "from_location_name"),
 )
 ACKNOWLEDGEMENT_COLUMNS = ("proposal_id", "erp_order", "ordered_units")
 SCHEMA = "inventorybot"
@@ -60,7 +63,7 @@ def line_rows(proposals: Sequence["Proposal"], currency: str | None = None) -> l
 
 
 def header_rows(proposals: Sequence["Proposal"], currency: str | None = None) -> list[dict[str, Any]]:
-    """Return an order of each supplier for each location, `HEADER_COLUMNS`.
+    """Return an order of each supplier, or of each location that gives, for each location, `HEADER_COLUMNS`.
 
     A supplier counts its minimum over all its orders of the export, as the contract says of `minimum_order_value`.
     """
@@ -84,7 +87,9 @@ def header_rows(proposals: Sequence["Proposal"], currency: str | None = None) ->
             }
         )
     for header in made:
-        value = sum((each["order_value"] for each in made if each["supplier_id"] == header["supplier_id"]), Decimal(0))
+        alike = [each for each in made if each["supplier_id"] == header["supplier_id"]]
+        alike = [header] if header["proposal_type"] == "transfer" else alike
+        value = sum((each["order_value"] for each in alike), Decimal(0))
         least_value = header["minimum_order_value"]
         header["supplier_order_value"] = value
         header["is_below_minimum"] = least_value is not None and value < least_value
@@ -98,6 +103,7 @@ def withdrawal_rows(withdrawn: Sequence["Proposal"]) -> list[dict[str, Any]]:
             **{name: getattr(proposal, name) for name in WITHDRAWAL_COLUMNS if hasattr(proposal, name)},
             "withdrawn_by": proposal.changed_by,
             "reason": proposal.change_reason,
+            **_origin(proposal),
         }
         for proposal in withdrawn
     ]
@@ -244,6 +250,8 @@ def _definitions() -> list[str]:
     return [
         f"create schema if not exists {SCHEMA}",
         f"create table if not exists {SCHEMA}.purchase_orders (order_id text primary key, {columns(HEADER_COLUMNS)})",
+        f"alter table {SCHEMA}.purchase_orders "
+        + ", ".join(f"add column if not exists {name} {_TYPES.get(name, 'text')}" for name in HEADER_COLUMNS[-3:]),
         f"create table if not exists {lines} (proposal_id text primary key, {columns(COLUMNS[:10])}, "
         "exported_at timestamptz not null default now())",
         f"alter table {lines} " + ", ".join(f"add column if not exists {column}" for column in later),
@@ -280,6 +288,16 @@ def _line(proposal: "Proposal", currency: str | None) -> dict[str, Any]:
         "order_value": (proposal.order_units * (proposal.unit_cost or 0)).quantize(Decimal("0.0001")),
         "currency": currency,
         "reason": detail.get("reason"),
+        **_origin(proposal),
+    }
+
+
+def _origin(proposal: "Proposal") -> dict[str, Any]:
+    """Return what kind of proposal it is, and the location that a transfer leaves."""
+    return {
+        "proposal_type": "transfer" if proposal.is_transfer else "order",
+        "from_location_id": proposal.from_location_id or None,
+        "from_location_name": proposal.detail.get("from_location_name"),
     }
 
 

@@ -1,6 +1,7 @@
 """The outbox and a run: what is committed already, what the run lists as proposals, what publication settles.
 
-Belongs here: what a run reads for the outbox. Does not: states and transactions (serving/store/proposals.py).
+Belongs here: what a run reads for the outbox. Does not: transfers between locations (transfers.py), states and
+transactions (serving/store/proposals.py).
 """
 
 import json
@@ -13,6 +14,7 @@ import duckdb
 
 from orchestration.home.settings import Settings
 from orchestration.home.sql_text import path_literal
+from orchestration.planning.transfers import counted_transfers, proposed_lines, shipments
 from orchestration.warehouse.build import EPOCH, Build
 from orchestration.warehouse.exports import export_path, read_sql
 
@@ -31,7 +33,7 @@ _TOLD = (
 
 
 def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.DataFrame":
-    """Return the proposals that count as on order in this run, and note how far the outbox was seen.
+    """Return the orders that count as on order in this run, and note how far the outbox was seen.
 
     A proposal counts from its approval until this run knows its purchase order line, and then the line alone counts.
     One that was approved and not exported in time, or exported and never delivered, counts no longer: publication ends
@@ -48,7 +50,8 @@ def open_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Data
     version, as_of = store.open_orders().version, build.as_of_date
     waiting, overdue_days = _without_line(settings, build, store), settings.proposal_overdue_days
     counted = [made for made in waiting if why_ended(made, as_of, overdue_days) is None]
-    seen = {"version": version, "counted": [made.proposal_id for made in counted]}
+    moving = [each.proposal.proposal_id for each in counted_transfers(settings, build, store)]
+    seen = {"version": version, "counted": [*(made.proposal_id for made in counted), *moving]}
     (settings.predictions / _SEEN).write_text(json.dumps(seen))
     rows = []
     for proposal in counted:
@@ -75,7 +78,7 @@ def rejected_needs(build: Build, store: "Store") -> "pd.DataFrame":
         expected_date, rejected_until_date, rejected_until_units (empty = whatever is needed), rejection (who, until
         when and why, in words).
     """
-    rejected = store.rejections(build.as_of_date)
+    rejected = [made for made in store.rejections(build.as_of_date) if not made.is_transfer]
     listed = _as_frame([_listed(proposal, proposal.state, proposal.rejection) for proposal in rejected])
     return listed.drop(columns=["state", "acknowledged_units"]).rename(columns={"cause": "rejection"})
 
@@ -160,7 +163,7 @@ class _Line:
         return self.progress == "open"
 
     def is_of(self, proposal: "Proposal") -> bool:
-        return (self.sku, self.location_id) == (proposal.sku, proposal.location_id)
+        return (self.sku, self.location_id, "") == proposal.item
 
 
 def _lines_naming_proposals(settings: Settings) -> list[_Line]:
@@ -187,7 +190,7 @@ def _matched(settings: Settings, store: "Store") -> list[_Line]:
     proposal alone and no other line fits that.
     """
     acknowledged: dict[tuple[str | None, str, str], list[str]] = {}
-    for made in store.proposals(state="acknowledged", limit=_ALL):
+    for made in _orders(store, "acknowledged"):
         acknowledged.setdefault((made.erp_order, *_item(made)), []).append(made.proposal_id)
     matched = []
     for line in _lines_without_proposal(settings) if acknowledged else []:
@@ -208,7 +211,7 @@ def _fitting(settings: Settings, store: "Store") -> "list[tuple[_Line, Proposal]
     has matched, or whose number the ERP gave for a proposal of the item, is taken.
     """
     exported: dict[tuple[Any, ...], list[Proposal]] = {}
-    for made in store.proposals(state="exported", limit=_ALL):
+    for made in _orders(store, "exported"):
         exported.setdefault((*_item(made), made.supplier_id, made.order_units), []).append(made)
     fitting = []
     for line in _lines_without_proposal(settings) if exported else []:
@@ -223,6 +226,10 @@ def _fitting(settings: Settings, store: "Store") -> "list[tuple[_Line, Proposal]
         for found, line, made in fitting
         if not taken & {(number, *_item(made)) for number in (line["document"], line["purchase_order_id"])}
     ]
+
+
+def _orders(store: "Store", state: str) -> "list[Proposal]":
+    return [made for made in store.proposals(state=state, limit=_ALL) if not made.is_transfer]
 
 
 def _lines_without_proposal(settings: Settings) -> list[Mapping[str, Any]]:
@@ -264,12 +271,14 @@ def listed_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Da
     lines = _wanted_lines(settings)
     needed = {(line["sku"], line["location_id"]): line["needed_units"] for line in lines}
     decided_until = store.decided_until()
-    announced = store.announce_proposals(as_of, [line for line in lines if not line["rejection"]], **_seen(settings))
+    announced = store.announce_proposals(
+        as_of, [line for line in lines if not line["rejection"]], **seen_outbox(settings)
+    )
     rows: list[dict[str, Any]] = []
     if announced is not None:
         rows += [
             {"proposal_id": proposal_id, "state": "proposed", "sku": sku, "location_id": location_id}
-            for (sku, location_id), proposal_id in announced.ids.items()
+            for (sku, location_id, _), proposal_id in announced.ids.items()
         ]
         held_back = store.proposals_named(line["rejection"] for line in lines if line["rejection"])
         rows += [
@@ -278,7 +287,9 @@ def listed_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Da
             if made.state == "rejected"
         ]
         rows += [
-            _listed(proposal, proposal.state, proposal.change_reason) for proposal in store.proposals_ended_on(as_of)
+            _listed(proposal, proposal.state, proposal.change_reason)
+            for proposal in store.proposals_ended_on(as_of)
+            if not proposal.is_transfer
         ]
     held = _discontinued(settings)
     for proposal in _without_line(settings, build, store):
@@ -314,24 +325,54 @@ def outbox_of(settings: Settings, build: Build, store: "Store") -> Any:
         }
         for line in lines
     ]
-    seen = _seen(settings)
+    seen = seen_outbox(settings)
     is_past = store.announce_proposals(build.as_of_date, [], **seen) is None
     discontinued = _discontinued(settings)
     held = {
         proposal.proposal_id: discontinued[proposal.sku]
         for proposal in store.open_orders().proposals
-        if proposal.sku in discontinued
+        if proposal.sku in discontinued and not proposal.is_transfer
     }
     return Outbox(
         build.as_of_date,
-        None if is_past else proposed,
+        None if is_past else _beside_each_other(settings, [*proposed, *proposed_lines(settings)]),
         order_lines=order_lines(settings, store),
         ended_lines=_ended_lines(settings, store),
         held=held,
         matched={line.proposal_id for line in _matched(settings, store)},
         overdue_days=settings.proposal_overdue_days,
+        **shipments(settings, build, store),
         **seen,
     )
+
+
+def _beside_each_other(settings: Settings, lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return lines that know what else this run decides for the item at its location, and what it lacks in all."""
+    from ml.restock import STEPS
+
+    before_packs = [step.name for step in STEPS if step.stage in ("level", "position", "need")]
+    before_packs.remove("proposed_transfers")
+    needed = {
+        (row["sku"], row["location_id"]): row["units"]
+        for row in _lines(
+            f"""
+            select sku, location_id, sum(units)::decimal(18, 3) as units
+            from read_parquet({path_literal(settings.predictions / "restock_terms.parquet")})
+            where term in ({", ".join(f"'{name}'" for name in before_packs)})
+            group by sku, location_id
+            """
+        )
+    }
+    places: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        places.setdefault((line["sku"], line["location_id"]), []).append(line["proposal_id"])
+    told: list[Mapping[str, Any]] = []
+    for line in lines:
+        place = (line["sku"], line["location_id"])
+        beside = [other for other in places[place] if other != line["proposal_id"]]
+        known = {"beside": beside, "place_needed_units": str(needed[place])} if beside else {}
+        told.append({**line, "detail": {**line["detail"], **known}})
+    return told
 
 
 def _without_line(settings: Settings, build: Build, store: "Store") -> "list[Proposal]":
@@ -339,7 +380,7 @@ def _without_line(settings: Settings, build: Build, store: "Store") -> "list[Pro
     lines = _lines_of_proposals(settings, store)
     named = store.proposals_named({line.proposal_id for line in lines})
     stood_for = _stood_for(lines, named)
-    found = {proposal.proposal_id: proposal for proposal in store.open_orders().proposals}
+    found = {made.proposal_id: made for made in store.open_orders().proposals if not made.is_transfer}
     # On a day looked back at, a line that came later is not there yet, although the outbox has seen it.
     found |= {
         line.proposal_id: named[line.proposal_id]
@@ -367,7 +408,7 @@ def _ended_lines(settings: Settings, store: "Store") -> dict[str, str]:
     }
 
 
-def _seen(settings: Settings) -> dict[str, Any]:
+def seen_outbox(settings: Settings) -> dict[str, Any]:
     """Return how far this run had seen the outbox when it counted what is on order."""
     seen = json.loads((settings.predictions / _SEEN).read_text())
     return {"seen_version": seen["version"], "counted": seen["counted"]}

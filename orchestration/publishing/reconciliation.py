@@ -40,7 +40,7 @@ def reconcile(settings: Settings, store: "Store") -> "tuple[Recovered, int]":
     head, _ = store.head()
     manifest = current_manifest(settings.published)
     sequence = max([ledger_watermark(settings.raw), *(seen for seen, _ in anchors(settings.published))])
-    lines = {line["proposal_id"]: line for line in _archived(settings)}
+    lines = {line["proposal_id"]: line for line in (*_archived(settings), *_archived_transfers(settings))}
     databases = sorted(settings.published.glob("wh_*.duckdb"))
     lines |= {line["proposal_id"]: {**line, "state": "superseded"} for file in databases for line in _listed(file)}
     if manifest is None:
@@ -80,18 +80,12 @@ def _take_back_movements(settings: Settings, store: "Store", head: int) -> int:
 def _listed(database: Path) -> list[Mapping[str, Any]]:
     """Return the proposals that a generation lists, in the terms of the outbox."""
     with duckdb.connect(str(database), read_only=True) as connection:
-        names = {
-            row[0]
-            for row in connection.execute(
-                "select column_name from duckdb_columns() "
-                "where schema_name = 'reporting' and table_name = 'purchase_order_proposals'"
-            ).fetchall()
-        }
+        names = _columns(connection, "purchase_order_proposals")
         if not names:
             return []
-        # Generations of an earlier version of this software have no rejections.
+        # Generations of an earlier version of this software have no rejections, and transfers without ids.
         also = [name for name in ("cause", "rejected_until_date", "rejected_until_units") if name in names]
-        return _rows(
+        orders = _rows(
             connection,
             f"""
             select {", ".join([_TERMS, *also])}, state, order_by_date as expires_date,
@@ -99,6 +93,26 @@ def _listed(database: Path) -> list[Mapping[str, Any]]:
             from reporting.purchase_order_proposals
             """,
         )
+        if "proposal_id" not in _columns(connection, "stock_transfers"):
+            return orders
+        return orders + _rows(
+            connection,
+            """
+            select proposal_id, as_of_date, sku, from_location_id, to_location_id as location_id,
+                transfer_units as order_units, unit_cost, order_by_date, cause, rejected_until_date,
+                rejected_until_units, state, order_by_date as expires_date, expected_arrival_date as expected_date
+            from reporting.stock_transfers
+            where proposal_id is not null
+            """,
+        )
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
+    """Return the columns of a reporting table; none where there is no such table."""
+    found = connection.execute(
+        "select column_name from duckdb_columns() where schema_name = 'reporting' and table_name = ?", [table]
+    )
+    return {name for (name,) in found.fetchall()}
 
 
 def lost_policies(settings: Settings, store: "Store") -> dict[str, list[str]]:
@@ -129,24 +143,27 @@ def lost_policies(settings: Settings, store: "Store") -> dict[str, list[str]]:
 
 def _rejected(settings: Settings, manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the rejections that held when the current generation was decided, needed or not."""
-    path = _archived_file(settings, manifest, "rejected_needs")
-    if path is None:
-        return []
-    with duckdb.connect() as connection:
-        return _rows(
-            connection,
-            f"""
-            select proposal_id, proposed_for_date::date as as_of_date, supplier_id, sku, location_id,
-                order_units::decimal(18, 3) as order_units,
-                case when not isnan(unit_cost) then unit_cost::decimal(18, 4) end as unit_cost,
-                order_by_date::date as order_by_date, order_by_date::date as expires_date,
-                expected_date::date as expected_date, 'rejected' as state, rejection as cause,
-                rejected_until_date::date as rejected_until_date,
-                case when not isnan(rejected_until_units) then rejected_until_units::decimal(18, 3) end
-                    as rejected_until_units
-            from read_parquet({path_literal(path)})
-            """,
-        )
+    found: list[Mapping[str, Any]] = []
+    for table, source in (("rejected_needs", "supplier_id"), ("rejected_transfers", "from_location_id")):
+        path = _archived_file(settings, manifest, table)
+        if path is None:
+            continue
+        with duckdb.connect() as connection:
+            found += _rows(
+                connection,
+                f"""
+                select proposal_id, proposed_for_date::date as as_of_date, {source}, sku, location_id,
+                    order_units::decimal(18, 3) as order_units,
+                    case when not isnan(unit_cost) then unit_cost::decimal(18, 4) end as unit_cost,
+                    order_by_date::date as order_by_date, order_by_date::date as expires_date,
+                    expected_date::date as expected_date, 'rejected' as state, rejection as cause,
+                    rejected_until_date::date as rejected_until_date,
+                    case when not isnan(rejected_until_units) then rejected_until_units::decimal(18, 3) end
+                        as rejected_until_units
+                from read_parquet({path_literal(path)})
+                """,
+            )
+    return found
 
 
 def _archived_file(settings: Settings, manifest: Mapping[str, Any] | None, table: str) -> Path | None:
@@ -170,6 +187,25 @@ def _archived(settings: Settings) -> list[Mapping[str, Any]]:
                 order_by_date::date as order_by_date, order_by_date::date as expires_date,
                 expected_date::date as expected_date, 'superseded' as state
             from read_parquet({path_literal(settings.archive, "*/open_proposals.parquet")}, union_by_name = true)
+            qualify row_number() over (partition by proposal_id order by as_of_date desc) = 1
+            """,
+        )
+
+
+def _archived_transfers(settings: Settings) -> list[Mapping[str, Any]]:
+    """Return the committed transfers that archived runs counted."""
+    if not any(settings.archive.glob("*/open_transfers.parquet")):
+        return []
+    with duckdb.connect() as connection:
+        return _rows(
+            connection,
+            f"""
+            select proposal_id, proposed_for_date::date as as_of_date, from_location_id, sku, location_id,
+                order_units::decimal(18, 3) as order_units,
+                case when not isnan(unit_cost) then unit_cost::decimal(18, 4) end as unit_cost,
+                order_by_date::date as order_by_date, order_by_date::date as expires_date,
+                expected_date::date as expected_date, 'superseded' as state
+            from read_parquet({path_literal(settings.archive, "*/open_transfers.parquet")}, union_by_name = true)
             qualify row_number() over (partition by proposal_id order by as_of_date desc) = 1
             """,
         )

@@ -131,34 +131,64 @@ def segmented_items(settings: Settings) -> "pd.DataFrame":
 
 
 def stock_position(settings: Settings) -> "pd.DataFrame":
-    """Return on_hand_units, sold_since_units, reserved_units and backordered_units of each sku and location."""
+    """Return what each sku and location has and has promised.
+
+    Returns:
+        sku, location_id, on_hand_units, sold_since_units, reserved_units (with what approved transfers take from the
+        shelf), transfer_out_units (that part of it), backordered_units.
+    """
     return read_frame(
         f"""
+        with leaving as (
+            select sku, from_location_id as location_id, sum(leaving_units) as transfer_out_units
+            from ({_open_transfers(settings)})
+            group by sku, from_location_id
+        )
+
         select sku, location_id, on_hand_units::double as on_hand_units, sold_since_units::double as sold_since_units,
-            reserved_units::double as reserved_units, backordered_units::double as backordered_units
+            reserved_units::double + coalesce(transfer_out_units, 0) as reserved_units,
+            coalesce(transfer_out_units, 0) as transfer_out_units, backordered_units::double as backordered_units
         from {read_sql(export_path(settings, "marts.fct_stock_position"))}
+        left join leaving using (sku, location_id)
         order by sku, location_id
         """
     )
 
 
+def _open_transfers(settings: Settings) -> str:
+    """Return a query of the transfers that count; an archive of an earlier version holds none."""
+    path = settings.predictions / "open_transfers.parquet"
+    none = """
+        select '' as proposal_id, '' as sku, '' as location_id, '' as from_location_id, 0.0::double as on_order_units,
+            0.0::double as leaving_units, 1::integer as periods_ahead
+        where false
+    """
+    return f"select * from {read_sql(path)}" if path.exists() else none
+
+
 def open_orders(settings: Settings) -> "pd.DataFrame":
-    """Return what is on order, by purchase order line, and by proposal that has none yet.
+    """Return what is on order, by purchase order line, by proposal that has none yet, and by transfer.
 
     Returns:
-        sku, location_id, periods_ahead, units, overdue_periods, is_doubtful, document, line.
+        sku, location_id, periods_ahead, units, overdue_periods, is_doubtful, arrives_as_planned (a transfer), document,
+        line.
     """
     return read_frame(
         f"""
         select sku, location_id, periods_ahead::integer as periods_ahead, open_units::double as units,
             case when is_late then days_late + 1 else 0 end as overdue_periods, is_doubtful,
-            purchase_order_id as document, line
+            false as arrives_as_planned, purchase_order_id as document, line
         from {read_sql(export_path(settings, "marts.fct_open_orders"))}
         union all
         select sku, location_id, periods_ahead, open_units::double as units,
             greatest(1 - date_diff('day', as_of_date, expected_date::date), 0)::integer as overdue_periods,
-            false as is_doubtful, proposal_id as document, 0 as line
+            false as is_doubtful, false as arrives_as_planned, proposal_id as document, 0 as line
         from read_parquet({path_literal(settings.predictions / "open_proposals.parquet")})
+        union all
+        select sku, location_id, periods_ahead, on_order_units::double as units, 0 as overdue_periods,
+            false as is_doubtful, true as arrives_as_planned, proposal_id as document, 0 as line
+        from ({_open_transfers(settings)})
+        where on_order_units > 0
         order by sku, location_id, periods_ahead, document, line
         """
     )
@@ -228,6 +258,24 @@ def held_levels(settings: Settings) -> "pd.DataFrame":
     levels = "select sku, location_id, held_order_up_to_units"
     held = f"{levels} from {read_sql(path)} order by sku, location_id"
     return read_frame(held if path.exists() else _NO_LEVELS)
+
+
+def rejected_transfers(settings: Settings) -> "pd.DataFrame":
+    """Return the transfers that a person rejected, and up to how many units; as of `ml.restock.World`.
+
+    An archive of an earlier version holds none.
+    """
+    path = settings.predictions / "rejected_transfers.parquet"
+    keys = "sku, from_location_id, location_id as to_location_id"
+    none = """
+        select '' as sku, '' as from_location_id, '' as to_location_id, 0.0::double as rejected_up_to_units where false
+    """
+    held = f"""
+        select {keys}, coalesce(nullif(rejected_until_units, 'nan'), 'inf')::double as rejected_up_to_units
+        from {read_sql(path)}
+        order by sku, from_location_id, location_id
+        """
+    return read_frame(held if path.exists() else none)
 
 
 def previous_lines(settings: Settings, archive: str | None) -> "pd.DataFrame":

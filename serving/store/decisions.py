@@ -6,7 +6,7 @@ ERP is handed and says (handing_out.py).
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
@@ -28,6 +28,7 @@ from serving.store.proposals import (
     rows_by_id,
 )
 from serving.store.schema import batches, events, ledger_head, proposal_steps, proposals
+from serving.store.transferring import covered, supersede_covered
 from serving.store.units import instant, quantity, units_text
 
 REJECTED_DAYS = 28
@@ -60,7 +61,23 @@ def judge(connection: Connection, decided: Sequence[tuple[str, str]]) -> list[Ou
     """Return what would become of each decision, a pair of proposal_id and decision; nothing is changed."""
     found = rows_by_id(connection, [proposal_id for proposal_id, _ in decided])
     latest = latest_day(connection)
-    return [_judged(connection, found.get(named), named, decision, latest) for named, decision in decided]
+    outcomes = [_judged(connection, found.get(named), named, decision, latest) for named, decision in decided]
+    approved = [found[each.proposal_id] for each in outcomes if _is_approval(each)]
+    needless: dict[str, list[str]] = {}
+    for row, _, by in covered(connection, approved):
+        what = f"transfer from {row.from_location_id}" if row.from_location_id else "order"
+        told = f"the {what} of {units_text(quantity(row.order_thousandths))} ({row.proposal_id})"
+        needless.setdefault(by, []).append(told)
+    return [
+        replace(each, message=f"{each.message}; supersedes {' and '.join(needless[each.proposal_id])}")
+        if each.proposal_id in needless
+        else each
+        for each in outcomes
+    ]
+
+
+def _is_approval(outcome: Outcome) -> bool:
+    return outcome.decision == "approved" and not (outcome.is_refused or outcome.is_known)
 
 
 def follow(connection: Connection, decisions: Sequence[tuple[int, Row]], now: int) -> None:
@@ -144,6 +161,8 @@ def _judged(connection: Connection, row: Any, proposal_id: str, decision: str, l
 def _refusal(connection: Connection, row: Any, decision: str, latest: str | None) -> str | None:
     """Return why a state does not allow a decision and what to do instead, None where it does."""
     if decision in MOVES[row.state]:
+        if decision == "cancelled" and row.has_order_line and row.from_location_id:
+            return "it was shipped: book what comes back at its origin"
         if decision == "cancelled" and row.has_order_line:
             return f"its purchase order line {row.erp_order} exists: cancel the line in the ERP"
         if decision != "approved":
@@ -154,7 +173,8 @@ def _refusal(connection: Connection, row: Any, decision: str, latest: str | None
         if other is not None:
             return _instead(other)
         if row.expires_date is not None and latest is not None and row.expires_date < latest:
-            return f"it had to be ordered by {row.expires_date}; the next run proposes what is still needed"
+            due = "sent" if row.from_location_id else "ordered"
+            return f"it had to be {due} by {row.expires_date}; the next run proposes what is still needed"
         return None
     if decision == "rejected" and row.state in COMMITTED:
         return "where the ERP will not order it, say so: `inventorybot proposals cancel`"
@@ -172,6 +192,7 @@ def _in_its_place(connection: Connection, row: Any) -> Any:
         .where(
             proposals.c.sku == row.sku,
             proposals.c.location_id == row.location_id,
+            proposals.c.from_location_id == row.from_location_id,
             proposals.c.proposal_id != row.proposal_id,
             proposals.c.has_order_line.is_(False),
             or_(
@@ -219,7 +240,11 @@ def _apply(connection: Connection, group: Sequence[Mapping[str, Any]], now: int)
         else:
             moved.append((row, fields["reason"], _rejection_terms(row, fields) if decision == "rejected" else {}))
     if moved:
-        move(connection, moved, decision, author=author, version=next_version(connection), now=now)
+        version = next_version(connection)
+        move(connection, moved, decision, author=author, version=version, now=now)
+        if decision == "approved":
+            approved = [row for row, _, _ in moved]
+            supersede_covered(connection, approved, author=author, version=version, now=now)
     note(connection, late, author=author, now=now)
 
 

@@ -126,20 +126,21 @@ def acknowledge(
 
 
 def _orders(rows: Iterable[Any]) -> dict[str, str]:
-    """Return the order of each line that has none yet: one for what goes out to a supplier for a location together.
+    """Return the order of each line that has none yet: one for what comes from a supplier or location together.
 
     The number is made from the lines, whose ids name one thing for ever: so does it.
     """
 
-    def place(row: Any) -> tuple[str, str]:
-        return row.supplier_id, row.location_id
+    def place(row: Any) -> tuple[str, str, str]:
+        return row.supplier_id, row.from_location_id, row.location_id
 
     orders: dict[str, str] = {}
-    for (supplier, location), group in groupby(sorted(rows, key=lambda row: (*place(row), row.proposal_id)), place):
+    by_place = groupby(sorted(rows, key=lambda row: (*place(row), row.proposal_id)), place)
+    for (supplier, origin, location), group in by_place:
         lines = list(group)
         digest = hashlib.sha256("\n".join(row.proposal_id for row in lines).encode()).hexdigest()[:12]
         day = max(row.as_of_date for row in lines).replace("-", "")
-        orders |= {row.proposal_id: f"{day}-{supplier}-{location}-{digest}" for row in lines}
+        orders |= {row.proposal_id: f"{day}-{supplier or origin}-{location}-{digest}" for row in lines}
     return orders
 
 
@@ -181,6 +182,8 @@ def _of_nothing(row: Any, said: Acknowledgement, now: int) -> tuple[Outcome, Map
         told = "the ERP knows of the withdrawal"
         return outcome("withdrawn", told, is_known=is_known), None if is_known else {"withdrawn_at": now}
     if row.has_order_line:
+        if row.from_location_id:
+            return _refused(said, "it was shipped: book what comes back at its origin"), None
         return _refused(said, f"its purchase order line {row.erp_order} exists: cancel the line in the ERP"), None
     return _refused(said, f"it is {row.state}; it was never handed out"), None
 
@@ -189,9 +192,10 @@ def _of_an_order(row: Any, said: Acknowledgement, thousandths: int | None) -> tu
     """Judge that the ERP ordered something of a proposal."""
     units = None if thousandths in (None, row.order_thousandths) else thousandths
     if row.erp_order is not None and row.erp_order != said.erp_order:
+        twice = "move the goods" if row.from_location_id else "buy the goods"
         return _refused(
             said,
-            f"it is already ERP order {row.erp_order!r}; a second order {said.erp_order!r} would buy the goods twice. "
+            f"it is already ERP order {row.erp_order!r}; a second order {said.erp_order!r} would {twice} twice. "
             "Cancel one of them in the ERP",
         ), None
     message = f"ERP order {said.erp_order}"
@@ -214,6 +218,7 @@ def _why_not(row: Any, said: Acknowledgement) -> str:
     if row.state in _ENDED and row.exported_at is not None:
         return (
             f"it was {row.state} by {row.changed_by} ({row.change_reason}): cancel order {said.erp_order} in the ERP; "
-            "where it stays, its purchase order line counts as soon as it arrives"
+            f"where it stays, its {'shipment' if row.from_location_id else 'purchase order line'} counts as soon as it "
+            "arrives"
         )
     return f"it is {row.state}; only an exported proposal can be acknowledged"

@@ -54,11 +54,13 @@ class ProposalStore:
 
         Args:
             as_of_date: the day whose state was decided on.
-            lines: all lines of the run, one per item: `sku`, `location_id`, `supplier_id`, `order_units`, and
-                optionally `unit_cost`, `order_by_date`, `expires_date`, `expected_date`, `needed_units` (what the item
-                alone would order, without its supplier's minimum and the budget: held against rejections; the
-                order where it is left out), `detail` (JSON values; `needed_units` is what a rejection starts from,
-                `pack_units` what a need grows by at least), `proposal_id` (as announced).
+            lines: all lines of the run, one per item: `sku`, `location_id`, `supplier_id` or, of a transfer,
+                `from_location_id`, `order_units`, and optionally `unit_cost`, `order_by_date`, `expires_date`,
+                `expected_date`, `needed_units` (what the item alone would order, without its supplier's minimum and
+                the budget: held against rejections; the order where it is left out), `proposal_id` (as announced) and
+                `detail` (JSON values; `needed_units` is what a rejection starts from, `pack_units` what a need grows by
+                at least; `beside`, ids of the others that the run decided for the item at its location, and
+                `place_needed_units`, what it lacks there in all, tell what an approval makes needless).
             seen_version: `open_orders().version`, read before the run computed its lines.
             counted: ids of the committed proposals that the run counted as on order; they may have moved on since.
             author: run id.

@@ -1,12 +1,13 @@
-"""Rows of the outbox: proposed purchase order lines, their states, their ids, their history.
+"""Rows of the outbox: proposed order lines and transfers, their states, their ids, their history.
 
 Belongs here: what a proposal is and how it is read and moved. Does not: what a run settles (proposing.py), what people
-and the ERP decide (decisions.py), what a restore puts back (recovery.py).
+and the ERP decide (decisions.py), what is of transfers alone (transferring.py), what a restore puts back (recovery.py).
 
 A run proposes; a person approves or rejects; an export hands out; the ERP acknowledges with its order number; the
 purchase order line appears and is received. A proposal that is approved, exported or acknowledged is committed: it
-counts as on order until its purchase order line appears, and then only the line counts. From each state there is a way
-to an end: `MOVES`.
+counts as on order until its purchase order line appears, and then only the line counts. A transfer goes the same way;
+the movement of its shipment is to it what the purchase order line is to an order. From each state there is a way to an
+end: `MOVES`.
 """
 
 import hashlib
@@ -43,6 +44,9 @@ MOVES: Mapping[str, frozenset[str]] = {
 """To which states a proposal may come from each. Beside these, a purchase order line that appears makes it acknowledged
 from any state: what the ERP did stands. A restore puts back what it finds published."""
 
+Item = tuple[str, str, str]
+"""What one proposal at a time may be undecided of: sku, location it goes to, location it leaves ("" = a supplier)."""
+
 Moved = tuple[Any, str, Mapping[str, Any]]
 """A row that gets a new state, why, and what else changes with it."""
 
@@ -52,24 +56,24 @@ _ID = re.compile(r"(?P<day>\d{8})-(?P<digest>[0-9a-f]{16})-(?P<epoch>\d+)-(?P<nu
 
 @dataclass(frozen=True)
 class Proposal:
-    """One purchase order line we propose.
+    """One purchase order line, or one transfer between locations, that we propose.
 
     Attributes:
         proposal_id: stable id; the ERP stores it and sends it back with the purchase order line. It is made from what
             the proposal orders, so it never names another order.
         as_of_date: the day whose state it was decided on.
-        supplier_id: from whom.
+        supplier_id: from whom; "" of a transfer.
         sku: what.
         location_id: for where.
         order_units: how much.
-        unit_cost: money per unit, None where unknown.
+        unit_cost: money per unit, of a transfer that of the move, None where unknown.
         order_by_date: last day on which ordering is in time, None where unknown.
         expires_date: day after which an undecided or unexported proposal is worthless, None = never.
         expected_date: day on which it should be on the shelf, None where unknown.
         detail: further terms, as handed in.
         state: one of `STATES`.
         erp_order: number of the ERP's order, once acknowledged.
-        has_order_line: whether its purchase order line has appeared in the data.
+        has_order_line: whether its purchase order line, or its shipment, has appeared in the data.
         proposed_at: when it was proposed.
         changed_at: when its state changed last.
         changed_by: who changed it last: a person, a run, the ERP.
@@ -112,6 +116,16 @@ class Proposal:
     exported_at: datetime | None = None
     withdrawn_at: datetime | None = None
     acknowledged_units: Decimal | None = None
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether it moves stock of our own and buys nothing."""
+        return self.from_location_id != ""
+
+    @property
+    def item(self) -> Item:
+        """What it is of."""
+        return self.sku, self.location_id, self.from_location_id
 
     @property
     def coming_units(self) -> Decimal:
@@ -211,8 +225,8 @@ def latest_day(connection: Connection) -> str | None:
 def new_ids(connection: Connection, lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return an id for each line of one day that a rerun of the same history gives again.
 
-    It is made from the day, from what is ordered (item, supplier, units, cost), from the epoch of the outbox, which a
-    restore advances, and from how often the same was proposed on that day before.
+    It is made from the day, from what is ordered (item, supplier or origin, units, cost), from the epoch of the outbox,
+    which a restore advances, and from how often the same was proposed on that day before.
     """
     if not lines:
         return []
@@ -376,7 +390,9 @@ def read(row: Any) -> Proposal:
 
 
 def _digest(line: Mapping[str, Any]) -> str:
-    ordered = ("sku", "location_id", "supplier_id", "order_thousandths", "unit_cost_ten_thousandths")
+    ordered = ["sku", "location_id", "supplier_id", "order_thousandths", "unit_cost_ten_thousandths"]
+    # The ids of orders are those that were given before there were transfers.
+    ordered += ["from_location_id"] if line["from_location_id"] else []
     return hashlib.sha256(json.dumps([line[name] for name in ordered]).encode()).hexdigest()[:16]
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
+from serving.store import transferring
 from serving.store.errors import StoreError
 from serving.store.proposals import (
     COMMITTED,
+    Item,
     Moved,
     Proposal,
     latest_day,
@@ -27,8 +29,6 @@ from serving.store.proposals import (
 )
 from serving.store.schema import ledger_head, proposals
 from serving.store.units import Refused, date_of, money_of, quantity_of, text_of
-
-Item = tuple[str, str]
 
 OVERDUE_DAYS = 14
 """Days past its expected day after which a committed proposal without a purchase order line ends; the default."""
@@ -61,6 +61,9 @@ class Outbox:
         held: why a proposal is not to be handed out for now, by id; the others are.
         counted: ids of the committed proposals that the run counted as on order.
         matched: ids of the proposals whose order line does not name them.
+        shipments: what was shipped of each transfer whose shipment the run has seen, in words.
+        unshipped: ids of the transfers whose shipment was corrected to nothing.
+        ended_transfers: state and reason of each shipped transfer that has ended.
         overdue_days: as of `why_ended`.
     """
 
@@ -72,6 +75,9 @@ class Outbox:
     held: Mapping[str, str] = field(default_factory=dict)
     counted: Collection[str] = ()
     matched: Collection[str] = ()
+    shipments: Mapping[str, str] = field(default_factory=dict)
+    unshipped: Collection[str] = ()
+    ended_transfers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     overdue_days: int = OVERDUE_DAYS
 
 
@@ -100,8 +106,8 @@ class Announcement:
     """What `propose` will make of the lines of a run, as the outbox stands.
 
     Attributes:
-        ids: the id of each line that will be proposed, by sku and location.
-        rejected: the rejection that holds a line back, by sku and location.
+        ids: the id of each line that will be proposed, by item.
+        rejected: the rejection that holds a line back, by item.
     """
 
     ids: dict[Item, str]
@@ -131,7 +137,7 @@ def ended_on(connection: Connection, day: date) -> list[Proposal]:
 
 
 def why_ended(proposal: Proposal, day: date, overdue_days: int = OVERDUE_DAYS) -> str | None:
-    """Return why a run of this business day ends a committed proposal without a purchase order line; None = it stands.
+    """Return why a run of this day ends a committed proposal without order line or shipment; None = it stands.
 
     A run asks before it counts what is on order, and its publication ends the same ones.
 
@@ -145,7 +151,8 @@ def why_ended(proposal: Proposal, day: date, overdue_days: int = OVERDUE_DAYS) -
     if proposal.state in ("exported", "acknowledged") and proposal.expected_date is not None:
         last = proposal.expected_date + timedelta(days=overdue_days)
         if last < day:
-            return f"expected on {proposal.expected_date}, and no purchase order line by {last}"
+            missing = "shipment" if proposal.is_transfer else "purchase order line"
+            return f"expected on {proposal.expected_date}, and no {missing} by {last}"
     return None
 
 
@@ -177,7 +184,10 @@ def propose(
     refreshed: list[tuple[Any, Mapping[str, Any]]] = []
     for key, standing in sorted(undecided.items()):
         same = wanted.get(key)
-        if same is not None and key not in decided_since and _has_same_terms(standing, same.row):
+        if decided_since.by(key) is not None:
+            # It was decided beside what is committed now, or is superseded already: it is right as it stands.
+            continue
+        if same is not None and _has_same_terms(standing, same.row):
             refreshed.append((standing, same.row))
             report.unchanged.append(standing.proposal_id)
             del wanted[key]
@@ -187,13 +197,14 @@ def propose(
     _refresh(connection, refreshed)
     left = sorted(wanted.items())
     for (key, line), proposal_id in zip(left, new_ids(connection, [line.row for _, line in left]), strict=True):
-        if key in decided_since:
-            reason = f"proposal {decided_since[key]} was decided upon after this run had looked"
-            report.skipped.append((*key, reason))
+        sku, place, _ = key
+        decided = decided_since.by(key)
+        if decided is not None:
+            report.skipped.append((sku, place, f"proposal {decided} was decided upon after this run had looked"))
         elif key in rejected and holds_back(rejected[key], line.needed_thousandths):
-            report.skipped.append((*key, f"rejected as proposal {rejected[key].proposal_id}"))
+            report.skipped.append((sku, place, f"rejected as proposal {rejected[key].proposal_id}"))
         elif line.announced not in (None, proposal_id):
-            report.skipped.append((*key, f"{line.announced} was announced, and a proposal was made since"))
+            report.skipped.append((sku, place, f"{line.announced} was announced, and a proposal was made since"))
         else:
             fresh.append({"proposal_id": proposal_id, **line.row})
     if replaced or fresh:
@@ -219,7 +230,7 @@ def add(
     if not made:
         return
     common = {"state": state, "has_order_line": False, "version": version, "proposed_at": now, "changed_at": now}
-    common |= {"changed_by": author, "change_reason": reason, "from_location_id": ""}
+    common |= {"changed_by": author, "change_reason": reason}
     connection.execute(insert(proposals), [{**common, **row} for row in made])
     note(connection, [(row["proposal_id"], state, reason) for row in made], author=author, now=now)
 
@@ -245,7 +256,7 @@ def announce(
     held: dict[Item, Proposal] = {}
     for (key, line), proposal_id in zip(wanted, new_ids(connection, [line.row for _, line in wanted]), strict=True):
         standing = undecided.get(key)
-        if key in decided_since:
+        if decided_since.by(key) is not None:
             continue
         if standing is not None and _has_same_terms(standing, line.row):
             ids[key] = str(standing.proposal_id)
@@ -272,7 +283,11 @@ def settle(connection: Connection, outbox: Outbox, *, author: str, now: int) -> 
         hold(connection, outbox.held)
     # After the lines: what appeared was netted by this run, and is no decision that it had missed.
     line_appeared(connection, outbox.order_lines, outbox.matched, author=author, now=now)
+    transferring.shipped(connection, outbox.shipments, author=author, now=now)
+    transferring.taken_back(connection, outbox.unshipped, author=author, now=now)
     report.ended = end_lines(connection, outbox.as_of_date, outbox.ended_lines, author=author, now=now)
+    day = outbox.as_of_date.isoformat()
+    report.ended += transferring.end(connection, day, outbox.ended_transfers, author=author, now=now)
     if outbox.lines is not None:
         report.ended += expire(connection, outbox.as_of_date, outbox.overdue_days, author=author, now=now)
     return report
@@ -367,9 +382,13 @@ def _wanted(lines: Iterable[Mapping[str, Any]], day: str) -> dict[Item, _Wanted]
     wanted: dict[Item, _Wanted] = {}
     for line in lines:
         row = typed_line(line, day)
-        key = (row["sku"], row["location_id"])
+        key = (row["sku"], row["location_id"], row["from_location_id"])
         if key in wanted:
-            raise StoreError(f"Two lines propose {key[0]!r} for {key[1]!r}; an item has one order line per run.")
+            origin = f" from {key[2]!r}" if key[2] else ""
+            raise StoreError(
+                f"Two lines propose {key[0]!r} for {key[1]!r}{origin}; an item has one order line, and one transfer "
+                "from each location, per run."
+            )
         needed = line.get("needed_units")
         thousandths = row["order_thousandths"] if needed is None else quantity_of("needed_units", needed)
         wanted[key] = _Wanted(row, line.get("proposal_id"), thousandths)
@@ -388,9 +407,11 @@ def typed_line(line: Mapping[str, Any], day: str) -> dict[str, Any]:
         return None if value is None else typed(name, value)
 
     try:
+        origin = optional("from_location_id", text_of) if line.get("from_location_id") else ""
         row = {
             "as_of_date": day,
-            "supplier_id": text_of("supplier_id", line.get("supplier_id")),
+            "supplier_id": "" if origin else text_of("supplier_id", line.get("supplier_id")),
+            "from_location_id": origin,
             "sku": text_of("sku", line.get("sku")),
             "location_id": text_of("location_id", line.get("location_id")),
             "order_thousandths": quantity_of("order_units", line.get("order_units")),
@@ -404,21 +425,38 @@ def typed_line(line: Mapping[str, Any], day: str) -> dict[str, Any]:
         raise StoreError(f"A line cannot be proposed: {refused.reason} (line {dict(line)!r}).") from refused
     if row["order_thousandths"] <= 0:
         raise StoreError(f"A line proposes {line['order_units']} units of {line['sku']!r}; propose more than zero.")
+    if row["from_location_id"] == row["location_id"]:
+        raise StoreError(f"A line moves {line['sku']!r} from {origin!r} to itself; name two locations.")
     return row
 
 
 def _undecided(connection: Connection) -> dict[Item, Any]:
     found = connection.execute(select(proposals).where(proposals.c.state == "proposed"))
-    return {(row.sku, row.location_id): row for row in found}
+    return {(row.sku, row.location_id, row.from_location_id): row for row in found}
 
 
-def _committed_since(connection: Connection, seen_version: int, counted: Collection[str]) -> dict[Item, str]:
-    """Return the proposals that were committed after a run had looked, by item; what it counted may have moved on."""
+@dataclass(frozen=True)
+class _Since:
+    """Proposals that were committed after a run had looked, by the place they supply and by the place they leave."""
+
+    supplied: Mapping[tuple[str, str], str]
+    left: Mapping[tuple[str, str], str]
+
+    def by(self, item: Item) -> str | None:
+        """Return the proposal that makes what the run found of an item out of date; None = there is none."""
+        sku, place, origin = item
+        return self.supplied.get((sku, place)) or (self.left.get((sku, origin)) if origin else None)
+
+
+def _committed_since(connection: Connection, seen_version: int, counted: Collection[str]) -> _Since:
+    """Return the proposals that were committed after a run had looked; what it counted may have moved on."""
     query = select(proposals).where(proposals.c.state.in_(COMMITTED), proposals.c.version > seen_version)
     known = set(counted)
-    return {
-        (row.sku, row.location_id): row.proposal_id for row in connection.execute(query) if row.proposal_id not in known
-    }
+    since = [row for row in connection.execute(query) if row.proposal_id not in known]
+    return _Since(
+        {(row.sku, row.location_id): row.proposal_id for row in since},
+        {(row.sku, row.from_location_id): row.proposal_id for row in since if row.from_location_id},
+    )
 
 
 def _rejections(connection: Connection, day: str) -> dict[Item, Any]:
@@ -432,13 +470,10 @@ def _rejections(connection: Connection, day: str) -> dict[Item, Any]:
         )
         .order_by(proposals.c.changed_at, proposals.c.version)
     )
-    rejected = {(row.sku, row.location_id): row for row in found}
-    latest = (
-        select(proposals.c.sku, proposals.c.location_id, func.max(proposals.c.proposed_at))
-        .where(proposals.c.as_of_date <= day)
-        .group_by(proposals.c.sku, proposals.c.location_id)
-    )
-    proposed = {(row[0], row[1]): row[2] for row in connection.execute(latest)} if rejected else {}
+    rejected = {(row.sku, row.location_id, row.from_location_id): row for row in found}
+    item = (proposals.c.sku, proposals.c.location_id, proposals.c.from_location_id)
+    latest = select(*item, func.max(proposals.c.proposed_at)).where(proposals.c.as_of_date <= day).group_by(*item)
+    proposed = {(row[0], row[1], row[2]): row[3] for row in connection.execute(latest)} if rejected else {}
     return {key: row for key, row in rejected.items() if proposed[key] <= row.changed_at}
 
 

@@ -19,18 +19,17 @@ def turn_back(
 ) -> list[str]:
     """Let committed proposals stand again that ended for a later day alone; see `Store.turn_back`."""
     day = date_of("as_of_date", as_of_date)
-    committed = select(proposals.c.sku, proposals.c.location_id).where(
-        proposals.c.state.in_(COMMITTED), proposals.c.as_of_date > day
-    )
+    item = (proposals.c.sku, proposals.c.location_id, proposals.c.from_location_id)
+    committed = select(*item).where(proposals.c.state.in_(COMMITTED), proposals.c.as_of_date > day)
     # What a person has committed to since stands for the need: ordering it twice would be worse than once too late.
-    taken = {(row.sku, row.location_id) for row in connection.execute(committed)}
+    taken = {(row.sku, row.location_id, row.from_location_id) for row in connection.execute(committed)}
     ended = select(proposals).where(proposals.c.state == "expired", proposals.c.ended_date > day)
     moved: dict[str, list[Moved]] = {}
     for row in connection.execute(ended.order_by(proposals.c.proposal_id)).all():
         before = _state_before(connection, row.proposal_id)
         stood = replace(read(row), state=before)
         stands = before in COMMITTED and why_ended(stood, as_of_date, overdue_days) is None
-        if stands and (row.sku, row.location_id) not in taken:
+        if stands and read(row).item not in taken:
             reason = f"the business day went back to {day}: it ended for a later day, which has not been"
             moved.setdefault(before, []).append((row, reason, {}))
     for state, rows in moved.items():

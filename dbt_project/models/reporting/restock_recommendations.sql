@@ -42,6 +42,7 @@ recommendations as (
         target_value, policy_source, policy_note, expected_demand_units, safety_stock_units, expiring_units,
         order_up_to_units, on_hand_units, on_order_units, transfer_in_units, on_order_not_counted_units,
         on_order_doubtful_units, reserved_units, transfer_out_units, backordered_units, inventory_position_units,
+        proposed_transfer_in_units, proposed_transfer_out_units,
         shortfall_units, moq_added_units, multiple_added_units, supplier_minimum_added_units, reduced_units,
         cast(moq_added_units * coalesce(unit_cost, 0) as decimal(18, 4)) as moq_added_value,
         cast(multiple_added_units * coalesce(unit_cost, 0) as decimal(18, 4)) as multiple_added_value,

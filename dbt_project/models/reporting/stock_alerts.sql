@@ -48,7 +48,8 @@ cured_shortages as (
                         ': ask ', coalesce(supplier_name, supplier_id), ' for a date.'
                     )
                 when 'forecast_doubtful' then concat('The forecast is doubtful: check it first. ', forecast_note)
-                when 'transfer_on_its_way' then concat('Send the transfer from ', from_location_id, '.')
+                when 'transfer_undecided' then concat('Approve the transfer from ', from_location_id, '.')
+                when 'transfer_on_its_way' then concat('Send the transfer from ', from_location_id, ', if it has not left.')
                 when 'delivery_too_late'
                     then concat(
                         'The next delivery is planned for ', {{ day_text('next_delivery_date') }},

@@ -7,6 +7,7 @@ from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResul
 from orchestration.defs import plots
 from orchestration.defs.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.planning import proposals as outbox
+from orchestration.planning import transfers
 from orchestration.planning.archive import COMPARISONS, DECISION_INPUTS, archives_in_force
 from orchestration.planning.decision import decide
 from orchestration.publishing.generations import published_archive
@@ -26,6 +27,13 @@ _POLICIES, _POLICY_EXCEPTIONS = (AssetKey(["predictions", name]) for name in ("r
 _RULE_COSTS, _KEPT_PROMISES = (AssetKey(["predictions", name]) for name in ("restock_rule_costs", "service_promises"))
 _LINES, _TERMS, _TRANSFERS = (
     AssetKey(["predictions", name]) for name in ("restock_lines", "restock_terms", "stock_transfers")
+)
+_OPEN_PROPOSALS, _OPEN_TRANSFERS, _REJECTED_NEEDS, _REJECTED_TRANSFERS, _ORDER_PROPOSALS, _TRANSFER_PROPOSALS = (
+    AssetKey(["predictions", name])
+    for name in (
+        *("open_proposals", "open_transfers", "rejected_needs", "rejected_transfers"),
+        *("order_proposals", "transfer_proposals"),
+    )
 )
 _PREVIOUS_LINES, _PREVIOUS_TERMS = (AssetKey(["predictions", name]) for name in COMPARISONS)
 
@@ -70,45 +78,71 @@ def restock_policies(
         yield MaterializeResult(asset_key=key, metadata={"dagster/row_count": len(frame), "note": note})
 
 
-@asset(
-    key=["predictions", "open_proposals"],
-    group_name="restock",
-    deps=[AssetKey(["marts", "fct_purchase_order_lines"])],
-    kinds={"parquet"},
-    description=(
-        "Approved, exported and acknowledged proposals whose purchase order line has not arrived yet. They count as on"
-        " order. One row per proposal."
-    ),
+@multi_asset(
+    name="open_proposals",
+    specs=[
+        AssetSpec(key, deps=deps, group_name="restock", kinds={"parquet"}, description=description)
+        for key, deps, description in (
+            (
+                _OPEN_PROPOSALS,
+                [AssetKey(["marts", "fct_purchase_order_lines"])],
+                "Approved, exported and acknowledged orders whose purchase order line has not arrived yet. They count"
+                " as on order. One row per proposal.",
+            ),
+            (
+                _OPEN_TRANSFERS,
+                [AssetKey(["marts", "fct_transfer_movements"])],
+                "Approved transfers and those on their way: on order where they go, reserved where they have not left"
+                " yet. One row per proposal.",
+            ),
+        )
+    ],
 )
-def open_proposals(context: AssetExecutionContext, home: HomeResource, store: StoreResource) -> MaterializeResult[None]:
-    """Read the outbox and leave out what order lines stand for already."""
+def open_proposals(
+    context: AssetExecutionContext, home: HomeResource, store: StoreResource
+) -> Iterator[MaterializeResult[None]]:
+    """Read the outbox and leave out what order lines and receipts stand for already."""
     settings = home.settings()
     build = read_build(settings)
     outbox_of_home = store.open()
     again = outbox.turn_back(settings, build, outbox_of_home)
+    note = {"note": f"the business day went back, {len(again):,} stand again: {', '.join(again[:5])}"} if again else {}
     found = outbox.open_proposals(settings, build, outbox_of_home)
     write_predictions(settings, "open_proposals", found, build, None)
-    note = {"note": f"the business day went back, {len(again):,} stand again: {', '.join(again[:5])}"} if again else {}
-    return MaterializeResult(metadata={"dagster/row_count": len(found), **note})
+    yield MaterializeResult(asset_key=_OPEN_PROPOSALS, metadata={"dagster/row_count": len(found), **note})
+    moving = transfers.open_transfers(settings, build, outbox_of_home)
+    write_predictions(settings, "open_transfers", moving, build, None)
+    yield MaterializeResult(asset_key=_OPEN_TRANSFERS, metadata={"dagster/row_count": len(moving)})
 
 
-@asset(
-    key=["predictions", "rejected_needs"],
-    group_name="restock",
-    deps=[AssetKey(["marts", "fct_stock_position"])],
-    kinds={"parquet"},
-    description=(
-        "Needs that people rejected: they are not ordered until the rejection ends or the need has grown beyond it. One"
-        " row per sku and location."
-    ),
+@multi_asset(
+    name="rejected_needs",
+    specs=[
+        AssetSpec(
+            key,
+            deps=[AssetKey(["marts", "fct_stock_position"])],
+            group_name="restock",
+            kinds={"parquet"},
+            description=f"{what} that people rejected, until that ends or more is needed. One row per {grain}.",
+        )
+        for key, what, grain in (
+            (_REJECTED_NEEDS, "Orders", "sku and location"),
+            (_REJECTED_TRANSFERS, "Transfers", "sku and pair of locations"),
+        )
+    ],
 )
-def rejected_needs(context: AssetExecutionContext, home: HomeResource, store: StoreResource) -> MaterializeResult[None]:
+def rejected_needs(
+    context: AssetExecutionContext, home: HomeResource, store: StoreResource
+) -> Iterator[MaterializeResult[None]]:
     """Read the rejections of the outbox that hold on the business day."""
     settings = home.settings()
-    build = read_build(settings)
-    found = outbox.rejected_needs(build, store.open())
-    write_predictions(settings, "rejected_needs", found, build, None)
-    return MaterializeResult(metadata={"dagster/row_count": len(found)})
+    build, outbox_of_home = read_build(settings), store.open()
+    for key, found in (
+        (_REJECTED_NEEDS, outbox.rejected_needs(build, outbox_of_home)),
+        (_REJECTED_TRANSFERS, transfers.rejected_transfers(build, outbox_of_home)),
+    ):
+        write_predictions(settings, key.path[-1], found, build, None)
+        yield MaterializeResult(asset_key=key, metadata={"dagster/row_count": len(found)})
 
 
 @asset(
@@ -140,8 +174,7 @@ def held_levels(context: AssetExecutionContext, home: HomeResource) -> Materiali
             deps=[
                 AssetKey(["predictions", "demand_forecasts"]),
                 _POLICIES,
-                AssetKey(["predictions", "open_proposals"]),
-                AssetKey(["predictions", "rejected_needs"]),
+                *(_OPEN_PROPOSALS, _OPEN_TRANSFERS, _REJECTED_NEEDS, _REJECTED_TRANSFERS),
                 AssetKey(["predictions", "held_levels"]),
                 AssetKey(["marts", "fct_daily_demand"]),
                 AssetKey(["marts", "fct_planned_days"]),
@@ -163,7 +196,10 @@ def held_levels(context: AssetExecutionContext, home: HomeResource) -> Materiali
                 "What each step added to an order or took off it; the steps of an item add up to its order. One row per"
                 " sku, location and step.",
             ),
-            (_TRANSFERS, "What to move between locations before buying. One row per sku and pair of locations."),
+            (
+                _TRANSFERS,
+                "What the run would move between locations before buying. One row per sku and pair of locations.",
+            ),
         )
     ],
 )
@@ -222,32 +258,47 @@ def previous_decision(context: AssetExecutionContext, home: HomeResource) -> Ite
         yield MaterializeResult(asset_key=key, metadata={"dagster/row_count": len(before), "note": note})
 
 
-@asset(
-    key=["predictions", "order_proposals"],
-    group_name="restock",
-    deps=[
-        AssetKey(["predictions", "restock_lines"]),
-        AssetKey(["predictions", "restock_terms"]),
-        AssetKey(["predictions", "open_proposals"]),
-        AssetKey(["predictions", "rejected_needs"]),
-        AssetKey(["marts", "fct_replenishment_terms"]),
-        AssetKey(["marts", "dim_products"]),
+@multi_asset(
+    name="order_proposals",
+    specs=[
+        AssetSpec(key, deps=deps, group_name="restock", kinds={"parquet"}, description=description)
+        for key, deps, description in (
+            (
+                _ORDER_PROPOSALS,
+                [
+                    *(_LINES, _TERMS, _OPEN_PROPOSALS, _REJECTED_NEEDS),
+                    AssetKey(["marts", "fct_replenishment_terms"]),
+                    AssetKey(["marts", "dim_products"]),
+                ],
+                "The orders of the run with their proposal ids, committed orders, needs held back by a rejection, and"
+                " ended orders. One row per proposal.",
+            ),
+            (
+                _TRANSFER_PROPOSALS,
+                [
+                    *(_TRANSFERS, _OPEN_TRANSFERS, _REJECTED_TRANSFERS),
+                    AssetKey(["marts", "dim_transfer_lanes"]),
+                    AssetKey(["marts", "fct_transfer_movements"]),
+                ],
+                "The transfers of the run with their proposal ids, approved ones and those on their way, those held"
+                " back by a rejection, and ended ones. One row per proposal.",
+            ),
+        )
     ],
-    kinds={"parquet"},
-    description=(
-        "The orders of the run with their proposal ids, committed proposals, needs held back by a rejection, and ended"
-        " proposals. One row per proposal."
-    ),
 )
 def order_proposals(
     context: AssetExecutionContext, home: HomeResource, store: StoreResource
-) -> MaterializeResult[None]:
+) -> Iterator[MaterializeResult[None]]:
     """Ask the outbox how it stands now; nothing is proposed before the run is published."""
     settings = home.settings()
-    build = read_build(settings)
-    listed = outbox.listed_proposals(settings, build, store.open())
-    write_predictions(settings, "order_proposals", listed, build, None)
-    return MaterializeResult(metadata={"dagster/row_count": len(listed)})
+    build, outbox_of_home = read_build(settings), store.open()
+    seen = outbox.seen_outbox(settings)
+    for key, listed in (
+        (_ORDER_PROPOSALS, outbox.listed_proposals(settings, build, outbox_of_home)),
+        (_TRANSFER_PROPOSALS, transfers.listed_transfers(settings, build, outbox_of_home, seen)),
+    ):
+        write_predictions(settings, key.path[-1], listed, build, None)
+        yield MaterializeResult(asset_key=key, metadata={"dagster/row_count": len(listed)})
 
 
 @multi_asset(

@@ -33,7 +33,9 @@ latest_orders as (
 ),
 
 arriving_transfers as (
-    select sku, to_location_id as location_id, from_location_id, expected_arrival_date as transfer_date
+    select
+        sku, to_location_id as location_id, from_location_id, expected_arrival_date as transfer_date,
+        state as transfer_state, proposal_id as transfer_proposal_id
     from (
         select
             *,
@@ -41,6 +43,7 @@ arriving_transfers as (
                 partition by sku, to_location_id order by expected_arrival_date, from_location_id
             ) as place
         from stock_transfers
+        where state in ('proposed', 'approved', 'exported', 'acknowledged')
     ) as transfers
     where place = 1
 ),
@@ -68,10 +71,17 @@ spans as (
         coalesce({{ add_days('last_stocked.last_stocked_date', 1) }}, recommendations.as_of_date) as out_since_date,
         arriving_transfers.transfer_date,
         arriving_transfers.from_location_id,
+        arriving_transfers.transfer_state,
         latest_orders.purchase_order_id,
         latest_orders.line,
         latest_orders.late_since_date,
-        proposals.proposal_id
+        coalesce(
+            case
+                when arriving_transfers.transfer_state = 'proposed' and recommendations.status <> 'order'
+                    then arriving_transfers.transfer_proposal_id
+            end,
+            proposals.proposal_id
+        ) as proposal_id
     from recommendations
     inner join positions
         on recommendations.sku = positions.sku and recommendations.location_id = positions.location_id
@@ -118,7 +128,8 @@ shortages as (
             when status = 'exception' then 'no_order_worked_out'
             when purchase_order_id is not null then 'late_order'
             when forecast_note is not null then 'forecast_doubtful'
-            when transfer_date is not null and transfer_date = next_arrival_date then 'transfer_on_its_way'
+            when transfer_date = next_arrival_date and transfer_state = 'proposed' then 'transfer_undecided'
+            when transfer_date = next_arrival_date then 'transfer_on_its_way'
             when status = 'order' then 'order_too_late'
             when next_delivery_date is not null then 'delivery_too_late'
             else 'no_order'

@@ -14,6 +14,10 @@ open_proposals as (
     select * from {{ source('predictions', 'open_proposals') }}
 ),
 
+open_transfers as (
+    select * from {{ source('predictions', 'open_transfers') }}
+),
+
 -- An overdue order comes on the day that is planned now, not on the one that has passed.
 next_deliveries as (
     select lines.sku, lines.location_id, min(deliveries.planned_date) as next_delivery_date
@@ -30,6 +34,11 @@ next_deliveries as (
             greatest(open_proposals.expected_date, {{ add_days('lines.as_of_date', 1) }}) as planned_date
         from open_proposals
         inner join lines on open_proposals.sku = lines.sku and open_proposals.location_id = lines.location_id
+        union all
+        select open_transfers.sku, open_transfers.location_id, {{ add_days('lines.as_of_date', 'open_transfers.periods_ahead') }}
+        from open_transfers
+        inner join lines on open_transfers.sku = lines.sku and open_transfers.location_id = lines.location_id
+        where open_transfers.on_order_units > 0
     ) as deliveries on lines.sku = deliveries.sku and lines.location_id = deliveries.location_id
     group by lines.sku, lines.location_id
 ),
@@ -47,6 +56,8 @@ deliveries_after_sale as (
         select sku, location_id, expected_date, open_units from open_orders
         union all
         select sku, location_id, expected_date, {{ units('open_units') }} as open_units from open_proposals
+        union all
+        select sku, location_id, expected_date, {{ units('on_order_units') }} as open_units from open_transfers
     ) as deliveries
     inner join replenishment_terms
         on deliveries.sku = replenishment_terms.sku and deliveries.location_id = replenishment_terms.location_id

@@ -34,12 +34,12 @@ worded as (
             case when reserved_units <> 0 then concat(' + ', {{ number_text('reserved_units') }}, ' reserved') else '' end,
             case when backordered_units <> 0 then concat(' + ', {{ number_text('backordered_units') }}, ' backordered') else '' end,
             case
-                when transfer_out_units > 0 then concat(' (', {{ number_text('transfer_out_units') }}, ' for another location)')
+                when transfer_out_units > 0 then concat(' (', {{ number_text('transfer_out_units') }}, ' for approved transfers)')
                 else ''
             end,
             ' − ', {{ number_text('on_hand_units') }}, ' on hand − ', {{ number_text('on_order_units') }}, ' on order',
             case
-                when transfer_in_units > 0 then concat(' (', {{ number_text('transfer_in_units') }}, ' from another location)')
+                when transfer_in_units > 0 then concat(' (', {{ number_text('transfer_in_units') }}, ' by approved transfers)')
                 else ''
             end
         ) as sum_text,
