@@ -98,7 +98,7 @@ def test_a_server_starts_before_the_first_publication(tmp_path, home, caplog):
 
 def test_an_unpublished_home_answers_503_with_the_remedy_and_still_pings(own):
     _, client = own
-    for address in ("/health", "/v1/stock", "/v1/forecasts", "/v1/recommendations", "/v1/anomalies"):
+    for address in ("/health", "/v1/stock", "/v1/forecasts", "/v1/recommendations", "/v1/transfers", "/v1/anomalies"):
         answer = client.get(address)
         assert (answer.status_code, "inventorybot run" in answer.json()["message"]) == (503, True)
     assert client.post("/invocations", content=b"{}", headers=JSON).status_code == 503
@@ -136,12 +136,23 @@ def test_stock_comes_by_key_with_exact_numbers(client):
 
 
 @pytest.mark.parametrize(
-    ("address", "count"), [("stock", 10), ("forecasts", 70), ("recommendations", 4), ("anomalies", 3)]
+    ("address", "count"),
+    [("stock", 10), ("forecasts", 70), ("recommendations", 4), ("transfers", 3), ("anomalies", 3)],
 )
 @pytest.mark.parametrize("limit", [1, 3, 1000])
 def test_pages_of_any_size_give_every_row_once_in_order(client, address, count, limit):
     whole = client.get(f"/v1/{address}").json()["rows"]
     assert (len(whole), follow(client, f"/v1/{address}", limit=limit)) == (count, whole)
+
+
+def test_transfers_are_chosen_by_both_ends_and_state(client):
+    def ids(**asked):
+        return [row["proposal_id"] for row in client.get("/v1/transfers", params=asked).json()["rows"]]
+
+    assert ids(from_location_id="south") == [None, "t2"]
+    assert ids(to_location_id="south") == ["t1"]
+    assert ids(state="proposed", from_location_id=["north", "south"]) == ["t1", None]
+    assert client.get("/v1/transfers", params={"location_id": "south"}).status_code == 400
 
 
 def test_filters_choose_rows(client):

@@ -72,7 +72,6 @@ _ANY = "values to match, as often as needed; default: all"
 class _Filters(BaseModel):
     model_config = ConfigDict(extra="forbid")
     sku: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description=_ANY)
-    location_id: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description=_ANY)
     limit: int | None = Field(None, ge=1, description="rows per page; default: 1,000")
     cursor: str | None = Field(None, max_length=2_000, description="next_cursor of the previous page")
     format: Literal["json", "csv"] | None = Field(
@@ -86,12 +85,16 @@ class _Filters(BaseModel):
         return {name: value for name, value in given.items() if value not in ("", [""])}
 
 
-class _DayFilters(_Filters):
+class _PlaceFilters(_Filters):
+    location_id: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description=_ANY)
+
+
+class _DayFilters(_PlaceFilters):
     from_day: date | None = Field(None, description="first day; default: the first there is")
     to_day: date | None = Field(None, description="last day; default: the last there is")
 
 
-class StockFilters(_Filters):
+class StockFilters(_PlaceFilters):
     """Parameters of /v1/stock."""
 
 
@@ -107,11 +110,21 @@ class AnomalyFilters(_DayFilters):
     )
 
 
-class RecommendationFilters(_Filters):
+class RecommendationFilters(_PlaceFilters):
     """Parameters of /v1/recommendations."""
 
     supplier_id: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description=_ANY)
     status: list[Literal["order", "no_order", "exception"]] = Field([], description=_ANY)
+
+
+class TransferFilters(_Filters):
+    """Parameters of /v1/transfers."""
+
+    from_location_id: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description=_ANY)
+    to_location_id: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description=_ANY)
+    state: list[
+        Literal["proposed", "approved", "exported", "acknowledged", "rejected", "received", "expired", "cancelled"]
+    ] = Field([], description=_ANY)
 
 
 @dataclass
@@ -244,6 +257,12 @@ def _add_table_routes(app: FastAPI, served: _Served) -> None:
     )
     def recommendations(request: Request, filters: Annotated[RecommendationFilters, Query()]) -> Response:
         return answer(request, "recommendations", filters)
+
+    @app.get(
+        "/v1/transfers", tags=["tables"], summary=TABLES["transfers"].description, responses=reference_page.TABLE_ANSWER
+    )
+    def transfers(request: Request, filters: Annotated[TransferFilters, Query()]) -> Response:
+        return answer(request, "transfers", filters)
 
     @app.get(
         "/v1/anomalies", tags=["tables"], summary=TABLES["anomalies"].description, responses=reference_page.TABLE_ANSWER

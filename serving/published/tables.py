@@ -52,6 +52,11 @@ TABLES = {
         ("sku", "location_id", "supplier_id"),
         "What to order, from whom, by when and why. One row per sku, location and supplier.",
     ),
+    "transfers": Table(
+        "reporting.stock_transfers",
+        ("sku", "from_location_id", "to_location_id", "state", "proposal_id"),
+        "What to move between locations, from where, by when and why. One row per proposal.",
+    ),
     "anomalies": Table(
         "reporting.fct_stock_anomalies",
         ("sku", "location_id", "day"),
@@ -63,14 +68,22 @@ _CONDITIONS = {
     "sku": "sku in (select unnest(?::varchar[]))",
     "location_id": "location_id in (select unnest(?::varchar[]))",
     "supplier_id": "supplier_id in (select unnest(?::varchar[]))",
+    "from_location_id": "from_location_id in (select unnest(?::varchar[]))",
+    "to_location_id": "to_location_id in (select unnest(?::varchar[]))",
+    "state": "state in (select unnest(?::varchar[]))",
     "status": "status in (select unnest(?::varchar[]))",
     "from_day": "day >= ?::date",
     "to_day": "day <= ?::date",
     "min_score": "anomaly_score >= ?::double",
 }
 
-# Key columns as text that sorts like the column; an exception line may have no supplier.
-_KEY_TEXT = {"day": "day::varchar", "supplier_id": "coalesce(supplier_id, '')"}
+# Key columns as text that sorts like the column; an exception line may have no supplier, and what a past day would move
+# has no id.
+_KEY_TEXT = {
+    "day": "day::varchar",
+    "supplier_id": "coalesce(supplier_id, '')",
+    "proposal_id": "coalesce(proposal_id, '')",
+}
 
 
 @dataclass(frozen=True)
@@ -100,8 +113,8 @@ def page(
     Args:
         generations: where to read.
         name: a key of `TABLES`.
-        filters: sku, location_id, supplier_id and status: lists of text; from_day and to_day: dates, inclusive;
-            min_score: number in [0, 1]. None or an empty list filters nothing.
+        filters: sku, location_id, supplier_id, status, from_location_id, to_location_id, state: lists of text;
+            from_day and to_day: dates, inclusive; min_score: number in [0, 1]. None or an empty list filters nothing.
         limit: most rows of the page, at least 1.
         cursor: `next_cursor` of the page before, with the same filters; None begins in the current generation.
 

@@ -137,6 +137,16 @@ def publish(home: Path, generation: str, models: dict[str, dict[str, str]] | Non
         )
         connection.execute(
             """
+            create table reporting.stock_transfers as
+            select * from (values
+                ('t1', 'proposed', 'sku0', 'north', 'south', 12.000::decimal(18, 3)),
+                (null, 'proposed', 'sku1', 'south', 'north', 6.000),
+                ('t2', 'received', 'sku1', 'south', 'north', 6.000)
+            ) transfers(proposal_id, state, sku, from_location_id, to_location_id, transfer_units)
+            """
+        )
+        connection.execute(
+            """
             create table reporting.fct_stock_anomalies as
             select * from (values
                 ('sku0', 'north', date '2011-10-01', 0.2::double, 'none'),
