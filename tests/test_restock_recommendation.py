@@ -489,11 +489,39 @@ def test_a_rejected_transfer_is_not_made_until_more_is_to_be_moved_and_the_need_
 
 def test_nothing_is_moved_where_as_much_is_bought_all_the_same():
     # L1 can spare 2 of the 9 that L2 lacks, and the least order is 20.
-    assert planned((18.0, 3.0), lanes=True).transfers["units"].tolist() == [2.0]
+    (move,) = planned((18.0, 3.0), lanes=True).transfers.to_dict("records")
+    assert (move["units"], move["unbought_units"]) == (2.0, 2.0)
     plan = planned((18.0, 3.0), lanes=True, moq_units=20.0)
     assert plan.transfers.empty
     assert plan.lines["order_units"].tolist() == [0.0, 20.0]
     assert plan.lines["proposed_transfer_in_units"].tolist() == [0.0, 0.0]
+
+
+def test_moves_to_several_places_are_judged_each_by_its_own_whatever_the_order_of_the_answer():
+    position, paths, supply, lanes = two_shelves((30.0, 3.0))
+    both = [frame.assign(sku=sku) for sku in ("A", "B") for frame in (position,)]
+    stock, terms = pd.concat(both, ignore_index=True), pd.concat([supply.assign(sku=sku) for sku in ("A", "B")])
+    terms = terms.assign(supplier_id="S", order_multiple_units=1.0, unit_cost=2.0, moq_units=[0.0, 0.0, 0.0, 20.0])
+    stock.loc[2, "on_hand_units"] = 18.0
+    world = World(
+        position=stock,
+        open_orders=pd.DataFrame(columns=open_order_columns()).astype({"periods_ahead": int, "units": float}),
+        terms=terms,
+        policy=terms[["sku", "location_id"]].assign(
+            target_type="cycle_service_level", target_value=0.9, unmet_demand="backorders", holding_cost=0.5
+        ),
+        lanes=lanes,
+    )
+
+    def paths_of(keys: pd.DataFrame) -> list[tuple[pd.DataFrame, np.ndarray]]:
+        asked = keys.iloc[::-1].reset_index(drop=True)
+        return [(asked, np.repeat(paths[:1], len(asked), axis=0))]
+
+    # B can be sent 2 of the 9 it lacks, and its least order is 20 all the same.
+    plan = plan_orders(paths_of, world)
+    assert plan.transfers[["sku", "units"]].to_numpy().tolist() == [["A", 9.0]]
+    ordered = plan.lines.set_index(["sku", "location_id"])["order_units"]
+    assert (ordered["A", "L2"], ordered["B", "L2"]) == (0.0, 20.0)
 
 
 def test_what_would_come_after_a_suppliers_delivery_is_not_moved():

@@ -39,10 +39,10 @@ open_orders as (
     from {{ source('predictions', 'open_transfers') }}
     union all
     select
-        sku, to_location_id as location_id, {{ days_between('as_of_date', 'expected_arrival_date') }} as periods_ahead,
-        transfer_units as open_units, false as is_doubtful, 'proposed' as kind
-    from {{ ref('stock_transfers') }}
-    where state = 'proposed'
+        sku, to_location_id as location_id, arrival_period as periods_ahead, {{ units('units') }} as open_units,
+        false as is_doubtful, 'proposed' as kind
+    from {{ source('predictions', 'stock_transfers') }}
+    where not is_rejected
 ),
 
 on_order as (
@@ -70,9 +70,9 @@ leaving as (
         select sku, from_location_id as location_id, {{ units('leaving_units') }} as approved_units, 0 as proposed_units
         from {{ source('predictions', 'open_transfers') }}
         union all
-        select sku, from_location_id as location_id, 0 as approved_units, transfer_units as proposed_units
-        from {{ ref('stock_transfers') }}
-        where state = 'proposed'
+        select sku, from_location_id as location_id, 0 as approved_units, {{ units('units') }} as proposed_units
+        from {{ source('predictions', 'stock_transfers') }}
+        where not is_rejected
     ) as ends
     group by sku, location_id
 ),

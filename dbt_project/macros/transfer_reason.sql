@@ -10,9 +10,8 @@
                 case when every.transfer_units = every.pack_units then '' else 's' end, ' of ', {{ number_text('every.pack_units') }}, ')'
             )
         end,
-        ' from ', every.from_location_id, ' to ', every.to_location_id, ' instead of buying them: ', every.to_location_id, ' lacks ',
-        {{ number_text('round(every.short_units, 1)') }}, ' of the ', {{ number_text('round(every.order_up_to_units, 1)') }},
-        ' it needs until its next order comes',
+        ' from ', every.from_location_id, ' to ', every.to_location_id, ', which lacks ',
+        {{ number_text('round(every.short_units, 1)') }}, ' until its next order comes',
         case
             when every.stockout_date is null then ''
             else concat('; without it a stock-out is likelier than not from ', {{ day_text('every.stockout_date') }})
@@ -23,8 +22,7 @@
             when every.from_days_of_cover_after is null then ' and expects no demand'
             else concat(' and has ', {{ whole_number_text('every.from_days_of_cover_after') }}, ' days of demand left after it')
         end,
-        '. It costs ', cast(cast(every.transfer_units * every.unit_cost as decimal(18, 2)) as varchar), ', spares a purchase of ',
-        cast(cast(every.transfer_units * every.bought_unit_cost as decimal(18, 2)) as varchar), ' and comes on ',
+        '. It costs ', cast(cast(every.transfer_units * every.unit_cost as decimal(18, 2)) as varchar), ' and comes on ',
         {{ day_text('every.expected_arrival_date') }},
         case
             when every.supplier_arrival_date > every.expected_arrival_date
@@ -32,10 +30,18 @@
             else ''
         end,
         case
+            when every.unbought_units > 0
+                then concat(
+                    '; ', {{ number_text('every.unbought_units') }}, ' less to buy, for ',
+                    cast(cast(every.unbought_units * every.bought_unit_cost as decimal(18, 2)) as varchar)
+                )
+            else '; no less is bought'
+        end,
+        case
             when every.lost_margin_avoided >= 0.005
                 then concat(
-                    '; until the next order comes ', cast(cast(every.lost_margin_avoided as decimal(18, 2)) as varchar),
-                    ' less margin is expected to be lost'
+                    '; ', cast(cast(every.lost_margin_avoided as decimal(18, 2)) as varchar),
+                    ' less margin is expected to be lost until the next order comes'
                 )
             else ''
         end,

@@ -64,9 +64,10 @@ class Plan:
             proposed_transfer_out_units (what the proposed transfers would take), one row per row of the terms.
         terms: what each step added to the order or took off it, as of `ml.restock.recommend`.
         transfers: what is proposed to be moved, as of `ml.restock.transfers.transfer`, with what the destination has to
-            expect without it and without an order: stockout_period_50, stockout_period_10, lost_units_avoided (units
-            lost before the next order comes that its transfers avoid together), and supplier_arrival_period (when an
-            order would come instead). Nothing but the order at its destination counts on it.
+            expect without it and without an order: stockout_period_50, stockout_period_10 and supplier_arrival_period
+            (when an order would come instead), and with what its transfers bring together: lost_units_avoided (units
+            that would be lost before the next order comes) and unbought_units (units less in the order). Nothing but
+            the order at its destination counts on it.
     """
 
     lines: pd.DataFrame
@@ -207,11 +208,11 @@ def _brings_nothing(lines: pd.DataFrame, again: pd.DataFrame, world: World, move
 
     So it is where the supplier's minimum quantity or pack is ordered all the same.
     """
-    before, after = (frame.set_index(KEYS) for frame in (_of(lines, again), again))
+    after = again.set_index(KEYS)
+    before = lines.set_index(KEYS).loc[after.index]
     loses = world.policy.set_index(KEYS)["shortage_cost"] if "shortage_cost" in world.policy else pd.Series(dtype=float)
-    spared = (before["lost_units_with_order"] - after["lost_units_with_order"]) * loses.reindex(before.index).fillna(
-        0.0
-    )
+    lost = (before["lost_units_with_order"] - after["lost_units_with_order"]).fillna(0.0)
+    spared = lost * loses.reindex(before.index).fillna(0.0)
     goals = _goals(moves)
     cost = moves.groupby(goals)["transfer_cost"].sum().reindex(before.index)
     is_vain = (after["order_units"] >= before["order_units"]) & (spared <= cost)
@@ -221,7 +222,9 @@ def _brings_nothing(lines: pd.DataFrame, again: pd.DataFrame, world: World, move
 def _told(moves: pd.DataFrame, lines: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
     """Return moves with what their destinations have to expect without them."""
     before, after, goals = lines.set_index(KEYS), again.set_index(KEYS), _goals(moves)
-    avoided = (before["lost_units_without_order"] - after["lost_units_without_order"].reindex(before.index)).fillna(0.0)
+    after = after.reindex(before.index)
+    avoided = (before["lost_units_without_order"] - after["lost_units_without_order"]).fillna(0.0).clip(lower=0)
+    unbought = (before["order_units"] - after["order_units"]).fillna(0.0)
     told = {
         name: before[column].reindex(goals).to_numpy()
         for name, column in (
@@ -230,7 +233,8 @@ def _told(moves: pd.DataFrame, lines: pd.DataFrame, again: pd.DataFrame) -> pd.D
             ("supplier_arrival_period", "arrival_period"),
         )
     }
-    return moves.assign(**told, lost_units_avoided=avoided.clip(lower=0).round(3).reindex(goals).to_numpy())
+    told["lost_units_avoided"] = avoided.round(3).reindex(goals).to_numpy()
+    return moves.assign(**told, unbought_units=unbought.round(3).reindex(goals).to_numpy())
 
 
 def _goals(moves: pd.DataFrame) -> pd.MultiIndex:

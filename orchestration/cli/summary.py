@@ -88,9 +88,10 @@ class _Published:
         """Return the rows of a relation."""
         return int(self.connection.sql(f"select count(*) from {relation}").fetchall()[0][0])
 
-    def has(self, table: str) -> bool:
-        """Return whether there is such a table; a generation of an earlier version of this software may lack it."""
-        return bool(self.connection.sql(f"from information_schema.tables where table_name = '{table}'").fetchall())
+    def has(self, table: str, column: str = "as_of_date") -> bool:
+        """Return whether a table has a column; a generation of an earlier version of this software may lack both."""
+        found = f"from information_schema.columns where table_name = '{table}' and column_name = '{column}'"
+        return bool(self.connection.sql(found).fetchall())
 
 
 def summarise(settings: Settings, published: Path | None = None) -> str:
@@ -200,6 +201,8 @@ def _supply(published: _Published) -> list[str]:
          ["product", "sku", "at", "money a day", "what to do"], {3}, 0),
     ):  # fmt: skip
         if relation == "reporting.restock_exceptions" and not published.has("stock_alerts"):
+            continue
+        if relation == "reporting.stock_transfers" and not published.has("stock_transfers", "state"):
             continue
         rows = published.rows(query)
         for row in rows:

@@ -40,6 +40,7 @@ proposed as (
         {{ units('moves.from_kept_units') }} as from_kept_units,
         nullif(moves.from_cover_periods, cast('nan' as double)) as from_days_of_cover_after,
         {{ units('moves.lost_units_avoided') }} as lost_units_avoided,
+        {{ units('moves.unbought_units') }} as unbought_units,
         transfer_proposals.decided_until
     from moves
     inner join lanes on moves.from_location_id = lanes.from_location_id and moves.to_location_id = lanes.to_location_id
@@ -75,7 +76,6 @@ dated as (
             )
         ) as order_by_date,
         recommendations.unit_cost as bought_unit_cost,
-        recommendations.order_up_to_units,
         recommendations.pack_units,
         recommendations.order_multiple_source,
         greatest(item_locations.unit_price - recommendations.unit_cost, 0) * proposed.lost_units_avoided as lost_margin_avoided
@@ -97,7 +97,7 @@ described as (
         origins.location_name as from_location_name, every.to_location_id, goals.location_name as to_location_name, every.as_of_date,
         every.transfer_units, every.unit_cost,
         cast(every.transfer_units * every.unit_cost as decimal(18, 4)) as transfer_cost,
-        cast(every.transfer_units * every.bought_unit_cost as decimal(18, 4)) as purchase_avoided_value,
+        cast(every.unbought_units * every.bought_unit_cost as decimal(18, 4)) as purchase_avoided_value,
         every.order_by_date, every.expected_arrival_date, every.lead_time_days, every.stockout_date,
         cast(every.lost_margin_avoided as decimal(18, 4)) as lost_margin_avoided,
         cast(every.pack_units as decimal(18, 3)) as pack_units, every.short_units, every.from_free_units, every.from_kept_units,
