@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from orchestration.warehouse.exports import read_sql
+
 if TYPE_CHECKING:
     from ml.tracking import DatasetNote
 
@@ -23,7 +25,7 @@ def note_of(path: Path, home: Path, rows: int, digest: str) -> "DatasetNote":
     """
     from ml.tracking import DatasetNote
 
-    columns = duckdb.execute("describe select * from read_parquet($path)", {"path": str(path)}).fetchall()
+    columns = duckdb.sql(f"describe select * from {read_sql(path)}").fetchall()
     relation = path if path.suffix == ".parquet" and "*" not in path.name else path.parent
     return DatasetNote(
         name=f"{relation.parent.name}.{relation.stem}",
