@@ -22,6 +22,14 @@ _ODD_NAME = "it's [a] *home*; 100% {x,y} #1 ü"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+# A file stays with one worker: the longest one begins, so that no worker is alone with it at the end.
+_LONGEST = "test_week.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name != _LONGEST)
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of an online store without an event; to be copied, never opened."""
