@@ -221,7 +221,7 @@ def test_min_max_orders_at_or_below_the_minimum_up_to_the_maximum_in_whole_packs
     ("terms", "policy", "remedy"),
     [
         ({"lead_time_periods": None}, {}, "give lead_time_days"),
-        ({"lead_time_periods": 0}, {}, "at least 1"),
+        ({"lead_time_periods": -1}, {}, "0 = on the shelf"),
         ({"lead_time_periods": 30}, {}, "forecast more periods"),
         ({"moq_units": 10, "max_order_units": 5}, {}, "raise the maximum"),
         ({"order_multiple_units": 0}, {}, "above 0"),
@@ -803,3 +803,20 @@ def test_a_stockout_probability_falls_below_the_risk_taken():
     line, _, _ = decide(poisson(2.0, n=500))
     assert line["stockout_probability_without_order"] == 1.0
     assert line["stockout_probability_with_order"] <= 0.05
+
+
+@pytest.mark.parametrize("samples", [None, [0.0, 0.0, 1.0]], ids=["certain", "measured"])
+@pytest.mark.parametrize("unmet_demand", ["lost_sales", "backorders"])
+def test_what_is_ordered_tonight_can_be_on_the_shelf_tomorrow(samples: list[float] | None, unmet_demand: str):
+    policy = {"target_value": 0.9, "unmet_demand": unmet_demand}
+    line, steps, _ = decide(
+        constant(5.0),
+        on_hand=2.0,
+        terms={"lead_time_periods": 0, "review_periods": 0, "lead_time_samples": samples},
+        policy=policy,
+    )
+    assert (line["arrival_period"], line["protection_periods"], line["order_interval_periods"]) == (1, 1, 1)
+    # Where an order comes a day late at times, the order before it must last for two days.
+    assert line["order_units"] == (3.0 if samples is None else 8.0)
+    assert line["stockout_probability_with_order"] == 0.0
+    assert sum(steps.values()) == line["order_units"]

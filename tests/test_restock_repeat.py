@@ -39,7 +39,7 @@ def random_world(seed: int) -> World:
         units=rng.integers(1, 60, 2 * ITEMS).astype(float),
         overdue_periods=rng.choice([0, 0, 0, 3, 30], 2 * ITEMS),
     )
-    lead = rng.integers(1, 19, ITEMS)
+    lead = rng.integers(0, 19, ITEMS)
     kinds = [(None, [a, a + 2.0, a + 6.0], [max(a - 3.0, 1.0), a + 1.0], [float(a)] * 4) for a in lead]
     samples = [kind[rng.integers(0, 4)] for kind in kinds]
     terms = keys.assign(
@@ -48,7 +48,7 @@ def random_world(seed: int) -> World:
         lead_time_mean_periods=lead + rng.choice([0.0, 1.5], ITEMS),
         lead_time_sd_periods=rng.choice([0.0, 1.0, 4.0], ITEMS),
         lead_time_samples=pd.Series(samples, dtype=object),
-        review_periods=rng.integers(1, 9, ITEMS),
+        review_periods=rng.integers(0, 9, ITEMS),
         next_order_in_periods=rng.choice([0, 0, 3], ITEMS),
         moq_units=rng.choice([0.0, 25.0], ITEMS),
         order_multiple_units=rng.choice([1.0, 6.0, 0.5], ITEMS),

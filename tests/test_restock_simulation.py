@@ -38,7 +38,7 @@ def test_a_simulation_finds_what_a_walk_through_each_path_finds(uncertain: bool)
     rng = np.random.default_rng(3)
     paths = rng.poisson(2, (ITEMS, PATHS, HORIZON)).astype(np.float32)
     stock = rng.integers(-15, 12, (ITEMS, 1)) - np.cumsum(rng.choice([0, 0, 1], (ITEMS, HORIZON)), axis=1)
-    lead = rng.integers(1, 9, (ITEMS, PATHS)).astype(np.int32)
+    lead = rng.integers(0, 9, (ITEMS, PATHS)).astype(np.int32)
     item = np.sort(rng.integers(0, ITEMS, 3 * ITEMS))
     arrival = rng.integers(1, HORIZON + 4, (item.size, PATHS)).astype(np.int32)
     if not uncertain:

@@ -49,9 +49,15 @@ class Cause(Enum):
     )
     NO_POLICY = "no restock policy", "add a policy row or a default"
     LEAD_TIME_MISSING = "lead time is missing", "give lead_time_days in supplier_terms"
-    LEAD_TIME_NOT_WHOLE = "lead time is {lead:g} periods", "give whole periods from order to shelf, at least 1"
+    LEAD_TIME_NOT_WHOLE = (
+        "lead time is {lead:g} periods",
+        "give whole periods from order to shelf, 0 = on the shelf for the next period",
+    )
     REVIEW_PERIOD_MISSING = "review period is missing", "give review_period_days of the supplier"
-    REVIEW_PERIOD_NOT_WHOLE = "review period is {review:g} periods", "give whole periods between two orders, at least 1"
+    REVIEW_PERIOD_NOT_WHOLE = (
+        "review period is {review:g} periods",
+        "give whole periods between two orders, 0 = every period",
+    )
     ORDER_DAY_NOT_WHOLE = "next order day is {wait:g} periods ahead", "give whole periods, 0 = now"
     ORDER_MULTIPLE_NOT_POSITIVE = (
         "order multiple is {multiple:g} units",

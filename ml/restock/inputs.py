@@ -194,9 +194,9 @@ def _check_terms(exceptions: Exceptions, terms: pd.DataFrame) -> None:
     level = column(terms, "order_up_to_max_units", np.inf)
     note = exceptions.note
     note(np.isnan(lead), Cause.LEAD_TIME_MISSING)
-    note((lead < 1) | (lead != np.floor(lead)), Cause.LEAD_TIME_NOT_WHOLE, lead=lead)
+    note((lead < 0) | (lead != np.floor(lead)), Cause.LEAD_TIME_NOT_WHOLE, lead=lead)
     note(np.isnan(review), Cause.REVIEW_PERIOD_MISSING)
-    note((review < 1) | (review != np.floor(review)), Cause.REVIEW_PERIOD_NOT_WHOLE, review=review)
+    note((review < 0) | (review != np.floor(review)), Cause.REVIEW_PERIOD_NOT_WHOLE, review=review)
     note((wait < 0) | (wait != np.floor(wait)), Cause.ORDER_DAY_NOT_WHOLE, wait=wait)
     note(~(multiple > 0) | ~np.isfinite(multiple), Cause.ORDER_MULTIPLE_NOT_POSITIVE, multiple=multiple)
     note(~np.isfinite(moq) | (moq < 0), Cause.MINIMUM_ORDER_NEGATIVE, moq=moq)

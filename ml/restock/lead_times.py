@@ -70,7 +70,7 @@ def draw_lead_times(
         seed: base seed, see `keyed_ranks`.
 
     Returns:
-        Lead times in periods [keys, n], at least 1 where the planned one is.
+        Lead times in periods [keys, n], at least 1 where the planned one is; 0 = sold from the next period on.
     """
     draws = np.repeat(planned.astype(np.int32)[:, None], n, axis=1)
     has_samples = np.array(
@@ -79,17 +79,18 @@ def draw_lead_times(
     uncertain = has_samples | (np.nan_to_num(sd) > 0)
     if not uncertain.any():
         return draws
-    level = (np.arange(n) + 0.5) / n
-    rows = np.flatnonzero(uncertain & ~has_samples)
+    level, least = (np.arange(n) + 0.5) / n, np.minimum(planned, 1)
+    # What is certain to come at once has no logarithm.
+    rows = np.flatnonzero(uncertain & ~has_samples & ((planned > 0) | (np.nan_to_num(mean) > 0)))
     if rows.size:
         centre = np.where(np.isfinite(mean[rows]) & (mean[rows] > 0), mean[rows], planned[rows])
         variance = np.log1p((sd[rows] / centre) ** 2)
         log_value = (np.log(centre) - variance / 2)[:, None] + np.sqrt(variance)[:, None] * ndtri(level)[None, :]
-        draws[rows] = np.clip(np.rint(np.exp(log_value)), 1, 10_000).astype(np.int32)
+        draws[rows] = np.clip(np.rint(np.exp(log_value)), least[rows, None], 10_000).astype(np.int32)
     for row in np.flatnonzero(has_samples):
         measured = np.sort(np.asarray(samples[row], dtype=np.float64))  # type: ignore[index]
         draws[row] = np.maximum(
-            np.rint(measured[np.minimum((level * measured.size).astype(int), measured.size - 1)]), 1
+            np.rint(measured[np.minimum((level * measured.size).astype(int), measured.size - 1)]), least[row]
         )
     rows = np.flatnonzero(uncertain)
     ranks = keyed_ranks(keys.iloc[rows], n, seed)

@@ -79,10 +79,10 @@ def recommend(
             lead time drawn for a new order), is_proposed (true = a transfer that nobody has approved: it lessens the
             order, as a step of its own, and is not on order) and is_doubtful (true = later than its supplier ever was:
             it is shown and not counted).
-        terms: sku, location_id, supplier_id, lead_time_periods (planning, whole, ≥ 1), review_periods (≥ 1) and
-            optionally lead_time_mean_periods, lead_time_sd_periods, lead_time_samples (a list per row),
-            next_order_in_periods (0 = now), moq_units, order_multiple_units, order_up_to_max_units (may be passed by
-            less than one pack), max_order_units and max_stock_units (hard), shelf_life_periods, unit_cost,
+        terms: sku, location_id, supplier_id, lead_time_periods (planning, whole, 0 = sold from the next period on),
+            review_periods (0 = 1) and optionally lead_time_mean_periods, lead_time_sd_periods, lead_time_samples (a
+            list per row), next_order_in_periods (0 = now), moq_units, order_multiple_units, order_up_to_max_units (may
+            be passed by less than one pack), max_order_units and max_stock_units (hard), shelf_life_periods, unit_cost,
             fixed_order_cost (money an order to the supplier costs whatever its size) and reviews_per_order (reviews
             that an order is to last, default 1; `ml.restock.plan` works it out, and the forecast's reach limits it),
             last_sale_period (the last period with demand, 0 or less = it is over; NaN = none is known): the paths count

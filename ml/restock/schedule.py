@@ -128,6 +128,7 @@ def schedule(inputs: Inputs, open_orders: pd.DataFrame, horizon: int) -> Schedul
             ("review_periods", 1.0, 1),
         )
     )
+    review = np.maximum(review, 1)  # no time between two chances to order = every period
     protection = wait + lead + review
     short = protection > horizon
     inputs.exceptions.note(short, Cause.FORECAST_TOO_SHORT, horizon=horizon, protection=protection)

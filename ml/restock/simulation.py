@@ -101,7 +101,7 @@ class Simulation:
         Args:
             supply: cumulated units that can be sold up to the end of period t of what is on hand [m, horizon].
             receipts: what open orders add to it.
-            lead: periods until the new order arrives, ≥ 1 [m, n], or [m, 1] where all draws agree; it can be sold from
+            lead: periods until the new order arrives, ≥ 0 [m, n], or [m, 1] where all draws agree; it can be sold from
                 period lead + 1.
             end: periods until the order after it arrives, likewise: the last period of the cycle, not
                 before `lead`; a path whose cycle is empty needs nothing of the order.
@@ -239,10 +239,13 @@ class _Supply:
         self._beyond = [(place[row], arrivals[row], units[row]) for row in np.flatnonzero(late)]
 
     def at(self, period: Integers, items: slice = slice(None)) -> Floats:
-        """Return supply up to periods of each item [items, 1 or n]; after the horizon only open orders change it."""
+        """Return supply up to periods of each item [items, 1 or n]; after the horizon only open orders change it.
+
+        Before the first period it is taken to be that of the first one: no demand has met it.
+        """
         by_period = self.by_period[:, items]
         horizon = len(by_period)
-        found: Floats = np.take_along_axis(by_period, (np.minimum(period, horizon) - 1)[None], axis=0)[0]
+        found: Floats = np.take_along_axis(by_period, (np.clip(period, 1, horizon) - 1)[None], axis=0)[0]
         if self._beyond and (period > horizon).any():
             shown = np.arange(self.by_period.shape[1])[items].tolist()
             for item, arrival, units in self._beyond:
@@ -256,18 +259,20 @@ class _Supply:
 
 
 def _until(cumulated: Floats, period: Integers, goes_on: Flags) -> Floats:
-    """Return the demand of each path up to a period of its item, or of the path itself [m, n].
+    """Return the demand of each path up to a period of its item, or of the path itself [m, n]; 0 before the first.
 
     Beyond the horizon it goes on where the item's flag says so [m].
     """
     horizon, m, n = cumulated.shape
-    place = np.minimum(period, horizon) - 1
+    place = np.clip(period, 1, horizon) - 1
     found: Floats
     if period.shape[1] == 1:
         found = cumulated[place[:, 0], np.arange(m)]
     else:
         found = cumulated.ravel()[place * np.int64(m * n) + np.arange(m * n).reshape(m, n)]
-    beyond = (period - place - 1) * goes_on[:, None]
+    if (period < 1).any():
+        found = np.where(period < 1, np.float32(0), found)
+    beyond = np.maximum(period - place - 1, 0) * goes_on[:, None]
     return found + beyond.astype(np.float32) * (cumulated[-1] / np.float32(horizon)) if beyond.any() else found
 
 
