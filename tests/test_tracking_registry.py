@@ -464,6 +464,9 @@ def test_the_registered_forecaster_answers_for_the_series_asked_as_it_does_in_py
     assert len(answer) == 5
     pd.testing.assert_frame_equal(answer, expected[expected["sku"] == "A"].reset_index(drop=True))
     pd.testing.assert_frame_equal(model.predict(asked, params={"horizon": 2}), answer.head(2))
+    for beyond in (6, 5000, -1):
+        with pytest.raises(ValueError, match=f"horizon is {beyond} and this model forecasts 5 periods: ask for 1 to 5"):
+            model.predict(asked, params={"horizon": beyond})
 
 
 def test_rows_after_history_until_are_the_future(tracking, tmp_path):

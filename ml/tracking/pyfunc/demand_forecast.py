@@ -35,8 +35,17 @@ class DemandForecast(PythonModel):
 
         Returns:
             sku, location_id, period_start, mean_units and the quantile columns, for periods 1 … horizon.
+
+        Raises:
+            ValueError: horizon is beyond what the model forecasts, or below 0; or the forecaster refuses the rows.
         """
         wanted = {"horizon": 0, "history_until": "", **(params or {})}
+        reach = self.forecaster.horizon
+        if not 0 <= wanted["horizon"] <= reach:
+            raise ValueError(
+                f"horizon is {wanted['horizon']} and this model forecasts {reach} periods: ask for 1 to {reach}, or 0 for"
+                " all of them"
+            )
         history, future = model_input, None
         if wanted["history_until"]:
             is_future = model_input["period_start"] > pd.Timestamp(wanted["history_until"])
