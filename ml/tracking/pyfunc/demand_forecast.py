@@ -43,8 +43,8 @@ class DemandForecast(PythonModel):
         reach = self.forecaster.horizon
         if not 0 <= wanted["horizon"] <= reach:
             raise ValueError(
-                f"horizon is {wanted['horizon']} and this model forecasts {reach} periods: ask for 1 to {reach}, or 0 for "
-                "all of them"
+                f"horizon is {wanted['horizon']} and this model forecasts {reach} periods: ask for 1 to {reach}, or 0 "
+                "for all of them"
             )
         history, future = model_input, None
         if wanted["history_until"]:
