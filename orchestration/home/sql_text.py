@@ -25,7 +25,7 @@ def literal(value: object) -> str:
 
 
 def path_literal(path: Path, pattern: str = "") -> str:
-    """Return the SQL literal of a path to read: DuckDB takes signs such as [ and * for a pattern unless told not to.
+    """Return the SQL literal of a path to read: DuckDB takes signs such as [ and * for a pattern unless quoted.
 
     Args:
         path: a file; with `pattern`, the folder in which it is looked for.

@@ -148,7 +148,7 @@ class Intake:
         return stage
 
     def _stage(self, validator: RowValidator, work: Path, file: LandingFile, known: Staged, number: int) -> None:
-        told, allowance = format_of(self.rules.formats, self.table.name, file.name), self.allowance(file)
+        given, allowance = format_of(self.rules.formats, self.table.name, file.name), self.allowance(file)
         path = self._readable(file)
         if file.name.lower().endswith(".parquet"):
             if not file.size:
@@ -157,16 +157,16 @@ class Intake:
             if isinstance(inspected, FileRejected):
                 raise inspected
             layout = parquet_layout(file, self.table, inspected)
-            validator.add_parquet(file.name, path, layout, told, allowance)
-            made = told
+            validator.add_parquet(file.name, path, layout, given, allowance)
+            made = given
         else:
             text = readable_text(file, path, work, allowance, number=number)
             layout = csv_layout(file, text, self.table)
-            made = validator.add_csv(file.name, text, layout, told, allowance)
+            made = validator.add_csv(file.name, text, layout, given, allowance)
         notices = [*layout.notices, *validator.emptied()]
-        if made.decimal == "comma" and told.decimal is None:
+        if made.decimal == "comma" and given.decimal is None:
             notices.append(f"{file.place}: a comma was read as the decimal point")
-        if told.time_zone is None and (example := validator.local_time()):
+        if given.time_zone is None and (example := validator.local_time()):
             notices.append(
                 f"{file.place}: times without an offset, such as {shown(example)}, were read as UTC; if they are "
                 f"local, say so once: `inventorybot sources format {self.table.name} --time-zone Europe/Berlin`"

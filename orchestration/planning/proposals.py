@@ -366,13 +366,13 @@ def _beside_each_other(settings: Settings, lines: Sequence[Mapping[str, Any]]) -
     places: dict[tuple[str, str], list[str]] = {}
     for line in lines:
         places.setdefault((line["sku"], line["location_id"]), []).append(line["proposal_id"])
-    told: list[Mapping[str, Any]] = []
+    shown: list[Mapping[str, Any]] = []
     for line in lines:
         place = (line["sku"], line["location_id"])
         beside = [other for other in places[place] if other != line["proposal_id"]]
         known = {"beside": beside, "place_needed_units": str(needed[place])} if beside else {}
-        told.append({**line, "detail": {**line["detail"], **known}})
-    return told
+        shown.append({**line, "detail": {**line["detail"], **known}})
+    return shown
 
 
 def _without_line(settings: Settings, build: Build, store: "Store") -> "list[Proposal]":

@@ -102,15 +102,15 @@ def transfers_of(settings: Settings, build: Build, store: "Store") -> list[Trans
     One that movements name counts whatever was decided of it: what was shipped is on its way. On a day looked back at,
     one whose movements came later has not left yet.
     """
-    told = _movements(settings)
-    known = store.proposals_named(told)
+    reported = _movements(settings)
+    known = store.proposals_named(reported)
     known |= {made.proposal_id: made for made in store.open_orders().proposals}
     states = ("acknowledged", "received") if build.looks_back else ("acknowledged",)
     known |= {made.proposal_id: made for state in states for made in store.proposals(state=state, limit=_ALL)}
     found = []
     for proposal_id, proposal in sorted(known.items()):
         if proposal.is_transfer and proposal.as_of_date <= build.as_of_date:
-            found.append(_progress(proposal, told.get(proposal_id, ())))
+            found.append(_progress(proposal, reported.get(proposal_id, ())))
     return found
 
 
@@ -281,10 +281,10 @@ def shipments(settings: Settings, build: Build, store: "Store") -> dict[str, Any
 
 def misnamed_movements(settings: Settings, store: "Store") -> list[str]:
     """Return a sentence for each movement of a transfer that names a proposal it cannot belong to."""
-    told = _movements(settings)
+    reported = _movements(settings)
     found = []
-    for proposal_id, made in sorted(store.proposals_named(told).items()):
-        for row in told[proposal_id]:
+    for proposal_id, made in sorted(store.proposals_named(reported).items()):
+        for row in reported[proposal_id]:
             if not _belongs(made, row):
                 what = f"the transfer of {made.sku} from {made.from_location_id} to {made.location_id}"
                 found.append(
@@ -304,10 +304,10 @@ def _movements(settings: Settings) -> dict[str, list[Mapping[str, Any]]]:
         order by reference, sku, location_id, movement_type
         """
     )
-    told: dict[str, list[Mapping[str, Any]]] = {}
+    reported: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        told.setdefault(row["reference"], []).append(row)
-    return told
+        reported.setdefault(row["reference"], []).append(row)
+    return reported
 
 
 def _belongs(made: "Proposal", row: Mapping[str, Any]) -> bool:

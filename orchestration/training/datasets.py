@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def note_of(path: Path, home: Path, rows: int, digest: str) -> "DatasetNote":
-    """Return what MLflow is told of a Parquet file, or of a folder of months.
+    """Return how MLflow names a Parquet file, or a folder of months.
 
     Args:
         path: of the file, or the pattern of a folder.
-        home: the address is told from there on, so that it names no place outside.
+        home: the address is given from there on, so that it names no place outside.
         rows: of the content.
         digest: content hash.
     """
