@@ -55,7 +55,7 @@ def proposal_store() -> Iterator["Store"]:
 
 @click.group()
 def proposals() -> None:
-    """Decide on proposed orders and transfers, and export them to the ERP.
+    """Decide on proposed orders and transfers; export them.
 
     \b
       inventorybot proposals list
