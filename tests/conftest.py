@@ -22,12 +22,12 @@ _ODD_NAME = "it's [a] *home*; 100% {x,y} #1 ü"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-# A file stays with one worker: the longest one begins, so that no worker is alone with it at the end.
-_LONGEST = "test_week.py"
+# A file stays with one worker: the longest ones begin, so that no worker is alone with one at the end.
+_LONGEST = ("test_week.py", "test_transfers_loop.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name != _LONGEST)
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
 
 
 @pytest.fixture(scope="session")
