@@ -10,13 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from orchestration.home.settings import Settings
 from orchestration.home.sql_text import path_literal
 from orchestration.planning.transfers import counted_transfers, proposed_lines, shipments
 from orchestration.warehouse.build import EPOCH, Build
-from orchestration.warehouse.exports import export_path, read_sql
+from orchestration.warehouse.exports import export_path, read_rows, read_sql
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,7 +165,7 @@ class _Line:
 
 
 def _lines_naming_proposals(settings: Settings) -> list[_Line]:
-    found = _lines(
+    found = read_rows(
         f"""
         select purchase_order_id || ':' || line as document, proposal_id, sku, location_id, progress
         from {read_sql(export_path(settings, "marts.fct_purchase_order_lines"))}
@@ -233,7 +231,7 @@ def _orders(store: "Store", state: str) -> "list[Proposal]":
 
 
 def _lines_without_proposal(settings: Settings) -> list[Mapping[str, Any]]:
-    return _lines(
+    return read_rows(
         f"""
         select purchase_order_id || ':' || line as document, purchase_order_id, sku, location_id, supplier_id,
             ordered_units, ordered_date, progress
@@ -304,7 +302,7 @@ def outbox_of(settings: Settings, build: Build, store: "Store") -> Any:
     """Return what the publication of this run settles, a `serving.store.Outbox`."""
     from serving.store import Outbox
 
-    lines = _lines(
+    lines = read_rows(
         f"""
         select proposal_id, sku, location_id, supplier_id, order_units, unit_cost, order_by_date,
             order_by_date as expires_date, expected_arrival_date as expected_date, {", ".join(_TOLD)}
@@ -354,7 +352,7 @@ def _beside_each_other(settings: Settings, lines: Sequence[Mapping[str, Any]]) -
     before_packs.remove("proposed_transfers")
     needed = {
         (row["sku"], row["location_id"]): row["units"]
-        for row in _lines(
+        for row in read_rows(
             f"""
             select sku, location_id, sum(units)::decimal(18, 3) as units
             from read_parquet({path_literal(settings.predictions / "restock_terms.parquet")})
@@ -420,7 +418,7 @@ def _wanted_lines(settings: Settings) -> list[Mapping[str, Any]]:
     `needed_units` is what an item orders by itself: before a rejection, its supplier's minimum and the budget.
     `rejection` names the rejected proposal that takes the order off; None of what is ordered.
     """
-    return _lines(
+    return read_rows(
         f"""
         with steps as (
             select sku, location_id, sum(units) as units, bool_or(term = 'rejected') as is_rejected
@@ -445,7 +443,7 @@ def _wanted_lines(settings: Settings) -> list[Mapping[str, Any]]:
 
 def _discontinued(settings: Settings) -> dict[str, str]:
     """Return the skus that are not sold any more, with a word of it."""
-    found = _lines(f"select sku from {read_sql(export_path(settings, 'marts.dim_products'))} where not is_active")
+    found = read_rows(f"select sku from {read_sql(export_path(settings, 'marts.dim_products'))} where not is_active")
     return {line["sku"]: f"product {line['sku']} is discontinued" for line in found}
 
 
@@ -481,10 +479,3 @@ def _as_frame(listed: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     days = ("proposed_for_date", "order_by_date", "expected_date", "rejected_until_date")
     kinds |= dict.fromkeys(days, "datetime64[s]")
     return pd.DataFrame(listed, columns=list(kinds)).astype(kinds)
-
-
-def _lines(query: str) -> list[Mapping[str, Any]]:
-    with duckdb.connect() as connection:
-        answer = connection.execute(query)
-        names = [column[0] for column in answer.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]

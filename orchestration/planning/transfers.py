@@ -13,12 +13,10 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from orchestration.home.settings import Settings
 from orchestration.home.sql_text import path_literal
 from orchestration.warehouse.build import Build
-from orchestration.warehouse.exports import export_path, read_sql
+from orchestration.warehouse.exports import export_path, read_rows, read_sql
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +234,7 @@ def listed_transfers(settings: Settings, build: Build, store: "Store", seen: Map
 
 def proposed_lines(settings: Settings) -> list[dict[str, Any]]:
     """Return the transfers that this run proposes, as the outbox takes them."""
-    lines = _rows(
+    lines = read_rows(
         f"""
         select proposal_id, sku, to_location_id as location_id, from_location_id, transfer_units as order_units,
             unit_cost, order_by_date, order_by_date as expires_date, expected_arrival_date as expected_date,
@@ -297,7 +295,7 @@ def misnamed_movements(settings: Settings, store: "Store") -> list[str]:
 
 def _movements(settings: Settings) -> dict[str, list[Mapping[str, Any]]]:
     """Return what was shipped and received by this run's knowledge, by what the movements refer to."""
-    rows = _rows(
+    rows = read_rows(
         f"""
         select reference, sku, location_id, movement_type, units, first_date, last_date
         from {read_sql(export_path(settings, "marts.fct_transfer_movements"))}
@@ -329,7 +327,7 @@ def _progress(made: "Proposal", rows: Sequence[Mapping[str, Any]]) -> Transfer:
 
 def _wanted(settings: Settings) -> list[Mapping[str, Any]]:
     """Return what this run would move, as the outbox takes it; `rejection` names what holds it back, else None."""
-    return _rows(
+    return read_rows(
         f"""
         select moves.sku, moves.to_location_id as location_id, moves.from_location_id,
             moves.units::decimal(18, 3) as order_units, lanes.unit_cost,
@@ -383,10 +381,3 @@ def _as_frame(listed: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     days = ("proposed_for_date", "order_by_date", "expected_date", "rejected_until_date")
     kinds |= dict.fromkeys(days, "datetime64[s]")
     return pd.DataFrame(listed, columns=list(kinds)).astype(kinds)
-
-
-def _rows(query: str) -> list[Mapping[str, Any]]:
-    with duckdb.connect() as connection:
-        answer = connection.execute(query)
-        names = [column[0] for column in answer.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]

@@ -212,6 +212,14 @@ def read_frame(query: str, **frames: "pd.DataFrame") -> "pd.DataFrame":
         return connection.execute(query).df()
 
 
+def read_rows(query: str) -> list[Mapping[str, Any]]:
+    """Return the rows of a query over files, each by the names of its columns."""
+    with duckdb.connect() as connection:
+        answer = connection.execute(query)
+        names = [column[0] for column in answer.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
 def content_hash(parquet: Path, left_out: Iterable[str] = ()) -> tuple[int, str]:
     """Return rows and content hash of exported Parquet; the order of rows does not matter.
 
