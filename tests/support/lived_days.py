@@ -48,8 +48,10 @@ INVARIANTS = {
     "correction": "after a correction all is as if the mistake had not been",
 }
 _SERVER = multiprocessing.get_context("forkserver")
+# What every run loads, so that none waits for it.
 _SERVER.set_forkserver_preload(
-    ["support.lived_days", "orchestration.cli", "orchestration.cli.runs", "serving.store", "pandas"]
+    ["support.lived_days", "orchestration.cli", "orchestration.cli.runs", "orchestration.definitions", "serving.store"]
+    + ["pandas", "great_expectations", "mlflow", "xgboost", "dagster_aws.s3"]
 )
 
 
