@@ -185,6 +185,11 @@ def test_a_second_run_trains_nothing(second_run: tuple[Path, str, str]) -> None:
     assert second_run[2].count("nothing trained") == 3
 
 
+def test_a_second_run_forecasts_and_decides_nothing_again(second_run: tuple[Path, str, str]) -> None:
+    kept = {line.split()[2] for line in second_run[2].splitlines() if "made from the same, kept" in line}
+    assert kept >= {"predictions/demand_forecasts", "predictions/restock_lines"}
+
+
 def test_a_second_run_publishes_nothing(home: Path, second_run: tuple[Path, str, str]) -> None:
     copy, _, told = second_run
     assert "unchanged, nothing published" in told

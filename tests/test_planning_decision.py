@@ -19,7 +19,12 @@ from ml.forecast.baselines import train_recent
 from ml.restock.scenarios import Scenario, longer_paths
 from ml.tracking import Tracking
 from orchestration.home.settings import Settings
-from orchestration.planning.archive import archive_decisions, archive_of_day
+from orchestration.planning.archive import (
+    ARCHIVED_INPUTS,
+    DECISION_PREDICTIONS,
+    archive_decisions,
+    archive_of_day,
+)
 from orchestration.planning.decision import compare_scenarios, decide, reproduce
 from orchestration.planning.policies import effective_policies, standard_policy
 from orchestration.training.data import read_training_data
@@ -231,6 +236,8 @@ def test_a_decision_reads_every_file_of_the_home_once(home, read: Counter[str]):
     decide(settings, champion)
     assert set(read) >= {"fct_daily_demand", "fct_replenishment_terms", "restock_policies", "demand_forecasts"}
     assert set(read.values()) == {1}
+    # What is read and not among these could change, and the decision of before would be kept.
+    assert set(read) <= {name.removeprefix("marts.") for name in (*ARCHIVED_INPUTS, *DECISION_PREDICTIONS)}
 
 
 def test_a_training_reads_every_mart_once(home, read: Counter[str]):

@@ -22,6 +22,11 @@ DECISION_INPUTS = (
     *("marts.fct_stock_position", "marts.fct_open_orders", "marts.fct_replenishment_terms"),
     *("marts.fct_stock_lots", "marts.dim_transfer_lanes", "marts.dim_product_seasons"),
 )
+# What a decision rests on besides: the forecasts, the policies, and what people and the ERP have made of proposals.
+DECISION_PREDICTIONS = (
+    *("demand_forecasts", "restock_policies", "held_levels"),
+    *("open_proposals", "open_transfers", "rejected_needs", "rejected_transfers"),
+)
 # What a decision takes from the settings of its home; the rest of them is in its policy table.
 DECISION_SETTINGS = ("seed", "path_count", "order_budget")
 # What was published before is kept beside a decision and is no part of it.

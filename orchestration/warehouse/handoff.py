@@ -3,22 +3,44 @@
 Belongs here: writing those files, and telling whether they have to be made again. Does not: what is in them.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestration.home.fingerprints import code_version, text_fingerprint
 from orchestration.home.settings import Settings
 from orchestration.home.sql_text import literal, path_literal
 from orchestration.warehouse.build import Build
+from orchestration.warehouse.exports import content_hash, export_path
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ml.tracking import Version
+
+
+def made_from(
+    settings: Settings, build: Build, champion: "Version", inputs: Iterable[str], choices: Iterable[str] = ()
+) -> str:
+    """Return a fingerprint of all that predictions rest on: day, model, code, the content of inputs, and settings.
+
+    Args:
+        settings: of the home.
+        build: the build of the warehouse.
+        champion: the model they come from.
+        inputs: exported relations, such as marts.fct_daily_demand, and other predictions, such as open_proposals.
+        choices: names of the settings that matter.
+    """
+    paths = [export_path(settings, name) if "." in name else _path(settings, name) for name in inputs]
+    chosen, contents = [getattr(settings, name) for name in choices], [content_hash(path) for path in paths]
+    return text_fingerprint(build.as_of, champion.version, champion.folder_sha256, code_version(), *chosen, *contents)
 
 
 def kept_predictions(settings: Settings, table: str, made_from: str) -> Path | None:
     """Return what was handed to dbt before, where it was made from the same; None = it has to be made."""
     import duckdb
 
-    path = settings.predictions / f"{table}.parquet"
+    path = _path(settings, table)
     if not path.exists():
         return None
     recorded = duckdb.execute(
@@ -45,7 +67,7 @@ def write_predictions(
     is_forecast = "period_start" in frame
     days = f"period_start::date as day, date_diff('day', date '{build.as_of}', period_start::date) as periods_ahead"
     version_column = "forecast_model_version" if table == "restock_lines" else "model_version"
-    path = settings.predictions / f"{table}.parquet"
+    path = _path(settings, table)
     beside = path.with_suffix(".tmp")
     try:
         with duckdb.connect() as connection:
@@ -64,3 +86,7 @@ def write_predictions(
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def _path(settings: Settings, table: str) -> Path:
+    return settings.predictions / f"{table}.parquet"

@@ -50,8 +50,10 @@ INVARIANTS = {
 _SERVER = multiprocessing.get_context("forkserver")
 # What every run loads, so that none waits for it.
 _SERVER.set_forkserver_preload(
-    ["support.lived_days", "orchestration.cli", "orchestration.cli.runs", "orchestration.definitions", "serving.store"]
-    + ["pandas", "great_expectations", "mlflow", "xgboost", "dagster_aws.s3"]
+    [
+        *("support.lived_days", "orchestration.cli", "orchestration.cli.runs", "orchestration.definitions"),
+        *("serving.store", "pandas", "great_expectations", "mlflow", "xgboost", "dagster_aws.s3"),
+    ]
 )
 
 

@@ -1,28 +1,23 @@
 """Predictions of the champions: every day, never a training."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from dagster import AssetExecutionContext, AssetKey, AssetSpec, MaterializeResult, asset, multi_asset
 
 from orchestration.defs import plots
 from orchestration.defs.resources import HomeResource, StoreResource, TrackingResource
-from orchestration.home.fingerprints import code_version, text_fingerprint
-from orchestration.home.settings import Settings
 from orchestration.training.lifecycle import champion_of, repair_champion
 from orchestration.training.stock_anomalies import FEWEST_DAYS, STAND_IN
-from orchestration.warehouse.build import Build, read_build
+from orchestration.warehouse.build import read_build
 from orchestration.warehouse.demand_frames import demand_history, planned_days
-from orchestration.warehouse.exports import content_hash, export_path, parquet_rows
-from orchestration.warehouse.handoff import kept_predictions, write_predictions
+from orchestration.warehouse.exports import parquet_rows
+from orchestration.warehouse.handoff import kept_predictions, made_from, write_predictions
 from orchestration.warehouse.stock_frames import no_anomalies, stock_series
-
-if TYPE_CHECKING:
-    from ml.tracking import Version
 
 DAYS_SCORED = 90
 STAND_IN_VERSION = "robust_z"
-FORECAST_INPUTS = ("fct_daily_demand", "fct_planned_days", "dim_item_locations")
+FORECAST_INPUTS = ("marts.fct_daily_demand", "marts.fct_planned_days", "marts.dim_item_locations")
+ANOMALY_INPUTS = ("marts.fct_daily_stock", "marts.fct_daily_demand", "marts.fct_stock_movements")
 _KEYS = _FORECASTS, _SEASON, _NOTES = [
     AssetKey(["predictions", name]) for name in ("demand_forecasts", "forecast_season", "forecast_notes")
 ]
@@ -33,7 +28,7 @@ _KEYS = _FORECASTS, _SEASON, _NOTES = [
     specs=[
         AssetSpec(
             key,
-            deps=[AssetKey(["models", "demand_forecast"]), *(AssetKey(["marts", name]) for name in FORECAST_INPUTS)],
+            deps=[AssetKey(["models", "demand_forecast"]), *(AssetKey(name.split(".")) for name in FORECAST_INPUTS)],
             group_name="predictions",
             kinds={"xgboost", "parquet"},
             description=description,
@@ -64,8 +59,8 @@ def demand_forecasts(
 
     settings, registry = home.settings(), tracking.open()
     build, champion = read_build(settings), champion_of("demand_forecast", registry, store.open())
-    made_from = _made_from(settings, build, champion, *FORECAST_INPUTS)
-    paths = [path for key in _KEYS if (path := kept_predictions(settings, key.path[-1], made_from))]
+    same = made_from(settings, build, champion, FORECAST_INPUTS)
+    paths = [path for key in _KEYS if (path := kept_predictions(settings, key.path[-1], same))]
     note = f"version {champion.version}, made from the same, kept"
     if len(paths) < len(_KEYS):
         forecaster = load(registry.load_folder(champion))
@@ -76,7 +71,7 @@ def demand_forecasts(
             forecast_notes(forecaster, history, future),
         )
         paths = [
-            write_predictions(settings, key.path[-1], frame, build, champion.version, made_from)
+            write_predictions(settings, key.path[-1], frame, build, champion.version, same)
             for key, frame in zip(_KEYS, frames, strict=True)
         ]
         note = f"version {champion.version}, {forecaster.horizon} days. {forecaster.season_note()}"
@@ -85,20 +80,12 @@ def demand_forecasts(
         yield MaterializeResult(asset_key=key, metadata={"dagster/row_count": parquet_rows(path), "note": note, **plot})
 
 
-def _made_from(settings: Settings, build: Build, champion: "Version", *marts: str) -> str:
-    """Return a fingerprint of everything that predictions rest on: day, model, code and marts."""
-    contents = [content_hash(export_path(settings, f"marts.{name}")) for name in marts]
-    return text_fingerprint(build.as_of, champion.version, champion.folder_sha256, code_version(), *contents)
-
-
 @asset(
     key=["predictions", "stock_anomalies"],
     group_name="predictions",
     deps=[
         AssetKey(["models", "stock_anomalies"]),
-        AssetKey(["marts", "fct_daily_stock"]),
-        AssetKey(["marts", "fct_daily_demand"]),
-        AssetKey(["marts", "fct_stock_movements"]),
+        *(AssetKey(name.split(".")) for name in ANOMALY_INPUTS),
     ],
     kinds={"xgboost", "parquet"},
     description=(
@@ -125,15 +112,15 @@ def stock_anomalies(
         if days < FEWEST_DAYS:
             note = f"no champion, and {days} days of stock are too few to know what is usual; no day is scored"
         return MaterializeResult(metadata={"dagster/row_count": len(standing_out), "note": note})
-    made_from = _made_from(settings, build, champion, "fct_daily_stock", "fct_daily_demand", "fct_stock_movements")
-    kept = kept_predictions(settings, "stock_anomalies", made_from)
+    same = made_from(settings, build, champion, ANOMALY_INPUTS)
+    kept = kept_predictions(settings, "stock_anomalies", same)
     if kept is not None:
         note = f"version {champion.version}, made from the same, kept"
         return MaterializeResult(metadata={"dagster/row_count": parquet_rows(kept), "note": note})
     detector, series = Detector.load(registry.load_folder(champion)), stock_series(settings)
     scored = detector.score(series, since=build.days_before(DAYS_SCORED))
     standing_out = scored[scored["kind"] != "none"]
-    write_predictions(settings, "stock_anomalies", standing_out, build, champion.version, made_from)
+    write_predictions(settings, "stock_anomalies", standing_out, build, champion.version, same)
     return MaterializeResult(
         metadata={
             "dagster/row_count": len(standing_out),

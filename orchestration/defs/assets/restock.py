@@ -8,13 +8,21 @@ from orchestration.defs import plots
 from orchestration.defs.resources import HomeResource, StoreResource, TrackingResource
 from orchestration.planning import proposals as outbox
 from orchestration.planning import transfers
-from orchestration.planning.archive import COMPARISONS, DECISION_INPUTS, archives_in_force
+from orchestration.planning.archive import (
+    ARCHIVED_INPUTS,
+    COMPARISONS,
+    DECISION_INPUTS,
+    DECISION_PREDICTIONS,
+    DECISION_SETTINGS,
+    archives_in_force,
+)
 from orchestration.planning.decision import decide
 from orchestration.publishing.generations import published_archive
 from orchestration.training.lifecycle import champion_of
 from orchestration.training.policy_backtest import PROMISE_COLUMNS, RULE_COST_COLUMNS, typed
 from orchestration.warehouse.build import read_build
-from orchestration.warehouse.handoff import write_predictions
+from orchestration.warehouse.exports import parquet_rows, read_rows, read_sql
+from orchestration.warehouse.handoff import kept_predictions, made_from, write_predictions
 from orchestration.warehouse.restock_frames import (
     previous_lines,
     previous_terms,
@@ -210,22 +218,34 @@ def restock_decision(
     from ml.forecast import load
 
     settings, registry = home.settings(), tracking.open()
-    champion = champion_of("demand_forecast", registry, store.open())
-    build, plan = read_build(settings), decide(settings, load(registry.load_folder(champion)))
-    path = write_predictions(settings, "restock_lines", plan.lines, build, champion.version)
-    steps = write_predictions(settings, "restock_terms", plan.terms, build, None)
-    statuses = plan.lines["status"].value_counts().items()
+    build, champion = read_build(settings), champion_of("demand_forecast", registry, store.open())
+    same = made_from(settings, build, champion, (*ARCHIVED_INPUTS, *DECISION_PREDICTIONS), DECISION_SETTINGS)
+    tables = ("restock_lines", "restock_terms", "stock_transfers")
+    paths = [path for name in tables if (path := kept_predictions(settings, name, same))]
+    kept = len(paths) == len(tables)
+    if not kept:
+        plan = decide(settings, load(registry.load_folder(champion)))
+        paths = [
+            write_predictions(settings, name, frame, build, champion.version if frame is plan.lines else None, same)
+            for name, frame in zip(tables, (plan.lines, plan.terms, plan.transfers), strict=True)
+        ]
+    lines, terms, moves = paths
+    counts = [
+        f"{row['lines']:,} {row['status']}"
+        for row in read_rows(
+            f"select status, count(*) as lines from {read_sql(lines)} group by status order by lines desc, status"
+        )
+    ]
     yield MaterializeResult(
         asset_key=_LINES,
         metadata={
-            "dagster/row_count": len(plan.lines),
-            "note": ", ".join(f"{count:,} {status}" for status, count in statuses),
-            "plot": plots.as_metadata(plots.restock_lines(path, steps)),
+            "dagster/row_count": parquet_rows(lines),
+            "note": ", ".join(counts) + (", made from the same, kept" if kept else ""),
+            "plot": plots.as_metadata(plots.restock_lines(lines, terms)),
         },
     )
-    yield MaterializeResult(asset_key=_TERMS, metadata={"dagster/row_count": len(plan.terms)})
-    write_predictions(settings, "stock_transfers", plan.transfers, build, None)
-    yield MaterializeResult(asset_key=_TRANSFERS, metadata={"dagster/row_count": len(plan.transfers)})
+    yield MaterializeResult(asset_key=_TERMS, metadata={"dagster/row_count": parquet_rows(terms)})
+    yield MaterializeResult(asset_key=_TRANSFERS, metadata={"dagster/row_count": parquet_rows(moves)})
 
 
 @multi_asset(
