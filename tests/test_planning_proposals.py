@@ -52,8 +52,8 @@ def nothing_moves(settings: Settings) -> None:
     """Let no movement tell of a transfer, and the run propose none."""
     write(
         settings.exports / "marts" / "fct_transfer_movements.parquet",
-        "select '' as reference, '' as sku, '' as location_id, '' as movement_type, 0::decimal(18, 3) as units, "
-        "current_date as first_date, current_date as last_date where false",
+        "select '' as source, '' as document, 1 as line, '' as reference, '' as sku, '' as location_id, "
+        "'' as movement_type, 0::decimal(18, 3) as units, current_date as day where false",
     )
     texts = (
         *("proposal_id", "state", "sku", "from_location_id", "from_location_name", "to_location_id"),

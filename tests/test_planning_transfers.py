@@ -80,14 +80,24 @@ def would_move(settings: Settings, *moves: tuple[int, bool]) -> None:
     )
 
 
-def moved(settings: Settings, *rows: tuple[str, str, str, float]) -> None:
-    """Let movements tell: reference, type, location and units, on 9 December and as of the tenth for what came."""
-    told = ", ".join(
-        f"('{reference}', 'MUG', '{place}', '{kind}', {units}::decimal(18, 3), date '2011-12-09', date '2011-12-10')"
-        for reference, kind, place, units in rows
-    )
-    names = "reference, sku, location_id, movement_type, units, first_date, last_date"
-    write(settings.exports / "marts" / "fct_transfer_movements.parquet", f"from (values {told}) as t({names})")
+def moved(
+    settings: Settings, *rows: tuple[str | None, str, str, float] | tuple[str | None, str, str, float, str]
+) -> None:
+    """Let movements tell: reference (a word before a slash is the document), type, location, units and day of December.
+
+    Without a day what left did so on the ninth, and what came on the tenth.
+    """
+    told = []
+    for number, (named, kind, place, units, *day) in enumerate(rows):
+        document, _, reference = (named or "").rpartition("/")
+        on = day[0] if day else {"transfer_out": "09", "transfer_in": "10"}[kind]
+        told.append(
+            f"('wms', '{document or f'D{number}'}', 1, nullif('{reference}', ''), 'MUG', '{place}', '{kind}', "
+            f"{units}::decimal(18, 3), date '2011-12-{on}')"
+        )
+    names = "source, document, line, reference, sku, location_id, movement_type, units, day"
+    rows_told = f"from (values {', '.join(told)}) as t({names})"
+    write(settings.exports / "marts" / "fct_transfer_movements.parquet", rows_told)
 
 
 def approved(store: Store, **more: Any) -> str:
@@ -139,9 +149,115 @@ def test_what_the_erp_sends_of_it_counts(settings: Settings, store: Store) -> No
 
 
 def test_what_was_shipped_is_on_its_way_and_reserved_no_longer(settings: Settings, store: Store) -> None:
-    moved(settings, (approved(store), "transfer_out", "N", 18))
+    moved(settings, (approved(store), "transfer_out", "N", 24))
     # It left on the ninth and is two days on the way.
+    assert counted(settings, store, at("2011-12-09")) == NOTHING | {"coming": [["S", 24.0, 2, True]]}
+
+
+def test_a_transfer_on_two_trucks_keeps_its_rest_until_the_second_one(settings: Settings, store: Store) -> None:
+    proposal_id = approved(store)
+    first = (proposal_id, "transfer_out", "N", 18)
+    moved(settings, first)
+    # What has not left on the ninth leaves on the tenth at the earliest, and is two days on the way.
+    rest = {"coming": [["S", 18.0, 2, True], ["S", 6.0, 3, True]], "reserved": 9.0, "leaving": 6.0}
+    assert counted(settings, store, at("2011-12-09")) == rest
+    publish(settings, store, at("2011-12-09"))
+    assert counted(settings, store, at("2011-12-09")) == rest
+    moved(settings, first, (proposal_id, "transfer_out", "N", 6, "10"), (proposal_id, "transfer_in", "S", 18, "11"))
+    assert counted(settings, store, at("2011-12-11")) == NOTHING | {"coming": [["S", 6.0, 1, True]]}
+    moved(settings, first, (proposal_id, "transfer_in", "S", 18, "11"))
+    assert counted(settings, store, at("2011-12-11")) == rest | {"coming": [["S", 6.0, 3, True]]}
+    (row,) = listed(settings, store, at("2011-12-11"))
+    assert (row["state"], row["shipped_units"], row["received_units"]) == ("acknowledged", 18.0, 18.0)
+
+
+def test_the_erp_closes_the_rest_of_a_transfer_with_the_units_it_sent(settings: Settings, store: Store) -> None:
+    proposal_id = approved(store)
+    store.pull_proposals(author="erp")
+    store.acknowledge_proposal(proposal_id, "T-1", author="erp")
+    moved(settings, (proposal_id, "transfer_out", "N", 18), (proposal_id, "transfer_in", "S", 18))
+    publish(settings, store, at("2011-12-10"))
+    assert counted(settings, store, at("2011-12-10"))["leaving"] == 6.0
+    store.acknowledge_proposal(proposal_id, "T-1", author="erp", ordered_units=Decimal(18))
+    assert counted(settings, store, at("2011-12-10")) == NOTHING
+    assert publish(settings, store, at("2011-12-10")).ended == [(proposal_id, "18 units came by 2011-12-10")]
+
+
+def test_a_cancelled_transfer_sends_no_more_and_what_was_shipped_still_comes(settings: Settings, store: Store) -> None:
+    proposal_id = approved(store)
+    store.pull_proposals(author="erp")
+    moved(settings, (proposal_id, "transfer_out", "N", 18))
+    publish(settings, store, at("2011-12-09"))
+    (outcome,) = store.decide_proposals([proposal_id], "cancelled", event_ids=["c"], author="ann", reason="sold out")
+    assert outcome.message.startswith("cancelled: no more of it is sent, what was shipped counts until it has come")
     assert counted(settings, store, at("2011-12-09")) == NOTHING | {"coming": [["S", 18.0, 2, True]]}
+    assert [made.proposal_id for made in store.withdrawn_proposals()] == [proposal_id]
+
+
+def test_the_rest_that_is_not_sent_in_time_ends(settings: Settings, store: Store) -> None:
+    proposal_id = approved(store)
+    moved(settings, (proposal_id, "transfer_out", "N", 18), (proposal_id, "transfer_in", "S", 18))
+    publish(settings, store)
+    assert counted(settings, store, at("2011-12-25"))["leaving"] == 6.0
+    assert counted(settings, store, at("2011-12-26")) == NOTHING
+    why = "18 units came by 2011-12-10; the rest of 6 was not sent by 2011-12-25, and is expected no more"
+    assert publish(settings, store, at("2011-12-26")).ended == [(proposal_id, why)]
+    # The same day, run again, tells the same.
+    (row,) = listed(settings, store, at("2011-12-26"))
+    assert (row["state"], row["cause"]) == ("received", why)
+
+
+def test_of_a_transfer_that_nobody_approved_only_what_was_shipped_counts(settings: Settings, store: Store) -> None:
+    (proposal_id,) = store.propose(AS_OF, [MOVE], seen_version=0, author="run").proposed
+    moved(settings, (proposal_id, "transfer_out", "N", 18))
+    shipped = NOTHING | {"coming": [["S", 18.0, 2, True]]}
+    assert counted(settings, store, at("2011-12-09")) == shipped
+    publish(settings, store, at("2011-12-09"))
+    assert store.proposal(proposal_id)[0].state == "acknowledged"
+    assert counted(settings, store, at("2011-12-09")) == shipped
+
+
+@pytest.mark.parametrize("named", ["T-1", "T-1/", "T-1/other"])
+def test_movements_that_name_the_number_of_the_erp_are_of_its_transfer(
+    settings: Settings, store: Store, named: str
+) -> None:
+    proposal_id = approved(store)
+    store.pull_proposals(author="erp")
+    store.acknowledge_proposal(proposal_id, "T-1", author="erp")
+    moved(settings, (named, "transfer_out", "N", 24))
+    assert counted(settings, store, at("2011-12-09")) == NOTHING | {"coming": [["S", 24.0, 2, True]]}
+    publish(settings, store, at("2011-12-09"))
+    assert store.proposal(proposal_id)[0].has_order_line
+    # A document of the same number, from before the transfer was proposed, is another one.
+    moved(settings, (named, "transfer_out", "N", 24, "07"))
+    assert counted(settings, store)["leaving"] == 24.0
+
+
+def test_two_transfers_under_one_number_share_its_movements(settings: Settings, store: Store) -> None:
+    ids = [approved(store), approved(store)]
+    assert len(set(ids)) == 2
+    store.pull_proposals(author="erp")
+    for proposal_id in ids:
+        store.acknowledge_proposal(proposal_id, "T-1", author="erp")
+    moved(settings, ("T-1", "transfer_out", "N", 30))
+    found = counted(settings, store, at("2011-12-09"))
+    assert (found["leaving"], sum(units for _, units, _, _ in found["coming"])) == (18.0, 48.0)
+    assert sorted(row["shipped_units"] for row in listed(settings, store, at("2011-12-09"))) == [6.0, 24.0]
+
+
+def test_movements_that_nearly_are_a_transfer_are_told_with_what_to_do(settings: Settings, store: Store) -> None:
+    proposal_id = approved(store)
+    moved(settings, ("D-7/typo", "transfer_out", "N", 20), ("D-8/", "transfer_in", "S", 5))
+    assert counted(settings, store, at("2011-12-09"))["leaving"] == 24.0
+    (row,) = listed(settings, store, at("2011-12-09"))
+    assert row["nearly_matched"] == (
+        "a transfer_out of 20 MUG at N on 2011-12-09 names no transfer and is nearly this one, which still counts as "
+        f"to be sent: if it is part of it, send line 1 of document D-7 again with reference {proposal_id} and the next "
+        "revision"
+    )
+    for other in (("D-7/", "transfer_out", "N", 17), ("D-7/", "transfer_out", "N", 24, "07")):
+        moved(settings, other)
+        assert [row["nearly_matched"] for row in listed(settings, store, at("2011-12-09"))] == [None]
 
 
 def test_a_corrected_shipment_counts_as_corrected(settings: Settings, store: Store) -> None:
@@ -149,7 +265,8 @@ def test_a_corrected_shipment_counts_as_corrected(settings: Settings, store: Sto
     moved(settings, (proposal_id, "transfer_out", "N", 18))
     publish(settings, store)
     moved(settings, (proposal_id, "transfer_out", "N", 20))
-    assert counted(settings, store, at("2011-12-09"))["coming"] == [["S", 20.0, 2, True]]
+    corrected = [["S", 20.0, 2, True], ["S", 4.0, 3, True]]
+    assert counted(settings, store, at("2011-12-09"))["coming"] == corrected
     nothing_moves(settings)
     waits_again = {"coming": [["S", 24.0, 3, True]], "reserved": 27.0, "leaving": 24.0}
     assert counted(settings, store, at("2011-12-09")) == waits_again
@@ -159,11 +276,11 @@ def test_a_corrected_shipment_counts_as_corrected(settings: Settings, store: Sto
 
 def test_what_has_come_is_stock_and_the_rest_still_on_its_way(settings: Settings, store: Store) -> None:
     proposal_id = approved(store)
-    moved(settings, (proposal_id, "transfer_out", "N", 18), (proposal_id, "transfer_in", "S", 12))
-    assert counted(settings, store, at("2011-12-10")) == NOTHING | {"coming": [["S", 6.0, 1, True]]}
-    moved(settings, (proposal_id, "transfer_out", "N", 18), (proposal_id, "transfer_in", "S", 18))
+    moved(settings, (proposal_id, "transfer_out", "N", 24), (proposal_id, "transfer_in", "S", 12))
+    assert counted(settings, store, at("2011-12-10")) == NOTHING | {"coming": [["S", 12.0, 1, True]]}
+    moved(settings, (proposal_id, "transfer_out", "N", 24), (proposal_id, "transfer_in", "S", 24))
     assert counted(settings, store, at("2011-12-10")) == NOTHING
-    assert publish(settings, store).ended == [(proposal_id, "18 units came by 2011-12-10")]
+    assert publish(settings, store).ended == [(proposal_id, "24 units came by 2011-12-10")]
     assert store.proposal(proposal_id)[0].state == "received"
 
 
@@ -176,13 +293,13 @@ def test_what_came_without_a_shipment_stays_reserved_where_the_record_still_has_
 
 def test_what_never_comes_ends_and_is_told(settings: Settings, store: Store) -> None:
     proposal_id = approved(store)
-    moved(settings, (proposal_id, "transfer_out", "N", 18), (proposal_id, "transfer_in", "S", 12))
+    moved(settings, (proposal_id, "transfer_out", "N", 24), (proposal_id, "transfer_in", "S", 18))
     publish(settings, store)
     late = at("2011-12-26")
     assert counted(settings, store, at("2011-12-25"))["coming"] == [["S", 6.0, 1, True]]
     assert counted(settings, store, late) == NOTHING
     (row,) = listed(settings, store, late)
-    why = "6 of 18 units have not come by 2011-12-25: count both shelves"
+    why = "6 of 24 units have not come by 2011-12-25: count both shelves"
     assert (row["state"], row["cause"]) == ("expired", why)
     assert publish(settings, store, late).ended == [(proposal_id, why)]
 
@@ -212,7 +329,8 @@ def test_movements_of_another_item_or_place_are_told_and_not_counted(settings: S
     assert counted(settings, store)["coming"] == [["S", 20.0, 3, True]]
     (told,) = misnamed_movements(settings, store)
     assert told.startswith(
-        f"a transfer_out of 24.000 MUG at S names proposal {proposal_id}, which is the transfer of MUG from N to S"
+        f"a transfer_out of 24 MUG at S on 2011-12-09 names proposal {proposal_id}, "
+        "which is the transfer of MUG from N to S"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serving.store import Acknowledgement, Outbox, Published, Store, StoreError
+from serving.store import Acknowledgement, Outbox, Published, Shipment, Store, StoreError
 
 DAY = date(2011, 3, 1)
 NEXT_DAY = DAY + timedelta(days=1)
@@ -154,18 +154,26 @@ def test_a_transfer_is_acknowledged_with_another_quantity_corrected_or_refused(s
     assert "would move the goods twice" in other.message
 
 
-def test_what_was_shipped_stands_for_its_transfer_and_ends_when_it_has_come(store: Store) -> None:
+def test_what_was_shipped_stands_for_its_transfer_which_sends_no_more_when_it_is_cancelled(store: Store) -> None:
     (move,) = propose(store, MOVE).proposed
     decide(store, move)
-    settle(store, shipments={move: "10 units on 2011-03-02"})
+    settle(store, shipments={move: Shipment(Decimal(10), "10 units on 2011-03-02")})
     made, _ = store.proposal(move)
     assert (made.state, made.has_order_line, made.change_reason) == (
         *("acknowledged", True, "shipped: 10 units on 2011-03-02"),
     )
     assert store.open_orders().proposals == []
     (told,) = store.decide_proposals([move], "cancelled", event_ids=["c"], author="ann", reason="no")
-    assert told.message.endswith("it was shipped: book what comes back at its origin")
-    ended = settle(store, shipments={move: "-"}, ended_transfers={move: ("received", "10 units came")}).ended
+    assert told.message.startswith("cancelled: no more of it is sent")
+
+
+def test_what_has_come_ends_its_transfer(store: Store) -> None:
+    (move,) = propose(store, MOVE).proposed
+    decide(store, move)
+    settle(store, shipments={move: Shipment(Decimal(10), "10 units on 2011-03-02")})
+    ended = settle(
+        store, shipments={move: Shipment(Decimal(10), "-")}, ended_transfers={move: ("received", "10 units came")}
+    ).ended
     assert ended == [(move, "10 units came")]
     assert store.proposal(move)[0].state == "received"
 
@@ -173,17 +181,18 @@ def test_what_was_shipped_stands_for_its_transfer_and_ends_when_it_has_come(stor
 def test_a_shipment_counts_whatever_was_decided(store: Store) -> None:
     (move,) = propose(store, MOVE).proposed
     decide(store, move, decision="rejected")
-    settle(store, shipments={move: "12 units on 2011-03-02"})
+    settle(store, shipments={move: Shipment(Decimal(9), "9 units on 2011-03-02")})
     made, _ = store.proposal(move)
-    assert (made.state, made.change_reason) == (
-        *("acknowledged", "shipped: 12 units on 2011-03-02, although it was rejected"),
+    # Nobody has approved more than that.
+    assert (made.state, made.coming_units, made.change_reason) == (
+        *("acknowledged", 9, "shipped: 9 units on 2011-03-02, although it was rejected"),
     )
 
 
 def test_a_shipment_that_is_corrected_to_nothing_lets_the_transfer_wait_again(store: Store) -> None:
     (move,) = propose(store, MOVE).proposed
     decide(store, move)
-    settle(store, shipments={move: "12 units on 2011-03-02"})
+    settle(store, shipments={move: Shipment(Decimal(12), "12 units on 2011-03-02")})
     settle(store, unshipped=[move])
     assert [made.proposal_id for made in store.open_orders().proposals] == [move]
 

@@ -20,7 +20,7 @@ MOVEMENT_COLUMNS = [
     *("source", "document", "line", "revision", "occurred_at", "sku", "location_id", "movement_type"),
     *("quantity_units", "reference"),
 ]
-MOVED, REJECTED, LEFT = "bread", "cocoa", "dates"
+MOVED, REJECTED, LEFT, EMPTY = "bread", "cocoa", "dates", "eggs"
 
 
 @dataclass
@@ -31,18 +31,17 @@ class Loop:
         home: the home.
         seen: by step, what the run after it published of the product that is moved: its two recommendations.
         proposals: by step, every proposal of the store.
+        alerts: by step, what was wrong with the product that is out of stock.
         handed: rows of the ERP's files.
         listed: what `proposals list` said before anybody decided.
-        moved: the transfer that is followed.
-        agreed, shipped, corrected: its units as the ERP has them, as they were booked, and as they were corrected.
     """
 
     home: Path
     seen: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     proposals: dict[str, list[Proposal]] = field(default_factory=dict)
     handed: list[dict[str, str]] = field(default_factory=list)
+    alerts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     listed: str = ""
-    said: list[str] = field(default_factory=list)
     day: int = 0
 
     def command(self, *arguments: str) -> str:
@@ -60,10 +59,24 @@ class Loop:
         rows += [[*row[:4], at, *row[4:]] for row in more]
         add_file(self.home / "landing" / "stock_movements" / f"day{self.day}.csv", MOVEMENT_COLUMNS, rows)
 
+    def order_line(self, made: Proposal, *, received: bool) -> None:
+        """Let the ERP tell of the order line of a proposal that it has as P-77."""
+        units = int(made.order_units)
+        names = [
+            *("purchase_order_id", "line", "supplier_id", "sku", "location_id", "ordered_at", "expected_date"),
+            *("ordered_units", "received_units", "received_at", "status", "proposal_id"),
+        ]
+        at = (THURSDAY + (self.day + 1) * DAY).replace(hour=7).isoformat()
+        told = [units, units, at, "received"] if received else [units, 0, "", "open"]
+        ordered = [(THURSDAY + 2 * DAY).isoformat(), (THURSDAY + 9 * DAY).date().isoformat()]
+        row = ["P-77", 1, "S1", made.sku, "L1", *ordered, *told, made.proposal_id]
+        add_file(self.home / "landing" / "purchase_order_lines" / f"day{self.day}.csv", names, [row])
+
     def run(self, step: str) -> None:
         self.command("refresh")
         rows = read(self.home, f"select * from reporting.restock_recommendations where sku = '{MOVED}'")
         self.seen[step] = {row["location_id"]: row for row in rows}
+        self.alerts[step] = read(self.home, f"select * from reporting.stock_alerts where sku = '{EMPTY}'")
         with Store.open(f"sqlite:///{self.home / 'online_store.sqlite'}") as store:
             self.proposals[step] = store.proposals(limit=10_000)
 
@@ -111,7 +124,7 @@ def furnish(landing: Path) -> None:
         ["from_location_id", "to_location_id", "lead_time_days", "unit_cost"],
         [["L2", "L1", "1", "0.01"]],
     )
-    rows = []
+    rows, lost = [], (THURSDAY + DAY).replace(hour=7).isoformat()
     for number, sku in enumerate(("apple", MOVED, REJECTED, LEFT)):
         opened = FIRST_DAY.replace(hour=6).isoformat()
         rows.append(["wms", "L2", number, 0, opened, sku, "L2", "count", 500, ""])
@@ -130,14 +143,14 @@ def furnish(landing: Path) -> None:
             ]
             for day in range(DAYS)
         ]
-        lost = (THURSDAY + DAY).replace(hour=7).isoformat()
         rows.append(["wms", "lost", number, 0, lost, sku, "L1", "count", 2, ""])
+    rows.append(["wms", "lost", 9, 0, lost, EMPTY, "L1", "count", 0, ""])
     add_file(landing / "stock_movements" / "l2.csv", MOVEMENT_COLUMNS, rows)
 
 
 @pytest.fixture(scope="module")
 def loop(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Loop:
-    """Live six days of it; between the third and the fourth the store is saved, before the fifth it is lost."""
+    """Live five days of it; on the third the store is saved, before the fourth it is lost."""
     folder = tmp_path_factory.mktemp("transfers")
     return lived(Loop(copied(trained_home, folder / "home")), folder)
 
@@ -145,13 +158,12 @@ def loop(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Loop:
 def lived(loop: Loop, folder: Path) -> Loop:
     furnish(loop.home / "landing")
     loop.deliver()
-    loop.run("proposed")
-    loop.deliver()
     loop.run("undecided")
     loop.listed = loop.command("proposals", "list", "--state", "proposed")
-    move = loop.move
     (other,) = loop.of("undecided", REJECTED, transfers=True)
-    loop.said.append(loop.command("proposals", "approve", move.proposal_id, "--author", "ann"))
+    (order,) = loop.of("undecided", EMPTY, transfers=False)
+    move = loop.move
+    loop.command("proposals", "approve", move.proposal_id, order.proposal_id, "--author", "ann")
     loop.command("proposals", "reject", other.proposal_id, "--reason", "the truck is full", "--author", "ann")
     loop.deliver()
     loop.run("approved")
@@ -160,35 +172,45 @@ def lived(loop: Loop, folder: Path) -> Loop:
     for name in ("purchase_orders", "purchase_order_lines"):
         with (folder / "orders" / f"{name}.csv").open(newline="") as file:
             loop.handed += list(csv.DictReader(file))
-    units = int(move.order_units)
-    loop.command("proposals", "acknowledge", move.proposal_id, "T-1", "--units", f"{units - 1}", "--author", "erp")
+    agreed = int(move.order_units) - 1
+    loop.command("proposals", "acknowledge", move.proposal_id, "T-1", "--units", f"{agreed}", "--author", "erp")
+    loop.command("proposals", "acknowledge", order.proposal_id, "P-77", "--author", "erp")
     loop.command("store", "backup", str(folder / "backup"))
-    loop.deliver(["wms", "T-1", 1, 0, MOVED, "L2", "transfer_out", 2 - units, move.proposal_id])
+    # A first truck takes five, and the order of what is out is booked as received.
+    receipt = ["wms", "R-1", 1, 0, EMPTY, "L1", "receipt", int(order.order_units), "P-77:1"]
+    loop.order_line(order, received=True)
+    loop.deliver(["wms", "T-1", 1, 0, MOVED, "L2", "transfer_out", -5, move.proposal_id], receipt)
     loop.run("shipped")
 
     for path in loop.home.glob("online_store.sqlite*"):
         path.unlink()
     loop.command("store", "restore", str(folder / "backup"))
     loop.command("proposals", "confirm", "--author", "erp")
+    # The truck had taken six; the receipt was a mistake.
+    loop.order_line(order, received=False)
     loop.deliver(
-        ["wms", "T-1", 1, 1, MOVED, "L2", "transfer_out", 3 - units, move.proposal_id],
+        ["wms", "T-1", 1, 1, MOVED, "L2", "transfer_out", -6, move.proposal_id],
         ["wms", "T-2", 1, 0, MOVED, "L1", "transfer_in", 1, move.proposal_id],
+        [*receipt[:3], 1, *receipt[4:7], 0, receipt[8]],
     )
     loop.run("corrected")
-    loop.deliver(["wms", "T-3", 1, 0, MOVED, "L1", "transfer_in", units - 4, move.proposal_id])
+    # A second truck takes the rest; its movements name the number of the ERP, as reference or as document.
+    loop.deliver(
+        ["wms", "S-9", 1, 0, MOVED, "L2", "transfer_out", 6 - agreed, "T-1"],
+        ["wms", "T-1", 2, 0, MOVED, "L1", "transfer_in", agreed - 1, ""],
+    )
     loop.run("received")
     return loop
 
 
 def test_a_proposed_transfer_counts_nowhere_but_in_the_order_of_its_destination(loop: Loop) -> None:
-    for step in ("proposed", "undecided"):
-        (move,) = loop.of(step, MOVED, transfers=True)
-        here, there = loop.seen[step]["L1"], loop.seen[step]["L2"]
-        assert (loop.counted(step)["coming"], loop.counted(step)["leaving"], here["on_order_units"]) == (0, 0, 0)
-        assert (here["proposed_transfer_in_units"], there["proposed_transfer_out_units"]) == (move.order_units,) * 2
-        assert (there["reserved_units"], there["inventory_position_units"]) == (0, there["on_hand_units"])
-        assert here["order_units"] < here["shortfall_units"]
-        assert " that the proposed transfers bring" in here["reason"]
+    here, there = loop.seen["undecided"]["L1"], loop.seen["undecided"]["L2"]
+    counted = loop.counted("undecided")
+    assert (counted["coming"], counted["leaving"], here["on_order_units"]) == (0, 0, 0)
+    assert (here["proposed_transfer_in_units"], there["proposed_transfer_out_units"]) == (loop.move.order_units,) * 2
+    assert (there["reserved_units"], there["inventory_position_units"]) == (0, there["on_hand_units"])
+    assert here["order_units"] < here["shortfall_units"]
+    assert " that the proposed transfers bring" in here["reason"]
 
 
 def test_the_list_shows_a_transfer_with_where_from_money_and_reason(loop: Loop) -> None:
@@ -227,30 +249,44 @@ def test_the_erp_is_handed_a_transfer_that_is_marked_as_one(loop: Loop) -> None:
         assert told | {"location_name": "Main street"} == {name: row[name] for name in (*told, "location_name")}
 
 
-def test_what_was_shipped_counts_and_no_longer_what_was_agreed(loop: Loop) -> None:
-    units, before = int(loop.move.order_units), loop.counted("approved")
+def test_what_was_shipped_counts_and_the_rest_that_was_agreed(loop: Loop) -> None:
+    agreed, before = int(loop.move.order_units) - 1, loop.counted("approved")
     assert loop.state("shipped") == ("acknowledged", True)
-    shipped = units - 2
-    told = {"coming": shipped, "leaving": 0, "here": before["here"], "there": before["there"] - shipped}
+    told = {"coming": agreed, "leaving": agreed - 5, "here": before["here"], "there": before["there"] - 5}
     assert loop.counted("shipped") == told
 
 
 def test_a_corrected_shipment_counts_as_corrected_and_what_came_is_stock_also_after_a_restore(loop: Loop) -> None:
-    units, before = int(loop.move.order_units), loop.counted("approved")
+    agreed, before = int(loop.move.order_units) - 1, loop.counted("approved")
     assert loop.state("corrected") == ("acknowledged", True)
-    corrected = units - 3
-    told = {"coming": corrected - 1, "leaving": 0, "here": before["here"] + 1, "there": before["there"] - corrected}
+    told = {"coming": agreed - 1, "leaving": agreed - 6, "here": before["here"] + 1, "there": before["there"] - 6}
     assert loop.counted("corrected") == told
 
 
-def test_what_has_come_is_done(loop: Loop) -> None:
-    units, before = int(loop.move.order_units), loop.counted("approved")
+def test_what_has_come_on_two_trucks_is_done(loop: Loop) -> None:
+    agreed, before = int(loop.move.order_units) - 1, loop.counted("approved")
     assert loop.state("received") == ("received", True)
-    told = {"coming": 0, "leaving": 0, "here": before["here"] + units - 3, "there": before["there"] - (units - 3)}
+    told = {"coming": 0, "leaving": 0, "here": before["here"] + agreed, "there": before["there"] - agreed}
     assert loop.counted("received") == told
     (row,) = read(loop.home, f"select * from reporting.stock_transfers where proposal_id = '{loop.move.proposal_id}'")
-    assert (row["state"], row["shipped_units"], row["received_units"]) == ("received", units - 3, units - 3)
-    assert row["cause"].startswith(f"{units - 3} units came by ")
+    assert (row["state"], row["shipped_units"], row["received_units"]) == ("received", agreed, agreed)
+    assert row["cause"].startswith(f"{agreed} units came by ")
+
+
+def test_an_alert_names_its_cure_goes_with_the_receipt_and_is_back_when_that_was_a_mistake(loop: Loop) -> None:
+    (order,) = [made for made in loop.proposals["received"] if made.erp_order and not made.is_transfer]
+    units = f"{order.order_units.normalize():f}"
+    (undecided,), (approved,), gone, (back,) = (
+        loop.alerts[step] for step in ("undecided", "approved", "shipped", "corrected")
+    )
+    assert (undecided["kind"], undecided["proposal_id"]) == ("out_of_stock", order.proposal_id)
+    assert f"Approve the order of {units}; " in undecided["cure"]
+    assert (approved["alert_id"], approved["proposal_id"]) == (undecided["alert_id"], order.proposal_id)
+    assert approved["cure"].startswith(f"The approved order {order.proposal_id} brings {units} on ")
+    assert approved["until_date"] is not None
+    assert gone == []
+    assert (back["alert_id"], back["purchase_order_id"], back["line"]) == (undecided["alert_id"], "P-77", 1)
+    assert back["cure"].startswith(f"Line 1 of order P-77 brings {units} on ")
 
 
 def test_an_id_means_one_thing_for_ever(loop: Loop) -> None:

@@ -33,6 +33,7 @@
         {"code": "no_terms", "text": "a policy override names an item without supplier terms", "remedy": "add a supplier_terms row, or end the override"},
         {"code": "empty_segment", "text": "a policy override names a segment without items", "remedy": "correct its segment, or end the override"},
         {"code": "contradiction", "text": "two segments set different values for the same item", "remedy": "end one of the overrides, or narrow its segment or dates"},
-        {"code": "not_handed_out", "text": "a committed proposal orders an item that may no longer be ordered", "remedy": "cancel it with `inventorybot proposals cancel`, and in the ERP where it was exported"}
+        {"code": "not_handed_out", "text": "a committed proposal orders an item that may no longer be ordered", "remedy": "cancel it with `inventorybot proposals cancel`, and in the ERP where it was exported"},
+        {"code": "transfer_not_named", "text": "a movement nearly is of a transfer that it does not name, so that both count", "remedy": "if it is, send its line again with the proposal id as reference and the next revision"}
     ]) }}
 {%- endmacro %}

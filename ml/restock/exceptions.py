@@ -115,6 +115,10 @@ class Cause(Enum):
         "a committed proposal orders an item that may no longer be ordered",
         "cancel it with `inventorybot proposals cancel`, and in the ERP where it was exported",
     )
+    TRANSFER_NOT_NAMED = (
+        "a movement nearly is of a transfer that it does not name, so that both count",
+        "if it is, send its line again with the proposal id as reference and the next revision",
+    )
 
     def __init__(self, text: str, remedy: str) -> None:
         """Keep what is wrong and what to do."""

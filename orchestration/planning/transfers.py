@@ -1,20 +1,22 @@
 """Transfers between locations and a run: what is approved, on its way and has come, and what the run proposes.
 
-Belongs here: what a run reads and settles of them. Does not: what is decided (ml/restock), orders of suppliers
-(proposals.py), states and transactions (serving/store).
+Belongs here: what a run reads and settles of them. Does not: which movements are whose (transfer_movements.py), what is
+decided (ml/restock), orders of suppliers (proposals.py), states and transactions (serving/store).
 
-A transfer counts once. Approved, it is on order where it goes and reserved where it leaves; from the first movement
-that names it, what was shipped and has not come is on order, and nothing is reserved; what has come is stock.
+A transfer counts once. Approved, it is on order where it goes and reserved where it leaves, until its units are
+shipped, on one truck or on several. What was shipped and has not come is on order; what has come is stock.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from orchestration.home.settings import Settings
 from orchestration.home.sql_text import path_literal
+from orchestration.planning.transfer_movements import Matches, Movement, matches, near_misses
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.exports import export_path, read_rows, read_sql
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from serving.store import Proposal, Store
 
 _ALL = 1_000_000
+_NONE = Decimal(0)
 _TEXTS = ("proposal_id", "state", "sku", "location_id", "from_location_id")
 # What stands in a transfer for people and the ERP to read, as it was when it was proposed.
 _TOLD = (
@@ -33,50 +36,86 @@ _TOLD = (
 
 
 @dataclass(frozen=True)
+class Part:
+    """Units of a transfer that come together.
+
+    Attributes:
+        units: what is to come where it goes.
+        leaving_units: what of it is still on the shelf that it leaves, and promised.
+        expected_date: day from which it can be sold.
+        shipped_date: local day on which it was shipped; None = it has not left.
+    """
+
+    units: Decimal
+    leaving_units: Decimal
+    expected_date: date
+    shipped_date: date | None = None
+
+
+@dataclass(frozen=True)
 class Transfer:
     """A proposed transfer that was decided upon, and what movements say of it by the business day.
 
     Attributes:
         proposal: as the store has it.
-        shipped, received: units, 0 = no movement names it.
-        shipped_date: local day of the first shipment; None = none is booked.
-        received_date: local day of the last receipt; None = none is booked.
+        is_open: whether what has not left is still to be sent: it is committed, as seen from the business day.
+        shipments, receipts: units above 0 by local day, in the order of time.
     """
 
     proposal: "Proposal"
-    shipped: Decimal = Decimal(0)
-    received: Decimal = Decimal(0)
-    shipped_date: date | None = None
-    received_date: date | None = None
+    is_open: bool = False
+    shipments: Mapping[date, Decimal] = field(default_factory=dict)
+    receipts: Mapping[date, Decimal] = field(default_factory=dict)
+
+    @property
+    def shipped(self) -> Decimal:
+        """What was shipped so far."""
+        return sum(self.shipments.values(), _NONE)
+
+    @property
+    def received(self) -> Decimal:
+        """What has come so far."""
+        return sum(self.receipts.values(), _NONE)
 
     @property
     def is_moving(self) -> bool:
-        """Whether a movement names it: what was shipped stands for what was approved."""
-        return self.shipped > 0 or self.received > 0
+        """Whether a movement is of it."""
+        return bool(self.shipments or self.receipts)
+
+    @property
+    def leaving_units(self) -> Decimal:
+        """What is still on the shelf that it leaves, and promised: not sent yet, or come and not booked as sent."""
+        agreed = self.proposal.coming_units if self.is_open else _NONE
+        return max(agreed, self.received) - self.shipped if max(agreed, self.received) > self.shipped else _NONE
 
     @property
     def coming_units(self) -> Decimal:
         """What is still to come where it goes."""
-        sent = self.shipped if self.shipped > 0 else self.proposal.coming_units
-        return max(sent - self.received, Decimal(0))
-
-    @property
-    def leaving_units(self) -> Decimal:
-        """What is still on the shelf that it leaves, and promised."""
-        return Decimal(0) if self.shipped > 0 else self.proposal.coming_units
+        return max(self.shipped + self.leaving_units - self.received, _NONE)
 
     @property
     def lead_days(self) -> int:
         """Days on the way, as the lane had it when it was proposed."""
         return int(Decimal(str(self.proposal.detail.get("lead_time_days") or 0)))
 
-    def expected_date(self, day: date) -> date:
-        """Return the day on which it should come, as is known on a business day."""
-        if self.shipped_date is not None and self.lead_days:
-            return self.shipped_date + timedelta(days=self.lead_days)
-        planned = self.proposal.expected_date or day
-        # What has not left yet cannot come sooner than a shipment of tomorrow.
-        return planned if self.is_moving else max(planned, day + timedelta(days=self.lead_days + 1))
+    def parts(self, day: date) -> list[Part]:
+        """Return what is still to come or to leave, as a business day knows; what was shipped first comes first."""
+        found, come = [], self.received
+        for shipped_date, units in self.shipments.items():
+            on_its_way = max(units - come, _NONE)
+            come = max(come - units, _NONE)
+            if on_its_way:
+                found.append(Part(on_its_way, _NONE, self._expected(shipped_date), shipped_date))
+        if self.leaving_units:
+            # What has not left yet cannot come sooner than a shipment of tomorrow.
+            tomorrow = day + timedelta(days=self.lead_days + 1)
+            expected = max(self.proposal.expected_date or day, tomorrow)
+            found.append(Part(max(self.leaving_units - come, _NONE), self.leaving_units, expected))
+        return found
+
+    def expected_date(self, day: date) -> date | None:
+        """Return the day on which the next of it should come, as is known on a business day; None = nothing is to."""
+        return min((part.expected_date for part in self.parts(day)), default=self.proposal.expected_date)
 
     def ended(self, day: date, overdue_days: int) -> tuple[str, str] | None:
         """Return the state in which a run of a business day ends it, and why; None = it stands."""
@@ -85,31 +124,37 @@ class Transfer:
         if not self.is_moving:
             why = why_ended(self.proposal, day, overdue_days)
             return None if why is None else ("expired", why)
-        if self.shipped > 0 and self.received >= self.shipped:
-            return "received", f"{units_text(self.received)} units came by {self.received_date}"
-        last = self.expected_date(day) + timedelta(days=overdue_days)
+        came = f"{units_text(self.received)} units came by {max(self.receipts)}" if self.receipts else ""
+        if not self.coming_units and not self.leaving_units:
+            return "received", came
+        last = max(self._expected(sent) for sent in (*self.shipments, None)) + timedelta(days=overdue_days)
         if last >= day:
             return None
-        missing = f"{units_text(self.coming_units)} of {units_text(self.shipped or self.proposal.coming_units)} units"
-        return "expired", f"{missing} have not come by {last}: count both shelves"
+        missing = self.shipped - self.received
+        rest = f"the rest of {units_text(self.leaving_units)} was not sent by {last}" if self.leaving_units else ""
+        if missing > 0:
+            lost = (
+                f"{units_text(missing)} of {units_text(self.shipped)} units have not come by {last}: count both shelves"
+            )
+            return "expired", f"{lost}; {rest}" if rest else lost
+        if missing < 0:
+            return "expired", f"{came}, and {units_text(self.shipped)} were booked as sent: count both shelves"
+        return "received", f"{came}; {rest}, and is expected no more"
+
+    def _expected(self, shipped_date: date | None) -> date:
+        planned = self.proposal.expected_date or self.proposal.as_of_date
+        if shipped_date is None:
+            return planned
+        return shipped_date + timedelta(days=self.lead_days) if self.lead_days else max(planned, shipped_date)
 
 
 def transfers_of(settings: Settings, build: Build, store: "Store") -> list[Transfer]:
-    """Return the transfers that people have committed to, or that movements name, by id.
+    """Return the transfers that people have committed to, or that movements are of, by id.
 
-    One that movements name counts whatever was decided of it: what was shipped is on its way. On a day looked back at,
-    one whose movements came later has not left yet.
+    One that movements are of counts whatever was decided of it: what was shipped is on its way. On a day looked back
+    at, one whose movements came later has not left yet.
     """
-    reported = _movements(settings)
-    known = store.proposals_named(reported)
-    known |= {made.proposal_id: made for made in store.open_orders().proposals}
-    states = ("acknowledged", "received") if build.looks_back else ("acknowledged",)
-    known |= {made.proposal_id: made for state in states for made in store.proposals(state=state, limit=_ALL)}
-    found = []
-    for proposal_id, proposal in sorted(known.items()):
-        if proposal.is_transfer and proposal.as_of_date <= build.as_of_date:
-            found.append(_progress(proposal, reported.get(proposal_id, ())))
-    return found
+    return _moving(build, store, matches(settings, store))
 
 
 def counted_transfers(settings: Settings, build: Build, store: "Store") -> list[Transfer]:
@@ -119,19 +164,19 @@ def counted_transfers(settings: Settings, build: Build, store: "Store") -> list[
 
 
 def open_transfers(settings: Settings, build: Build, store: "Store") -> "pd.DataFrame":
-    """Return the transfers that count in this run.
+    """Return the transfers that count in this run, those on several trucks in as many parts.
 
     Returns:
-        proposal_id, state, sku, from_location_id, location_id, order_units (as approved, or as the ERP has it),
-        shipped_units, received_units, on_order_units (still to come), leaving_units (still where it leaves), unit_cost,
-        periods_ahead (≥ 1), order_by_date, expected_date, shipped_date, proposed_for_date.
+        proposal_id, state, sku, from_location_id, location_id, order_units (of the transfer, as approved, or as the ERP
+        has it), on_order_units (still to come), leaving_units (still where it leaves), unit_cost, periods_ahead (≥ 1),
+        order_by_date, expected_date, shipped_date (empty = has not left), proposed_for_date.
     """
     import pandas as pd
 
     as_of, rows = build.as_of_date, []
     for each in counted_transfers(settings, build, store):
-        made, expected = each.proposal, each.expected_date(as_of)
-        rows.append(
+        made = each.proposal
+        rows += [
             {
                 "proposal_id": made.proposal_id,
                 "state": made.state,
@@ -139,21 +184,20 @@ def open_transfers(settings: Settings, build: Build, store: "Store") -> "pd.Data
                 "location_id": made.location_id,
                 "from_location_id": made.from_location_id,
                 "order_units": float(made.coming_units),
-                "shipped_units": float(each.shipped),
-                "received_units": float(each.received),
-                "on_order_units": float(each.coming_units),
-                "leaving_units": float(each.leaving_units),
+                "on_order_units": float(part.units),
+                "leaving_units": float(part.leaving_units),
                 "unit_cost": None if made.unit_cost is None else float(made.unit_cost),
-                "periods_ahead": max((expected - as_of).days, 1),
+                "periods_ahead": max((part.expected_date - as_of).days, 1),
                 "order_by_date": made.order_by_date,
-                "expected_date": expected,
-                "shipped_date": each.shipped_date,
+                "expected_date": part.expected_date,
+                "shipped_date": part.shipped_date,
                 "proposed_for_date": made.as_of_date,
             }
-        )
+            for part in each.parts(as_of)
+        ]
     kinds = dict.fromkeys(_TEXTS, "string")
-    units = ("order_units", "shipped_units", "received_units", "on_order_units", "leaving_units", "unit_cost")
-    kinds |= dict.fromkeys(units, "float64") | {"periods_ahead": "int32"}
+    kinds |= dict.fromkeys(("order_units", "on_order_units", "leaving_units", "unit_cost"), "float64")
+    kinds |= {"periods_ahead": "int32"}
     kinds |= dict.fromkeys(("order_by_date", "expected_date", "shipped_date", "proposed_for_date"), "datetime64[s]")
     return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
@@ -168,7 +212,7 @@ def rejected_transfers(build: Build, store: "Store") -> "pd.DataFrame":
     """
     rejected = [made for made in store.rejections(build.as_of_date) if made.is_transfer]
     listed = _as_frame([_listed(Transfer(made), made.state, made.rejection) for made in rejected])
-    names = ["state", "acknowledged_units", "shipped_units", "received_units"]
+    names = ["state", "acknowledged_units", "shipped_units", "received_units", "nearly_matched"]
     return listed.drop(columns=names).rename(columns={"cause": "rejection"})
 
 
@@ -187,7 +231,8 @@ def listed_transfers(settings: Settings, build: Build, store: "Store", seen: Map
     Returns:
         proposal_id, state, sku, location_id, from_location_id, order_units, unit_cost, proposed_for_date,
         order_by_date, expected_date, rejected_until_date, rejected_until_units, cause, acknowledged_units,
-        shipped_units, received_units, decided_until. What this run decides of a transfer is empty here.
+        shipped_units, received_units, nearly_matched (movements that nearly are of it, and what to do), decided_until.
+        What this run decides of a transfer is empty here.
     """
     import pandas as pd
 
@@ -215,10 +260,20 @@ def listed_transfers(settings: Settings, build: Build, store: "Store", seen: Map
                 why = f"{made.rejection}; this run would move {units_text(units[made.item])}"
                 rows.append(_listed(Transfer(made), made.state, why))
     ended = {made.proposal_id for made in store.proposals_ended_on(as_of) if made.is_transfer}
-    for each in transfers_of(settings, build, store):
-        end = each.ended(as_of, settings.proposal_overdue_days)
-        if end is None:
-            rows.append(_listed(each, each.proposal.state, None) | {"expected_date": each.expected_date(as_of)})
+    told = matches(settings, store)
+    every = _moving(build, store, told)
+    ends = {each.proposal.proposal_id: each.ended(as_of, settings.proposal_overdue_days) for each in every}
+    near = _near_misses([each for each in every if ends[each.proposal.proposal_id] is None], told)
+    for each in every:
+        end = ends[each.proposal.proposal_id]
+        if end is None and (each.is_open or each.is_moving):
+            told_of = {
+                "expected_date": each.expected_date(as_of),
+                "nearly_matched": near.get(each.proposal.proposal_id),
+            }
+            rows.append(_listed(each, each.proposal.state, None) | told_of)
+        elif end is None:
+            continue
         elif each.proposal.state in ("approved", "exported", "acknowledged") or each.proposal.proposal_id in ended:
             rows.append(_listed(each, *end))
             ended.discard(each.proposal.proposal_id)
@@ -258,16 +313,19 @@ def proposed_lines(settings: Settings) -> list[dict[str, Any]]:
 
 def shipments(settings: Settings, build: Build, store: "Store") -> dict[str, Any]:
     """Return what movements say of transfers, as a `serving.store.Outbox` takes it."""
-    from serving.store import units_text
+    from serving.store import Shipment, units_text
 
     as_of, every = build.as_of_date, transfers_of(settings, build, store)
     moving = [each for each in every if each.is_moving]
     ended = {each.proposal.proposal_id: each.ended(as_of, settings.proposal_overdue_days) for each in moving}
     return {
         "shipments": {
-            each.proposal.proposal_id: f"{units_text(each.shipped)} units on {each.shipped_date}"
-            if each.shipped
-            else f"{units_text(each.received)} units came on {each.received_date}, the shipment is not booked"
+            each.proposal.proposal_id: Shipment(
+                max(each.shipped, each.received),
+                f"{units_text(each.shipped)} units on {min(each.shipments)}"
+                if each.shipments
+                else f"{units_text(each.received)} units came on {max(each.receipts)}, the shipment is not booked",
+            )
             for each in moving
         },
         "unshipped": [
@@ -279,50 +337,51 @@ def shipments(settings: Settings, build: Build, store: "Store") -> dict[str, Any
 
 def misnamed_movements(settings: Settings, store: "Store") -> list[str]:
     """Return a sentence for each movement of a transfer that names a proposal it cannot belong to."""
-    reported = _movements(settings)
     found = []
-    for proposal_id, made in sorted(store.proposals_named(reported).items()):
-        for row in reported[proposal_id]:
-            if not _belongs(made, row):
-                what = f"the transfer of {made.sku} from {made.from_location_id} to {made.location_id}"
-                found.append(
-                    f"a {row['movement_type']} of {row['units']} {row['sku']} at {row['location_id']} names proposal "
-                    f"{proposal_id}, which is {what if made.is_transfer else 'an order'}: it is not counted as part of "
-                    "it; send the movement again, with a higher revision and the right reference"
-                )
-    return found
+    for movement, made in matches(settings, store).misnamed:
+        what = f"the transfer of {made.sku} from {made.from_location_id} to {made.location_id}"
+        found.append(
+            f"{movement} names proposal {made.proposal_id}, which is {what if made.is_transfer else 'an order'}: it "
+            f"does not count as part of it; send line {movement.line} of document {movement.document} again with the "
+            "right reference and the next revision"
+        )
+    return sorted(found)
 
 
-def _movements(settings: Settings) -> dict[str, list[Mapping[str, Any]]]:
-    """Return what was shipped and received by this run's knowledge, by what the movements refer to."""
-    rows = read_rows(
-        f"""
-        select reference, sku, location_id, movement_type, units, first_date, last_date
-        from {read_sql(export_path(settings, "marts.fct_transfer_movements"))}
-        order by reference, sku, location_id, movement_type
-        """
-    )
-    reported: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        reported.setdefault(row["reference"], []).append(row)
-    return reported
+def _moving(build: Build, store: "Store", told: Matches) -> list[Transfer]:
+    """Return the transfers that people have committed to, or that movements are of, by id."""
+    known = {named: made for named, made in told.proposals.items() if told.movements.get(named)}
+    known |= {made.proposal_id: made for made in store.open_orders().proposals}
+    states = ("acknowledged", "received") if build.looks_back else ("acknowledged",)
+    known |= {made.proposal_id: made for state in states for made in store.proposals(state=state, limit=_ALL)}
+    return [
+        _progress(build, made, told.movements.get(proposal_id, ()))
+        for proposal_id, made in sorted(known.items())
+        if made.is_transfer and made.as_of_date <= build.as_of_date
+    ]
 
 
-def _belongs(made: "Proposal", row: Mapping[str, Any]) -> bool:
-    place = made.from_location_id if row["movement_type"] == "transfer_out" else made.location_id
-    return made.is_transfer and (row["sku"], row["location_id"]) == (made.sku, place)
+def _progress(build: Build, made: "Proposal", movements: Sequence[Movement]) -> Transfer:
+    units: dict[str, defaultdict[date, Decimal]] = {
+        kind: defaultdict(Decimal) for kind in ("transfer_out", "transfer_in")
+    }
+    for movement in movements:
+        units[movement.movement_type][movement.day] += movement.units
+    # One that a run has ended on this day, or a later one, stood when this day ended.
+    stood = made.ended_date is not None and made.ended_date >= build.as_of_date
+    is_open = made.is_committed or (stood and made.state in ("received", "expired"))
+    return Transfer(made, is_open, units["transfer_out"], units["transfer_in"])
 
 
-def _progress(made: "Proposal", rows: Sequence[Mapping[str, Any]]) -> Transfer:
-    own = {row["movement_type"]: row for row in rows if _belongs(made, row)}
-    out, into = own.get("transfer_out"), own.get("transfer_in")
-    return Transfer(
-        made,
-        shipped=out["units"] if out else Decimal(0),
-        received=into["units"] if into else Decimal(0),
-        shipped_date=out["first_date"] if out else None,
-        received_date=into["last_date"] if into else None,
-    )
+def _near_misses(standing: Iterable[Transfer], told: Matches) -> dict[str, str]:
+    waiting = []
+    for each in standing:
+        if each.is_open or each.is_moving:
+            waiting += [
+                (each.proposal, "transfer_out", each.leaving_units),
+                (each.proposal, "transfer_in", each.coming_units),
+            ]
+    return near_misses(waiting, told.unnamed)
 
 
 def _wanted(settings: Settings) -> list[Mapping[str, Any]]:
@@ -368,7 +427,7 @@ def _listed(transfer: Transfer, state: str, cause: str | None) -> dict[str, Any]
 def _as_frame(listed: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     import pandas as pd
 
-    kinds = dict.fromkeys((*_TEXTS, "cause"), "string")
+    kinds = dict.fromkeys((*_TEXTS, "cause", "nearly_matched"), "string")
     units = (
         "order_units",
         "unit_cost",

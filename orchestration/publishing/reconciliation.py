@@ -206,7 +206,7 @@ def _archived_transfers(settings: Settings) -> list[Mapping[str, Any]]:
                 order_by_date::date as order_by_date, order_by_date::date as expires_date,
                 expected_date::date as expected_date, 'superseded' as state
             from read_parquet({path_literal(settings.archive, "*/open_transfers.parquet")}, union_by_name = true)
-            qualify row_number() over (partition by proposal_id order by as_of_date desc) = 1
+            qualify row_number() over (partition by proposal_id order by as_of_date desc, expected_date desc) = 1
             """,
         )
 

@@ -30,6 +30,7 @@ from serving.store.quarantine import QuarantinedRow
 from serving.store.recovery import Published, Recovered
 from serving.store.stock import LiveStock, fold
 from serving.store.store import Store
+from serving.store.transferring import Shipment
 from serving.store.units import units_text
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "QuarantinedRow",
     "Recovered",
     "Refusal",
+    "Shipment",
     "SourceTaken",
     "StillRefused",
     "Store",

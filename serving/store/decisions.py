@@ -155,15 +155,17 @@ def _judged(connection: Connection, row: Any, proposal_id: str, decision: str, l
     refusal = _refusal(connection, row, decision, latest)
     if refusal is not None:
         return outcome(f"{before}; {refusal}", is_refused=True)
+    if decision == "cancelled" and row.has_order_line:
+        return outcome(
+            f"{decision}: no more of it is sent, what was shipped counts until it has come; before: {before}"
+        )
     return outcome(decision if row.state == "proposed" else f"{decision}; before: {before}")
 
 
 def _refusal(connection: Connection, row: Any, decision: str, latest: str | None) -> str | None:
     """Return why a state does not allow a decision and what to do instead, None where it does."""
     if decision in MOVES[row.state]:
-        if decision == "cancelled" and row.has_order_line and row.from_location_id:
-            return "it was shipped: book what comes back at its origin"
-        if decision == "cancelled" and row.has_order_line:
+        if decision == "cancelled" and row.has_order_line and not row.from_location_id:
             return f"its purchase order line {row.erp_order} exists: cancel the line in the ERP"
         if decision != "approved":
             return None

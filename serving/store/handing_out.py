@@ -14,7 +14,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from serving.store.decisions import Outcome, restored_at
 from serving.store.errors import StoreError, Unconfirmed
@@ -86,7 +86,11 @@ def withdrawn(connection: Connection) -> list[Proposal]:
         .where(
             proposals.c.exported_at.is_not(None),
             proposals.c.withdrawn_at.is_(None),
-            proposals.c.has_order_line.is_(False),
+            # Who cancels a line does so in the ERP; that no more of a shipped transfer is to be sent it has to be told.
+            or_(
+                proposals.c.has_order_line.is_(False),
+                and_(proposals.c.from_location_id != "", proposals.c.state == "cancelled"),
+            ),
             proposals.c.state.in_(_ENDED),
         )
         .order_by(proposals.c.proposal_id)
@@ -183,7 +187,9 @@ def _of_nothing(row: Any, said: Acknowledgement, now: int) -> tuple[Outcome, Map
         return outcome("withdrawn", told, is_known=is_known), None if is_known else {"withdrawn_at": now}
     if row.has_order_line:
         if row.from_location_id:
-            return _refused(said, "it was shipped: book what comes back at its origin"), None
+            return _refused(
+                said, "it was shipped: give the units that are sent in all, or book what comes back at its origin"
+            ), None
         return _refused(said, f"its purchase order line {row.erp_order} exists: cancel the line in the ERP"), None
     return _refused(said, f"it is {row.state}; it was never handed out"), None
 
@@ -204,7 +210,9 @@ def _of_an_order(row: Any, said: Acknowledgement, thousandths: int | None) -> tu
         message += f": {units_text(quantity(units))} units in place of {proposed}"
         if units < row.order_thousandths:
             message += ", the rest is not on order"
-    is_known = row.erp_order == said.erp_order and (row.has_order_line or row.acknowledged_thousandths == units)
+    # The line of an order tells its units; of a transfer that is shipped in part the ERP may still close the rest.
+    is_settled = row.has_order_line and not row.from_location_id
+    is_known = row.erp_order == said.erp_order and (is_settled or row.acknowledged_thousandths == units)
     if is_known:
         outcome = Outcome(said.proposal_id, "acknowledged", is_refused=False, is_known=True, message=message)
         return outcome, None

@@ -123,6 +123,11 @@ class Proposal:
         return self.from_location_id != ""
 
     @property
+    def is_committed(self) -> bool:
+        """Whether somebody has approved it and it has not ended."""
+        return self.state in COMMITTED
+
+    @property
     def item(self) -> Item:
         """What it is of."""
         return self.sku, self.location_id, self.from_location_id

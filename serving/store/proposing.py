@@ -61,7 +61,7 @@ class Outbox:
         held: why a proposal is not to be handed out for now, by id; the others are.
         counted: ids of the committed proposals that the run counted as on order.
         matched: ids of the proposals whose order line does not name them.
-        shipments: what was shipped of each transfer whose shipment the run has seen, in words.
+        shipments: what was shipped of each transfer whose shipment the run has seen.
         unshipped: ids of the transfers whose shipment was corrected to nothing.
         ended_transfers: state and reason of each shipped transfer that has ended.
         overdue_days: as of `why_ended`.
@@ -75,7 +75,7 @@ class Outbox:
     held: Mapping[str, str] = field(default_factory=dict)
     counted: Collection[str] = ()
     matched: Collection[str] = ()
-    shipments: Mapping[str, str] = field(default_factory=dict)
+    shipments: Mapping[str, transferring.Shipment] = field(default_factory=dict)
     unshipped: Collection[str] = ()
     ended_transfers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     overdue_days: int = OVERDUE_DAYS

@@ -3,12 +3,13 @@
 Belongs here: what differs from an order of a supplier. Does not: which movements those are (the caller's).
 
 A transfer counts once: as a committed proposal until its shipment is booked, then as what is on the way, then as stock.
-What is shipped stands for the proposal, as a purchase order line stands for an order: less shipped than approved is
-less on the way.
+What is shipped stands for that part of the proposal, as a purchase order line stands for an order; the rest is still to
+be sent, until it is shipped, the ERP or a person closes it, or it is overdue.
 """
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -65,12 +66,22 @@ def supersede_covered(connection: Connection, approved: Sequence[Any], *, author
     move(connection, moved, "superseded", author=author, version=version, now=now)
 
 
-def shipped(connection: Connection, shipments: Mapping[str, str], *, author: str, now: int) -> list[str]:
+@dataclass(frozen=True)
+class Shipment:
+    """What movements say of a transfer: units that have left or come, and when, in words."""
+
+    units: Decimal
+    told: str
+
+
+def shipped(connection: Connection, shipments: Mapping[str, Shipment], *, author: str, now: int) -> list[str]:
     """Let what was shipped stand for its proposal, whatever was decided of it.
+
+    Of a proposal that nobody has approved nothing more than that is to be sent.
 
     Args:
         connection: of the transaction.
-        shipments: what was shipped and when, in words, by proposal_id.
+        shipments: what was shipped, by proposal_id.
         author: run id.
         now: instant, microseconds.
 
@@ -81,9 +92,14 @@ def shipped(connection: Connection, shipments: Mapping[str, str], *, author: str
     moved: list[Moved] = [
         (
             row,
-            f"shipped: {shipments[row.proposal_id]}"
+            f"shipped: {shipments[row.proposal_id].told}"
             + ("" if row.state in COMMITTED else f", although it was {row.state}"),
-            {"has_order_line": True},
+            {"has_order_line": True}
+            | (
+                {}
+                if row.state in COMMITTED
+                else {"acknowledged_thousandths": int(shipments[row.proposal_id].units * 1000)}
+            ),
         )
         for row in waiting
     ]

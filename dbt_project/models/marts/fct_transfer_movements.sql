@@ -4,16 +4,17 @@ with stock_movements as (
 
 transfer_movements as (
     select
+        source,
+        document,
+        line,
         reference,
         sku,
         location_id,
         movement_type,
-        cast(sum(abs(quantity_units)) as decimal(18, 3)) as units,
-        min(day) as first_date,
-        max(day) as last_date
+        cast(abs(quantity_units) as decimal(18, 3)) as units,
+        day
     from stock_movements
-    where movement_type in ('transfer_out', 'transfer_in') and reference is not null and quantity_units <> 0
-    group by reference, sku, location_id, movement_type
+    where movement_type in ('transfer_out', 'transfer_in') and quantity_units <> 0
 )
 
 select * from transfer_movements

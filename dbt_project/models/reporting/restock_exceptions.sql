@@ -10,6 +10,10 @@ order_proposals as (
     select * from {{ ref('purchase_order_proposals') }}
 ),
 
+stock_transfers as (
+    select * from {{ ref('stock_transfers') }}
+),
+
 item_locations as (
     select * from {{ ref('dim_item_locations') }}
 ),
@@ -86,6 +90,23 @@ exceptions as (
     inner join positions
         on order_proposals.sku = positions.sku and order_proposals.location_id = positions.location_id
     where order_proposals.state in ('approved', 'exported', 'acknowledged') and order_proposals.cause is not null
+    union all
+    select
+        'transfer' as exception_source,
+        stock_transfers.sku,
+        stock_transfers.to_location_id as location_id,
+        cast(null as bigint) as policy_sequence,
+        'transfer_not_named' as exception_cause,
+        'transfer_not_named' as cause,
+        concat(
+            'transfer ', stock_transfers.proposal_id, ' from ', stock_transfers.from_location_id, ': ',
+            stock_transfers.nearly_matched
+        ) as remedy,
+        positions.as_of_date
+    from stock_transfers
+    inner join positions
+        on stock_transfers.sku = positions.sku and stock_transfers.to_location_id = positions.location_id
+    where stock_transfers.nearly_matched is not null
 )
 
 select * from exceptions

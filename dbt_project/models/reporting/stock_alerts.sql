@@ -32,8 +32,8 @@ policies as (
 cured_shortages as (
     select
         kind, cause, sku, location_id, supplier_id, as_of_date, proposal_id, money_per_day,
-        case when cause = 'late_order' then purchase_order_id end as purchase_order_id,
-        case when cause = 'late_order' then line end as line,
+        case cause when 'late_order' then late_order_id when 'delivery_too_late' then next_order_id end as purchase_order_id,
+        case cause when 'late_order' then late_line when 'delivery_too_late' then next_line end as line,
         case when transfer_date = next_arrival_date then from_location_id end as transfer_from_location_id,
         case when is_out then out_since_date else empty_from_date end as from_date,
         case when next_arrival_date in (next_delivery_date, expected_arrival_date, transfer_date) then next_arrival_date end as until_date,
@@ -44,7 +44,7 @@ cured_shortages as (
                 when 'no_order_worked_out' then concat(exception, '.')
                 when 'late_order'
                     then concat(
-                        'Line ', line, ' of order ', purchase_order_id, ' was due on ', {{ day_text('late_since_date') }},
+                        'Line ', late_line, ' of order ', late_order_id, ' was due on ', {{ day_text('late_since_date') }},
                         ': ask ', coalesce(supplier_name, supplier_id), ' for a date.'
                     )
                 when 'forecast_doubtful' then concat('The forecast is doubtful: check it first. ', forecast_note)
@@ -52,8 +52,15 @@ cured_shortages as (
                 when 'transfer_on_its_way' then concat('Send the transfer from ', from_location_id, ', if it has not left.')
                 when 'delivery_too_late'
                     then concat(
-                        'The next delivery is planned for ', {{ day_text('next_delivery_date') }},
-                        ': ask ', coalesce(supplier_name, supplier_id), ' whether it can come earlier.'
+                        case
+                            when coming_date is distinct from next_delivery_date then 'The next delivery is planned'
+                            when coming_order_id is not null
+                                then concat('Line ', coming_line, ' of order ', coming_order_id, ' brings ', {{ number_text('coming_units') }})
+                            else concat('The ', coming_state, ' order ', coming_proposal_id, ' brings ', {{ number_text('coming_units') }})
+                        end,
+                        case when coming_date is distinct from next_delivery_date then ' for ' else ' on ' end, {{ day_text('next_delivery_date') }}, ': ',
+                        case when coming_state = 'approved' and coming_date = next_delivery_date then 'export it, and ' else '' end,
+                        'ask ', coalesce(supplier_name, supplier_id), ' whether it can come earlier.'
                     )
                 when 'no_order' then 'Nothing is on its way and nothing is ordered: its recommendation says why.'
                 else ''
@@ -90,7 +97,7 @@ described as (
         md5(
             concat_ws(
                 chr(31), alerts.kind, coalesce(alerts.sku, ''), coalesce(alerts.location_id, ''), coalesce(alerts.supplier_id, ''),
-                coalesce(alerts.purchase_order_id, ''), coalesce(alerts.line, 0), coalesce(alerts.lot_id, '')
+                case when alerts.kind = 'late_order' then concat(alerts.purchase_order_id, ':', alerts.line) else '' end, coalesce(alerts.lot_id, '')
             )
         ) as alert_id,
         alerts.kind, alerts.cause, alerts.sku, item_locations.product_name, alerts.location_id, alerts.supplier_id,

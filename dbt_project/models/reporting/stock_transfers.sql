@@ -56,7 +56,7 @@ decided as (
         proposal_id, state, sku, from_location_id, location_id as to_location_id, proposed_for_date as as_of_date,
         {{ units('order_units') }} as transfer_units,
         cast(nullif(unit_cost, cast('nan' as double)) as decimal(18, 4)) as unit_cost,
-        order_by_date, expected_date as expected_arrival_date, cause, rejected_until_date,
+        order_by_date, expected_date as expected_arrival_date, cause, nearly_matched, rejected_until_date,
         {{ units('rejected_until_units') }} as rejected_until_units,
         {{ units('acknowledged_units') }} as acknowledged_units, {{ units('shipped_units') }} as shipped_units,
         {{ units('received_units') }} as received_units, decided_until
@@ -103,7 +103,7 @@ described as (
         cast(every.pack_units as decimal(18, 3)) as pack_units, every.short_units, every.from_free_units, every.from_kept_units,
         every.from_days_of_cover_after,
         case when every.state = 'proposed' then {{ transfer_reason() }} end as reason,
-        every.cause, every.rejected_until_date, every.rejected_until_units, every.acknowledged_units, every.shipped_units,
+        every.cause, every.nearly_matched, every.rejected_until_date, every.rejected_until_units, every.acknowledged_units, every.shipped_units,
         every.received_units, every.decided_until
     from every
     inner join products on every.sku = products.sku

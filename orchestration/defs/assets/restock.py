@@ -101,7 +101,7 @@ def restock_policies(
                 _OPEN_TRANSFERS,
                 [AssetKey(["marts", "fct_transfer_movements"])],
                 "Approved transfers and those on their way: on order where they go, reserved where they have not left"
-                " yet. One row per proposal.",
+                " yet. One row per proposal and day of shipment.",
             ),
         )
     ],

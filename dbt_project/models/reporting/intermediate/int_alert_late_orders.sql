@@ -29,10 +29,10 @@ alerts as (
     where
         late_orders.is_doubtful
         and (
-            shortages.purchase_order_id is null
+            shortages.late_order_id is null
             or shortages.cause <> 'late_order'
-            or shortages.purchase_order_id <> late_orders.purchase_order_id
-            or shortages.line <> late_orders.line
+            or shortages.late_order_id <> late_orders.purchase_order_id
+            or shortages.late_line <> late_orders.line
         )
 )
 

@@ -18,32 +18,27 @@ proposals as (
     select * from {{ ref('purchase_order_proposals') }}
 ),
 
-latest_orders as (
-    select sku, location_id, purchase_order_id, line, expected_date as late_since_date
-    from (
-        select
-            *,
-            row_number() over (
-                partition by sku, location_id order by expected_date, purchase_order_id, line
-            ) as place
-        from {{ ref('fct_open_orders') }}
-        where is_late
-    ) as late_orders
-    where place = 1
+deliveries as (
+    select * from {{ ref('int_alert_deliveries') }}
 ),
 
 arriving_transfers as (
     select
-        sku, to_location_id as location_id, from_location_id, expected_arrival_date as transfer_date,
+        sku, to_location_id as location_id, from_location_id, planned_date as transfer_date,
         state as transfer_state, proposal_id as transfer_proposal_id
     from (
         select
-            *,
+            stock_transfers.*,
+            -- One that should have come is planned for tomorrow.
+            greatest(stock_transfers.expected_arrival_date, {{ add_days('positions.as_of_date', 1) }}) as planned_date,
             row_number() over (
-                partition by sku, to_location_id order by expected_arrival_date, from_location_id
+                partition by stock_transfers.sku, stock_transfers.to_location_id
+                order by stock_transfers.expected_arrival_date, stock_transfers.from_location_id
             ) as place
         from stock_transfers
-        where state in ('proposed', 'approved', 'exported', 'acknowledged')
+        inner join positions
+            on stock_transfers.sku = positions.sku and stock_transfers.to_location_id = positions.location_id
+        where stock_transfers.state in ('proposed', 'approved', 'exported', 'acknowledged')
     ) as transfers
     where place = 1
 ),
@@ -72,23 +67,24 @@ spans as (
         arriving_transfers.transfer_date,
         arriving_transfers.from_location_id,
         arriving_transfers.transfer_state,
-        latest_orders.purchase_order_id,
-        latest_orders.line,
-        latest_orders.late_since_date,
+        deliveries.* exclude (sku, location_id),
+        case when deliveries.coming_date = recommendations.next_delivery_date then deliveries.coming_order_id end as next_order_id,
+        case when deliveries.coming_date = recommendations.next_delivery_date then deliveries.coming_line end as next_line,
         coalesce(
             case
                 when arriving_transfers.transfer_state = 'proposed' and recommendations.status <> 'order'
                     then arriving_transfers.transfer_proposal_id
             end,
-            proposals.proposal_id
+            proposals.proposal_id,
+            case when deliveries.coming_date = recommendations.next_delivery_date then deliveries.coming_proposal_id end
         ) as proposal_id
     from recommendations
     inner join positions
         on recommendations.sku = positions.sku and recommendations.location_id = positions.location_id
     left join last_stocked
         on recommendations.sku = last_stocked.sku and recommendations.location_id = last_stocked.location_id
-    left join latest_orders
-        on recommendations.sku = latest_orders.sku and recommendations.location_id = latest_orders.location_id
+    left join deliveries
+        on recommendations.sku = deliveries.sku and recommendations.location_id = deliveries.location_id
     left join arriving_transfers
         on
             recommendations.sku = arriving_transfers.sku
@@ -126,7 +122,7 @@ shortages as (
         case
             when is_negative or suspected_kind is not null then 'count_first'
             when status = 'exception' then 'no_order_worked_out'
-            when purchase_order_id is not null then 'late_order'
+            when late_order_id is not null then 'late_order'
             when forecast_note is not null then 'forecast_doubtful'
             when transfer_date = next_arrival_date and transfer_state = 'proposed' then 'transfer_undecided'
             when transfer_date = next_arrival_date then 'transfer_on_its_way'
