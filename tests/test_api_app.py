@@ -113,6 +113,61 @@ def test_health_and_version_name_generation_and_pinned_models(client, pins):
     assert version["models"] == {name: pin["version"] for name, pin in pins.items()}
 
 
+# Past days
+
+
+def test_a_past_day_is_served_beside_the_current_one_and_says_so(own):
+    home, client = own
+    publish(home, "g1", skus=5)
+    publish(home, "old", skus=2, beside="2011-10-01")
+    answer = client.get("/v1/stock", params={"as_of": "2011-10-01", "limit": 3})
+    first = answer.json()
+    assert (first["generation"], first["as_of"], first["knowledge"]) == (
+        "old",
+        "2011-10-01",
+        "with what is known today",
+    )
+    assert answer.headers["x-inventorybot-as-of"] == "2011-10-01"
+    # Its pages stay with it, however the next one is asked for.
+    second = client.get(re.search("<(.*)>", answer.headers["link"])[1]).json()
+    assert (second["generation"], len(first["rows"]) + len(second["rows"]), second["next_cursor"]) == ("old", 4, None)
+    assert client.get("/v1/stock", params={"cursor": first["next_cursor"]}).status_code == 400
+    assert len(follow(client, "/v1/forecasts", as_of="2011-10-01")) == 2 * 2 * 7
+    for parameters in ({}, {"as_of": "2011-10-31"}, {"as_of": ""}):
+        current = client.get("/v1/stock", params=parameters).json()
+        assert (current["generation"], current["as_of"], current["knowledge"]) == ("g1", "2011-10-31", None)
+
+
+def test_a_day_that_is_not_published_is_answered_with_the_days_that_are(own):
+    home, client = own
+    publish(home, "g1")
+    publish(home, "old", beside="2011-10-01")
+    publish(home, "older", beside="2011-09-30")
+    answer = client.get("/v1/recommendations", params={"as_of": "2011-10-02"})
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert answer.json()["message"].startswith(
+        "nothing is published of 2011-10-02; there are 2011-10-31 (current), 2011-10-01, 2011-09-30. "
+        "`inventorybot run --as-of 2011-10-02` "
+    )
+    assert client.get("/v1/recommendations", params={"as_of": "../g1"}).status_code == 400
+    listed = client.get("/v1/generations").json()["generations"]
+    assert [(each["as_of"], each["generation"], each["is_current"]) for each in listed] == [
+        *(("2011-10-31", "g1", True), ("2011-10-01", "old", False), ("2011-09-30", "older", False)),
+    ]
+
+
+def test_a_new_look_at_a_day_is_followed_and_the_cursor_of_the_one_before_is_gone(own):
+    home, client = own
+    publish(home, "g1")
+    before = publish(home, "old", skus=2, beside="2011-10-01")
+    first = client.get("/v1/stock", params={"as_of": "2011-10-01", "limit": 1}).json()
+    publish(home, "new", skus=3, beside="2011-10-01")
+    remove(before)
+    assert client.get("/v1/stock", params={"as_of": "2011-10-01"}).json()["generation"] == "new"
+    gone = client.get("/v1/stock", params={"as_of": "2011-10-01", "limit": 1, "cursor": first["next_cursor"]})
+    assert gone.status_code == 410
+
+
 # Tables
 
 
@@ -121,6 +176,7 @@ def test_stock_comes_by_key_with_exact_numbers(client):
     assert answer.json() == {
         "generation": "g1",
         "as_of": "2011-10-31",
+        "knowledge": None,
         "rows": [
             {
                 "sku": "sku1",
@@ -530,7 +586,7 @@ def test_the_openapi_document_names_the_errors_that_are_really_given(client):
     answers = {
         route: set(operation["responses"]) for route, methods in routes.items() for operation in methods.values()
     }
-    assert answers["/v1/stock"] == {"200", "400", "410", "503"}
+    assert answers["/v1/stock"] == {"200", "400", "404", "410", "503"}
     assert answers["/invocations"] == {"200", "400", "413", "415", "503"}
 
 

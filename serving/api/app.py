@@ -33,7 +33,13 @@ from starlette.exceptions import HTTPException
 from serving.api import invocations, reference_page
 from serving.api.invocations import Invocation, MalformedBodyError
 from serving.api.models import LoadedModel, ModelRefusedError, Models
-from serving.published.generations import Generation, GenerationRemovedError, Generations, NothingPublishedError
+from serving.published.generations import (
+    DayNotPublishedError,
+    Generation,
+    GenerationRemovedError,
+    Generations,
+    NothingPublishedError,
+)
 from serving.published.tables import TABLES, CursorError, Page, page
 
 DEFAULT_MODEL = "demand_forecast"
@@ -72,6 +78,9 @@ _ANY = "values to match, as often as needed; default: all"
 class _Filters(BaseModel):
     model_config = ConfigDict(extra="forbid")
     sku: list[Annotated[str, Field(max_length=200)]] = Field([], max_length=500, description=_ANY)
+    as_of: date | None = Field(
+        None, description="business day whose generation is read; default: the current one; /v1/generations lists them"
+    )
     limit: int | None = Field(None, ge=1, description="rows per page; default: 1,000")
     cursor: str | None = Field(None, max_length=2_000, description="next_cursor of the previous page")
     format: Literal["json", "csv"] | None = Field(
@@ -226,12 +235,34 @@ def _add_state_routes(app: FastAPI, served: _Served) -> None:
 
 
 def _add_table_routes(app: FastAPI, served: _Served) -> None:
+    @app.get(
+        "/v1/generations",
+        tags=["tables"],
+        summary="Business days that can be asked for with as_of: the current generation, then the past days beside it.",
+        responses=reference_page.GENERATIONS_ANSWER,
+    )
+    def generations() -> dict[str, Any]:
+        current = served.generations.current()
+        beside = [each for each in served.generations.beside() if each.as_of != current.as_of]
+        return {
+            "generations": [
+                {
+                    "as_of": each.as_of,
+                    "generation": each.name,
+                    "is_current": each is current,
+                    "published_at": each.manifest.get("published_at"),
+                    "knowledge": each.knowledge,
+                }
+                for each in (current, *beside)
+            ]
+        }
+
     def answer(request: Request, name: str, filters: _Filters) -> Response:
-        wanted = filters.model_dump(exclude={"limit", "cursor", "format"})
+        wanted = filters.model_dump(exclude={"as_of", "limit", "cursor", "format"})
         limit = min(filters.limit or served.settings.page_rows, served.settings.max_page_rows)
-        found = page(served.generations, name, wanted, limit, filters.cursor)
+        found = page(served.generations, name, wanted, limit, filters.cursor, as_of=filters.as_of)
         as_csv = filters.format == "csv" if filters.format else _prefers_csv(request.headers.get("accept", ""))
-        headers = {"X-InventoryBot-Generation": found.generation}
+        headers = {"X-InventoryBot-Generation": found.generation, "X-InventoryBot-As-Of": found.as_of}
         if found.next_cursor is not None:
             following = request.url.include_query_params(cursor=found.next_cursor)
             headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
@@ -307,13 +338,16 @@ def _add_model_routes(app: FastAPI, served: _Served) -> None:
 
 
 def _answer(served: _Served, name: str, kind: str, body: bytes) -> Response:
-    model = _pinned_model(served, served.generations.current(), name)
+    generation = served.generations.current()
+    model = _pinned_model(served, generation, name)
     if kind == "text/csv":
         invocation = invocations.parse_csv(body, model.columns)
     else:
         invocation = invocations.parse_json(body, model.columns, model.parameters)
     headers = {
         "X-InventoryBot-Model": f"{model.name}/{model.version}",
+        "X-InventoryBot-Generation": generation.name,
+        "X-InventoryBot-As-Of": generation.as_of,
         "X-InventoryBot-Ignored-Columns": str(invocation.ignored_columns),
     }
     return Response(_predicted(model, invocation), media_type="application/json", headers=headers)
@@ -378,6 +412,7 @@ def _as_json(found: Page) -> str:
     content = {
         "generation": found.generation,
         "as_of": found.as_of,
+        "knowledge": found.knowledge,
         "rows": [dict(zip(found.columns, map(_plain, row), strict=True)) for row in found.rows],
         "next_cursor": found.next_cursor,
     }
@@ -432,6 +467,10 @@ def _add_error_answers(app: FastAPI) -> None:
             f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}" for problem in error.errors()[:10]
         )
         return _refusal(400, f"the request is not understood: {problems[:500]}; /docs lists every parameter")
+
+    @app.exception_handler(DayNotPublishedError)
+    async def no_such_day(_: Request, error: DayNotPublishedError) -> Response:
+        return _refusal(404, str(error))
 
     @app.exception_handler(GenerationRemovedError)
     async def gone(_: Request, error: GenerationRemovedError) -> Response:

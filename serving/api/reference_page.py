@@ -74,6 +74,10 @@ INVOCATION_BODY: dict[str, Any] = {
     }
 }
 
+_KNOWLEDGE = {
+    "type": ["string", "null"],
+    "description": "what a past day that stands beside the current generation was decided with; null = it was current",
+}
 TABLE_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "One page, sorted by key; the header Link names the next page",
@@ -81,10 +85,11 @@ TABLE_ANSWER: dict[int | str, dict[str, Any]] = {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "required": ["generation", "as_of", "rows", "next_cursor"],
+                    "required": ["generation", "as_of", "knowledge", "rows", "next_cursor"],
                     "properties": {
                         "generation": {"type": "string"},
-                        "as_of": {"type": "string", "format": "date"},
+                        "as_of": {"type": "string", "format": "date", "description": "business day of the generation"},
+                        "knowledge": _KNOWLEDGE,
                         "rows": {"type": "array", "items": {"type": "object"}},
                         "next_cursor": {"type": ["string", "null"]},
                     },
@@ -93,7 +98,37 @@ TABLE_ANSWER: dict[int | str, dict[str, Any]] = {
             "text/csv": {"schema": {"type": "string"}},
         },
     },
+    404: {"description": "Nothing is published of the day as_of; the message names the days that are there"},
     410: {"description": "The generation of the cursor is no longer kept; ask again without cursor"},
+}
+GENERATIONS_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The current generation first, then past days, the latest first",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["generations"],
+                    "properties": {
+                        "generations": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["as_of", "generation", "is_current", "published_at", "knowledge"],
+                                "properties": {
+                                    "as_of": {"type": "string", "format": "date"},
+                                    "generation": {"type": "string"},
+                                    "is_current": {"type": "boolean"},
+                                    "published_at": {"type": ["string", "null"], "format": "date-time"},
+                                    "knowledge": _KNOWLEDGE,
+                                },
+                            },
+                        }
+                    },
+                }
+            }
+        },
+    }
 }
 INVOCATION_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {

@@ -1,6 +1,6 @@
-"""Published generations: which one is current, which are still kept, and read-only access to their tables.
+"""Published generations: which one is current, which are still kept, which days stand beside it, and their tables.
 
-Here: following the link, opening the resolved file, the manifest. Not here: which tables the endpoint shows
+Here: following the links, opening the resolved file, the manifest. Not here: which tables the endpoint shows
 (tables.py), publishing, which happens elsewhere.
 """
 
@@ -12,12 +12,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 LINK = "current.duckdb"
+BESIDE = "as_of"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -27,6 +29,10 @@ class NothingPublishedError(Exception):
 
 class GenerationRemovedError(Exception):
     """The generation is no longer kept."""
+
+
+class DayNotPublishedError(Exception):
+    """No generation is of the business day."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,11 @@ class Generation:
         return str(self.manifest["as_of"])
 
     @property
+    def knowledge(self) -> str | None:
+        """What a day that was looked back at was decided with; None = what that day knew: it was current."""
+        return self.manifest.get("knowledge")
+
+    @property
     def models(self) -> Mapping[str, Mapping[str, str]]:
         """Pinned model versions: name → version, run_id, folder_sha256."""
         pins: Mapping[str, Mapping[str, str]] = self.manifest["models"]
@@ -66,7 +77,8 @@ class Generations:
         """Take the folder; it may be empty or missing until the first run has published.
 
         Args:
-            published: folder with `wh_<generation>.duckdb`, `wh_<generation>.json`, `facts/` and the link.
+            published: folder with `wh_<generation>.duckdb`, `wh_<generation>.json`, `facts/` and the link, and with the
+                same in `as_of/<day>/` for each day that was looked back at.
         """
         self.published = published
         self._lock = threading.Lock()
@@ -78,15 +90,34 @@ class Generations:
         Raises:
             NothingPublishedError: no link, a link to nothing, or a manifest that cannot be read; with the remedy.
         """
-        # A publication between reading the link and opening the file may remove the file the link named.
-        for _ in range(3):
-            try:
-                return self._opened((self.published / LINK).resolve(strict=True))[0]
-            except FileNotFoundError:
-                continue
-        raise NothingPublishedError(
-            f"nothing is published in {self.published}: run `inventorybot run`, which publishes at its end"
-        )
+        found = self._linked(self.published)
+        if found is None:
+            raise NothingPublishedError(
+                f"nothing is published in {self.published}: run `inventorybot run`, which publishes at its end"
+            )
+        return found
+
+    def of_day(self, day: date) -> Generation:
+        """Return the generation of a business day: the current one, or the look back at that day beside it.
+
+        Raises:
+            DayNotPublishedError: none is of that day; with the days that are there and the remedy.
+            NothingPublishedError: as of `current`.
+        """
+        current = self.current()
+        found = current if current.as_of == day.isoformat() else self._linked(self.published / BESIDE / day.isoformat())
+        if found is None:
+            days = ", ".join([f"{current.as_of} (current)", *(generation.as_of for generation in self.beside())])
+            raise DayNotPublishedError(
+                f"nothing is published of {day}; there are {days}. `inventorybot run --as-of {day}` publishes a past "
+                "day beside the current one"
+            )
+        return found
+
+    def beside(self) -> list[Generation]:
+        """Return the days that were looked back at and stand beside the current generation, the latest first."""
+        folders = sorted((self.published / BESIDE).glob("*-*-*"), reverse=True)
+        return [generation for folder in folders if (generation := self._linked(folder)) is not None]
 
     def kept(self, name: str) -> Generation:
         """Return a generation by name.
@@ -94,12 +125,14 @@ class Generations:
         Raises:
             GenerationRemovedError: it is not in the folder any more.
         """
-        file = self.published.resolve() / f"wh_{name}.duckdb"
-        if _NAME.fullmatch(name) and file.is_file():
-            try:
-                return self._opened(file)[0]
-            except FileNotFoundError:
-                pass
+        folder = self.published.resolve()
+        if _NAME.fullmatch(name):
+            for file in (folder / f"wh_{name}.duckdb", *folder.glob(f"{BESIDE}/*/wh_{name}.duckdb")):
+                if file.is_file():
+                    try:
+                        return self._opened(file)[0]
+                    except FileNotFoundError:
+                        pass
         raise GenerationRemovedError("the generation of this cursor is no longer kept; ask again without cursor")
 
     @contextmanager
@@ -129,6 +162,15 @@ class Generations:
             for _, connection in self._open.values():
                 connection.close()
             self._open.clear()
+
+    def _linked(self, folder: Path) -> Generation | None:
+        # A publication between reading the link and opening the file may remove the file the link named.
+        for _ in range(3):
+            try:
+                return self._opened((folder / LINK).resolve(strict=True))[0]
+            except FileNotFoundError:
+                continue
+        return None
 
     def _opened(self, file: Path) -> tuple[Generation, duckdb.DuckDBPyConnection]:
         with self._lock:

@@ -93,6 +93,7 @@ class Page:
     Attributes:
         generation: where they come from.
         as_of: business day of that generation, ISO date.
+        knowledge: what a day that was looked back at was decided with; None = it was current.
         columns: names, in the order of the table.
         rows: values in the order of the key.
         next_cursor: where the next page begins; None after the last row.
@@ -100,13 +101,20 @@ class Page:
 
     generation: str
     as_of: str
+    knowledge: str | None
     columns: list[str]
     rows: list[tuple[Any, ...]]
     next_cursor: str | None
 
 
 def page(
-    generations: Generations, name: str, filters: Mapping[str, Any], limit: int, cursor: str | None = None
+    generations: Generations,
+    name: str,
+    filters: Mapping[str, Any],
+    limit: int,
+    cursor: str | None = None,
+    *,
+    as_of: date | None = None,
 ) -> Page:
     """Read one page.
 
@@ -116,25 +124,28 @@ def page(
         filters: sku, location_id, supplier_id, status, from_location_id, to_location_id, state: lists of text;
             from_day and to_day: dates, inclusive; min_score: number in [0, 1]. None or an empty list filters nothing.
         limit: most rows of the page, at least 1.
-        cursor: `next_cursor` of the page before, with the same filters; None begins in the current generation.
+        cursor: `next_cursor` of the page before, with the same filters; None begins in the generation of `as_of`.
+        as_of: business day whose generation is read; None = the current one.
 
     Returns:
         The page. Following its cursor gives every row of that generation once, also after a newer one was published.
 
     Raises:
+        DayNotPublishedError: no generation is of that day.
         CursorError: the cursor is damaged or belongs to another table or other filters.
         GenerationRemovedError: its generation is no longer kept.
         NothingPublishedError: there is nothing to read.
     """
     wanted = {key: value for key, value in filters.items() if value not in (None, [])}
-    question = _digest(name, wanted)
+    question = _digest(name, wanted | ({} if as_of is None else {"as_of": as_of}))
     if cursor is not None:
-        generation, after = _decoded(cursor, question, len(TABLES[name].key))
-        return _read(generations, generations.kept(generation), name, wanted, limit, after)
+        named, after = _decoded(cursor, question, len(TABLES[name].key))
+        return _read(generations, generations.kept(named), name, wanted, limit, question, after)
     # Between finding the current generation and reading it, a publication may have removed it.
     for _ in range(3):
         try:
-            return _read(generations, generations.current(), name, wanted, limit, None)
+            generation = generations.current() if as_of is None else generations.of_day(as_of)
+            return _read(generations, generation, name, wanted, limit, question, None)
         except GenerationRemovedError:
             continue
     raise NothingPublishedError("generations are removed before they can be read; raise INVENTORYBOT_GENERATIONS_KEPT")
@@ -146,6 +157,7 @@ def _read(
     name: str,
     wanted: Mapping[str, Any],
     limit: int,
+    question: str,
     after: list[str] | None,
 ) -> Page:
     table, conditions, values = TABLES[name], [_CONDITIONS[key] for key in wanted], list(wanted.values())
@@ -163,8 +175,8 @@ def _read(
         columns = [column[0] for column in answer.description[:width]]
         found = answer.fetchall()
     rows = [row[:width] for row in found[:limit]]
-    more = None if len(found) <= limit else _encoded(generation.name, _digest(name, wanted), found[limit - 1][width:])
-    return Page(generation.name, generation.as_of, columns, rows, more)
+    more = None if len(found) <= limit else _encoded(generation.name, question, found[limit - 1][width:])
+    return Page(generation.name, generation.as_of, generation.knowledge, columns, rows, more)
 
 
 def _digest(name: str, wanted: Mapping[str, Any]) -> str:

@@ -99,9 +99,18 @@ def package_folder(home: Path, pin: dict[str, str], name: str = "demand_forecast
     return home / "sources" / f"{name}_{pin['version']}" / "package"
 
 
-def publish(home: Path, generation: str, models: dict[str, dict[str, str]] | None = None, skus: int = 5) -> Path:
-    """Publish a generation with one small table of each kind and a large one in facts/; return its file."""
-    published = home / "published"
+def publish(
+    home: Path,
+    generation: str,
+    models: dict[str, dict[str, str]] | None = None,
+    skus: int = 5,
+    beside: str | None = None,
+) -> Path:
+    """Publish a generation with one small table of each kind and a large one in facts/; return its file.
+
+    A day makes it the look back at that day, beside the current generation.
+    """
+    published = home / "published" / "as_of" / beside if beside else home / "published"
     (published / "facts").mkdir(parents=True, exist_ok=True)
     fact = published / "facts" / f"reporting.fct_demand_forecasts_{generation}.parquet"
     duckdb.sql(
@@ -157,7 +166,7 @@ def publish(home: Path, generation: str, models: dict[str, dict[str, str]] | Non
         )
     manifest: dict[str, Any] = {
         "generation": generation,
-        "as_of": "2011-10-31",
+        "as_of": beside or "2011-10-31",
         "run_id": "run",
         "published_at": "2011-11-01T04:00:00+00:00",
         "ledger": {"sequence": 0, "hash": ""},
@@ -166,6 +175,8 @@ def publish(home: Path, generation: str, models: dict[str, dict[str, str]] | Non
         "content_hash": generation,
         "tables": {},
     }
+    if beside:
+        manifest["knowledge"] = "with what is known today"
     file.with_suffix(".json").write_text(json.dumps(manifest))
     switch_to(published, file.name)
     return file
