@@ -22,10 +22,10 @@ def verdict() -> pd.DataFrame:
         [
             ratio("WRMSSE", 0.98, "seasonal_naive", blocks=True),
             ratio("WRMSSE", 1.04),
-            ratio("pinball loss of 7-period sums", 1.02, "seasonal_naive", blocks=True),
-            ratio("pinball loss of 14-period sums", 0.93),
+            ratio("pinball loss of 7-day sums", 1.02, "seasonal_naive", blocks=True),
+            ratio("pinball loss of 14-day sums", 0.93),
             ratio("cost of replayed orders", 0.97),
-            Criterion("PIT distance of single periods", 0.01, 0.1, "low", True, "demand_class lumpy", "recent", 0.03),
+            Criterion("PIT distance of single days", 0.01, 0.1, "low", True, "demand_class lumpy", "recent", 0.03),
             Criterion("fill rate of replayed orders", 0.9, NAN, "told", False, rival="recent", ours=0.9, theirs=0.8),
         ]
     )
@@ -34,7 +34,7 @@ def verdict() -> pd.DataFrame:
 def test_what_failed_stands_first_then_what_is_not_met() -> None:
     table = verdict_table(verdict())
     assert table["result"].tolist() == ["FAILED", "not met", *["met"] * 5]
-    assert table["measure"].tolist()[:2] == ["pinball loss of 7-period sums", "WRMSSE"]
+    assert table["measure"].tolist()[:2] == ["pinball loss of 7-day sums", "WRMSSE"]
     assert table["blocks"].tolist()[:3] == ["promotion", "nothing", "promotion"]
 
 
@@ -84,7 +84,7 @@ def test_where_more_is_better_the_value_must_reach_the_threshold() -> None:
 def test_the_reason_begins_with_sums_and_orders_and_names_the_hardest_rival_of_each_measure() -> None:
     lines = [line for line in reason(verdict()).splitlines() if line.startswith("* ")]
     assert [line[2:].split(":")[0] for line in lines] == [
-        *("pinball loss of 7-period sums", "pinball loss of 14-period sums", "cost of replayed orders", "WRMSSE")
+        *("pinball loss of 7-day sums", "pinball loss of 14-day sums", "cost of replayed orders", "WRMSSE")
     ]
     assert lines[3] == "* WRMSSE: 1.040, recent 1.000: 4.0% more (ratio 1.040, 90 % interval 0.990 to 1.090)"
 
@@ -92,7 +92,7 @@ def test_the_reason_begins_with_sums_and_orders_and_names_the_hardest_rival_of_e
 def test_the_reason_says_what_failed_and_what_was_not_met() -> None:
     text = reason(verdict())
     assert text.startswith("Failed its gate: 2 of 3 criteria that block are met, 5 of all 7.")
-    assert "Failed: pinball loss of 7-period sums over seasonal naive, all." in text
+    assert "Failed: pinball loss of 7-day sums over seasonal naive, all." in text
     assert "Not met, without blocking: WRMSSE over recent, all." in text
 
 
@@ -111,7 +111,7 @@ def test_the_picture_has_a_point_and_both_figures_for_every_rival() -> None:
     assert figure is not None
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        *("pinball loss of 7-period sums", "pinball loss of 14-period sums", "cost of replayed orders", "WRMSSE")
+        *("pinball loss of 7-day sums", "pinball loss of 14-day sums", "cost of replayed orders", "WRMSSE")
     ]
     points = sorted(float(line.get_xdata()[0]) for line in axes.lines if len(line.get_xdata()) == 1)
     assert points == pytest.approx([0.93, 0.97, 0.98, 1.02, 1.04])

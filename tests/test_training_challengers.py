@@ -59,7 +59,7 @@ def test_every_challenger_is_told_beside_the_booster_and_none_blocks(tmp_path: P
     assert found.verdict["passed"].all()
     criteria = set(found.verdict["criterion"])
     assert {"44 series: pinball over network, all", "44 series: wrmsse over ets, all"} <= criteria
-    assert "44 series: pinball of 7-period sums over tsb, all" in criteria
+    assert "44 series: pinball of 7-day sums over tsb, all" in criteria
     assert "44 series: share that challengers would be given on single days, demand_class smooth" in criteria
     assert found.tables["challengers_choice"].drop(columns="demand_class").sum(axis=1).to_numpy() == pytest.approx(1.0)
     assert found.figures["challengers_by_lag"].startswith(b"\x89PNG")

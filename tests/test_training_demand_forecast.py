@@ -53,11 +53,11 @@ def test_every_baseline_stands_in_the_verdict_and_only_the_floor_blocks(first: t
     assert verdict.index[verdict["blocks"]].tolist() == [
         "wrmsse over seasonal_naive, all",
         "pinball over seasonal_naive, all",
-        "pinball of 7-period sums over seasonal_naive, all",
+        "pinball of 7-day sums over seasonal_naive, all",
     ]
     assert {"wrmsse over recent, all", "pinball over recent, location_id north, surely"} <= set(verdict.index)
-    assert "PIT distance of single periods, demand_class smooth, surely" in verdict.index
-    assert "PIT distance of 7-period sums, demand_class smooth, surely" in verdict.index
+    assert "PIT distance of single days, demand_class smooth, surely" in verdict.index
+    assert "PIT distance of 7-day sums, demand_class smooth, surely" in verdict.index
 
 
 def test_figures_of_every_model_spec_are_kept(first: tuple[Trained, Path]) -> None:
@@ -177,7 +177,7 @@ def test_a_champion_of_another_model_spec_is_beaten_in_every_segment_or_stays(
     champion, candidate = tmp_path / "champion", tmp_path / "candidate"
     load(first[1]).members["xgboost"].save(champion)
     judged = train_demand_forecast(home, read_training_data(home), candidate, champion).verdict.set_index("criterion")
-    told = ("PIT distance of 7-period sums", "orders replayed: fill rate", "orders replayed: cycle service level")
+    told = ("PIT distance of 7-day sums", "orders replayed: fill rate", "orders replayed: cycle service level")
     assert judged.loc[~judged["blocks"]].index.str.startswith(told).all()
     assert "pinball over xgboost, demand_class smooth, surely" in judged.index
     assert isinstance(load(candidate), CombinedForecaster)

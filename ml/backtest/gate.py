@@ -32,6 +32,7 @@ def verdict(
     pit_limit: float = PIT_LIMIT,
     draws: int = 400,
     seed: int = 0,
+    period: str = "period",
 ) -> pd.DataFrame:
     """Judge a model spec against others on the windows of an evaluation.
 
@@ -61,6 +62,7 @@ def verdict(
         pit_limit: distance of the PIT from even that no demand class may surely exceed.
         draws: bootstrap samples.
         seed: of the bootstrap.
+        period: what a period is called, such as day.
 
     Returns:
         As `ml.metrics.verdict.verdict_frame`, one row per criterion. The whole gate passes when every row does.
@@ -80,7 +82,7 @@ def verdict(
     criteria: list[Criterion] = []
     for rival in others:
         overall_blocks = rival == baseline or is_change
-        for code, measure, pairs in _measured(evaluation, challenger, rival):
+        for code, measure, pairs in _measured(evaluation, challenger, rival, period):
             criteria.append(_overall(code, measure, rival, pairs, overall_blocks, draws, generator))
             for kind in SEGMENTS if pairs.has_segments else ():
                 for segment, inside in pairs.frame.groupby(kind).indices.items():
@@ -102,7 +104,7 @@ def verdict(
                             name=f"{code} over {rival}, {kind} {segment}, surely",
                         )
                     )
-    criteria += _calibrated(evaluation, challenger, others, pit_limit, not is_first, seed)
+    criteria += _calibrated(evaluation, challenger, others, pit_limit, not is_first, seed, period)
     return verdict_frame(criteria)
 
 
@@ -148,7 +150,7 @@ class _Pairs:
         return float(low), float(high)
 
 
-def _measured(evaluation: Evaluation, challenger: str, rival: str) -> Iterator[tuple[str, str, _Pairs]]:
+def _measured(evaluation: Evaluation, challenger: str, rival: str, period: str) -> Iterator[tuple[str, str, _Pairs]]:
     """Yield code and name of each measure with the losses of both."""
     keys = ["window", *KEYS]
     series = evaluation.series
@@ -169,7 +171,7 @@ def _measured(evaluation: Evaluation, challenger: str, rival: str) -> Iterator[t
             part.loc[part["model_spec"] == rival, [*keys, "pinball"]], on=keys, suffixes=("", "_rival")
         )
         own, other = (both[name].to_numpy(dtype=np.float64) for name in ("pinball", "pinball_rival"))
-        name = f"{span}-period sums"
+        name = f"{span}-{period} sums"
         yield f"pinball of {name}", f"pinball loss of {name}", _Pairs(both, own, other, np.ones(len(both)), False)
 
 
@@ -194,7 +196,7 @@ def _overall(
 
 
 def _calibrated(
-    evaluation: Evaluation, challenger: str, others: Sequence[str], limit: float, blocks: bool, seed: int
+    evaluation: Evaluation, challenger: str, others: Sequence[str], limit: float, blocks: bool, seed: int, period: str
 ) -> list[Criterion]:
     """Judge the PIT of each demand class; the rival shown is the one whose distance is smallest."""
     table = pit_by_class(evaluation.pit, list(dict.fromkeys([challenger, *others])), seed=seed)
@@ -202,7 +204,7 @@ def _calibrated(
     for (span, name), part in table.groupby(["span", "demand_class"], sort=False):
         distances = part.set_index("model_spec")
         own, rivals = distances.loc[challenger], distances.loc[distances.index.isin(others), "distance"]
-        what = "single periods" if span == 1 else f"{span}-period sums"
+        what = f"single {period}s" if span == 1 else f"{span}-{period} sums"
         criteria.append(
             Criterion(
                 f"PIT distance of {what}",

@@ -39,7 +39,7 @@ class Criterion:
     """One row of a verdict.
 
     Attributes:
-        measure: what was measured, such as "pinball of 7-period sums".
+        measure: what was measured, such as "pinball of 7-day sums".
         value: what is compared; NaN = it could not be measured, which meets the criterion.
         threshold: what it is compared with; NaN = it is only reported.
         needed: what the criterion asks, in words.

@@ -138,7 +138,7 @@ def _evaluate(settings: Settings, data: TrainingData, spans: list[int]) -> Chall
         items=data.items,
     )
     competitors = [name for name in model_specs if name not in (BOOSTER, BASELINE)]
-    judged = verdict(evaluation, BOOSTER, BASELINE, competitors=competitors, seed=settings.seed)
+    judged = verdict(evaluation, BOOSTER, BASELINE, competitors=competitors, seed=settings.seed, period="day")
     reported = judged[judged["criterion"].str.endswith(", all")]
     choice = chosen_shares(evaluation.forecasts, [BOOSTER, *competitors])
     reported = pd.concat([reported, _shares_of_challengers(choice)], ignore_index=True)

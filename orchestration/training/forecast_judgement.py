@@ -90,7 +90,9 @@ def judge(settings: Settings, data: TrainingData, evaluation: "Evaluation", cham
     from ml.backtest import BASELINE, CANDIDATE, pit_by_class, verdict
     from ml.forecast import RECENT
 
-    judged = verdict(evaluation, CANDIDATE, BASELINE, competitors=[RECENT], champion=champion, seed=settings.seed)
+    judged = verdict(
+        evaluation, CANDIDATE, BASELINE, competitors=[RECENT], champion=champion, seed=settings.seed, period="day"
+    )
     is_change = champion not in (None, CANDIDATE)
     rival = str(champion) if is_change else RECENT
     rehearsed = rehearse_orders(settings, data, evaluation, CANDIDATE, rival, blocks=is_change)
