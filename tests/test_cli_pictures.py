@@ -35,6 +35,9 @@ def published(home: Path) -> Path:
                 select 'A' as sku, 'UKN' as location_id, day::date as day, 2 as mean_units, 0 as q10_units,
                     4 as q90_units
                 from range(date '2011-12-09', date '2011-12-20', interval 1 day) as days (day);
+            create table reporting.stock_transfers as
+                select 'A' as sku, 'UKS' as from_location_id, 'UKN' as to_location_id, 'proposed' as state,
+                    4 as transfer_units, date '2011-12-09' as order_by_date, date '2011-12-10' as expected_arrival_date;
             create table reporting.restock_recommendations as
                 select 'A' as sku, 'UKN' as location_id, 'BOWL' as product_name, date '2011-12-08' as as_of_date,
                     5 as on_hand_units, 6 as order_units, date '2011-12-09' as order_by_date,

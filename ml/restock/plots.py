@@ -5,7 +5,7 @@ Here: frames in, matplotlib figures out. Nothing touches pyplot, so no window sy
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -37,9 +37,15 @@ def expected_stock(on_hand_units: float, demand: pd.Series, arrivals: pd.Series)
 
 
 def order_outlook(
-    past: pd.DataFrame, forecast: pd.DataFrame, open_orders: pd.DataFrame, line: pd.Series, *, days: int = 60
+    past: pd.DataFrame,
+    forecast: pd.DataFrame,
+    open_orders: pd.DataFrame,
+    line: pd.Series,
+    transfers: pd.DataFrame,
+    *,
+    days: int = 60,
 ) -> Figure:
-    """Draw demand with its forecast, and stock with and without the order, of one item.
+    """Draw demand with its forecast, and stock with and without the order and the proposed transfers, of one item.
 
     Args:
         past: day, demand_units, closing_units; one row per day.
@@ -47,6 +53,8 @@ def order_outlook(
         open_orders: day, open_units; what is on order and counted, by day of arrival.
         line: product_name, sku, location_id, on_hand_units, order_units, order_by_date, expected_arrival_date of the
             recommendation; both dates are missing where nothing is ordered.
+        transfers: units, from_location_id, to_location_id, order_by_date, expected_arrival_date of each proposed
+            transfer to the item or from it; one leaves on its last day to be sent.
         days: how much of the past to show.
     """
     from matplotlib.figure import Figure
@@ -65,30 +73,55 @@ def order_outlook(
     on_order = open_orders.groupby("day")["open_units"].sum()
     on_hand = float(line["on_hand_units"])
     stock.plot(past["day"], past["closing_units"], color=INK, drawstyle="steps-post", label="stock")
+    changes, marks = _planned(line, transfers)
+    if changes:
+        planned = on_order.add(
+            pd.DataFrame(changes, columns=["day", "units"]).groupby("day")["units"].sum(), fill_value=0
+        )
+        what = " and ".join(["the order"] * bool(line["order_units"] > 0) + ["the transfers"] * (not transfers.empty))
+        with_it = expected_stock(on_hand, ahead["mean_units"], planned)
+        stock.plot(ahead.index, with_it, color=ACCENT, drawstyle="steps-post", label=f"expected with {what}")
+    for height, (moment, text, side) in enumerate(marks):
+        stock.axvline(moment, color=ACCENT, linewidth=0.8, linestyle=":")
+        stock.annotate(
+            text,
+            (moment, 0.97 - 0.09 * (height // 2)),
+            xycoords=("data", "axes fraction"),
+            fontsize=8,
+            color=ACCENT,
+            ha=side,
+            va="top",
+        )
     without = expected_stock(on_hand, ahead["mean_units"], on_order)
-    if line["order_units"] > 0:
-        arrival = pd.Timestamp(line["expected_arrival_date"])
-        ordered = on_order.add(pd.Series({arrival: float(line["order_units"])}), fill_value=0.0)
-        with_order = expected_stock(on_hand, ahead["mean_units"], ordered)
-        stock.plot(ahead.index, with_order, color=ACCENT, drawstyle="steps-post", label="expected with the order")
-        for day, text, side in (
-            (line["order_by_date"], "order by {:%d %b} ", "right"),
-            (arrival, " arrives {:%d %b}", "left"),
-        ):
-            moment = pd.Timestamp(day)
-            stock.axvline(moment, color=ACCENT, linewidth=0.8, linestyle=":")
-            stock.annotate(
-                text.format(moment),
-                (moment, 0.97),
-                xycoords=("data", "axes fraction"),
-                fontsize=8,
-                color=ACCENT,
-                ha=side,
-                va="top",
-            )
     stock.plot(ahead.index, without, color=WARNING, linestyle="--", drawstyle="steps-post", label="expected without it")
-    _plain(stock, f"Stock, with an order of {line['order_units']:g}", "units")
+    _plain(stock, f"Stock, with an order of {line['order_units']:g}{_moved(line, transfers)}", "units")
     return figure
+
+
+_Mark = tuple[pd.Timestamp, str, Literal["left", "right"]]
+
+
+def _planned(line: pd.Series, transfers: pd.DataFrame) -> tuple[list[tuple[pd.Timestamp, float]], list[_Mark]]:
+    """Return what the order and the transfers add to the stock or take off it, by day, and what to write where."""
+    changes: list[tuple[pd.Timestamp, float]] = []
+    marks: list[_Mark] = []
+    if line["order_units"] > 0:
+        last, arrival = pd.Timestamp(line["order_by_date"]), pd.Timestamp(line["expected_arrival_date"])
+        changes.append((arrival, float(line["order_units"])))
+        marks += [(last, f"order by {last:%d %b} ", "right"), (arrival, f" arrives {arrival:%d %b}", "left")]
+    for move in transfers.to_dict("records"):
+        units, origin, goal = float(move["units"]), move["from_location_id"], move["to_location_id"]
+        is_coming = goal == line["location_id"]
+        day = pd.Timestamp(move["expected_arrival_date"] if is_coming else move["order_by_date"])
+        changes.append((day, units if is_coming else -units))
+        marks.append((day, f" {units:g} from {origin}" if is_coming else f" {units:g} to {goal}", "left"))
+    return changes, marks
+
+
+def _moved(line: pd.Series, transfers: pd.DataFrame) -> str:
+    into = transfers.loc[transfers["to_location_id"] == line["location_id"], "units"].sum()
+    out = transfers.loc[transfers["from_location_id"] == line["location_id"], "units"].sum()
+    return "".join(f", {units:g} moved {way}" for units, way in ((into, "here"), (out, "away")) if units > 0)
 
 
 def _plain(axes: Axes, title: str, unit: str) -> None:

@@ -35,6 +35,14 @@ _OPEN_ORDERS = """
     inner join reporting.restock_recommendations using (sku, location_id)
     where sku = ? and location_id = ? and not is_doubtful
 """
+_TRANSFERS = """
+    select
+        transfer_units::double as units, from_location_id, to_location_id, order_by_date::timestamp as order_by_date,
+        expected_arrival_date::timestamp as expected_arrival_date
+    from reporting.stock_transfers
+    where sku = $1 and $2 in (from_location_id, to_location_id) and state = 'proposed'
+    order by expected_arrival_date, from_location_id, to_location_id
+"""
 _LINE = """
     select
         product_name, sku, location_id, on_hand_units::double as on_hand_units, order_units::double as order_units,
@@ -53,7 +61,8 @@ _LINE = """
 def picture(sku: str, location: str, output: Path | None) -> None:
     """Draw the order of SKU at LOCATION as PNG.
 
-    Demand with its forecast, and stock at mean demand with and without the order, as published.
+    Demand with its forecast, and stock at mean demand with and without the order and the proposed transfers, as
+    published.
     """
     import duckdb
 
@@ -74,7 +83,7 @@ def picture(sku: str, location: str, output: Path | None) -> None:
                 f"no recommendation is published for sku {sku!r} at {location!r}: name an item of"
                 " reporting.restock_recommendations"
             )
-        figure = order_outlook(read(_PAST), read(_FORECAST), read(_OPEN_ORDERS), line.iloc[0])
+        figure = order_outlook(read(_PAST), read(_FORECAST), read(_OPEN_ORDERS), line.iloc[0], read(_TRANSFERS))
     file = output or Path(f"{sku}_{location}.png")
     try:
         figure.savefig(file, format="png", dpi=90, bbox_inches="tight", metadata={"Software": None})
