@@ -560,7 +560,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
         policies = [
             {name: line[name] for name in ("sku", "location_id", "as_of_date")}
             | {"target_type": "cycle_service_level", "target_value": 0.95, "unmet_demand": "lost_sales"}
-            | {"policy_source": "standard"}
+            | {"policy_source": "standard", "holding_cost": 0.0024}
             for line in lines
         ]
         before = {"even": 36, "s0": 12, "asleep": 0, "s1": 6, "s2": 8}
@@ -686,7 +686,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, Decided]
     warehouse.build("build", "--select", "staging", "intermediate", "marts", **FIRST_STATE)
     fold_sql = (compiled / "models" / "intermediate" / "int_folded_movements.sql").read_text()
     predict(warehouse)
-    warehouse.build("build", "--select", "reporting", excess_cover_days="30", dead_stock_days="5", **FIRST_STATE)
+    limits = {"excess_cover_days": "30", "dead_stock_days": "5", "alert_above_money_per_day": "0.02"}
+    warehouse.build("build", "--select", "reporting", **limits, **FIRST_STATE)
     recheck_sql = (compiled / "tests" / "every_recommendation_recomputes.sql").read_text()
     shutil.copytree(warehouse.exports, warehouse.folder / "first")
     (warehouse.folder / "decided").mkdir()
@@ -1304,8 +1305,10 @@ def test_a_lot_expires_with_what_the_demand_until_then_leaves(first: Query):
 
 
 def test_cover_beyond_the_limit_is_excess(first: Query):
-    rows = first("select days_of_cover, excess_units, excess_value from reporting.risk_excess_stock where sku = 'even'")
-    assert rows == [(59, 290, 1015)]
+    rows = first(
+        "select sku, days_of_cover, excess_units, excess_value, money_per_day from reporting.risk_excess_stock"
+    )
+    assert rows == [("even", 59, 290, 1015, Decimal("0.696"))]
 
 
 def test_a_purchase_order_that_should_have_come_is_late(first: Query):
@@ -1319,8 +1322,8 @@ def test_a_stockout_before_the_next_delivery_is_a_risk_and_one_after_it_is_none(
     risks = first(
         "select sku, next_delivery_date, lost_units from reporting.risk_stockouts_before_receipt order by sku"
     )
-    # The forecast ends on the day of the stock-outs; something reaches 's0' before its own.
-    assert risks == [("asleep", None, Decimal("0.05")), ("even", None, 10)]
+    # The forecast ends on the day of the stock-outs; something reaches 's0' before its own, and 'asleep' loses little.
+    assert risks == [("even", None, 10)]
 
 
 def test_an_order_that_arrives_before_the_stockout_is_not_too_late(first: Query):
@@ -1333,7 +1336,9 @@ def test_alerts_are_one_list_of_what_is_wrong_worst_first(first: Query):
     )
     assert rows == [
         ("expiring_stock", "expires_before_it_sells", "even", Decimal("33.8333"), None),
+        ("excess_stock", "too_much_on_hand", "even", Decimal("0.696"), None),
         ("out_of_stock", "no_order", "asleep", Decimal("0.325"), None),
+        ("dead_stock", "no_demand", "s6", Decimal("0.0658"), None),
         ("late_order", "late_order", "s1", 0, "LOST"),
     ]
 

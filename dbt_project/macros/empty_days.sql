@@ -1,5 +1,5 @@
 {#
-    Demand that a shelf expected to be empty loses, as CTE: sku, location_id, lost_units, lost_margin per row of `risks`.
+    Demand that a shelf expected to be empty loses, as CTE: sku, location_id, lost_units, lost_margin, last_empty_day per row of `risks`.
 
     Args:
         risks: CTE with sku and location_id.
@@ -14,7 +14,8 @@
         cast(
             sum(forecasts.mean_units) * greatest(max(item_locations.unit_price) - max(item_locations.unit_cost), 0)
             as decimal(18, 4)
-        ) as lost_margin
+        ) as lost_margin,
+        max(forecasts.day) as last_empty_day
     from {{ risks }}
     inner join {{ ref('fct_demand_forecasts') }} as forecasts
         on {{ risks }}.sku = forecasts.sku and {{ risks }}.location_id = forecasts.location_id

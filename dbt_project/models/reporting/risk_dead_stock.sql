@@ -17,6 +17,10 @@ policies as (
     select * from {{ ref('restock_policies') }}
 ),
 
+limits as (
+    select * from {{ ref('int_listing_limits') }}
+),
+
 last_demand as (
     select sku, location_id, max(case when demand_units > 0 then day end) as last_demand_date
     from daily_demand
@@ -37,18 +41,21 @@ idle as (
             as integer
         ) as days_without_demand,
         coalesce(policies.dead_after_days, {{ dead_days }}) as dead_after_days,
-        cast(positions.on_hand_units * coalesce(item_locations.unit_cost, 0) as decimal(18, 4)) as dead_value
+        cast(positions.on_hand_units * coalesce(item_locations.unit_cost, 0) as decimal(18, 4)) as dead_value,
+        cast(positions.on_hand_units * limits.holding_cost as decimal(18, 4)) as money_per_day,
+        limits.listed_above_money_per_day
     from positions
     inner join item_locations
         on positions.sku = item_locations.sku and positions.location_id = item_locations.location_id
+    inner join limits on positions.sku = limits.sku and positions.location_id = limits.location_id
     left join last_demand on positions.sku = last_demand.sku and positions.location_id = last_demand.location_id
     left join policies on positions.sku = policies.sku and positions.location_id = policies.location_id
     where positions.on_hand_units > 0
 ),
 
 risks as (
-    select * from idle
-    where days_without_demand >= dead_after_days
+    select * exclude (listed_above_money_per_day) from idle
+    where days_without_demand >= dead_after_days and money_per_day >= listed_above_money_per_day
 )
 
 select * from risks

@@ -9,12 +9,19 @@ policies as (
     select * from {{ ref('restock_policies') }}
 ),
 
+limits as (
+    select * from {{ ref('int_listing_limits') }}
+),
+
 rates as (
     select
         recommendations.*,
         recommendations.expected_demand_units / recommendations.protection_days as daily_demand_units,
+        limits.holding_cost,
+        limits.listed_above_money_per_day,
         coalesce(policies.excess_above_days, {{ excess_days }}) as excess_above_days
     from recommendations
+    inner join limits on recommendations.sku = limits.sku and recommendations.location_id = limits.location_id
     left join policies
         on recommendations.sku = policies.sku and recommendations.location_id = policies.location_id
     where recommendations.status <> 'exception' and recommendations.inventory_position_units > 0
@@ -37,9 +44,12 @@ risks as (
         cast(inventory_position_units - daily_demand_units * excess_above_days as decimal(18, 3)) as excess_units,
         cast(
             (inventory_position_units - daily_demand_units * excess_above_days) * coalesce(unit_cost, 0) as decimal(18, 4)
-        ) as excess_value
+        ) as excess_value,
+        cast((inventory_position_units - daily_demand_units * excess_above_days) * holding_cost as decimal(18, 4)) as money_per_day
     from rates
-    where inventory_position_units > daily_demand_units * excess_above_days + 0.001
+    where
+        inventory_position_units > daily_demand_units * excess_above_days + 0.001
+        and (inventory_position_units - daily_demand_units * excess_above_days) * holding_cost >= listed_above_money_per_day
 )
 
 select * from risks

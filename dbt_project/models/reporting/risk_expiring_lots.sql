@@ -6,6 +6,10 @@ item_locations as (
     select * from {{ ref('dim_item_locations') }}
 ),
 
+limits as (
+    select * from {{ ref('int_listing_limits') }}
+),
+
 forecasts as (
     select * from {{ ref('fct_demand_forecasts') }}
 ),
@@ -69,11 +73,18 @@ risks as (
         unsold.days_to_expiry,
         unsold.left_units,
         cast(unsold.unsold_units as decimal(18, 3)) as unsold_units,
-        cast(unsold.unsold_units * coalesce(item_locations.unit_cost, 0) as decimal(18, 4)) as unsold_value
+        cast(unsold.unsold_units * coalesce(item_locations.unit_cost, 0) as decimal(18, 4)) as unsold_value,
+        cast(
+            unsold.unsold_units * coalesce(item_locations.unit_cost, 0) / greatest(unsold.days_to_expiry, 1) as decimal(18, 4)
+        ) as money_per_day
     from unsold
     inner join item_locations
         on unsold.sku = item_locations.sku and unsold.location_id = item_locations.location_id
-    where unsold.unsold_units >= 0.001
+    inner join limits on unsold.sku = limits.sku and unsold.location_id = limits.location_id
+    where
+        unsold.unsold_units >= 0.001
+        and unsold.unsold_units * coalesce(item_locations.unit_cost, 0) / greatest(unsold.days_to_expiry, 1)
+        >= limits.listed_above_money_per_day
 )
 
 select * from risks

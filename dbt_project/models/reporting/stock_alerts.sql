@@ -1,6 +1,3 @@
-{# Money at risk a day from which stock is listed, unless the policy of the item says otherwise. #}
-{% set least_money = var('alert_above_money_per_day', 1) | float %}
-
 with shortages as (
     select * from {{ ref('int_alert_shortages') }}
 ),
@@ -25,8 +22,8 @@ suppliers as (
     select * from {{ ref('dim_suppliers') }}
 ),
 
-policies as (
-    select * from {{ ref('restock_policies') }}
+limits as (
+    select * from {{ ref('int_listing_limits') }}
 ),
 
 cured_shortages as (
@@ -109,9 +106,9 @@ described as (
     from alerts
     left join item_locations on alerts.sku = item_locations.sku and alerts.location_id = item_locations.location_id
     left join suppliers on alerts.supplier_id = suppliers.supplier_id
-    left join policies on alerts.sku = policies.sku and alerts.location_id = policies.location_id
+    left join limits on alerts.sku = limits.sku and alerts.location_id = limits.location_id
     where
-        alerts.money_per_day >= coalesce(policies.alert_above_money_per_day, {{ least_money }})
+        alerts.money_per_day >= limits.listed_above_money_per_day
         or alerts.kind in ('out_of_stock', 'late_order', 'below_supplier_minimum')
 ),
 

@@ -10,10 +10,6 @@ expiring_lots as (
     select * from {{ ref('risk_expiring_lots') }}
 ),
 
-policies as (
-    select * from {{ ref('restock_policies') }}
-),
-
 item_locations as (
     select * from {{ ref('dim_item_locations') }}
 ),
@@ -21,15 +17,6 @@ item_locations as (
 records as (
     select sku, location_id, is_negative or suspected_kind is not null as is_record_doubtful
     from {{ ref('int_restock_records') }}
-),
-
--- An item without supplier terms has no policy: it is held at the rate of the home's other items.
-holding_rates as (
-    select median(policies.holding_cost / item_locations.unit_cost) as holding_rate
-    from policies
-    inner join item_locations
-        on policies.sku = item_locations.sku and policies.location_id = item_locations.location_id
-    where item_locations.unit_cost > 0
 ),
 
 surpluses as (
@@ -41,6 +28,7 @@ surpluses as (
         as_of_date,
         {{ add_days('coalesce(last_demand_date, active_from)', 'dead_after_days') }} as from_date,
         on_hand_units as units,
+        money_per_day,
         concat('No demand for ', days_without_demand, ' days: mark it down, return it or write it off.') as cure
     from dead_stock
     union all by name
@@ -52,6 +40,7 @@ surpluses as (
         excess_stock.as_of_date,
         excess_stock.as_of_date as from_date,
         excess_stock.excess_units as units,
+        excess_stock.money_per_day,
         case
             when excess_stock.inventory_position_units > excess_stock.on_hand_units
                 then concat(
@@ -75,7 +64,7 @@ surpluses as (
         as_of_date,
         expires_date as from_date,
         unsold_units as units,
-        unsold_value / greatest(days_to_expiry, 1) as money_per_day,
+        money_per_day,
         concat('Sell lot ', lot_id, ' first, or mark it down before ', {{ day_text('expires_date') }}, '.') as cure
     from expiring_lots
 ),
@@ -91,19 +80,13 @@ priced as (
         surpluses.as_of_date,
         surpluses.from_date,
         surpluses.units,
-        coalesce(
-            surpluses.money_per_day,
-            surpluses.units
-            * coalesce(policies.holding_cost, item_locations.unit_cost * holding_rates.holding_rate, 0)
-        ) as money_per_day,
+        surpluses.money_per_day,
         case
             when records.is_record_doubtful then 'The record is doubtful: count the shelf first.' else surpluses.cure
         end as cure
     from surpluses
-    cross join holding_rates
     inner join item_locations
         on surpluses.sku = item_locations.sku and surpluses.location_id = item_locations.location_id
-    left join policies on surpluses.sku = policies.sku and surpluses.location_id = policies.location_id
     left join records on surpluses.sku = records.sku and surpluses.location_id = records.location_id
 )
 
