@@ -147,9 +147,12 @@ def test_pictures_verdict_card_and_settings_are_in_mlflow_and_in_dagster(
     assert [row["criterion"] for row in criteria] == trained.verdict["criterion"].tolist()
     metadata = metadata_of(outcome, "http://127.0.0.1:5000")
     assert list(metadata)[:5] == ["note", "what decided", "in words", "verdict", "in MLflow"]
-    assert all(str(metadata[name].value).startswith("![plot](data:image/png") for name in ("what decided", *PICTURES))
+    drawn = ("what decided", *(name.replace("_", " ") for name in PICTURES))
+    assert all(str(metadata[name].value).startswith("![plot](data:image/png") for name in drawn)
     assert metadata["verdict"].value == table.to_markdown(index=False)
-    assert str(metadata["in MLflow"].value).endswith(f"/runs/{outcome.trained.run_id}/artifacts/champion.png")
+    page = f"/runs/{outcome.trained.run_id}/artifacts/champion.png)"
+    assert str(metadata["in MLflow"].value).startswith("[run and pictures](http://127.0.0.1:5000/")
+    assert str(metadata["in MLflow"].value).endswith(page)
 
 
 def test_prices_promotions_events_and_closed_days_are_learnt_from(first: tuple[Trained, Path]) -> None:

@@ -144,13 +144,16 @@ def metadata_of(outcome: Outcome, pages: str) -> dict[str, Any]:
             metadata["what decided"] = plots.as_metadata(record.reason_figure)
         metadata["in words"] = MetadataValue.md(record.reason)
         metadata["verdict"] = MetadataValue.md(record.verdict_table.to_markdown(index=False))
-        metadata["in MLflow"] = MetadataValue.url(f"{pages}/{outcome.page}")
+        # Its address, written out, is so long that Dagster cuts off the words above it.
+        metadata["in MLflow"] = MetadataValue.md(f"[run and pictures]({pages}/{outcome.page})")
     if outcome.champion is not None:
         metadata["champion"] = outcome.champion.version
-    metadata |= {name: plots.as_metadata(figure) for name, figure in outcome.figures.items()}
+    metadata |= {name.replace("_", " "): plots.as_metadata(figure) for name, figure in outcome.figures.items()}
     if outcome.champion is not None:
         known = {name: value for name, value in outcome.champion.metrics.items() if math.isfinite(value)}
-        metadata |= {name: MetadataValue.float(value) for name, value in sorted(known.items())}
+        metadata |= {
+            name.replace("_", " "): MetadataValue.float(float(f"{value:.4g}")) for name, value in sorted(known.items())
+        }
     return metadata
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from dagster import AssetExecutionContext, Config
-from dagster_dbt import DbtCliResource, dbt_assets
+from dagster import AssetExecutionContext, AssetSpec, Config
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pydantic import Field
 
@@ -44,7 +44,23 @@ class BuildConfig(Config):
     )
 
 
-@dbt_assets(manifest=MANIFEST, select="staging intermediate marts", name="marts", pool=POOL)
+class _Described(DagsterDbtTranslator):
+    """Names and describes the models as dbt does, without their SQL below."""
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> AssetSpec:
+        """Return the asset of a model; its description ends with the grain."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        described = self.get_resource_props(manifest, unique_id).get("description")
+        return spec.replace_attributes(description=described) if described else spec
+
+
+@dbt_assets(
+    manifest=MANIFEST,
+    select="staging intermediate marts",
+    name="marts",
+    pool=POOL,
+    dagster_dbt_translator=_Described(),
+)
 def warehouse_marts(
     context: AssetExecutionContext, config: BuildConfig, home: HomeResource, store: StoreResource, dbt: DbtCliResource
 ) -> Iterator[Any]:
@@ -59,7 +75,7 @@ def warehouse_marts(
     yield from _build(context, settings, dbt, build, full_refresh=needs_full_refresh(settings, build))
 
 
-@dbt_assets(manifest=MANIFEST, select="reporting", name="reporting", pool=POOL)
+@dbt_assets(manifest=MANIFEST, select="reporting", name="reporting", pool=POOL, dagster_dbt_translator=_Described())
 def warehouse_reporting(context: AssetExecutionContext, home: HomeResource, dbt: DbtCliResource) -> Iterator[Any]:
     """Reporting, from marts and predictions."""
     settings = home.settings()
