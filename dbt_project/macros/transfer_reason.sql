@@ -22,8 +22,8 @@
             when every.from_days_of_cover_after is null then ' and expects no demand'
             else concat(' and has ', {{ whole_number_text('every.from_days_of_cover_after') }}, ' days of demand left after it')
         end,
-        '. It costs ', cast(cast(every.transfer_units * every.unit_cost as decimal(18, 2)) as varchar), ' and comes on ',
-        {{ day_text('every.expected_arrival_date') }},
+        '. It costs ', cast(cast(every.transfer_units * every.unit_cost as decimal(18, 2)) as varchar), '; sent on ',
+        {{ day_text(add_days('every.as_of_date', 1)) }}, ' it comes on ', {{ day_text('every.expected_arrival_date') }},
         case
             when every.supplier_arrival_date > every.expected_arrival_date
                 then concat(', ', {{ days_between('every.expected_arrival_date', 'every.supplier_arrival_date') }}, ' days before an order could')
@@ -40,8 +40,8 @@
         case
             when every.lost_margin_avoided >= 0.005
                 then concat(
-                    '; ', cast(cast(every.lost_margin_avoided as decimal(18, 2)) as varchar),
-                    ' less margin is expected to be lost until the next order comes'
+                    '; the margin expected to be lost until the next order comes falls by ',
+                    cast(cast(every.lost_margin_avoided as decimal(18, 2)) as varchar)
                 )
             else ''
         end,

@@ -110,6 +110,7 @@ described as (
     where
         alerts.money_per_day >= limits.listed_above_money_per_day
         or alerts.kind in ('out_of_stock', 'late_order', 'below_supplier_minimum')
+        or alerts.cause = 'late_order'
 ),
 
 ranked as (

@@ -126,8 +126,8 @@ shortages as (
             when forecast_note is not null then 'forecast_doubtful'
             when transfer_date = next_arrival_date and transfer_state = 'proposed' then 'transfer_undecided'
             when transfer_date = next_arrival_date then 'transfer_on_its_way'
+            when next_delivery_date < coalesce(expected_arrival_date, date '9999-12-31') then 'delivery_too_late'
             when status = 'order' then 'order_too_late'
-            when next_delivery_date is not null then 'delivery_too_late'
             else 'no_order'
         end as cause
     from priced
