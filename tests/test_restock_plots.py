@@ -63,11 +63,11 @@ def test_the_days_to_order_and_of_arrival_are_named():
 def test_proposed_transfers_are_drawn_with_where_from_and_where_to():
     figure = outlook(6, (4, "N", "UKN"), (1, "UKN", "S"))
     # One leaves on the first day, four come on the second, six on the third.
-    assert drawn(figure)["expected with the order and the transfers"] == [0, 4, 8, 6]
-    assert figure.axes[1].get_title(loc="left") == "Stock, with an order of 6, 4 moved here, 1 moved away"
+    assert drawn(figure)["expected with both"] == [0, 4, 8, 6]
+    assert figure.axes[1].get_title(loc="left") == "Stock, with an order of 6, 4 in, 1 out"
     assert [text.get_text().strip() for text in figure.axes[1].texts][2:] == ["4 from N", "1 to S"]
     alone = drawn(outlook(0, (4, "N", "UKN")))
-    assert (alone["expected with the transfers"], alone["expected without it"]) == ([1, 5, 3, 1], [1, 1, 0, 0])
+    assert (alone["expected with the transfers"], alone["expected without them"]) == ([1, 5, 3, 1], [1, 1, 0, 0])
 
 
 def test_an_item_without_an_order_has_no_line_with_it():

@@ -78,9 +78,11 @@ def order_outlook(
         planned = on_order.add(
             pd.DataFrame(changes, columns=["day", "units"]).groupby("day")["units"].sum(), fill_value=0
         )
-        what = " and ".join(["the order"] * bool(line["order_units"] > 0) + ["the transfers"] * (not transfers.empty))
+        what = "the order" if transfers.empty else "both" if line["order_units"] > 0 else "the transfers"
         with_it = expected_stock(on_hand, ahead["mean_units"], planned)
         stock.plot(ahead.index, with_it, color=ACCENT, drawstyle="steps-post", label=f"expected with {what}")
+    # Room for the words above the lines.
+    stock.margins(y=0.1 * (1 + len(marks) // 2))
     for height, (moment, text, side) in enumerate(marks):
         stock.axvline(moment, color=ACCENT, linewidth=0.8, linestyle=":")
         stock.annotate(
@@ -93,7 +95,14 @@ def order_outlook(
             va="top",
         )
     without = expected_stock(on_hand, ahead["mean_units"], on_order)
-    stock.plot(ahead.index, without, color=WARNING, linestyle="--", drawstyle="steps-post", label="expected without it")
+    stock.plot(
+        ahead.index,
+        without,
+        color=WARNING,
+        linestyle="--",
+        drawstyle="steps-post",
+        label=f"expected without {'it' if transfers.empty else 'them'}",
+    )
     _plain(stock, f"Stock, with an order of {line['order_units']:g}{_moved(line, transfers)}", "units")
     return figure
 
@@ -121,7 +130,7 @@ def _planned(line: pd.Series, transfers: pd.DataFrame) -> tuple[list[tuple[pd.Ti
 def _moved(line: pd.Series, transfers: pd.DataFrame) -> str:
     into = transfers.loc[transfers["to_location_id"] == line["location_id"], "units"].sum()
     out = transfers.loc[transfers["from_location_id"] == line["location_id"], "units"].sum()
-    return "".join(f", {units:g} moved {way}" for units, way in ((into, "here"), (out, "away")) if units > 0)
+    return "".join(f", {units:g} {way}" for units, way in ((into, "in"), (out, "out")) if units > 0)
 
 
 def _plain(axes: Axes, title: str, unit: str) -> None:
