@@ -57,7 +57,10 @@ cured_shortages as (
                         end,
                         case when coming_date is distinct from next_delivery_date then ' for ' else ' on ' end, {{ day_text('next_delivery_date') }}, ': ',
                         case when coming_state = 'approved' and coming_date = next_delivery_date then 'export it, and ' else '' end,
-                        'ask ', coalesce(supplier_name, supplier_id), ' whether it can come earlier.'
+                        case
+                            when next_delivery_date <= {{ add_days('as_of_date', 1) }} then 'see that it comes.'
+                            else concat('ask ', coalesce(supplier_name, supplier_id), ' whether it can come earlier.')
+                        end
                     )
                 when 'no_order' then 'Nothing is on its way and nothing is ordered: its recommendation says why.'
                 else ''

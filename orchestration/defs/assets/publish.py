@@ -76,16 +76,18 @@ def generation(
     return MaterializeResult(
         metadata={
             "note": f"{note}: generation {publication.generation}, content {publication.content_hash[:16]}",
-            "content_hash": publication.content_hash,
-            "is_new": publication.is_new,
-            "archived_as": archived,
-            "live_stock": f"{rebased:,} items stand on other published movements than before",
+            "content": publication.content_hash,
+            "is new": publication.is_new,
+            "archived as": archived,
+            "live stock": f"{rebased:,} items start from other published movements than before",
             "proposals": (
                 f"{len(proposals.proposed):,} new, {len(proposals.unchanged):,} unchanged, "
                 f"{len(proposals.superseded):,} superseded, {len(proposals.skipped):,} skipped, "
                 f"{len(proposals.ended):,} ended"
             ),
-            "ended_proposals": "; ".join(f"{proposal_id}: {reason}" for proposal_id, reason in proposals.ended),
+            "ended proposals": MetadataValue.md(
+                "\n".join(f"- {proposal_id}: {reason}" for proposal_id, reason in proposals.ended) or "none"
+            ),
             "tables": MetadataValue.md(f"| table | rows | content |\n|---|---|---|\n{rows}"),
         }
     )

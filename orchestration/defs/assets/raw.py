@@ -83,9 +83,9 @@ def _metadata(report: ArrivalReport) -> dict[str, Any]:
     return {
         "dagster/row_count": report.table_rows,
         "note": ", ".join(parts),
-        "quarantined_by_rule": dict(report.quarantined_by_rule),
-        "rejected_files": MetadataValue.md("\n".join(f"- {line}" for line in refused) or "none"),
-        "waiting_files": ", ".join(report.waiting) or "none",
+        "quarantined by rule": dict(report.quarantined_by_rule),
+        "rejected files": MetadataValue.md("\n".join(f"- {line}" for line in refused) or "none"),
+        "waiting files": ", ".join(report.waiting) or "none",
     }
 
 
@@ -117,7 +117,7 @@ def _expectations(report: ArrivalReport, validation: Validation | None) -> Asset
         metadata={
             "failures": "; ".join(filter(None, [report.failed, *failures])) or "none",
             "evaluated": 0 if validation is None else validation.evaluated,
-            "rows_checked": 0 if validation is None else validation.rows_checked,
+            "rows checked": 0 if validation is None else validation.rows_checked,
             "expectations": MetadataValue.md(validation.markdown() if validation else "nothing new to look at"),
         },
     )
