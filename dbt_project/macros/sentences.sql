@@ -30,3 +30,12 @@
 {% macro duckdb__week_start(day) -%}
     cast(date_trunc('week', {{ day }}) as date)
 {%- endmacro %}
+
+
+{# A probability as people read it; none of a simulation is impossible. #}
+{% macro chance_text(probability) -%}
+    case
+        when {{ probability }} < 0.005 then 'less than 1 %'
+        else concat({{ whole_number_text('100 * ' ~ probability) }}, ' %')
+    end
+{%- endmacro %}

@@ -10,8 +10,8 @@ promises as (
             when status <> 'order' or stockout_probability_with_order is null then ''
             else concat(
                 ' For ', cast(cast(order_units * coalesce(unit_cost, 0) as decimal(18, 2)) as varchar),
-                ' a stock-out before the next order comes is ', {{ whole_number_text('100 * stockout_probability_with_order') }},
-                ' % likely instead of ', {{ whole_number_text('100 * stockout_probability_without_order') }}, ' %',
+                ' a stock-out before the next order comes is ', {{ chance_text('stockout_probability_with_order') }},
+                ' likely instead of ', {{ chance_text('stockout_probability_without_order') }},
                 case
                     when unit_margin > 0 and lost_units_without_order > 0
                         then concat(
