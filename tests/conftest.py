@@ -11,7 +11,7 @@ from pathlib import Path
 from shutil import copy, copytree
 
 import pytest
-from support.commands import inventorybot
+from support.commands import installed
 from support.small_landing import add_file, write_landing, write_plans
 
 from serving.store import Store
@@ -92,7 +92,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subproces
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (made / "said.json").exists():
             # Every path of a run is quoted: the home lies where unquoted ones would fail.
-            ran = inventorybot(_furnished(made / _ODD_NAME), "run")
+            ran = installed(_furnished(made / _ODD_NAME), "run")
             (made / "said.json").write_text(json.dumps([ran.args, ran.returncode, ran.stdout, ran.stderr]))
     home = tmp_path_factory.mktemp("first") / "home"
     copytree(made / _ODD_NAME, home, symlinks=True)

@@ -5,14 +5,13 @@ import json
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pytest
-from support.commands import COMMAND, environment, inventorybot
+from support.commands import COMMAND, Command, environment, inventorybot
 from support.small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, movements, write_landing
 
 from ml.tracking import Tracking
@@ -276,27 +275,24 @@ def next_day(home: Path, tmp_path_factory: pytest.TempPathFactory) -> NextDay:
     copy = copied(home, tmp_path_factory)
     months_before = months_of(copy)
     add_file(copy / "landing/stock_movements/next.csv", MOVEMENT_COLUMNS, movements(DAYS, DAYS + 1))
-    with started(copy, "run") as killed:
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen([COMMAND, "run"], env=environment(copy), text=True, **pipes) as killed:
         assert any("marts ..." in line for line in killed.stderr or ())
         killed.send_signal(signal.SIGKILL)
     assert generation(copy) == generation(home)
     after_kill = inventorybot(copy, "status").stdout
     with Store.open(f"sqlite:///{copy / 'online_store.sqlite'}") as store:
         store.append([SALE_OF_THE_RUNNING_DAY], source="api")
-    seen, told = set(), []
-    with started(copy, "refresh") as process:
-        assert process.stderr is not None
-        process.stderr.readline()
-        refused = inventorybot(copy, "run")
-        listener = threading.Thread(target=lambda: told.append(process.stderr.read() if process.stderr else ""))
-        listener.start()
-        while process.poll() is None:
-            seen.add(read(copy, _SEEN)[0])
-            time.sleep(0.2)
-        listener.join()
-    assert process.returncode == 0, told
-    assert f"(process {process.pid})" in refused.stderr
-    return NextDay(copy, told[0], refused.stderr, after_kill, seen | {read(copy, _SEEN)[0]}, months_before)
+    seen, fast = set(), Command(copy, "refresh")
+    fast.wait_until(" s  ")
+    refused = inventorybot(copy, "run")
+    while fast.is_running:
+        seen.add(read(copy, _SEEN)[0])
+        time.sleep(0.2)
+    told = fast.wait()
+    assert told.returncode == 0, told.stderr
+    assert f"(process {fast.pid})" in refused.stderr
+    return NextDay(copy, told.stderr, refused.stderr, after_kill, seen | {read(copy, _SEEN)[0]}, months_before)
 
 
 _SEEN = "select count(*), max(as_of_date)::varchar from reporting.restock_recommendations"
@@ -308,12 +304,6 @@ def months_of(home: Path) -> dict[str, int]:
         f"{path.parent.name}/{path.name}": path.stat().st_ino
         for path in (home / "warehouse/exports/marts").glob("fct_*/*.parquet")
     }
-
-
-def started(home: Path, command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [COMMAND, command], env=environment(home), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
 
 
 def test_every_published_forecast_is_archived(home: Path, next_day: NextDay) -> None:

@@ -4,7 +4,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from support.lived_days import INVARIANTS, Command, Life, copied, inventorybot
+from support.commands import Command, inventorybot
+from support.lived_days import INVARIANTS, Life, copied
 from support.outside_world import (
     Row,
     World,
@@ -113,7 +114,7 @@ def mistyped_dates(life: Life) -> tuple[Path, list[Row]]:
     wrong = [retyped(mistyped[0], days=10), retyped(mistyped[1], days=365)]
     life.deliver([row for row in rows if row not in mistyped] + wrong, lines)
     life.run("refresh", expected_day=day - DAY)
-    assert inventorybot(twin, "refresh").code == 0
+    assert inventorybot(twin, "refresh").returncode == 0
     return twin, mistyped
 
 
@@ -127,7 +128,7 @@ def their_correction(life: Life, twin: Path, mistyped: list[Row]) -> None:
     write_day(twin / "landing", f"{life.day}", rows, lines)
     life.deliver(rows + [row | {"revision": 1} for row in mistyped], lines)
     life.run("refresh", expected_day=day - DAY)
-    assert inventorybot(twin, "refresh").code == 0
+    assert inventorybot(twin, "refresh").returncode == 0
     life.check_correction(twin)
     life.plan()
     life.order(life.pull(), hour=18, tells=False)
@@ -174,7 +175,9 @@ def a_discontinued_product_and_a_killed_run(life: Life) -> None:
     write_products(life.landing, "discontinued", life.world.items, [DISCONTINUED])
     life.discontinued.add(DISCONTINUED)
     before = (life.home / "published" / "current.duckdb").readlink()
-    Command(life.home, "refresh").kill_at("reporting ...")
+    killed = Command(life.home, "refresh")
+    killed.wait_until("reporting ...")
+    killed.kill()
     assert (life.home / "published" / "current.duckdb").readlink() == before
     life.run("refresh", expected_day=day - DAY)
     life.plan()

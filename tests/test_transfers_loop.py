@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.lived_days import copied, inventorybot, read
+from support.commands import inventorybot
+from support.lived_days import copied, read
 from support.small_landing import DAYS, FIRST_DAY, add_file
 
 from serving.store import Proposal, Store
@@ -46,8 +47,8 @@ class Loop:
 
     def command(self, *arguments: str) -> str:
         answer = inventorybot(self.home, *arguments)
-        assert answer.code == 0, f"{arguments}: {answer.out[-2000:]}\n{answer.err[-4000:]}"
-        return answer.out
+        assert answer.returncode == 0, f"{arguments}: {answer.stdout[-2000:]}\n{answer.stderr[-4000:]}"
+        return answer.stdout
 
     def deliver(self, *more: list[Any]) -> None:
         """Deliver the movements of the next morning, which ends the day before it."""

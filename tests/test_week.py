@@ -5,7 +5,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from support.lived_days import INVARIANTS, Life, copied, inventorybot, read, recommendations
+from support.commands import inventorybot
+from support.lived_days import INVARIANTS, Life, copied, read, recommendations
 from support.outside_world import Item, Row, World, fold, retyped, write_day
 from support.small_landing import DAYS, FIRST_DAY, MOVEMENT_COLUMNS, SKUS, movements
 
@@ -77,7 +78,7 @@ def saturday(life: Life, twin: Path, mistyped: Row, late_lines: list[Row]) -> No
     write_day(twin / "landing", f"{day}", rows, late_lines + lines)
     life.deliver([*rows, mistyped | {"revision": 1}], late_lines + lines)
     life.run("refresh", expected_day=day - DAY)
-    assert inventorybot(twin, "refresh").code == 0
+    assert inventorybot(twin, "refresh").returncode == 0
     life.check_correction(twin)
     life.check_reproduced(*life.archived_days())
 

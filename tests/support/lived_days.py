@@ -5,24 +5,19 @@ days are lived (test_week.py, test_ten_days.py).
 """
 
 import csv
-import multiprocessing
-import os
 import re
 import shutil
-import signal
-import sys
-import time
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import duckdb
 
-from orchestration.warehouse.dbt import prepare_project
 from serving.store import Proposal, Store
+from support.commands import inventorybot
 from support.outside_world import Key, Row, World, fold, mind_of, open_units, write_day
 
 COMMITTED, ENDED = ("approved", "exported", "acknowledged"), ("expired", "cancelled")
@@ -47,74 +42,6 @@ INVARIANTS = {
     "discontinued": "what is discontinued is not ordered",
     "correction": "after a correction all is as if the mistake had not been",
 }
-_SERVER = multiprocessing.get_context("forkserver")
-# What every run loads, so that none waits for it.
-_SERVER.set_forkserver_preload(
-    [
-        *("support.lived_days", "orchestration.cli", "orchestration.cli.runs", "orchestration.definitions"),
-        *("serving.store", "pandas", "great_expectations", "mlflow", "xgboost", "dagster_aws.s3"),
-    ]
-)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Command:
-    """A command of the product in a process of its own, forked from one that has the libraries loaded already."""
-
-    def __init__(self, home: Path, *arguments: str) -> None:
-        told = home.parent / f"told_by_{home.name}"
-        told.mkdir(exist_ok=True)
-        number = len(list(told.iterdir())) // 2
-        self.out, self.err = (told / f"{number:03}.{stream}" for stream in ("out", "err"))
-        self.out.touch()
-        self.err.touch()
-        # Before the libraries are loaded, which read what it writes.
-        prepare_project()
-        self._process = _SERVER.Process(target=_run_command, args=(home, arguments, self.out, self.err))
-        self._process.start()
-
-    def wait(self) -> Answer:
-        self._process.join(600)
-        assert self._process.exitcode is not None, self.err.read_text()
-        return Answer(self._process.exitcode, self.out.read_text(), self.err.read_text())
-
-    def kill_at(self, step: str) -> None:
-        """Kill it and whatever it has started, by SIGKILL, as soon as it tells of a step."""
-        while step not in self.err.read_text():
-            assert self._process.is_alive(), f"it ended before {step!r}:\n{self.err.read_text()}"
-            time.sleep(0.02)
-        assert self._process.pid is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.join(60)
-
-
-def _run_command(home: Path, arguments: Sequence[str], out: Path, err: Path) -> None:
-    os.setsid()
-    for path, descriptor in ((out, 1), (err, 2)):
-        handle = os.open(path, os.O_WRONLY | os.O_TRUNC)
-        os.dup2(handle, descriptor)
-    sys.stdout, sys.stderr = os.fdopen(1, "w", 1, closefd=False), os.fdopen(2, "w", 1, closefd=False)
-    for name in [name for name in os.environ if name.startswith(("INVENTORYBOT_", "DAGSTER_"))]:
-        del os.environ[name]
-    os.environ |= {"INVENTORYBOT_HOME": str(home), "PYTHONWARNINGS": "ignore"}
-    warnings.simplefilter("ignore")
-    sys.argv = ["inventorybot", *arguments]
-    from orchestration.cli import main
-
-    main()
-
-
-def inventorybot(home: Path, *arguments: str) -> Answer:
-    """Run a command of the product to its end."""
-    return Command(home, *arguments).wait()
 
 
 def read(home: Path, query: str) -> list[Row]:
@@ -187,9 +114,9 @@ class Life:
     def store(self) -> Store:
         return Store.open(f"sqlite:///{self.home / 'online_store.sqlite'}")
 
-    def command(self, *arguments: str) -> Answer:
+    def command(self, *arguments: str) -> CompletedProcess[str]:
         answer = inventorybot(self.home, *arguments)
-        assert answer.code == 0, f"{arguments}: {answer.out[-2000:]}\n{answer.err[-4000:]}"
+        assert answer.returncode == 0, f"{arguments}: {answer.stdout[-2000:]}\n{answer.stderr[-4000:]}"
         return answer
 
     @property
@@ -295,7 +222,7 @@ class Life:
 
     # A run and what must hold after it.
 
-    def run(self, *arguments: str, expected_day: date | None) -> Answer:
+    def run(self, *arguments: str, expected_day: date | None) -> CompletedProcess[str]:
         """Run, and hold the result against everything that must be true of it.
 
         Args:
@@ -312,7 +239,7 @@ class Life:
         self.check_supply(committed)
         self.check_ids()
         self.check_states()
-        if "unchanged, nothing published" not in answer.err:
+        if "unchanged, nothing published" not in answer.stderr:
             self.check_causes(before)
         self.check_stock()
         self.check_reproduced()
@@ -407,8 +334,8 @@ class Life:
         self.records[-1].checked.add("reproduced")
         for options in [("--as-of", day.isoformat()) for day in days] or [()]:
             answer = inventorybot(self.home, "reproduce", *options)
-            if answer.code or not answer.out.endswith("\n0 differences\n"):
-                self.found("reproduced", f"{options}: {answer.out[-500:]}{answer.err[-500:]}")
+            if answer.returncode or not answer.stdout.endswith("\n0 differences\n"):
+                self.found("reproduced", f"{options}: {answer.stdout[-500:]}{answer.stderr[-500:]}")
 
     def archived_days(self) -> list[date]:
         return sorted({date.fromisoformat(path.name[:10]) for path in (self.home / "archive").glob("[!.]*")})
