@@ -15,6 +15,7 @@ from support.reads import Listening
 from support.small_marts import AS_OF, build_of, small_home
 from test_training_lifecycle import fitted
 
+from ml.forecast.base import PreparedHistory
 from ml.forecast.baselines import train_recent
 from ml.restock.scenarios import Scenario, longer_paths
 from ml.tracking import Tracking
@@ -238,6 +239,25 @@ def test_a_decision_reads_every_file_of_the_home_once(home, read: Counter[str]):
     assert set(read.values()) == {1}
     # What is read and not among these could change, and the decision of before would be kept.
     assert set(read) <= {name.removeprefix("marts.") for name in (*ARCHIVED_INPUTS, *DECISION_PREDICTIONS)}
+
+
+def test_a_decision_lays_its_history_out_once_though_it_decides_some_lines_again(home, monkeypatch):
+    settings = replace(home[0], order_budget=40.0)
+    champion, laid_out, asked = forecaster(settings), [], []
+    prepare, draw = type(champion).prepare, PreparedHistory.sample_paths
+
+    def prepared(*frames: object) -> PreparedHistory:
+        laid_out.append(prepare(*frames))
+        return laid_out[-1]
+
+    def drawn(*chosen: object):
+        asked.append(chosen)
+        return draw(*chosen)
+
+    monkeypatch.setattr(type(champion), "prepare", prepared)
+    monkeypatch.setattr(PreparedHistory, "sample_paths", drawn)
+    decide(settings, champion)
+    assert (len(laid_out), len(asked) > 1) == (1, True)
 
 
 def test_a_training_reads_every_mart_once(home, read: Counter[str]):

@@ -154,6 +154,19 @@ class PreparedHistory(abc.ABC):
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
 
+    def sample_paths(
+        self, n: int, keys: pd.DataFrame | None = None, seed: int = 0
+    ) -> Iterator[tuple[pd.DataFrame, Floats]]:
+        """Draw joint paths of demand, in chunks of series; arguments as `GridForecaster.sample_paths`.
+
+        Raises:
+            ValueError: for less than one path, or for keys without history.
+        """
+        if int(n) != n or n < 1:
+            raise ValueError(f"n is {n!r}: give a whole number of paths, 1 or more")
+        rows = np.arange(self.panel.series) if keys is None else self.find(keys)
+        return _paths(self, rows, int(n), seed)
+
 
 class GridForecaster(abc.ABC):
     """A forecaster that is known by the quantile functions of its prepared histories; the rest follows from them."""
@@ -224,11 +237,7 @@ class GridForecaster(abc.ABC):
         Raises:
             ValueError: as `predict`, or for keys without history.
         """
-        if int(n) != n or n < 1:
-            raise ValueError(f"n is {n!r}: give a whole number of paths, 1 or more")
-        prepared = self.prepare(history, future)
-        rows = np.arange(prepared.panel.series) if keys is None else prepared.find(keys)
-        return _paths(prepared, rows, int(n), seed)
+        return self.prepare(history, future).sample_paths(n, keys, seed)
 
     def season_note(self) -> str:
         """Return in words what last year says of the forecast total, how far it is believed, and who wakes."""

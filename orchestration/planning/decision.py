@@ -82,12 +82,14 @@ def _read(settings: Settings, forecaster: "FittedForecaster") -> "tuple[PathsOf,
     """
     from ml.restock import World
 
-    history, future = demand_history(settings), planned_days(settings, forecaster.horizon)
+    history = demand_history(settings)
+    # Laid out once: a decision asks several times, for some of the items again.
+    prepared = forecaster.prepare(history, planned_days(settings, forecaster.horizon))
     policies = frames.policies_in_force(settings)
     sold = history.loc[history["demand_units"] > 0, KEYS].drop_duplicates()
 
     def paths_of(keys: "pd.DataFrame") -> "Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]":
-        return forecaster.sample_paths(history, settings.path_count, future, keys=keys, seed=settings.seed)
+        return prepared.sample_paths(settings.path_count, keys, settings.seed)
 
     return paths_of, World(
         position=frames.stock_position(settings),
