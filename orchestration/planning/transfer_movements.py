@@ -109,7 +109,7 @@ def near_misses(waiting: Iterable[tuple["Proposal", str, Decimal]], unnamed: Seq
         waiting: of each transfer that stands, transfer_out or transfer_in, and the units that it still waits for.
         unnamed: movements that belong to no proposal.
     """
-    told: dict[str, list[str]] = {}
+    texts_of: dict[str, list[str]] = {}
     left = list(unnamed)
     for made, kind, units in sorted(waiting, key=lambda each: (each[0].proposal_id, each[1] == "transfer_in")):
         near = [
@@ -123,12 +123,12 @@ def near_misses(waiting: Iterable[tuple["Proposal", str, Decimal]], unnamed: Seq
         nearest = min(near, key=lambda movement: (abs(movement.units - units), movement.day))
         left.remove(nearest)
         counts = "to be sent" if kind == "transfer_out" else "to come"
-        told.setdefault(made.proposal_id, []).append(
+        texts_of.setdefault(made.proposal_id, []).append(
             f"{nearest} names no transfer and is nearly this one, which still counts as {counts}: if it is part of it, "
             f"send line {nearest.line} of document {nearest.document} again with reference {made.proposal_id} and the "
             "next revision"
         )
-    return {proposal_id: "; ".join(texts) for proposal_id, texts in told.items()}
+    return {proposal_id: "; ".join(texts) for proposal_id, texts in texts_of.items()}
 
 
 def _movements(settings: Settings) -> list[Movement]:

@@ -260,18 +260,18 @@ def listed_transfers(settings: Settings, build: Build, store: "Store", seen: Map
                 why = f"{made.rejection}; this run would move {units_text(units[made.item])}"
                 rows.append(_listed(Transfer(made), made.state, why))
     ended = {made.proposal_id for made in store.proposals_ended_on(as_of) if made.is_transfer}
-    told = matches(settings, store)
-    every = _moving(build, store, told)
+    matched = matches(settings, store)
+    every = _moving(build, store, matched)
     ends = {each.proposal.proposal_id: each.ended(as_of, settings.proposal_overdue_days) for each in every}
-    near = _near_misses([each for each in every if ends[each.proposal.proposal_id] is None], told)
+    near = _near_misses([each for each in every if ends[each.proposal.proposal_id] is None], matched)
     for each in every:
         end = ends[each.proposal.proposal_id]
         if end is None and (each.is_open or each.is_moving):
-            told_of = {
+            about_it = {
                 "expected_date": each.expected_date(as_of),
                 "nearly_matched": near.get(each.proposal.proposal_id),
             }
-            rows.append(_listed(each, each.proposal.state, None) | told_of)
+            rows.append(_listed(each, each.proposal.state, None) | about_it)
         elif end is None:
             continue
         elif each.proposal.state in ("approved", "exported", "acknowledged") or each.proposal.proposal_id in ended:
@@ -348,14 +348,14 @@ def misnamed_movements(settings: Settings, store: "Store") -> list[str]:
     return sorted(found)
 
 
-def _moving(build: Build, store: "Store", told: Matches) -> list[Transfer]:
+def _moving(build: Build, store: "Store", matched: Matches) -> list[Transfer]:
     """Return the transfers that people have committed to, or that movements are of, by id."""
-    known = {named: made for named, made in told.proposals.items() if told.movements.get(named)}
+    known = {named: made for named, made in matched.proposals.items() if matched.movements.get(named)}
     known |= {made.proposal_id: made for made in store.open_orders().proposals}
     states = ("acknowledged", "received") if build.looks_back else ("acknowledged",)
     known |= {made.proposal_id: made for state in states for made in store.proposals(state=state, limit=_ALL)}
     return [
-        _progress(build, made, told.movements.get(proposal_id, ()))
+        _progress(build, made, matched.movements.get(proposal_id, ()))
         for proposal_id, made in sorted(known.items())
         if made.is_transfer and made.as_of_date <= build.as_of_date
     ]
@@ -373,7 +373,7 @@ def _progress(build: Build, made: "Proposal", movements: Sequence[Movement]) -> 
     return Transfer(made, is_open, units["transfer_out"], units["transfer_in"])
 
 
-def _near_misses(standing: Iterable[Transfer], told: Matches) -> dict[str, str]:
+def _near_misses(standing: Iterable[Transfer], matched: Matches) -> dict[str, str]:
     waiting = []
     for each in standing:
         if each.is_open or each.is_moving:
@@ -381,7 +381,7 @@ def _near_misses(standing: Iterable[Transfer], told: Matches) -> dict[str, str]:
                 (each.proposal, "transfer_out", each.leaving_units),
                 (each.proposal, "transfer_in", each.coming_units),
             ]
-    return near_misses(waiting, told.unnamed)
+    return near_misses(waiting, matched.unnamed)
 
 
 def _wanted(settings: Settings) -> list[Mapping[str, Any]]:
