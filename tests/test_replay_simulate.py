@@ -13,7 +13,7 @@ from ml.replay import Decide, Seen, State, replay
 from ml.replay.gate import decision_verdict, service, service_calibration
 from ml.restock import recommend
 from ml.restock.large_orders import split_large_orders
-from ml.restock.lead_times import draw_lead_times, shrink_lead_times
+from ml.restock.lead_times import draw_lead_times
 from ml.restock.plan import World
 from ml.restock.scenarios import Scenario, what_if
 from ml.restock.simulation import sample_quantile
@@ -179,17 +179,6 @@ def test_lead_time_draws_have_the_mean_and_the_spread_asked():
     drawn = draw_lead_times(keys, np.full(3, 10.0), np.full(3, 10.0), np.full(3, 3.0), 2000)
     assert drawn.mean() == pytest.approx(10.0, abs=0.1)
     assert drawn.std() == pytest.approx(3.0, abs=0.15)
-
-
-def test_few_receipts_lean_on_the_supplier_and_none_on_the_contract():
-    contract = pd.DataFrame(
-        {"supplier_id": ["S", "S", "T"], "sku": ["A", "B", "C"], "location_id": "L1", "lead_time_days": 10.0}
-    )
-    receipts = pd.DataFrame({"supplier_id": "S", "sku": "A", "location_id": "L1", "lead_time_days": [20.0] * 20})
-    out = shrink_lead_times(receipts, contract).set_index("sku")
-    assert 18 < out.loc["A", "lead_time_days_mean"] < 20
-    assert 10 < out.loc["B", "lead_time_days_mean"] < out.loc["A", "lead_time_days_mean"]
-    assert (out.loc["C", "lead_time_days_mean"], out.loc["C", "lead_time_source"]) == (10.0, "contract")
 
 
 def two_replays(level: float, other: float) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,4 +1,4 @@
-"""Lead times as distributions: draws for new and open orders, and measured ones shrunk towards their supplier.
+"""Lead times as distributions: draws for new orders and for open ones.
 
 Here belongs how long an order takes. What to order because of it is in `ml.restock`.
 """
@@ -207,56 +207,3 @@ def _not_before_now(due: Integers, late: Integers, expected: Integers) -> Intege
         drawn = due[overdue, None] + np.take_along_axis(ordered, np.minimum(still, n - 1), axis=1)
         arrivals[overdue] = np.where((past == n)[:, None], expected[overdue, None], drawn)
     return arrivals
-
-
-def shrink_lead_times(receipts: pd.DataFrame, contract: pd.DataFrame, *, prior_receipts: float = 5.0) -> pd.DataFrame:
-    """Estimate each item's lead-time mean and sd: few receipts lean on the supplier, no receipts on the contract.
-
-    The item's ratio of measured to agreed lead time is averaged with its supplier's ratio as if the supplier had
-    brought `prior_receipts` receipts of it (a normal-normal empirical Bayes estimate with that prior strength); the
-    variance of the ratio likewise.
-
-    Args:
-        receipts: supplier_id, sku, location_id, lead_time_days of fully received order lines.
-        contract: supplier_id, sku, location_id, lead_time_days as agreed (above 0).
-        prior_receipts: how many receipts the supplier's average counts for.
-
-    Returns:
-        One row per contract row: supplier_id, sku, location_id, lead_time_days_mean, lead_time_days_sd,
-        receipts_count, lead_time_source (contract or measured).
-
-    Raises:
-        ValueError: an agreed lead time is missing or not above 0.
-    """
-    agreed = contract["lead_time_days"].to_numpy(dtype=np.float64)
-    wrong = ~(agreed > 0)
-    if wrong.any():
-        row = contract.iloc[int(np.argmax(wrong))]
-        raise ValueError(
-            f"lead_time_days is {row['lead_time_days']} for sku {row['sku']} at {row['location_id']}: "
-            "give the agreed days from order to shelf, above 0"
-        )
-    keys = ["supplier_id", "sku", "location_id"]
-    joined = receipts[[*keys, "lead_time_days"]].merge(
-        contract[[*keys, "lead_time_days"]].rename(columns={"lead_time_days": "agreed_days"}), on=keys, how="inner"
-    )
-    joined["ratio"] = joined["lead_time_days"].astype(float) / joined["agreed_days"].astype(float)
-    supplier = joined.groupby("supplier_id")["ratio"].agg(["mean", "var", "count"])
-    item = joined.groupby(keys)["ratio"].agg(["mean", "var", "count"])
-    out = contract[keys].copy()
-    by_supplier = supplier.reindex(out["supplier_id"])
-    by_item = item.reindex(pd.MultiIndex.from_frame(out[keys]))
-    supplier_count = by_supplier["count"].fillna(0).to_numpy()
-    # The contract itself stands in for the supplier's ratio until the supplier has receipts of its own.
-    weight = supplier_count / (supplier_count + prior_receipts)
-    prior_mean = weight * by_supplier["mean"].fillna(1.0).to_numpy() + (1 - weight) * 1.0
-    prior_variance = weight * by_supplier["var"].fillna(0.0).to_numpy()
-    count = by_item["count"].fillna(0).to_numpy()
-    share = count / (count + prior_receipts)
-    mean = share * by_item["mean"].fillna(1.0).to_numpy() + (1 - share) * prior_mean
-    variance = share * by_item["var"].fillna(0.0).to_numpy() + (1 - share) * prior_variance
-    out["lead_time_days_mean"] = mean * agreed
-    out["lead_time_days_sd"] = np.sqrt(variance) * agreed
-    out["receipts_count"] = count.astype(int)
-    out["lead_time_source"] = np.where(supplier_count > 0, "measured", "contract")
-    return out.reset_index(drop=True)
