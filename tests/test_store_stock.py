@@ -99,6 +99,39 @@ def test_of_two_counts_at_one_instant_the_later_identity_stands(store):
     assert on_hand(store) == 5
 
 
+def test_lines_of_one_document_at_one_instant_add_up(store):
+    store.append([movement("c", 15, 1, "count"), movement("c", 25, 1, "count", line=2)], source="api")
+    assert on_hand(store) == 40
+    store.append([movement("c", 38, 1.5, "count", line=3)], source="api")
+    assert on_hand(store) == 38
+
+
+def test_a_count_of_one_lot_leaves_what_is_on_record_of_the_others(store):
+    store.append([movement("r", 60, 0, "receipt")], source="api")
+    lots = [movement("c", 15, 1, "count", lot_id="L1"), movement("c", 25, 1.1, "count", line=2, lot_id="L2")]
+    store.append(lots, source="api")
+    assert on_hand(store) == 40
+    store.append([movement("d", 12, 24, "count", lot_id="L1"), movement("s", -2, 25)], source="api")
+    assert (on_hand(store), store.live_stock(*ITEM).is_settled) == (35, True)
+
+
+def test_a_count_that_leaves_out_a_lot_sold_meanwhile_finds_none_of_it(store):
+    lots = [movement("c", 100, 1, "count", lot_id="L1"), movement("c", 100, 1, "count", line=2, lot_id="L2")]
+    store.append([*lots, movement("s", -120, 24), movement("d", 75, 48, "count", lot_id="L2")], source="api")
+    assert on_hand(store) == 75
+
+
+def test_a_count_of_a_lot_beside_published_lots_waits_for_the_next_publication(store):
+    by_file = [movement("f", 15, 1, "count", source="file", lot_id="L1")]
+    by_file.append(movement("f", 25, 1, "count", source="file", line=2, lot_id="L2"))
+    store.rebase_stock(published(store, by_file))
+    count = movement("d", 12, 24, "count", lot_id="L1")
+    store.append([count, movement("s", -2, 25)], source="api")
+    assert not store.live_stock(*ITEM).is_settled
+    store.rebase_stock(published(store, [*by_file, count]))
+    assert (on_hand(store), store.live_stock(*ITEM).is_settled) == (35, True)
+
+
 def test_a_correction_replaces_what_it_corrects(store):
     store.append([movement("s", -2, 1)], source="api")
     store.append([movement("s", -5, 1, revision=1)], source="api")
@@ -243,6 +276,12 @@ class StockMachine(RuleBasedStateMachine):
     @rule(sku=skus, units=st.integers(0, 20), hour=hours)
     def count(self, sku: str, units: int, hour: int) -> None:
         self.post(movement(self.document, units, hour, "count", sku=sku))
+
+    @rule(sku=skus, hour=hours, parts=st.lists(st.tuples(units, st.sampled_from([None, "L1", "L2"])), max_size=3))
+    def count_in_parts(self, sku: str, hour: int, parts: list[tuple[int, str | None]]) -> None:
+        lines = enumerate(parts, start=1)
+        document = self.document
+        self.post(*(movement(document, n, hour, "count", sku=sku, line=line, lot_id=lot) for line, (n, lot) in lines))
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:

@@ -37,7 +37,7 @@ from orchestration.publishing.live_stock import rebase_live_stock
 from orchestration.warehouse.build import begin_build
 from orchestration.warehouse.dbt import prepare_project, read_parsed
 from orchestration.warehouse.exports import export_relations, parquet_of, relations_of
-from serving.store import Store
+from serving.store import Store, fold
 
 PROJECT = Path(__file__).parents[1] / "dbt_project"
 CONTRACT = {
@@ -111,6 +111,7 @@ def movement(
     line: int = 1,
     revision: int = 0,
     reference: str | None = None,
+    lot: str | None = None,
 ) -> dict[str, Any]:
     instant = utc(at) if isinstance(at, str) else at
     return {
@@ -125,6 +126,7 @@ def movement(
         "movement_type": kind,
         "quantity_units": Decimal(str(units)),
         "reference": reference,
+        "lot_id": lot,
     }
 
 
@@ -1092,24 +1094,25 @@ MOVEMENTS = st.lists(
         source=st.sampled_from(["shop", "wms"]),
         line=st.integers(1, 12),
         revision=st.integers(0, 2),
+        lot=st.sampled_from([None, "L1", "L2"]),
     ),
     max_size=25,
     unique_by=lambda row: (row["source"], row["document"], row["line"]),
 )
 
 
-def fold(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """Return identity, change and stock after each movement: the design's fold, written down plainly."""
-    stock: dict[str, Decimal] = defaultdict(Decimal)
+def folded(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """Return identity, change and stock after each movement, as the fold of live stock says after each."""
+    known: dict[str, list[dict[str, Any]]] = defaultdict(list)
     after = []
     identity = ("source", "document", "line", "revision")
     for row in sorted(
         rows, key=lambda row: (row["occurred_at"], row["movement_type"] == "count", *(row[name] for name in identity))
     ):
-        before = stock[row["sku"]]
-        is_count = row["movement_type"] == "count"
-        stock[row["sku"]] = row["quantity_units"] if is_count else before + row["quantity_units"]
-        after.append((*(row[name] for name in identity), stock[row["sku"]] - before, stock[row["sku"]]))
+        before = fold(known[row["sku"]])
+        known[row["sku"]].append(row)
+        on_hand = fold(known[row["sku"]])
+        after.append((*(row[name] for name in identity), on_hand - before, on_hand))
     return sorted(after)
 
 
@@ -1151,7 +1154,7 @@ def fold_in_sql(decided: Decided) -> Callable[[list[dict[str, Any]]], list[tuple
 def test_the_fold_in_sql_is_the_fold_in_python_to_the_unit(
     fold_in_sql: Callable[[list[dict[str, Any]]], list[tuple[Any, ...]]], rows: list[dict[str, Any]]
 ):
-    assert fold_in_sql(rows) == fold(rows)
+    assert fold_in_sql(rows) == folded(rows)
 
 
 def test_an_order_is_explained_from_its_terms(first: Query):
@@ -1542,6 +1545,22 @@ def landed(folder: Path, table: str, rows: list[Row]) -> None:
         writer.writerows(rows)
 
 
+def in_parts(rng: random.Random, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a movement, of half of the items with a lot, and a count of some of them in several lines."""
+    lots = ["L1", "L2", "L3", None] if int(row["sku"][1:]) % 2 else [None]
+    lines = rng.randint(1, 3) if row["movement_type"] == "count" else 1
+    minutes = rng.choice([0, 0, 5])
+    return [
+        row
+        | {
+            "line": line,
+            "lot_id": rng.choice(lots),
+            "occurred_at": row["occurred_at"] + timedelta(minutes=minutes * line),
+        }
+        for line in range(1, lines + 1)
+    ]
+
+
 def some_movements(rng: random.Random, source: str, number: int, known: list[Row]) -> list[dict[str, Any]]:
     """Return movements of forty items, some back-dated; a fifth corrects what the same source said before."""
     made = []
@@ -1555,7 +1574,7 @@ def some_movements(rng: random.Random, source: str, number: int, known: list[Row
             old = rng.choice(known)
             row |= {"document": old["document"], "revision": number}
         if all((row["document"], row["revision"]) != (other["document"], other["revision"]) for other in made):
-            made.append(row)
+            made.extend(in_parts(rng, row))
     return made
 
 
@@ -1634,6 +1653,13 @@ def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Ware
         order_line("PO-9", "a", "S1", "2011-03-20", "2011-03-25", 60),
         order_line("PO-8", "b", "S1", "2011-03-20", "2011-03-25", 60),
     ]
+    movements += [
+        movement("K0", "count", 9, "2011-03-24 10:00", sku="H03"),
+        movement("K1", "count", 15, "2011-03-25 10:00", sku="H03"),
+        movement("K2", "count", 25, "2011-03-25 10:30", sku="H03"),
+        movement("K3", "count", 15, "2011-03-25 10:00", sku="b"),
+        movement("K3", "count", 25, "2011-03-25 10:00", sku="b", line=2),
+    ]
     ordered = [{**line, "location_id": "x"} for line in ordered]
     master = {"products": [product(sku) for sku in ("a", "b", "H03")], "locations": [location("x")]}
     arrive(home.raw, FIRST_ARRIVAL, master | {"stock_movements": movements, "purchase_order_lines": ordered})
@@ -1649,6 +1675,7 @@ def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Ware
     assert [(document, doubt) for document, doubt, _ in doubts] == [
         ("C2", "cancels_too_much"),
         ("C3", "cancels_nothing"),
+        ("K2", "counts_again"),
         ("R1", "receives_no_order"),
         ("R2", "receives_no_order"),
         ("R3", "receives_no_order"),
@@ -1659,6 +1686,11 @@ def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Ware
     assert reasons["R1"].startswith("PO-BR is no order line; PO-BR:1 is one of the same item")
     assert reasons["R2"].startswith("po/9/1 is no order line; PO-9:1 is one of the same item")
     assert reasons["R3"].startswith("LOST is no order line that is known")
+    assert reasons["K2"] == (
+        "15 were counted within the hour before it (shop:K1:1): the later count of 25 stands. If both are parts of the"
+        " stock, send line 1 of document K2 again with the units of all parts and the next revision; if the earlier one"
+        " is right, with its units"
+    )
 
     held = dict(home.rows("select split_part(original_text, ',', 2), reason from marts.fct_quarantined_rows"))
     assert set(held) == {"U1", "U2", "U3", "U4", "U5", "U6"}
@@ -1674,6 +1706,7 @@ def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Ware
     corrections = [
         corrected(movement("C2", "cancellation", 0, "2011-03-21 14:00", reference="shop:D1:1")),
         corrected(movement("R1", "receipt", 60, "2011-03-25 09:00", reference="PO-BR:1")),
+        corrected(movement("K2", "count", 40, "2011-03-25 10:30", sku="H03")),
     ]
     arrive(home.raw, SECOND_ARRIVAL, {"stock_movements": corrections})
     build()

@@ -138,7 +138,7 @@ def summarise(settings: Settings, published: Path | None = None) -> str:
                 ["table", "rule", "rows", "for example"], [[*row[:3], row[3][:70]] for row in quarantined], right={2}
             ),
             *_lines(
-                "Movements whose reference does not fit (marts.fct_doubtful_movements):",
+                "Doubtful movements (marts.fct_doubtful_movements):",
                 [f"{doubt}: {count:,}, such as: {example[:140]}" for doubt, count, example in doubtful],
             ),
             "",

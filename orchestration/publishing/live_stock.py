@@ -4,6 +4,7 @@ Belongs here: the fold of the movements that never passed through the ledger. Do
 (serving/store/stock.py), the fold that the warehouse publishes (dbt_project/), which a test holds this one to.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -61,7 +62,12 @@ class _Outside:
         self._at_hand = at_hand
 
     def states(self) -> list[dict[str, Any]]:
-        """Return what `Store.rebase_stock` takes: stock, last count and last movement of each item."""
+        """Return what `Store.rebase_stock` takes: stock, last count and last movement of each item.
+
+        Of an item counted by lot or in several lines, it is the fold of both channels up to its last count.
+        """
+        from serving.store import fold
+
         found = self._connection.execute("""
             with counts as (
                 select sku, location_id, max(occurred_at) as counted_at,
@@ -76,7 +82,29 @@ class _Outside:
             from outside left join counts using (sku, location_id) group by sku, location_id
         """)
         names = ("sku", "location_id", "on_hand_units", "counted_at", "last_occurred_at")
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        states = {row[:2]: dict(zip(names, row, strict=True)) for row in found.fetchall()}
+        for item, movements in self._counted_by_part().items():
+            counted_at = max(line["occurred_at"] for line in movements if line["movement_type"] == "count")
+            until = (line for line in movements if line["occurred_at"] <= counted_at)
+            states[item] |= {
+                "on_hand_units": fold(until) + self.units_after(*item, counted_at),
+                "counted_at": counted_at,
+                "last_occurred_at": max(states[item]["last_occurred_at"], counted_at),
+            }
+        return list(states.values())
+
+    def _counted_by_part(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
+        """Return the movements, of both channels, of each item that is counted by lot or in several lines."""
+        found = self._connection.execute("""
+            select sku, location_id,
+                source, document, line, revision, occurred_at, movement_type, quantity_units, lot_id
+            from effective semi join counted_by_part using (sku, location_id) semi join outside using (sku, location_id)
+        """)
+        names = [column[0] for column in found.description or []]
+        movements: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        for row in found.fetchall():
+            movements[row[:2]].append(dict(zip(names, row, strict=True)))
+        return movements
 
     def units_after(self, sku: str, location_id: str, instant: datetime) -> Decimal:
         """Return what the movements of an item add strictly after an instant."""
@@ -120,19 +148,28 @@ def _outside(
             select source, document, line, max(revision) as revision
             from arrived where revision > 0 group by source, document, line;
             create table in_ledger (source varchar, document varchar, line integer);
-            create view outside as
+            create view effective as
             select arrived.*
             from arrived
-            anti join in_ledger using (source, document, line)
             left join corrected using (source, document, line)
-            where arrived.source_file <> '{ONLINE_STORE}'
-                and (corrected.revision is null or arrived.revision = corrected.revision)
+            where (corrected.revision is null or arrived.revision = corrected.revision)
                 and sku in (select sku from {read_sql(parquet_of(exports, "marts.dim_products"))})
                 and location_id in (
                     select location_id from {read_sql(parquet_of(exports, "marts.dim_locations"))}
                 ){dated};
+            create view outside as
+            from effective anti join in_ledger using (source, document, line) where source_file <> '{ONLINE_STORE}';
         """)
         _leave_out_what_the_ledger_holds(connection, store)
+        by_part = connection.execute("""
+            create table counted_by_part as
+            select distinct sku, location_id from (
+                select sku, location_id from effective where movement_type = 'count'
+                group by sku, location_id, source, document, occurred_at having count(*) > 1 or count(lot_id) > 0
+            );
+            from counted_by_part
+        """)
+        counted |= {(sku, location_id) for sku, location_id in by_part.fetchall()}
         # One pass over the batches serves all such items.
         connection.execute(
             # The type is said because an empty list has none.

@@ -5,12 +5,14 @@ revision), of which only the highest revision of a (source, document, line) take
 other movement adds its signed quantity. Only the last count and what follows it decide where the stock ends, so the
 running state of an item is that instant and two sums: what the ledger adds after it, and what the published
 generation adds that never passed through the ledger (files, SQL sources). A movement in its natural order costs one
-addition; a count, a correction, or anything that may sit before the last count folds the one item anew.
+addition; a count, a correction, or anything that may sit before the last count folds the one item anew. A count of
+several lines or of a lot leaves what `fold` says.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -38,8 +40,8 @@ class LiveStock:
         counted_at: instant of the last count, None if never counted.
         last_occurred_at: instant of the latest movement or count in the ledger, None if it holds none.
         sequence: watermark: every ledger event up to this one is in the figure.
-        is_settled: False while published movements after a late count could not be read; the next publication
-            settles it.
+        is_settled: False while published movements after a late count, or published lots beside a counted one, could
+            not be read; the next publication settles it.
     """
 
     sku: str
@@ -54,9 +56,15 @@ class LiveStock:
 def fold(movements: Iterable[Mapping[str, Any]]) -> Decimal:
     """Return the units on hand after movements of one item, in any order; the definition the rest must equal.
 
+    Lines of one document that count the item at one instant are one stocktake: they add up; lines that all name a lot
+    also belong together within twelve hours. A stocktake with a line that names no lot counts the whole item. One whose
+    lines all name a lot counts these lots: stock changes by what is found of them more or less than is on record of
+    them (their last count and what named them since). It is at least what was counted, and at most what all lots have
+    on record.
+
     Args:
-        movements: `source`, `document`, `line`, `revision`, `occurred_at` (datetime), `movement_type` and
-            `quantity_units` (Decimal) each; an identity occurs once.
+        movements: `source`, `document`, `line`, `revision`, `occurred_at` (datetime), `movement_type`,
+            `quantity_units` (Decimal) and, where known, `lot_id` each; an identity occurs once.
     """
     highest: dict[tuple[str, str, int], Mapping[str, Any]] = {}
     for movement in movements:
@@ -64,12 +72,67 @@ def fold(movements: Iterable[Mapping[str, Any]]) -> Decimal:
         if key not in highest or movement["revision"] > highest[key]["revision"]:
             highest[key] = movement
     on_hand = Decimal(0)
+    records: defaultdict[str, Decimal] = defaultdict(Decimal)
+    stocktake: _Stocktake | None = None
     for movement in sorted(highest.values(), key=_fold_order):
+        lot, units = movement.get("lot_id"), Decimal(movement["quantity_units"])
         if movement["movement_type"] == "count":
-            on_hand = Decimal(movement["quantity_units"])
+            if stocktake is None or not stocktake.goes_on_with(movement):
+                stocktake = _Stocktake(expected_units=on_hand)
+            on_hand = stocktake.take(movement, records)
         else:
-            on_hand += movement["quantity_units"]
+            on_hand += units
+            if stocktake:
+                stocktake.expected_units += units
+            if lot is not None:
+                records[lot] += units
     return on_hand
+
+
+@dataclass
+class _Stocktake:
+    """Lines that count one item together.
+
+    Attributes:
+        expected_units: stock before, with what moved since and what was found of the lots.
+        counted_units: units counted so far, by lot; those of lines without a lot under None.
+        counted_at: instant at which each lot was counted last.
+        last_line: the line before.
+    """
+
+    expected_units: Decimal
+    counted_units: defaultdict[str | None, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    counted_at: dict[str, datetime] = field(default_factory=dict)
+    last_line: Mapping[str, Any] = field(default_factory=dict)
+
+    def goes_on_with(self, line: Mapping[str, Any]) -> bool:
+        """Return whether a line belongs to this stocktake."""
+        before = self.last_line
+        by_lot = line.get("lot_id") is not None and before.get("lot_id") is not None
+        is_of_document = (line["source"], line["document"]) == (before["source"], before["document"])
+        return is_of_document and line["occurred_at"] - before["occurred_at"] <= (_BY_LOT if by_lot else timedelta(0))
+
+    def take(self, line: Mapping[str, Any], records: defaultdict[str, Decimal]) -> Decimal:
+        """Take in a line, bring the record of its lot up to date, and return the stock after it."""
+        lot, units = line.get("lot_id"), Decimal(line["quantity_units"])
+        self.last_line = line
+        if lot is None:
+            self.counted_units[None] += units
+        else:
+            # The same lot at one instant lies on two shelves; at a later one it was counted again.
+            is_further_shelf = self.counted_at.get(lot) == line["occurred_at"]
+            found = units if is_further_shelf else units - records[lot]
+            records[lot] += found
+            self.expected_units += found
+            self.counted_units[lot] = self.counted_units[lot] + found if lot in self.counted_at else records[lot]
+            self.counted_at[lot] = line["occurred_at"]
+        counted = sum(self.counted_units.values(), Decimal(0))
+        if None in self.counted_units:
+            return counted
+        return max(counted, min(sum(records.values(), Decimal(0)), self.expected_units))
+
+
+_BY_LOT = timedelta(hours=12)
 
 
 def _fold_order(movement: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -145,33 +208,35 @@ _REVISED = text("""
     WHERE event.sequence BETWEEN :first AND :last AND event.event_type IN ('movement', 'count')
 """)
 
-_LAST_COUNT = text("""
-    SELECT occurred_at, quantity_thousandths
-    FROM events AS event
-    WHERE sku = :sku AND location_id = :location_id AND event_type = 'count' AND NOT EXISTS (
+_IS_EFFECTIVE = """NOT EXISTS (
         SELECT 1
         FROM events AS later
         WHERE later.source = event.source
             AND later.document = event.document
             AND later.line = event.line
             AND later.revision > event.revision
-    )
+    )"""
+
+_LAST_COUNTS = text(f"""
+    SELECT source, document, occurred_at, quantity_thousandths, lot_id
+    FROM events AS event
+    WHERE sku = :sku AND location_id = :location_id AND event_type = 'count' AND {_IS_EFFECTIVE}
     ORDER BY occurred_at DESC, source DESC, document DESC, line DESC, revision DESC
-    LIMIT 1
+    LIMIT 2
 """)
 
-_SUM_AFTER = text("""
+_UNTIL = text(f"""
+    SELECT source, document, line, revision, occurred_at, movement_type, quantity_thousandths, lot_id
+    FROM events AS event
+    WHERE sku = :sku AND location_id = :location_id AND event_type IN ('movement', 'count')
+        AND occurred_at <= :instant AND {_IS_EFFECTIVE}
+""")
+
+_SUM_AFTER = text(f"""
     SELECT CAST(coalesce(sum(quantity_thousandths), 0) AS bigint)
     FROM events AS event
     WHERE sku = :sku AND location_id = :location_id AND event_type = 'movement' AND occurred_at > :instant
-        AND NOT EXISTS (
-            SELECT 1
-            FROM events AS later
-            WHERE later.source = event.source
-                AND later.document = event.document
-                AND later.line = event.line
-                AND later.revision > event.revision
-        )
+        AND {_IS_EFFECTIVE}
 """)
 
 _LAST_OCCURRED = text(
@@ -200,7 +265,8 @@ def _refold(
     connection: Connection, sku: str, location_id: str, sequence: int, units_after: PublishedUnitsAfter | None
 ) -> None:
     item = {"sku": sku, "location_id": location_id}
-    count = connection.execute(_LAST_COUNT, item).one_or_none()
+    counts = connection.execute(_LAST_COUNTS, item).all()
+    count = counts[0] if counts else None
     published = connection.execute(
         select(published_stock).where(published_stock.c.sku == sku, published_stock.c.location_id == location_id)
     ).one_or_none()
@@ -208,12 +274,21 @@ def _refold(
     counted_at, ledger_units = published_count, 0
     published_units = 0 if published is None else published.on_hand_thousandths
     is_settled = True
-    if count is not None and (published_count is None or count.occurred_at >= published_count):
+    # What is published of an item counted by lot or in several lines is the fold of all that had arrived.
+    is_of_several = count is not None and (count.lot_id is not None or _is_one_stocktake(counts))
+    if count is not None and (
+        published_count is None
+        or count.occurred_at > published_count
+        or (count.occurred_at == published_count and not is_of_several)
+    ):
         counted_at, ledger_units = count.occurred_at, count.quantity_thousandths
         published_units = 0
+        if is_of_several:
+            ledger_units = _folded_until(connection, item, counted_at)
+            is_settled = published is None or count.lot_id is None
         # The published sum stood on an earlier count, or on none: what it adds after this one must be asked for.
         if published is not None and published.last_occurred_at > counted_at:
-            is_settled = units_after is not None
+            is_settled = is_settled and units_after is not None
             if units_after is not None:
                 units = units_after(sku, location_id, instant(counted_at))
                 published_units = quantity_of("published units", units)
@@ -231,6 +306,24 @@ def _refold(
             "is_settled": is_settled,
         },
     )
+
+
+def _is_one_stocktake(counts: Sequence[Any]) -> bool:
+    return len({(count.source, count.document, count.occurred_at) for count in counts}) < len(counts)
+
+
+def _folded_until(connection: Connection, item: Mapping[str, str], counted_at: int) -> int:
+    """Return the thousandths on hand after the last count of an item, of what the ledger holds."""
+    found = connection.execute(_UNTIL, {**item, "instant": counted_at})
+    movements = [
+        {
+            **row._mapping,
+            "occurred_at": instant(row.occurred_at),
+            "quantity_units": quantity(row.quantity_thousandths),
+        }
+        for row in found
+    ]
+    return quantity_of("folded units", fold(movements))
 
 
 PublishedState = tuple[int, int | None, int]

@@ -9,12 +9,14 @@
 
 {% set stock_order %}
             partition by sku, location_id
-            order by occurred_at, case when movement_type = 'count' then 1 else 0 end, source, document, line, revision
+            {{ fold_order() }}
 {% endset %}
 {% set up_to_here = stock_order ~ "rows between unbounded preceding and current row" %}
 {% set before_here = stock_order ~ "rows between unbounded preceding and 1 preceding" %}
 
-with effective_movements as (
+{% set movement_columns = 'sku, location_id, source, document, line, revision, occurred_at, movement_type, quantity_units, lot_id' %}
+
+with recursive effective_movements as (
     select * from {{ ref('int_effective_movements') }}
 ),
 
@@ -60,6 +62,8 @@ dated as (
             and {{ quarter_hour('to_append.occurred_at') }} = quarter_hour_days.quarter_hour
 ),
 
+{{ counted_units(movement_columns) }},
+
 -- The fold: movements add up in the order of time, and a count says how far that sum is from the stock.
 summed as (
     select
@@ -68,14 +72,23 @@ summed as (
     from dated
 ),
 
+corrected as (
+    select summed.*, counted_units.counted_units - summed.moved_units as apart_units
+    from summed
+    left join counted_units
+        on
+            summed.movement_type = 'count'
+            and summed.source = counted_units.source
+            and summed.document = counted_units.document
+            and summed.line = counted_units.line
+),
+
 counted as (
     select
         *,
-        last_value(case when movement_type = 'count' then quantity_units - moved_units end ignore nulls)
-            over ({{ up_to_here }}) as counted_apart_units,
-        last_value(case when movement_type = 'count' then quantity_units - moved_units end ignore nulls)
-            over ({{ before_here }}) as counted_apart_before_units
-    from summed
+        last_value(apart_units ignore nulls) over ({{ up_to_here }}) as counted_apart_units,
+        last_value(apart_units ignore nulls) over ({{ before_here }}) as counted_apart_before_units
+    from corrected
 ),
 
 movements as (
@@ -94,7 +107,7 @@ movements as (
         quantity_units,
         cast(
             case
-                when movement_type = 'count' then quantity_units - moved_units - coalesce(counted_apart_before_units, opening_units)
+                when movement_type = 'count' then apart_units - coalesce(counted_apart_before_units, opening_units)
                 else quantity_units
             end as decimal(18, 3)
         ) as change_units,

@@ -11,6 +11,10 @@ order_lines as (
     from {{ ref('stg_purchase_order_lines') }}
 ),
 
+repeated_counts as (
+    select * from {{ ref('int_repeated_counts') }}
+),
+
 referring as (
     select *
     from movements
@@ -69,6 +73,15 @@ near_lines as (
 
 doubtful as (
     select
+        source, document, line, sku, location_id, day, quantity_units, reference_before as reference,
+        'counts_again' as doubt,
+        concat(
+            {{ number_text('units_before') }}, ' were counted within the hour before it (', reference_before, '): the later count of ',
+            {{ number_text('quantity_units') }}, ' stands'
+        ) as what
+    from repeated_counts
+    union all
+    select
         source, document, line, sku, location_id, day, quantity_units, reference,
         case when sold_units is null then 'cancels_nothing' else 'cancels_too_much' end as doubt,
         case
@@ -112,10 +125,17 @@ doubtful as (
 explained as (
     select
         source, document, line, sku, location_id, day, cast(quantity_units as decimal(18, 3)) as quantity_units, reference, doubt,
-        concat(
-            what, '. Send line ', line, ' of document ', document, ' again with the right reference and the next revision',
-            case when doubt = 'cancels_too_much' then ', or with 0 units if nothing came back' else '' end
-        ) as reason
+        case
+            when doubt = 'counts_again'
+                then concat(
+                    what, '. If both are parts of the stock, send line ', line, ' of document ', document,
+                    ' again with the units of all parts and the next revision; if the earlier one is right, with its units'
+                )
+            else concat(
+                what, '. Send line ', line, ' of document ', document, ' again with the right reference and the next revision',
+                case when doubt = 'cancels_too_much' then ', or with 0 units if nothing came back' else '' end
+            )
+        end as reason
     from doubtful
 )
 

@@ -10,11 +10,29 @@ positions as (
     select * from {{ ref('fct_stock_position') }}
 ),
 
-moved as (
-    select sku, location_id, lot_id, sum(change_units) as lot_units
+last_counts as (
+    select sku, location_id, lot_id, max(occurred_at) as counted_at
     from stock_movements
-    where lot_id is not null and movement_type <> 'count'
+    where lot_id is not null and movement_type = 'count'
     group by sku, location_id, lot_id
+),
+
+-- What is on record of a lot: its last count, and what named it since. Lines of one instant are shelves of one lot.
+moved as (
+    select stock_movements.sku, stock_movements.location_id, stock_movements.lot_id, sum(stock_movements.quantity_units) as lot_units
+    from stock_movements
+    left join last_counts
+        on
+            stock_movements.sku = last_counts.sku
+            and stock_movements.location_id = last_counts.location_id
+            and stock_movements.lot_id = last_counts.lot_id
+    where
+        stock_movements.lot_id is not null
+        and case
+            when stock_movements.movement_type = 'count' then stock_movements.occurred_at = last_counts.counted_at
+            else stock_movements.occurred_at > last_counts.counted_at or last_counts.counted_at is null
+        end
+    group by stock_movements.sku, stock_movements.location_id, stock_movements.lot_id
 ),
 
 -- Movements rarely name the lot they take from: stock is taken to be sold by expiry date, so what is left is of the lots
