@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.small_files import Intake, as_csv, as_gzip, as_parquet, movement, product
 
+from orchestration.ingest import intake
 from orchestration.ingest.landing import LandingFolder
 from orchestration.ingest.limits import Limits
 from orchestration.ingest.manifests import read_manifests
@@ -22,6 +23,28 @@ HOSTILE_NAMES = [
 ]
 KINDS = ["good", "empty", "cut", "noise", "other", "link", "dangling", "pipe", "socket", "folder"]
 WRITERS = {".csv": lambda *rows: as_csv(*rows).encode(), ".csv.gz": as_gzip, ".parquet": as_parquet}
+HEAD = "source,document,line,occurred_at,sku,location_id,movement_type,quantity_units"
+ROW = "pos,{0},1,2011-12-01T10:00:00Z,A,UKN,sale,-1"
+ODD_FILES = {
+    "good": f"{HEAD}\n{ROW}\n",
+    "carriage returns": f"{HEAD}\r\n{ROW}\r\n",
+    "torn": f"{HEAD}\n{ROW}",
+    "cut off": f"{HEAD}\n{ROW}\npos,{{0}},2,2011-12-0",
+    "header alone": f"{HEAD}\n",
+    "blank lines": f"{HEAD}\n\n{ROW}\n\n",
+    "a quoted line feed": f'{HEAD},reason\n{ROW},"two\nlines"\n',
+    "a quoted value": f'{HEAD}\n{ROW}\n"pos","{{0}}",2,2011-12-01T10:00:00Z,A,UKN,sale,-1\n',
+    "an open quote": f'{HEAD}\n"pos,{{0}},2,2011-12-01T10:00:00Z,A,UKN,sale,-1\n{ROW}\n',
+    "a field too many": f"{HEAD}\n{ROW},7\n",
+    "a field too few": f"{HEAD}\npos,{{0}}\n{ROW}\n",
+    "no number": f"{HEAD}\n{ROW}x\n",
+    "old line ends": f"{HEAD}\n{ROW}\r{ROW}\n",
+    "a title": f"Sales of May\n{HEAD}\n{ROW}\n",
+    "semicolons": f"{HEAD}\n{ROW}\n".replace(",", ";"),
+    "a local time": f"{HEAD}\n{ROW}\n".replace("Z,", ","),
+    "a doubled line": f"{HEAD}\n{ROW}\n{ROW}\n",
+    "no such column": f"{HEAD}\n{ROW}\n".replace("sku", "article"),
+}
 
 
 def plant(path: Path, kind: str, content: bytes, draw: random.Random) -> None:
@@ -139,6 +162,16 @@ def test_more_files_than_a_run_reads_wait_for_the_next(tmp_path):
     assert home.take_in("products", limits=Limits(files=3)).rows.accepted == 2
 
 
+def test_many_refused_files_are_told_in_a_sentence(tmp_path):
+    home = Intake(tmp_path)
+    for number in range(7):
+        home.put("products", f"{number}.csv", "sku,name\nA,Apple\n")
+    told = home.take_in("products").failed
+    assert told is not None
+    assert told.count("products/") == 3
+    assert "; 4 more files were refused; it needs the columns sku, " in told
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_damaged_parquet_file_stops_no_other(tmp_path, seed):
     draw, home = random.Random(seed), Intake(tmp_path)
@@ -190,3 +223,23 @@ def test_a_refused_file_is_remembered_once_and_tried_at_every_run(tmp_path):
     for _ in range(3):
         assert [file.name for file in home.take_in("stock_movements").rejected] == ["a.csv"]
     assert sum(bool(manifest.files) for manifest in read_manifests(home.raw / "stock_movements")) == 1
+
+
+@pytest.mark.parametrize("kind", [*ODD_FILES, "each"])
+def test_small_files_read_at_once_arrive_as_they_do_one_by_one(tmp_path, monkeypatch, kind):
+    kinds = ["good", "good", kind, kind, "good"] if kind != "each" else [*ODD_FILES, "good"]
+    found = []
+    for most in (500, 1):
+        monkeypatch.setattr(intake, "_MOST_AT_ONCE", most)
+        home = Intake(tmp_path / str(most))
+        for number, each in enumerate(kinds):
+            home.put("stock_movements", f"{number:02}.csv", ODD_FILES[each].replace("{0}", f"D{number}"))
+        home.take_in("stock_movements")
+        (batch,) = read_manifests(home.raw / "stock_movements")
+        files = [(file.name, file.outcome, file.rows, file.reason, file.notices) for file in batch.files]
+        accepted, refused = (
+            home.rows("stock_movements", "* exclude (ingested_at)", file) for file in ("accepted", "quarantined")
+        )
+        found.append((accepted, refused, files))
+    assert found[0] == found[1]
+    assert len(found[0][0]) >= 3

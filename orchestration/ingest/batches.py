@@ -57,6 +57,7 @@ from orchestration.ingest.validator import RowValidator
 
 _ARRIVING = ".arriving"
 _FETCHED = "fetched"
+_MOST_REASONS = 3
 _LOCK_SECONDS = 60.0
 
 Claim = Callable[[frozenset[str], str], Mapping[str, str]]
@@ -486,6 +487,8 @@ class _Call:
 
     def _nothing_there(self, rejected: Sequence[FileOutcome]) -> str:
         reasons = [*(str(file.reason) for file in rejected), *self.unavailable]
+        if len(reasons) > _MOST_REASONS:
+            reasons[_MOST_REASONS:] = [f"{len(reasons) - _MOST_REASONS:,} more files were refused"]
         needed = ", ".join(column.name for column in self.table.columns if column.must_be_present)
         waiting = f" ({', '.join(self.waiting)} is still being written)" if self.waiting else ""
         remedy = "; ".join(reasons) or f"put a CSV or Parquet file into {self.landing}/{self.table.name}"

@@ -5,7 +5,7 @@ Belongs here: the grammar of CSV. Does not: encodings (csv_text), headers (layou
 
 import csv
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ _LONGEST_SHOWN = 1 << 16
 _MOST_LINES = 200
 _LINES_AT_ONCE = 10_000
 _OPEN, _CLOSED, _MALFORMED = "open", "closed", "malformed"
+FILE_NUMBER = "file_number"
+"""Name of the column that `join_lines` puts before those of the files."""
 
 
 def csv_relation(
@@ -35,6 +37,28 @@ def csv_relation(
 def file_columns(layout: Layout) -> list[str]:
     """Return a distinct name for each column of a file, empty and repeated names included."""
     return [f"{position}:{name}" for position, name in enumerate(layout.columns)]
+
+
+def join_lines(texts: Sequence[CsvText], layout: Layout, copy: Path, *, first_number: int) -> list[int]:
+    """Write the lines behind the headers of small files with the same columns into one, the number of its file before.
+
+    Args:
+        texts: CSV files.
+        layout: their columns.
+        copy: file to write, with a header line.
+        first_number: number of the first file.
+
+    Returns:
+        How many lines of each were written.
+    """
+    counts, delimiter = [], layout.delimiter.encode()
+    with copy.open("wb") as to:
+        to.write(b"header\n")
+        for number, text in enumerate(texts, start=first_number):
+            lines = text.path.read_bytes().removesuffix(b"\n").split(b"\n")[layout.header_line :]
+            to.writelines(b"%d%s%s\n" % (number, delimiter, line.removesuffix(b"\r")) for line in lines)
+            counts.append(len(lines))
+    return counts
 
 
 def source_expression(layout: Layout, column: str) -> str | None:
@@ -225,7 +249,7 @@ def rewrite(text: CsvText, layout: Layout, copy: Path, broken: list[Record], all
                 writer.writerow([record.line, *record.values])
 
 
-def originals(text: CsvText, layout: Layout, wanted: list[int], *, is_plain: bool) -> Iterator[tuple[int, str]]:
+def originals(text: CsvText, layout: Layout, wanted: Sequence[int], *, is_plain: bool) -> Iterator[tuple[int, str]]:
     """Yield the text of records as it stands in the file.
 
     Args:

@@ -7,17 +7,17 @@ on. Does not: which files are new and what becomes of them (batches).
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from orchestration.ingest.contract import Table
-from orchestration.ingest.csv_text import check_start, readable_text
+from orchestration.ingest.csv_text import CsvText, check_start, readable_text
 from orchestration.ingest.errors import FileRejected
 from orchestration.ingest.files import Landing, LandingFile, opened
-from orchestration.ingest.formats import format_of
+from orchestration.ingest.formats import Format, format_of
 from orchestration.ingest.inspection import Inspected, inspect_files, plain_name
 from orchestration.ingest.landing import LandingPlace
-from orchestration.ingest.layouts import csv_layout, parquet_layout
+from orchestration.ingest.layouts import Layout, csv_layout, parquet_layout
 from orchestration.ingest.limits import Allowance, FileRules
 from orchestration.ingest.manifests import Counts, FileOutcome
 from orchestration.ingest.names import natural_order, shown
@@ -27,6 +27,8 @@ from orchestration.ingest.validator import RowValidator
 _FIRST_BYTES = 1 << 16
 _CHUNK = 1 << 20
 _MINUTE = 60_000_000_000
+_SMALL = 1 << 17
+_MOST_AT_ONCE = 500
 
 
 @dataclass
@@ -135,38 +137,77 @@ class Intake:
         """Return what stages files."""
 
         def stage(validator: RowValidator, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
-            staged, rejected = [], []
+            readable: list[_Readable] = []
+            staged: list[Staged] = []
+            rejected: list[FileOutcome] = []
             for number, file in enumerate(files):
                 known = Staged(file.name, hashes[file], file.size, file.mark, file=file)
                 try:
-                    self._stage(validator, work, file, known, number)
-                    staged.append(known)
+                    readable.append(self._read(work, file, known, number))
                 except FileRejected as error:
-                    rejected.append(_refused(file, str(error), hashes[file], is_tried_again=error.may_pass))
+                    rejected.append(_rejected(known, error))
+            for some in _alike(readable):
+                if len(some) > 1 and self._add_alike(validator, some):
+                    staged += [each.known for each in some]
+                    continue
+                for each in some:
+                    try:
+                        self._add(validator, each)
+                        staged.append(each.known)
+                    except FileRejected as error:
+                        rejected.append(_rejected(each.known, error))
             return staged, rejected
 
         return stage
 
-    def _stage(self, validator: RowValidator, work: Path, file: LandingFile, known: Staged, number: int) -> None:
+    def _read(self, work: Path, file: LandingFile, known: Staged, number: int) -> "_Readable":
+        """Return a file as it is read, before its rows are.
+
+        Raises:
+            FileRejected: it cannot be read, or a column is missing.
+        """
         given, allowance = format_of(self.rules.formats, self.table.name, file.name), self.allowance(file)
         path = self._readable(file)
-        if file.name.lower().endswith(".parquet"):
-            if not file.size:
-                raise FileRejected(f"{file.place} is empty: export it again")
-            inspected = self._inspected[file]
-            if isinstance(inspected, FileRejected):
-                raise inspected
-            layout = parquet_layout(file, self.table, inspected)
-            validator.add_parquet(file.name, path, layout, given, allowance)
+        if not file.name.lower().endswith(".parquet"):
+            text = readable_text(file, path, work, allowance, number=number)
+            return _Readable(known, file, csv_layout(file, text, self.table), given, path, text)
+        if not file.size:
+            raise FileRejected(f"{file.place} is empty: export it again")
+        inspected = self._inspected[file]
+        if isinstance(inspected, FileRejected):
+            raise inspected
+        return _Readable(known, file, parquet_layout(file, self.table, inspected), given, path)
+
+    def _add(self, validator: RowValidator, readable: "_Readable") -> None:
+        file, layout, given = readable.file, readable.layout, readable.given
+        allowance = self.allowance(file)
+        if readable.text is None:
+            validator.add_parquet(file.name, readable.path, layout, given, allowance)
             made = given
         else:
-            text = readable_text(file, path, work, allowance, number=number)
-            layout = csv_layout(file, text, self.table)
-            made = validator.add_csv(file.name, text, layout, given, allowance)
-        notices = [*layout.notices, *validator.emptied()]
+            made = validator.add_csv(file.name, readable.text, layout, given, allowance)
+        self._note(readable, made, validator.emptied(), validator.local_times())
+
+    def _add_alike(self, validator: RowValidator, some: "Sequence[_Readable]") -> bool:
+        """Add small files of one layout at once; tell whether that was possible."""
+        first = some[0]
+        texts = [(readable.file.name, readable.text) for readable in some if readable.text is not None]
+        if not validator.add_alike(texts, first.layout, first.given, self.allowance(first.file)):
+            return False
+        local_times = validator.local_times()
+        for readable in some:
+            self._note(readable, readable.given, (), local_times)
+        return True
+
+    def _note(
+        self, readable: "_Readable", made: Format, emptied: Sequence[str], local_times: Mapping[str, str]
+    ) -> None:
+        """Remember how a file was read, and what there is to say of it."""
+        file, layout, given, known = readable.file, readable.layout, readable.given, readable.known
+        notices = [*layout.notices, *emptied]
         if made.decimal == "comma" and given.decimal is None:
             notices.append(f"{file.place}: a comma was read as the decimal point")
-        if given.time_zone is None and (example := validator.local_time()):
+        if given.time_zone is None and (example := local_times.get(file.name)):
             notices.append(
                 f"{file.place}: times without an offset, such as {shown(example)}, were read as UTC; if they are "
                 f"local, say so once: `inventorybot sources format {self.table.name} --time-zone Europe/Berlin`"
@@ -174,6 +215,47 @@ class Intake:
         known.notices = tuple(notices)
         known.columns, known.delimiter = layout.columns, layout.delimiter
         known.decimal, known.time_zone = made.decimal or "", made.time_zone or ""
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """A file whose columns are found and whose rows are still to be read; `text` is None for Parquet."""
+
+    known: Staged
+    file: LandingFile
+    layout: Layout
+    given: Format
+    path: Path
+    text: CsvText | None = None
+
+    @property
+    def is_small(self) -> bool:
+        return self.text is not None and self.text.path.stat().st_size <= _SMALL
+
+
+def _alike(readable: Sequence[_Readable]) -> list[list[_Readable]]:
+    """Return runs of small files that are read alike, in their order; a large file is by itself."""
+
+    def shape(numbered: tuple[int, _Readable]) -> tuple[object, ...]:
+        number, each = numbered
+        if not each.is_small:
+            return (number,)
+        layout, given = each.layout, each.given
+        return (
+            number // _MOST_AT_ONCE,
+            layout.columns,
+            layout.delimiter,
+            layout.header_line,
+            given.decimal,
+            given.time_zone,
+        )
+
+    return [[each for _, each in some] for _, some in groupby(enumerate(readable), key=shape)]
+
+
+def _rejected(known: Staged, error: FileRejected) -> FileOutcome:
+    assert known.file is not None
+    return _refused(known.file, str(error), known.sha256, is_tried_again=error.may_pass)
 
 
 def _refused(file: LandingFile, reason: str, sha256: str = "", *, is_tried_again: bool = True) -> FileOutcome:

@@ -8,6 +8,7 @@ it as SQL in one in-memory DuckDB that spills to the work folder. Does not: find
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ import pyarrow as pa
 from orchestration.home.sql_text import literal, path_literal, quoted
 from orchestration.ingest.contract import LINEAGE_COLUMNS, Column, Table
 from orchestration.ingest.csv_records import (
+    FILE_NUMBER,
     Record,
     csv_relation,
     file_columns,
+    join_lines,
     originals,
     readable_relation,
     rewrite,
@@ -74,6 +77,14 @@ class _Origin:
     parquet: Path | None = None
 
 
+@dataclass(frozen=True)
+class _Scanned:
+    """SQL of the rows that were staged last, and of the origin of each."""
+
+    relation: str
+    origin: str
+
+
 class RowValidator:
     """Splits the rows of one arrival batch. Add sources, settle identities, then write.
 
@@ -91,6 +102,7 @@ class RowValidator:
         self._ingested_at = ingested_at
         self._origins: list[_Origin] = []
         self._staged_rows = 0
+        self._scanned = _Scanned("", "")
         self._lenient = [column.name for column in table.columns if column.is_lenient]
         self._rules = [f"{column.name}_unreadable" for column in table.columns] + [
             rule.name for rule in suite.row_rules
@@ -149,8 +161,48 @@ class RowValidator:
         if not is_plain:
             self._set_aside(broken)
         first = layout.header_line + 1
-        self._keep(_Origin(name, self._staged_rows, first, text=text, layout=layout, is_plain=is_plain), rows)
+        self._keep([_Origin(name, self._staged_rows, first, text=text, layout=layout, is_plain=is_plain)], rows)
         return made
+
+    def add_alike(
+        self, files: Sequence[tuple[str, CsvText]], layout: Layout, known: Format, allowance: Allowance
+    ) -> bool:
+        """Stage the rows of small CSV files with the same columns by one statement: it costs more than their rows do.
+
+        Args:
+            files: name and text of each.
+            layout: their columns.
+            known: what people said of their numbers and times.
+            allowance: what reading them may cost together.
+
+        Returns:
+            Whether every line of every file is a row of its own. If not, nothing is staged: add them one by one, which
+            tells the broken ones from the others.
+        """
+        is_decided = known.decimal is not None or layout.delimiter == ","
+        if self._lenient or not is_decided or len(layout.columns) < 2:
+            return False
+        first, joined = len(self._origins), self._work / f"{len(self._origins)}.joined"
+        counts = join_lines([text for _, text in files], layout, joined, first_number=first)
+        starts = [self._staged_rows, *(self._staged_rows + rows for rows in accumulate(counts))]
+        relation = csv_relation(joined, (FILE_NUMBER, *file_columns(layout)), layout.delimiter)
+        try:
+            with allowance.watching(self.connection):
+                staged = self._stage(
+                    relation, self._text_readings(layout, known), line="null::integer", origin=quoted(FILE_NUMBER)
+                )
+        except FileRejected:
+            return False
+        if staged != sum(counts):
+            return False
+        self._keep(
+            [
+                _Origin(name, start, layout.header_line + 1, text=text, layout=layout)
+                for (name, text), start in zip(files, starts, strict=False)
+            ],
+            staged,
+        )
+        return True
 
     def add_parquet(self, name: str, path: Path, layout: Layout, known: Format, allowance: Allowance) -> None:
         """Stage the rows of a Parquet file; rows count from 1.
@@ -173,7 +225,7 @@ class RowValidator:
                 readings.append(Reading(column, f"{quoted(source)}::varchar", time_zone=known.time_zone))
         with allowance.watching(self.connection):
             rows = self._stage(relation, readings, line="null::integer")
-        self._keep(_Origin(name, self._staged_rows, 1, parquet=path, layout=layout), rows)
+        self._keep([_Origin(name, self._staged_rows, 1, parquet=path, layout=layout)], rows)
 
     def add_rows(self, name: str, rows: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> None:
         """Stage rows given as mappings of contract columns, with a number each (the ledger sequence, say)."""
@@ -188,7 +240,7 @@ class RowValidator:
         readings = [Reading(column, quoted(column.name)) for column in self._table.columns]
         count = self._stage(f"read_parquet({path_literal(path)})", readings, line='"·line"::integer')
         layout = Layout(names, {key: key for key in names}, ())
-        self._keep(_Origin(name, self._staged_rows, 0, parquet=path, layout=layout, is_plain=False), count)
+        self._keep([_Origin(name, self._staged_rows, 0, parquet=path, layout=layout, is_plain=False)], count)
 
     def _text_readings(self, layout: Layout, known: Format) -> list[Reading]:
         return [
@@ -226,10 +278,19 @@ class RowValidator:
             )
         return replace(known, decimal=decimal)
 
-    def _stage(self, relation: str, readings: Sequence[Reading], *, line: str) -> int:
-        """Type and judge the rows of a relation into the table `part`; returns how many there are."""
+    def _stage(self, relation: str, readings: Sequence[Reading], *, line: str, origin: str | None = None) -> int:
+        """Type and judge the rows of a relation into the table `part`; returns how many there are.
+
+        Args:
+            relation: SQL of the rows.
+            readings: how each column of the table is read from it.
+            line: SQL of the line of a row, null where rows are counted.
+            origin: SQL of the origin of a row; None = all are of the next one.
+        """
+        given = f"{len(self._origins) if origin is None else origin}::integer"
         self.connection.execute("drop table if exists part")
-        self.connection.execute(f"create table part as {self._judging_sql(relation, readings, line)}")
+        self.connection.execute(f"create table part as {self._judging_sql(relation, readings, line, given)}")
+        self._scanned = _Scanned(relation, given)
         return int(self.connection.sql("select count(*) from part").fetchall()[0][0])
 
     def emptied(self) -> tuple[str, ...]:
@@ -248,32 +309,28 @@ class RowValidator:
         more = found[0][2] - len(found) if found else 0
         return (*notices, f"{more} more rows of {self._origins[origin].name} are like this") if more else tuple(notices)
 
-    def local_time(self) -> str | None:
-        """Return an instant without an offset among the first rows of the source added last, as it was given."""
+    def local_times(self) -> dict[str, str]:
+        """Return, per source added by the last call, an instant without an offset among its first rows, as given."""
         origin = self._origins[-1]
         column = next((c for c in self._table.columns if c.must_be_present and c.data_type == INSTANT), None)
         if column is None or origin.layout is None or column.name not in origin.layout.sources:
-            return None
+            return {}
         if origin.parquet is not None:
             kind = origin.layout.types[column.name]
-            return f"those of the type {kind}" if kind.startswith("TIMESTAMP") and kind != INSTANT.upper() else None
-        assert origin.text is not None
-        value = source_expression(origin.layout, column.name)
+            is_local = kind.startswith("TIMESTAMP") and kind != INSTANT.upper()
+            return {origin.name: f"those of the type {kind}"} if is_local else {}
         if not origin.is_plain:
-            return None
-        relation = csv_relation(
-            origin.text.path,
-            file_columns(origin.layout),
-            origin.layout.delimiter,
-            header_line=origin.layout.header_line,
-        )
+            return {}
+        value = source_expression(origin.layout, column.name)
         found = self.connection.sql(f"""
-            select {value} from (select {value} from {relation} limit {_FIRST_ROWS})
-            where length({value}) > 10 and not regexp_matches(substr({value}, 10), '[A-SU-Za-su-z+-]') limit 1
-        """).fetchone()
-        return str(found[0]) if found else None
+            select origin, any_value(value)
+            from (select {self._scanned.origin} as origin, {value} as value from {self._scanned.relation}
+                  limit {_FIRST_ROWS})
+            where length(value) > 10 and not regexp_matches(substr(value, 10), '[A-SU-Za-su-z+-]') group by origin
+        """).fetchall()
+        return {self._origins[number].name: str(example) for number, example in found}
 
-    def _judging_sql(self, relation: str, readings: Sequence[Reading], line: str) -> str:
+    def _judging_sql(self, relation: str, readings: Sequence[Reading], line: str, origin: str) -> str:
         given = ", ".join(reading.given_sql() for reading in readings if reading.source is not None)
         typed = ", ".join(reading.typed_sql() for reading in readings)
         defaulted = ", ".join(
@@ -299,14 +356,14 @@ class RowValidator:
         derived = "".join(f", {sql} as {quoted(name)}" for name, sql in self._suite.derived.items())
         names = ", ".join(quoted(name) for name in self._table.column_names)
         return f"""
-            with given as (select {given}, {line} as "·line" from {relation}),
+            with given as (select {given}, {line} as "·line", {origin} as "·origin" from {relation}),
             typed as (select *, {typed}, {literal(self._ingested_at.isoformat())}::timestamptz as ingested_at
                       from given),
             read as (select *{cleared}, {unreadable} as "·unreadable" from typed),
             complete as (select *{replaced} from read),
             derived as (select *{derived} from complete),
             judged as (select *, coalesce("·unreadable", case {broken} end)::usmallint as "·failed" from derived)
-            select {len(self._origins)}::integer as "·origin", "·line", {names}, "·failed",
+            select "·origin", "·line", {names}, "·failed",
                    case when "·failed" is not null then case "·failed" {reasons} end end as "·reason"{emptied}
             from judged
         """
@@ -337,13 +394,13 @@ class RowValidator:
         default = quoted(column.default) if is_column else f"{literal(column.default)}::{column.data_type}"
         return f"coalesce({quoted(column.name)}, {default})"
 
-    def _keep(self, origin: _Origin, rows: int) -> None:
+    def _keep(self, origins: Sequence[_Origin], rows: int) -> None:
         if self._origins:
             self.connection.execute("insert into staged select * from part")
             self.connection.execute("drop table part")
         else:
             self.connection.execute("alter table part rename to staged")
-        self._origins.append(origin)
+        self._origins += origins
         self._staged_rows += rows
 
     def _set_aside(self, broken: Sequence[Record]) -> None:
@@ -496,8 +553,11 @@ class RowValidator:
             where "·failed" is not null or not settled.is_duplicate
         """)
         self.connection.execute("create table texts (origin integer, source_row integer, original_text varchar)")
-        for number, origin in enumerate(self._origins):
-            self._read_again(number, origin)
+        wanted = self.connection.sql(
+            "select origin, list(source_row order by source_row) from refused group by origin order by origin"
+        ).fetchall()
+        for number, rows in wanted:
+            self._read_again(number, self._origins[number], rows)
         sources = self._origin_sql("quarantined")
         self.connection.execute(f"""
             copy (
@@ -515,15 +575,7 @@ class RowValidator:
             ) to {literal(path)} (format parquet, compression zstd)
         """)
 
-    def _read_again(self, number: int, origin: _Origin) -> None:
-        wanted = [
-            row
-            for (row,) in self.connection.sql(
-                f"select source_row from refused where origin = {number} order by source_row"
-            ).fetchall()
-        ]
-        if not wanted:
-            return
+    def _read_again(self, number: int, origin: _Origin, wanted: Sequence[int]) -> None:
         if origin.text is not None and origin.layout is not None:
             self._insert_texts(number, originals(origin.text, origin.layout, wanted, is_plain=origin.is_plain))
             return
@@ -540,21 +592,9 @@ class RowValidator:
         """)
 
     def _insert_texts(self, number: int, texts: Iterator[tuple[int, str]]) -> None:
-        chunk: list[tuple[int, str]] = []
-        while True:
-            found = next(texts, None)
-            if found is not None:
-                chunk.append(found)
-            if chunk and (found is None or len(chunk) >= _CHUNK_ROWS):
-                rows = pa.table(
-                    {
-                        "source_row": pa.array([row for row, _ in chunk], pa.int32()),
-                        "original_text": pa.array([text for _, text in chunk], pa.string()),
-                    }
-                )
-                self.connection.register("chunk", rows)
-                self.connection.execute(f"insert into texts select {number}, source_row, original_text from chunk")
-                self.connection.unregister("chunk")
-                chunk = []
-            if found is None:
-                return
+        while chunk := list(islice(texts, _CHUNK_ROWS)):
+            columns = zip(*chunk, strict=True)
+            rows = pa.table(dict(zip(("source_row", "original_text"), columns, strict=True)))
+            self.connection.register("chunk", rows)
+            self.connection.execute(f"insert into texts select {number}, source_row, original_text from chunk")
+            self.connection.unregister("chunk")
