@@ -165,7 +165,7 @@ def test_more_files_than_a_run_reads_wait_for_the_next(tmp_path):
 def test_many_refused_files_are_told_in_a_sentence(tmp_path):
     home = Intake(tmp_path)
     for number in range(7):
-        home.put("products", f"{number}.csv", "sku,name\nA,Apple\n")
+        home.put("products", f"{number}.csv", f"sku,name\nA{number},Apple\n")
     told = home.take_in("products").failed
     assert told is not None
     assert told.count("products/") == 3
