@@ -8,8 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
-from support.small_files import Intake, as_csv, as_gzip, as_parquet, movement, product
+from support.small_files import MOVEMENT, Intake, as_csv, as_gzip, as_parquet, movement, product
 
 from orchestration.ingest import intake
 from orchestration.ingest.landing import LandingFolder
@@ -243,3 +244,25 @@ def test_small_files_read_at_once_arrive_as_they_do_one_by_one(tmp_path, monkeyp
         found.append((accepted, refused, files))
     assert found[0] == found[1]
     assert len(found[0][0]) >= 3
+
+
+@pytest.mark.parametrize(("form", "first"), [("csv", 2), ("parquet", 1)])
+def test_each_row_of_a_large_file_has_the_number_of_its_line_and_its_own_text(tmp_path, form, first):
+    home, rows, wrong = Intake(tmp_path), 400_000, [7, 150_000, 299_999]
+    path = home.put("stock_movements", f"a.{form}", "")
+    columns = ", ".join(f"'{value}' as {name}" for name, value in MOVEMENT.items() if name not in ("document", "line"))
+    duckdb.sql(
+        f"""
+        copy (
+            select n as document, if(n in ({", ".join(map(str, wrong))}), 'x', '1') as line, {columns}
+            from range({rows}) as numbers (n)
+        ) to '{path}' (format {form}, row_group_size 100000)
+    """.replace(", row_group_size 100000" if form == "csv" else "·", "")
+    )
+    assert home.take_in("stock_movements").rows.quarantined == len(wrong)
+    numbers = home.rows("stock_movements", "document::integer, source_row")
+    assert len(numbers) == rows - len(wrong)
+    assert all(source_row == document + first for document, source_row in numbers)
+    refused = home.rows("stock_movements", "source_row, original_text", "quarantined")
+    assert [source_row for source_row, _ in refused] == [document + first for document in wrong]
+    assert all(f"{document}" in text and "x" in text for document, (_, text) in zip(wrong, refused, strict=True))

@@ -107,9 +107,9 @@ class RowValidator:
         self._rules = [f"{column.name}_unreadable" for column in table.columns] + [
             rule.name for rule in suite.row_rules
         ]
-        spill = work / "spill"
-        self.connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(spill)})
-        self.connection.execute("set TimeZone = 'UTC'")
+        self.connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(work / "spill")})
+        # Rows count in their order, which a join would not keep; a list of values after IN would become one.
+        self.connection.execute("set TimeZone = 'UTC'; set disabled_optimizers = 'in_clause'")
         self.connection.execute(
             "create table broken (origin integer, source_row integer, original_text varchar, rule varchar, "
             "reason varchar)"
