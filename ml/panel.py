@@ -455,6 +455,34 @@ def fill_ahead(matrix: Floats, length: int, season: int) -> None:
             matrix[rows, length + step] = matrix[rows, length + step - 1]
 
 
+def repeat_unknown_end(panel: Panel, demand: Floats, known: Flags) -> tuple[Floats, Flags]:
+    """Return demand and known cells; the last periods of a location repeat earlier ones where none was observed.
+
+    A feed that has stopped leaves such periods, and with them no recent demand to go by: the last whole seasons that
+    were seen stand for it. A series without rows there has ended, and stays so.
+
+    Args:
+        panel: the series.
+        demand: units [series, periods].
+        known: cells that say something [series, periods].
+    """
+    seen = np.isfinite(panel.demand) | panel.closed[:, : panel.length]
+    codes, locations = pd.factorize(panel.keys["location_id"])
+    last = np.full(len(locations), -1)
+    np.maximum.at(last, codes, np.where(seen.any(axis=1), panel.length - 1 - seen[:, ::-1].argmax(axis=1), -1))
+    silent = np.flatnonzero((panel.last_row > last[codes]) & (last[codes] >= 0))
+    if not len(silent):
+        return demand, known
+    demand, known = demand.copy(), known.copy()
+    season = panel.frequency.season
+    for row in silent:
+        lost = np.arange(last[codes[row]] + 1, panel.last_row[row] + 1)
+        source = lost - -(-len(lost) // season) * season
+        lost, source = lost[source >= 0], source[source >= 0]
+        demand[row, lost], known[row, lost] = demand[row, source], known[row, source]
+    return demand, known
+
+
 def check_items(items: pd.DataFrame) -> None:
     """Refuse an items frame without keys or with a key twice.
 

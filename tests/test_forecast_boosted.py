@@ -553,3 +553,14 @@ def test_a_long_series_gives_so_many_rows_unless_rare_events_must_be_learnt():
         builder = FeatureBuilder(training.history, training.plan, training.statics, np.ones(4))
         drawn.append(len(training.mean_block(builder, 400, 1).actual))
     assert drawn == [200, 1500]
+
+
+def test_a_feed_that_has_stopped_leaves_the_forecast_at_its_level():
+    north, south = shop(series=8, days=180, seed=3), shop(series=8, days=180, seed=4).assign(location_id="south")
+    stopped = south["period_start"] > south["period_start"].max() - pd.Timedelta(days=9)
+    history = pd.concat([north, south.assign(demand_units=south["demand_units"].mask(stopped))], ignore_index=True)
+    forecast = train(history, freq="D", horizon=HORIZON, settings=SMALL).predict(history)
+    level = history.groupby("location_id")["demand_units"].mean()
+    ratio = forecast.groupby("location_id")["mean_units"].mean() / level
+    assert ratio["south"] == pytest.approx(1.0, abs=0.07)
+    assert ratio["north"] == pytest.approx(1.0, abs=0.07)

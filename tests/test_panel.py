@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.panel import Frequency, build_panel, check_items
+from ml.panel import Frequency, build_panel, check_items, repeat_unknown_end
 
 
 def frame(values, start="2024-01-01", freq="D", sku="a", location_id="north", **more):
@@ -99,3 +99,20 @@ def test_an_infinite_covariate_is_refused():
 def test_an_item_twice_is_refused():
     with pytest.raises(ValueError, match="twice: keep one row"):
         check_items(pd.DataFrame({"sku": ["a", "a"], "location_id": ["x", "x"]}))
+
+
+def test_the_unobserved_end_of_a_location_repeats_its_last_whole_seasons():
+    weeks, lost = [float(n) for n in range(1, 22)], [np.nan] * 9
+    frames = [
+        frame(weeks + lost),
+        frame(weeks, sku="ended"),
+        frame(weeks + [5.0] * 9, location_id="south"),
+        frame(weeks + lost, location_id="south", sku="b"),
+    ]
+    panel = build_panel(pd.concat(frames), Frequency.of("D"))
+    known = np.isfinite(panel.demand)
+    demand, filled = repeat_unknown_end(panel, panel.demand, known)
+    assert demand[0, 21:].tolist() == weeks[7:16]
+    assert filled[0].all()
+    assert np.array_equal(demand[1:], panel.demand[1:], equal_nan=True)
+    assert np.array_equal(filled[1:], known[1:])

@@ -13,6 +13,7 @@ from ml.restock.exceptions import Cause, Exceptions
         ({"on_hand": -1.0}, Cause.ON_HAND_NEGATIVE),
         ({"terms": {"lead_time_periods": 0.5}}, Cause.LEAD_TIME_NOT_WHOLE),
         ({"terms": {"lead_time_periods": 99}}, Cause.FORECAST_TOO_SHORT),
+        ({"unrecorded": 11}, Cause.SALES_MISSING),
         ({"terms": {"moq_units": 5, "max_order_units": 4}}, Cause.MINIMUM_ORDER_ABOVE_MAXIMUM),
         ({"policy": {"target_type": "best"}}, Cause.TARGET_TYPE_UNKNOWN),
         ({"policy": {"target_value": 1.0}}, Cause.SERVICE_LEVEL_OUT_OF_RANGE),

@@ -26,6 +26,7 @@ def decide(
     *,
     on_hand: float = 0.0,
     sold_since: float = 0.0,
+    unrecorded: int = 0,
     reserved: float = 0.0,
     backordered: float = 0.0,
     due: list[tuple[int, float]] | None = None,
@@ -43,6 +44,7 @@ def decide(
                 item(
                     on_hand_units=on_hand,
                     sold_since_units=sold_since,
+                    unrecorded_periods=unrecorded,
                     reserved_units=reserved,
                     backordered_units=backordered,
                 )
@@ -171,6 +173,23 @@ def test_a_sale_that_was_expected_leaves_the_order_as_it_was():
     before, _, _ = decide(constant(5), on_hand=4)
     after, _, _ = decide(constant(5), on_hand=1, sold_since=3)
     assert before["order_units"] == after["order_units"] == 11
+
+
+@pytest.mark.parametrize(("unmet", "sold"), [("lost_sales", 40), ("backorders", 45)])
+def test_periods_without_a_record_have_sold_what_as_many_coming_ones_ask(unmet: str, sold: float):
+    known, _, _ = decide(constant(5), on_hand=0, backordered=sold - 40, policy={"unmet_demand": unmet})
+    line, steps, _ = decide(constant(5), on_hand=40, unrecorded=9, policy={"unmet_demand": unmet})
+    assert line["unrecorded_sales_units"] == steps["unrecorded_sales"] == sold
+    same = ["inventory_position_units", "order_up_to_units", "order_units", "stockout_probability_without_order"]
+    assert line[same].tolist() == known[same].tolist()
+
+
+def test_what_they_have_sold_is_as_uncertain_as_demand():
+    sure, _, _ = decide(poisson(5.0), on_hand=60)
+    line, _, _ = decide(poisson(5.0), on_hand=100, unrecorded=8)
+    assert line["unrecorded_sales_units"] == pytest.approx(40, abs=0.5)
+    spread = sure["safety_stock_units"] * np.sqrt((8 + 3) / 3)  # three periods to cover
+    assert line["safety_stock_units"] == pytest.approx(spread, abs=1)
 
 
 def test_order_up_to_is_the_joint_quantile_not_the_sum_of_quantiles():

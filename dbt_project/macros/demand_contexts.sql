@@ -1,7 +1,7 @@
 {#
     CTEs ending in `demand_contexts`: the fingerprint of everything but movements that shapes the demand rows of a series up to its
-    `until_day`: list price, prices and promotions, events of the country. What lies after that day does not enter, so planned
-    promotions change nothing that is past.
+    `until_day`: list price, prices and promotions, events of the country, days of the location whose sales have not arrived. What
+    lies after that day does not enter, so planned promotions change nothing that is past.
 #}
 {% macro demand_contexts(spans) %}
             price_contexts as (
@@ -33,16 +33,31 @@
                 group by until_days.location_id, until_days.until_day
             ),
 
+            silence_contexts as (
+                select
+                    until_days.location_id,
+                    until_days.until_day,
+                    sum({{ fingerprint(['silences.from_day', 'least(silences.until_day, until_days.until_day)']) }}) as total
+                from (select distinct location_id, until_day from {{ spans }}) as until_days
+                inner join {{ ref('int_location_silences') }} as silences
+                    on until_days.location_id = silences.location_id and until_days.until_day >= silences.from_day
+                group by until_days.location_id, until_days.until_day
+            ),
+
             demand_contexts as (
                 select
                     spans.sku,
                     spans.location_id,
-                    {{ fingerprint(['products.unit_price', 'price_contexts.total', 'event_contexts.total']) }} as context_fingerprint
+                    {{ fingerprint([
+                        'products.unit_price', 'price_contexts.total', 'event_contexts.total', 'silence_contexts.total'
+                    ]) }} as context_fingerprint
                 from {{ spans }} as spans
                 inner join {{ ref('stg_products') }} as products on spans.sku = products.sku
                 left join price_contexts
                     on spans.sku = price_contexts.sku and spans.location_id = price_contexts.location_id
                 left join event_contexts
                     on spans.location_id = event_contexts.location_id and spans.until_day = event_contexts.until_day
+                left join silence_contexts
+                    on spans.location_id = silence_contexts.location_id and spans.until_day = silence_contexts.until_day
             )
 {% endmacro %}

@@ -24,6 +24,7 @@
         {"code": "order_quantity_missing", "text": "policy order_quantity_units is {quantity:g}", "remedy": "give an order quantity above 0, or another order rule"},
         {"code": "min_not_below_max", "text": "policy min_units is {least:g} and max_units is {most:g}", "remedy": "give max_units above min_units"},
         {"code": "on_hand_negative", "text": "on hand is {on_hand:g} units", "remedy": "count the shelf and record the count"},
+        {"code": "sales_missing", "text": "sales of the last {unrecorded:g} periods have not arrived, more than the forecast reaches", "remedy": "send the missing files and run again; if nothing was sold, count the shelf"},
         {"code": "forecast_too_short", "text": "the forecast reaches {horizon} periods and the order must cover {protection}", "remedy": "forecast more periods, or correct the lead time, the review period or the next order day"},
         {"code": "demand_not_finite", "text": "the forecast has missing or infinite values", "remedy": "forecast this item again"},
         {"code": "demand_negative", "text": "the forecast has negative demand", "remedy": "forecast this item again"},

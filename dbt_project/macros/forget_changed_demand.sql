@@ -11,6 +11,11 @@
                     balances.sku = spans.sku
                     and balances.location_id = spans.location_id
                     and balances.day >= spans.demand_from
+            inner join {{ ref('int_location_days') }} as location_days
+                on
+                    balances.location_id = location_days.location_id
+                    and balances.day = location_days.day
+                    and location_days.is_observed
         {% endset %}
         {{ forget_changed_days(upstream) }};
         {{ forget_days_outside_spans() }};
@@ -30,7 +35,7 @@
         ) as moved
         where kept.sku = moved.sku and kept.location_id = moved.location_id;
 
-        {# Prices and calendar, as far as the rows built so far could see them. #}
+        {# Prices, calendar and lost sales, as far as the rows built so far could see them. #}
         delete from {{ this }} as kept
         using (
             with last_rows as (

@@ -15,7 +15,7 @@ days_out_of_stock as (
     from item_days
     inner join location_days
         on item_days.location_id = location_days.location_id and item_days.day = location_days.day
-    where item_days.is_stocked_out and location_days.is_open
+    where item_days.is_stocked_out and location_days.is_open and location_days.is_observed
 ),
 
 days_in_stock as (
@@ -31,6 +31,7 @@ days_in_stock as (
     where
         not daily_balances.is_stocked_out
         and location_days.is_open
+        and location_days.is_observed
         {% if is_incremental() %}
         and daily_balances.day >= (select {{ add_days('from_day', -days_to_look_back) }} from append_bounds)
         {% endif %}

@@ -10,6 +10,7 @@
         {"name": "on_order", "sign": -1, "stage": "position", "noun": "units on order", "less": "", "comparative": ["more", "fewer"]},
         {"name": "reserved", "sign": 1, "stage": "position", "noun": "reserved units", "less": "", "comparative": ["more", "fewer"]},
         {"name": "backordered", "sign": 1, "stage": "position", "noun": "backordered units", "less": "", "comparative": ["more", "fewer"]},
+        {"name": "unrecorded_sales", "sign": 1, "stage": "position", "noun": "units likely sold without a record", "less": "", "comparative": ["more", "fewer"]},
         {"name": "surplus", "sign": 1, "stage": "position", "noun": "", "less": "", "comparative": ["more", "fewer"]},
         {"name": "proposed_transfers", "sign": -1, "stage": "need", "noun": "units that proposed transfers bring", "less": "that the proposed transfers bring", "comparative": ["more", "fewer"]},
         {"name": "not_stocked", "sign": -1, "stage": "need", "noun": "units not kept in stock", "less": "that are not kept in stock", "comparative": ["more", "fewer"]},

@@ -12,7 +12,7 @@ with {{ recomputed_needs() }},
 positions_made_again as (
     select
         *,
-        source_on_hand_units + source_on_order_units - source_backordered_units - source_reserved_units as source_position_units
+        source_on_hand_units + source_on_order_units - source_backordered_units - source_reserved_units - unrecorded_sales_units as source_position_units
     from sources
 ),
 

@@ -68,6 +68,7 @@ class Cycle:
         rule, model: order rule and demand model of the policy.
         rates: what holding, missing and leaving a unit costs.
         position: inventory position, with what proposed transfers would bring.
+        unrecorded: what is likely to have been sold without a record.
         expiring: units of lots that expire unsold within the protection interval.
         demand: on average.
         last_sale: last period with demand; infinite where none is known.
@@ -85,6 +86,7 @@ class Cycle:
     model: Texts
     rates: CostRates
     position: Thousandths
+    unrecorded: Thousandths
     expiring: Thousandths
     demand: Demand
     last_sale: Doubles
@@ -154,8 +156,10 @@ def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floa
     expired = _expired(lots, paths, limits)
     lead, end, receipts = _arrivals(inputs, schedule, n, seed)
     lost_sales = texts(policy, "unmet_demand", "lost_sales") == "lost_sales"
+    sold = _sold_without_record(inputs, paths, limits, lost_sales)
+    unrecorded = thousandths(sold.mean(axis=1, dtype=np.float64))
     simulation = Simulation(
-        in_units((inputs.on_hand - inputs.owed)[:, None] - expired).astype(np.float32),
+        in_units((inputs.on_hand - inputs.owed - unrecorded)[:, None] - expired).astype(np.float32),
         receipts,
         lead,
         end,
@@ -164,7 +168,8 @@ def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floa
         cycle_slots=int((end - lead)[texts(policy, "target_type", "") == "cost"].max(initial=0)),
         season_ends=season_ends,
     )
-    demand = _simulated(paths, limits, simulation)
+    demand = _simulated(paths, limits, simulation, sold - in_units(unrecorded)[:, None].astype(np.float32))
+    exceptions.note(inputs.unrecorded > horizon, Cause.SALES_MISSING, unrecorded=inputs.unrecorded)
     exceptions.note(demand.broken, Cause.DEMAND_NOT_FINITE)
     exceptions.note(demand.negative, Cause.DEMAND_NEGATIVE)
     usable = exceptions.is_free
@@ -180,7 +185,8 @@ def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floa
         rule=texts(policy, "order_rule", "order_up_to"),
         model=texts(policy, "demand_model", "simulated"),
         rates=_rates(inputs, schedule, target, value, demand, season_ends),
-        position=inputs.on_hand + schedule.on_order + schedule.proposed - inputs.owed,
+        position=inputs.on_hand + schedule.on_order + schedule.proposed - inputs.owed - unrecorded,
+        unrecorded=unrecorded,
         expiring=np.take_along_axis(expired, (schedule.protection - 1)[:, None], axis=1)[:, 0],
         demand=demand,
         last_sale=limits.last_sale,
@@ -225,14 +231,37 @@ def _to_serve(paths: Floats, limits: _Limits) -> tuple[Floats, Demand]:
     return demand, Demand(mean, stocked, broken, negative)
 
 
-def _simulated(paths: Floats, limits: _Limits, simulation: Simulation) -> Demand:
-    """Run all items through their paths, a few at a time."""
+def _sold_without_record(inputs: Inputs, paths: Floats, limits: _Limits, lost_sales: Flags) -> Floats:
+    """Return what the periods without a record are likely to have sold, units [m, n]; [m, 1] where there are none.
+
+    They are taken to ask what as many coming ones do. Each draw takes that of its neighbour: what was sold says nothing
+    of what will be. Where unmet demand is lost, no more was sold than there was.
+    """
+    sold = np.zeros((len(paths), paths.shape[1] if inputs.unrecorded.any() else 1), dtype=np.float32)
+    for row in np.flatnonzero((inputs.unrecorded > 0) & (inputs.unrecorded <= paths.shape[2])):
+        asked = np.minimum(paths[row, :, : int(inputs.unrecorded[row])], limits.largest[row]).sum(axis=1)
+        there = in_units(np.maximum(inputs.on_hand[row] - inputs.owed[row], 0)) if lost_sales[row] else np.inf
+        sold[row] = np.clip(np.roll(np.nan_to_num(asked), 1), 0.0, there)
+    return sold
+
+
+def _simulated(paths: Floats, limits: _Limits, simulation: Simulation, unforeseen: Floats) -> Demand:
+    """Run all items through their paths, a few at a time.
+
+    Args:
+        paths: units [m, n, horizon].
+        limits: of the same items.
+        simulation: of the same items.
+        unforeseen: what was sold without a record beyond its mean, units, signed [m, 1 or n].
+    """
     m, n, horizon = paths.shape
     step = max(_VALUES_AT_ONCE // (n * horizon), 1)
     parts = []
     for start in range(0, max(m, 1), step):
         few = slice(start, min(start + step, m))
         demand, expected = _to_serve(paths[few], limits.of(few))
+        if unforeseen[few].any():
+            demand[0] += unforeseen[few]
         simulation.run(few, demand)
         parts.append(expected)
     return Demand(*map(np.concatenate, zip(*parts, strict=True)))

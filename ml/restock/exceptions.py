@@ -90,6 +90,10 @@ class Cause(Enum):
     )
     MIN_NOT_BELOW_MAX = "policy min_units is {least:g} and max_units is {most:g}", "give max_units above min_units"
     ON_HAND_NEGATIVE = "on hand is {on_hand:g} units", "count the shelf and record the count"
+    SALES_MISSING = (
+        "sales of the last {unrecorded:g} periods have not arrived, more than the forecast reaches",
+        "send the missing files and run again; if nothing was sold, count the shelf",
+    )
     FORECAST_TOO_SHORT = (
         "the forecast reaches {horizon} periods and the order must cover {protection}",
         "forecast more periods, or correct the lead time, the review period or the next order day",

@@ -33,6 +33,7 @@ class Inputs:
         keys, terms, policy: frames of one row per item.
         on_hand, reserved, backordered: thousandths of a unit.
         sold_since: units sold in the running period.
+        unrecorded: periods up to now whose sales are not known.
         exceptions: what keeps an item from being decided.
     """
 
@@ -41,6 +42,7 @@ class Inputs:
     policy: pd.DataFrame
     on_hand: Thousandths
     sold_since: Doubles
+    unrecorded: Doubles
     reserved: Thousandths
     backordered: Thousandths
     exceptions: Exceptions
@@ -58,6 +60,7 @@ class Inputs:
             policy=self.policy.iloc[rows].reset_index(drop=True),
             on_hand=self.on_hand[rows],
             sold_since=self.sold_since[rows],
+            unrecorded=self.unrecorded[rows],
             reserved=self.reserved[rows],
             backordered=self.backordered[rows],
             exceptions=self.exceptions.part(rows),
@@ -178,6 +181,7 @@ def align(keys: pd.DataFrame, position: pd.DataFrame, terms: pd.DataFrame, polic
         policy=rule,
         on_hand=thousandths(on_hand),
         sold_since=np.maximum(column(stock, "sold_since_units", 0.0), 0.0),
+        unrecorded=np.maximum(column(stock, "unrecorded_periods", 0.0), 0.0),
         reserved=thousandths(column(stock, "reserved_units", 0.0)),
         backordered=thousandths(column(stock, "backordered_units", 0.0)),
         exceptions=exceptions,

@@ -29,8 +29,8 @@ LINE_COLUMNS = [
     "sku", "location_id", "supplier_id", "target_type", "target_value", "protection_periods", "order_interval_periods",
     "expected_demand_units", "safety_stock_units", "expiring_units", "order_up_to_units", "on_hand_units",
     "on_order_units", "transfer_in_units", "on_order_not_counted_units", "on_order_doubtful_units", "reserved_units",
-    "backordered_units", "inventory_position_units", "proposed_transfer_in_units", "shortfall_units", "moq_added_units",
-    "multiple_added_units",
+    "backordered_units", "unrecorded_sales_units", "inventory_position_units", "proposed_transfer_in_units",
+    "shortfall_units", "moq_added_units", "multiple_added_units",
     "supplier_minimum_added_units", "reduced_units", "order_units", "order_packs", "arrival_period",
     "stockout_period_50", "stockout_period_10", "stockout_probability_without_order", "stockout_probability_with_order",
     "lost_units_without_order", "lost_units_with_order", "days_of_cover_before", "days_of_cover_after",
@@ -71,8 +71,9 @@ def recommend(
         keys: sku, location_id; row i belongs to paths[i].
         paths: joint demand draws, units [items, n, horizon].
         position: sku, location_id, on_hand_units, reserved_units, backordered_units and, where period 1 is running
-            already, sold_since_units: what it has sold so far, gone from on_hand and no longer to come; a missing row
-            is an empty shelf.
+            already, sold_since_units: what it has sold so far, gone from on_hand and no longer to come; and, where
+            sales of the last periods have not arrived, unrecorded_periods: how many they are; a missing row is an
+            empty shelf.
         open_orders: sku, location_id, periods_ahead (≥ 1, the period from whose start it can be sold as it is expected
             now), units and optionally overdue_periods (how many periods ago it should have come; 0 = not overdue),
             arrives_as_planned (true = it keeps to its date, as a transfer does; else it comes as early or late as the
@@ -111,7 +112,9 @@ def recommend(
         lines: one row per key, `LINE_COLUMNS`; units to 3 decimals; expected_demand is the mean of the protection
             interval, less what period 1 has sold of its own mean, and
             safety_stock = order_up_to − expected_demand, inventory_position = on_hand + on_order − backordered −
-            reserved, shortfall = max(order_up_to − inventory_position, 0) and
+            reserved − unrecorded_sales (what periods without a record are likely to have sold: what as many coming ones
+            ask, where unmet demand is lost at most what there was),
+            shortfall = max(order_up_to − inventory_position, 0) and
             order = shortfall + moq_added + multiple_added + supplier_minimum_added − reduced, all exact;
             transfer_in is the part of on_order that other locations send, proposed_transfer_in what they would send
             besides: probabilities, losses and days of cover after the order count on it;
@@ -209,6 +212,7 @@ def _lines(decided: _Decision) -> pd.DataFrame:
             "on_order_doubtful_units": in_units(times.doubtful),
             "reserved_units": in_units(inputs.reserved),
             "backordered_units": in_units(inputs.backordered),
+            "unrecorded_sales_units": in_units(cycle.unrecorded),
             "inventory_position_units": in_units(unaided),
             "proposed_transfer_in_units": in_units(times.proposed),
             "shortfall_units": units(shortfall),

@@ -51,6 +51,7 @@ STEPS = (
     Step("on_order", -1, "position", "units on order"),
     Step("reserved", 1, "position", "reserved units"),
     Step("backordered", 1, "position", "backordered units"),
+    Step("unrecorded_sales", 1, "position", "units likely sold without a record"),
     Step("surplus", 1, "position", ""),
     Step(
         *("proposed_transfers", -1, "need", "units that proposed transfers bring"),
@@ -317,6 +318,7 @@ def step_rows(cycle: Cycle, steps: OrderSteps, levels: Levels, expected: Thousan
         "on_order": -schedule.on_order,
         "reserved": inputs.reserved,
         "backordered": inputs.backordered,
+        "unrecorded_sales": cycle.unrecorded,
         "surplus": np.maximum(cycle.position - schedule.proposed - level, 0),
         **steps.changes,
     }

@@ -20,7 +20,7 @@ from orchestration.home.sql_text import path_literal
 from orchestration.planning.archive import ARCHIVED_INPUTS, DECISION_SETTINGS, archived
 from orchestration.warehouse import restock_frames as frames
 from orchestration.warehouse.build import Build
-from orchestration.warehouse.demand_frames import demand_history, planned_days
+from orchestration.warehouse.demand_frames import demand_history, items, planned_days
 from orchestration.warehouse.handoff import write_predictions
 
 if TYPE_CHECKING:
@@ -82,9 +82,10 @@ def _read(settings: Settings, forecaster: "FittedForecaster") -> "tuple[PathsOf,
     """
     from ml.restock import World
 
-    history = demand_history(settings)
+    known = items(settings)
+    history = demand_history(settings, known)
     # Laid out once: a decision asks several times, for some of the items again.
-    prepared = forecaster.prepare(history, planned_days(settings, forecaster.horizon))
+    prepared = forecaster.prepare(history, planned_days(settings, forecaster.horizon, known))
     policies = frames.policies_in_force(settings)
     sold = history.loc[history["demand_units"] > 0, KEYS].drop_duplicates()
 

@@ -47,7 +47,7 @@ def read_training_data(settings: Settings) -> TrainingData:
     policy, segments = standard_policy(settings, terms), segmented_items(settings)
     horizon = protection_horizon(settings, terms.assign(reviews_per_order=_reviews_per_order(segments, terms, policy)))
     return TrainingData(
-        demand=demand_history(settings),
+        demand=demand_history(settings, segments),
         items=segments[[*KEYS, "category", "unit_cost", "unit_price"]],
         segments=segments,
         horizon=horizon,

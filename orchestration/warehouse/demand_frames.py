@@ -16,15 +16,40 @@ _KNOWN_AHEAD = """is_promotion::double as is_promotion, (event_name is not null 
             unit_price::double as unit_price"""
 
 
-def demand_history(settings: Settings) -> "pd.DataFrame":
-    """Return sku, location_id, period_start, demand_units, is_in_stock and covariates, one row per series and day."""
+def demand_history(settings: Settings, known: "pd.DataFrame | None" = None) -> "pd.DataFrame":
+    """Return sku, location_id, period_start, demand_units, is_in_stock and covariates, one row per series and day.
+
+    Demand is missing from the day on which the sales of a location have stopped arriving.
+
+    Args:
+        settings: of the home.
+        known: sku, location_id, sales_known_until_date of each item, as `items`; None = they are read.
+    """
     return read_frame(
         f"""
+        with demand as (
+            select * from {read_sql(export_path(settings, "marts.fct_daily_demand"))}
+        ),
+
+        silent as (
+            select sku, location_id, max(day) + interval 1 day as from_day, arg_max(unit_price, day) as unit_price
+            from demand inner join known using (sku, location_id)
+            where sales_known_until_date is not null
+            group by sku, location_id
+        )
+
         select sku, location_id, day::timestamp as period_start, demand_units::double as demand_units, is_in_stock,
             is_open::double as is_open, {_KNOWN_AHEAD}
-        from {read_sql(export_path(settings, "marts.fct_daily_demand"))}
+        from (
+            from demand
+            union all by name
+            select sku, location_id, true as is_in_stock, true as is_open, false as is_promotion, unit_price,
+                unnest(generate_series(from_day, (select max(day) from demand), interval 1 day))::date as day
+            from silent
+        )
         order by sku, location_id, day
-        """
+        """,
+        known=(items(settings) if known is None else known)[[*KEYS, "sales_known_until_date"]],
     )
 
 
@@ -55,11 +80,21 @@ def planned_days(settings: Settings, horizon: int, categories: "pd.DataFrame | N
 
 
 def items(settings: Settings) -> "pd.DataFrame":
-    """Return the static attributes of each sku and location: category, unit_cost, unit_price."""
+    """Return the static attributes of each sku and location.
+
+    Returns:
+        sku, location_id, category, unit_cost, unit_price, sales_known_until_date (the last day of which sales have
+        arrived where they have stopped; an archive of an earlier version holds none).
+    """
     return read_frame(
         f"""
-        select sku, location_id, category, unit_cost::double as unit_cost, unit_price::double as unit_price
-        from {read_sql(export_path(settings, "marts.dim_item_locations"))}
+        select sku, location_id, category, unit_cost::double as unit_cost, unit_price::double as unit_price,
+            case when active_to is null then sales_known_until_date end as sales_known_until_date
+        from (
+            select null::date as sales_known_until_date, null::date as active_to where false
+            union all by name
+            select * from {read_sql(export_path(settings, "marts.dim_item_locations"))}
+        )
         order by sku, location_id
         """
     )

@@ -123,8 +123,13 @@ def segmented_items(settings: Settings) -> "pd.DataFrame":
         f"""
         select sku, location_id, location_type, category, supplier_id, abc_class, xyz_class, demand_class,
             unit_cost::double as unit_cost, unit_price::double as unit_price,
-            mean_daily_demand_units::double as mean_daily_demand_units
-        from {read_sql(export_path(settings, "marts.dim_item_locations"))}
+            mean_daily_demand_units::double as mean_daily_demand_units,
+            case when active_to is null then sales_known_until_date end as sales_known_until_date
+        from (
+            select null::date as sales_known_until_date, null::date as active_to where false
+            union all by name
+            select * from {read_sql(export_path(settings, "marts.dim_item_locations"))}
+        )
         order by sku, location_id
         """
     )
@@ -134,8 +139,9 @@ def stock_position(settings: Settings) -> "pd.DataFrame":
     """Return what each sku and location has and has promised.
 
     Returns:
-        sku, location_id, on_hand_units, sold_since_units, reserved_units (with what approved transfers take from the
-        shelf), transfer_out_units (that part of it), backordered_units.
+        sku, location_id, on_hand_units, sold_since_units, unrecorded_periods (days whose sales have not arrived; an
+        archive of an earlier version holds none), reserved_units (with what approved transfers take from the shelf),
+        transfer_out_units (that part of it), backordered_units.
     """
     return read_frame(
         f"""
@@ -143,12 +149,19 @@ def stock_position(settings: Settings) -> "pd.DataFrame":
             select sku, from_location_id as location_id, sum(leaving_units) as transfer_out_units
             from ({_open_transfers(settings)})
             group by sku, from_location_id
+        ),
+
+        positions as (
+            select null::integer as unrecorded_days where false
+            union all by name
+            select * from {read_sql(export_path(settings, "marts.fct_stock_position"))}
         )
 
         select sku, location_id, on_hand_units::double as on_hand_units, sold_since_units::double as sold_since_units,
+            coalesce(unrecorded_days, 0)::double as unrecorded_periods,
             reserved_units::double + coalesce(transfer_out_units, 0) as reserved_units,
             coalesce(transfer_out_units, 0) as transfer_out_units, backordered_units::double as backordered_units
-        from {read_sql(export_path(settings, "marts.fct_stock_position"))}
+        from positions
         left join leaving using (sku, location_id)
         order by sku, location_id
         """

@@ -86,7 +86,10 @@ demand_days as (
     from item_days
     inner join products on item_days.sku = products.sku
     inner join location_days
-        on item_days.location_id = location_days.location_id and item_days.day = location_days.day
+        on
+            item_days.location_id = location_days.location_id
+            and item_days.day = location_days.day
+            and location_days.is_observed
     inner join contexts
         on item_days.sku = contexts.sku and item_days.location_id = contexts.location_id
     left join price_days as location_prices

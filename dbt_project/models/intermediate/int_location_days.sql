@@ -23,6 +23,10 @@ suppliers as (
     select * from {{ ref('stg_suppliers') }}
 ),
 
+silences as (
+    select * from {{ ref('int_location_silences') }}
+),
+
 first_days as (
     select location_id, min(day) as first_day
     from folded_movements
@@ -73,10 +77,15 @@ described as (
         location_days.day,
         {{ days_between('location_days.as_of_date', 'location_days.day') }} as days_ahead,
         event_days.event_name,
-        not coalesce(event_days.is_closed, false) as is_open
+        not coalesce(event_days.is_closed, false) as is_open,
+        silences.location_id is null as is_observed
     from location_days
     left join event_days
         on location_days.country = event_days.country and location_days.day = event_days.day
+    left join silences
+        on
+            location_days.location_id = silences.location_id
+            and location_days.day between silences.from_day and silences.until_day
 )
 
 select * from described

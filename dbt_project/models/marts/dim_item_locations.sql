@@ -6,7 +6,7 @@ with products as (
 ),
 
 locations as (
-    select * from {{ ref('stg_locations') }}
+    select * from {{ ref('dim_locations') }}
 ),
 
 spans as (
@@ -121,7 +121,7 @@ described as (
         products.product_name, products.category,
         locations.location_type,
         spans.active_from, spans.active_to,
-        coalesce(spans.demand_from, products.launched_date) as demand_from,
+        coalesce(spans.demand_from, products.launched_date) as demand_from, locations.sales_known_until_date,
         -- Syntetos, Boylan and Croston (2005): cut-off values 1.32 and 0.49.
         case
             when classified.adi is null then 'none'

@@ -2,14 +2,21 @@ with locations as (
     select * from {{ ref('stg_locations') }}
 ),
 
+silences as (
+    select * from {{ ref('int_location_silences') }}
+    where is_ongoing
+),
+
 current_version as (
     select
-        location_id,
-        location_name,
-        location_type,
-        country,
-        time_zone
+        locations.location_id,
+        locations.location_name,
+        locations.location_type,
+        locations.country,
+        locations.time_zone,
+        silences.last_sale_day as sales_known_until_date
     from locations
+    left join silences on locations.location_id = silences.location_id
 )
 
 select * from current_version

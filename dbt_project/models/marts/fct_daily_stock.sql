@@ -8,6 +8,12 @@ unit_costs as (
     select * from {{ ref('dim_unit_costs') }}
 ),
 
+unobserved_days as (
+    select location_id, day
+    from {{ ref('int_location_days') }}
+    where not is_observed
+),
+
 -- Plain comparisons of dates: with anything else in its condition a left join compares every row with every other.
 cost_periods as (
     select
@@ -29,10 +35,12 @@ daily_stock as (
         daily_balances.sales_units,
         daily_balances.other_units,
         daily_balances.closing_units,
-        daily_balances.is_stocked_out,
+        daily_balances.is_stocked_out and unobserved_days.day is null as is_stocked_out,
         cost_periods.unit_cost,
         cast(daily_balances.closing_units * cost_periods.unit_cost as decimal(18, 4)) as stock_value
     from daily_balances
+    left join unobserved_days
+        on daily_balances.location_id = unobserved_days.location_id and daily_balances.day = unobserved_days.day
     left join cost_periods
         on
             daily_balances.sku = cost_periods.sku

@@ -18,6 +18,14 @@ as_of as (
     select * from {{ ref('int_as_of') }}
 ),
 
+locations as (
+    select * from {{ ref('dim_locations') }}
+),
+
+location_days as (
+    select * from {{ ref('int_location_days') }}
+),
+
 on_hand as (
     select
         stock_movements.sku,
@@ -55,6 +63,21 @@ promised as (
     group by sku, location_id
 ),
 
+-- A count says what unrecorded sales have left.
+unrecorded as (
+    select item_locations.sku, item_locations.location_id, count(*) as unrecorded_days
+    from item_locations
+    inner join locations on item_locations.location_id = locations.location_id
+    inner join location_days on item_locations.location_id = location_days.location_id
+    left join on_hand on item_locations.sku = on_hand.sku and item_locations.location_id = on_hand.location_id
+    where
+        location_days.is_open
+        and location_days.days_ahead <= 0
+        and location_days.day > locations.sales_known_until_date
+        and location_days.day > coalesce(on_hand.last_counted_date, locations.sales_known_until_date)
+    group by item_locations.sku, item_locations.location_id
+),
+
 terms as (
     select
         item_locations.sku,
@@ -67,12 +90,14 @@ terms as (
         coalesce(promised.backordered_units, 0) as backordered_units,
         promised.next_due_date,
         on_hand.last_counted_date,
-        on_hand.last_received_date
+        on_hand.last_received_date,
+        coalesce(unrecorded.unrecorded_days, 0) as unrecorded_days
     from item_locations
     cross join as_of
     left join on_hand on item_locations.sku = on_hand.sku and item_locations.location_id = on_hand.location_id
     left join on_order on item_locations.sku = on_order.sku and item_locations.location_id = on_order.location_id
     left join promised on item_locations.sku = promised.sku and item_locations.location_id = promised.location_id
+    left join unrecorded on item_locations.sku = unrecorded.sku and item_locations.location_id = unrecorded.location_id
 ),
 
 positions as (
@@ -89,7 +114,8 @@ positions as (
         next_due_date,
         last_counted_date,
         last_received_date,
-        on_hand_units < 0 as is_negative
+        on_hand_units < 0 as is_negative,
+        cast(unrecorded_days as integer) as unrecorded_days
     from terms
 )
 

@@ -37,7 +37,7 @@ idle as (
         item_locations.active_from,
         last_demand.last_demand_date,
         cast(
-            {{ days_between('coalesce(last_demand.last_demand_date, item_locations.demand_from)', 'positions.as_of_date') }}
+            {{ days_between('coalesce(last_demand.last_demand_date, item_locations.demand_from)', 'positions.as_of_date') }} - positions.unrecorded_days
             as integer
         ) as days_without_demand,
         coalesce(policies.dead_after_days, {{ dead_days }}) as dead_after_days,

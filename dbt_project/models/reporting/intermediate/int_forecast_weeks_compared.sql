@@ -38,7 +38,7 @@ weeks as (
 
 -- Weeks and months differ in their closed days: rates of an open day of a location are compared.
 open_days as (
-    select day, sum(case when is_open then 1 else 0 end) as open_count, max(days_ahead) as days_ahead
+    select day, sum(case when is_open and is_observed then 1 else 0 end) as open_count, max(days_ahead) as days_ahead
     from location_days
     group by day
 ),

@@ -64,6 +64,7 @@ dated as (
         lines.*,
         products.product_name,
         locations.location_name,
+        case when records.unrecorded_days > 0 then locations.sales_known_until_date end as sales_known_until_date,
         suppliers.supplier_name,
         policies.policy_source,
         policies.policy_note,

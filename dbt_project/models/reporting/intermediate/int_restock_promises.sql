@@ -32,10 +32,19 @@ promises as (
                 '.'
             )
         end as promise_text,
-        case
-            when is_negative or suspected_kind is not null then concat(' The stock record is doubtful: ', record_trust, '.')
-            else ''
-        end as record_text
+        concat(
+            case
+                when sales_known_until_date is null then ''
+                else concat(
+                    ' No sales have arrived from ', location_id, ' since ', {{ day_text('sales_known_until_date') }},
+                    ': they are taken to have gone on as forecast. Send the missing files, or count the shelf.'
+                )
+            end,
+            case
+                when is_negative or suspected_kind is not null then concat(' The stock record is doubtful: ', record_trust, '.')
+                else ''
+            end
+        ) as record_text
     from context
 )
 

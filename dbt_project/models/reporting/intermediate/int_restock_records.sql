@@ -39,6 +39,7 @@ records as (
         restock_lines.as_of_date,
         positions.last_counted_date,
         coalesce(positions.is_negative, false) as is_negative,
+        coalesce(positions.unrecorded_days, 0) as unrecorded_days,
         doubts.suspected_date,
         doubts.suspected_kind
     from restock_lines

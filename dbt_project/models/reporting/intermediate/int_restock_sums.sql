@@ -37,6 +37,10 @@ worded as (
                 when transfer_out_units > 0 then concat(' (', {{ number_text('transfer_out_units') }}, ' for approved transfers)')
                 else ''
             end,
+            case
+                when unrecorded_sales_units > 0 then concat(' + ', {{ number_text('unrecorded_sales_units') }}, ' likely sold without a record')
+                else ''
+            end,
             ' − ', {{ number_text('on_hand_units') }}, ' on hand − ', {{ number_text('on_order_units') }}, ' on order',
             case
                 when transfer_in_units > 0 then concat(' (', {{ number_text('transfer_in_units') }}, ' by approved transfers)')
