@@ -51,7 +51,7 @@ DECISION = {
     "predictions/held_levels",
     *("marts/fct_daily_demand", "marts/fct_planned_days", "marts/fct_stock_position", "marts/fct_open_orders"),
     *("marts/fct_replenishment_terms", "marts/fct_stock_lots", "marts/dim_transfer_lanes", "marts/dim_product_seasons"),
-    "marts/dim_item_locations",
+    *("marts/dim_item_locations", "marts/fct_reservations"),
 }
 FORECAST = {
     *("models/demand_forecast", "marts/fct_daily_demand", "marts/fct_planned_days", "marts/dim_item_locations"),

@@ -52,6 +52,10 @@ MARTS = {
     "fct_stock_position": """
         select keys.*, 20 as on_hand_units, 0 as sold_since_units, 1 as reserved_units, 0 as backordered_units from keys
     """,
+    "fct_reservations": """
+        select keys.*, 'SO' as document, 6 as days_until_due, 1 as reserved_units, 0 as backordered_units
+        from keys limit 2
+    """,
     "fct_stock_lots": """
         select keys.*, 'L' as lot_id, 5 as left_units, date '2011-12-10' as expires_date, 2 as days_to_expiry
         from keys limit 2

@@ -19,7 +19,7 @@ from orchestration.planning.transfers import (
 )
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.handoff import write_predictions
-from orchestration.warehouse.restock_frames import open_orders, stock_position
+from orchestration.warehouse.restock_frames import open_orders, promises, stock_position
 from orchestration.warehouse.restock_frames import rejected_transfers as rejected_moves
 from serving.store import Store
 
@@ -48,7 +48,7 @@ def settings(tmp_path: Path) -> Settings:
         settings.exports / "marts" / "dim_transfer_lanes.parquet",
         "select 'N' as from_location_id, 'S' as to_location_id, 2 as lead_time_days, 0.04::decimal(18, 4) as unit_cost",
     )
-    for name in ("fct_open_orders", "fct_stock_position"):
+    for name in TABLES:
         write(settings.exports / "marts" / f"{name}.parquet", TABLES[name])
     wants(settings, None)
     nothing_moves(settings)
@@ -60,6 +60,11 @@ TABLES = {
     "fct_open_orders": """
         select '' as sku, '' as location_id, 1 as periods_ahead, 0.0 as open_units, false as is_late, 0 as days_late,
             false as is_doubtful, '' as purchase_order_id, 1 as line
+        where false
+    """,
+    "fct_reservations": """
+        select '' as sku, '' as location_id, '' as document, 1 as days_until_due, 0.0 as reserved_units,
+            0.0 as backordered_units
         where false
     """,
     "fct_stock_position": """
@@ -115,7 +120,7 @@ def counted(settings: Settings, store: Store, build: Build = BUILD) -> dict[str,
     """Return what the decision sees: coming to S and when, reserved at N of the 3 promised, and what leaves N."""
     write_predictions(settings, "open_transfers", open_transfers(settings, build, store), build, None)
     write_predictions(settings, "open_proposals", open_proposals(settings, build, store), build, None)
-    orders, stock = open_orders(settings), stock_position(settings).set_index("location_id")
+    orders, stock = open_orders(settings), stock_position(settings, promises(settings)).set_index("location_id")
     return {
         "coming": orders[["location_id", "units", "periods_ahead", "arrives_as_planned"]].to_numpy().tolist(),
         "reserved": stock.loc["N", "reserved_units"],
@@ -399,5 +404,5 @@ def test_the_frames_of_an_earlier_archive_know_no_transfers(settings: Settings) 
         "current_date as expected_date, '' as proposal_id where false",
     )
     assert open_orders(settings).empty
-    assert stock_position(settings)["transfer_out_units"].tolist() == [0.0, 0.0]
+    assert stock_position(settings, promises(settings))["transfer_out_units"].tolist() == [0.0, 0.0]
     assert rejected_moves(settings).empty

@@ -31,6 +31,7 @@ def decide(
     backordered: float = 0.0,
     due: list[tuple[int, float]] | None = None,
     lots: pd.DataFrame | None = None,
+    promised: list[tuple[int, float]] | None = None,
     terms: dict[str, object] | None = None,
     policy: dict[str, object] | None = None,
 ) -> tuple[pd.Series, dict[str, float], pd.DataFrame]:
@@ -72,6 +73,9 @@ def decide(
             ]
         ),
         lots=lots,
+        promises=pd.DataFrame([item(due_in_periods=p, reserved_units=u, backordered_units=0.0) for p, u in promised])
+        if promised
+        else None,
     )
     return lines.iloc[0], dict(zip(steps["term"], steps["units"], strict=True)), benefit
 
@@ -128,6 +132,51 @@ def random_world(seed: int, items: int = 30) -> tuple[pd.DataFrame, ...]:
 def test_lines_have_the_contracts_columns():
     lines, _, _ = recommend(*random_world(0))
     assert list(lines.columns) == LINE_COLUMNS
+
+
+LOST_SALES: dict[str, object] = {"unmet_demand": "lost_sales"}
+
+
+def test_a_promise_for_after_the_protection_interval_changes_nothing_but_is_shown():
+    plain, terms, _ = decide(constant(5), on_hand=30)
+    later, with_promise, _ = decide(constant(5), on_hand=30, promised=[(9, 40)])
+    assert later["promised_later_units"] == 40
+    assert later.drop("promised_later_units").equals(plain.drop("promised_later_units"))
+    assert with_promise == terms
+
+
+def test_a_promise_that_a_new_order_can_serve_is_demand_of_its_day():
+    plain, _, _ = decide(constant(5), on_hand=15, policy=LOST_SALES)
+    line, terms, _ = decide(constant(5), on_hand=15, promised=[(3, 40)], policy=LOST_SALES)
+    assert (line["reserved_units"], terms["reserved"]) == (40, 40)
+    assert line["order_units"] == plain["order_units"] + 40
+    # Until that day the shelf is for everyone; without an order the promise is not kept.
+    assert (plain["stockout_period_50"], line["stockout_period_50"]) == (4, 3)
+
+
+@pytest.mark.parametrize("due", [1, 2])
+def test_a_promise_that_no_new_order_can_serve_is_kept_for_from_now_on(due: int):
+    now, now_terms, _ = decide(constant(5), on_hand=15, reserved=12, policy=LOST_SALES)
+    dated, terms, _ = decide(constant(5), on_hand=15, promised=[(due, 12)], policy=LOST_SALES)
+    assert dated.equals(now)
+    assert terms == now_terms
+
+
+def test_the_terms_of_an_order_with_promises_add_up():
+    world = random_world(3)
+    rng = np.random.default_rng(3)
+    promises = pd.concat([world[0]] * 3).assign(
+        due_in_periods=rng.integers(1, 25, 90), reserved_units=rng.integers(0, 9, 90), backordered_units=1.0
+    )
+    lines, terms, _ = recommend(*world, promises=promises)
+    sums = terms.groupby("sku")["units"].sum().reindex(lines["sku"], fill_value=0.0).to_numpy()
+    np.testing.assert_allclose(sums, lines["order_units"])
+    position = lines["on_hand_units"] + lines["on_order_units"] - lines["reserved_units"] - lines["backordered_units"]
+    np.testing.assert_allclose(position, lines["inventory_position_units"])
+    given = world[2][["reserved_units", "backordered_units"]].sum().sum()
+    promised = promises["reserved_units"].sum() + 90 + given
+    counted = ["reserved_units", "backordered_units", "promised_later_units"]
+    assert lines[counted].sum().sum() == promised
 
 
 @given(seed=st.integers(0, 10_000))

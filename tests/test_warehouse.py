@@ -352,6 +352,18 @@ def terms(
     }
 
 
+def promise(document: str, units: int, due: str) -> dict[str, Any]:
+    """Return a reservation of s0 with a due day."""
+    return {
+        "sku": "s0",
+        "location_id": "x",
+        "document": document,
+        "reserved_units": units,
+        "backordered_units": 0,
+        "due_date": date.fromisoformat(due),
+    }
+
+
 SUPPLY: dict[str, list[Row]] = {
     "stock_lots": [
         {"sku": "even", "location_id": "x", "lot_id": "SPRING", "expires_date": date(2011, 5, 29)},
@@ -389,6 +401,9 @@ SUPPLY: dict[str, list[Row]] = {
         {"sku": "s0", "location_id": "x", "document": "R1", "reserved_units": 2, "backordered_units": 1},
         {"sku": "s0", "location_id": "x", "document": "R2", "reserved_units": 3, "backordered_units": 0},
         {"sku": "nobody", "location_id": "x", "document": "R3", "reserved_units": 3, "backordered_units": 0},
+        promise("R4", 4, "2011-05-20"),
+        promise("R5", 2, "2011-05-30"),
+        promise("R6", 7, "2011-02-01"),
     ],
     "product_seasons": [
         season(None, "2011-05-03", sku="s0"),
@@ -523,6 +538,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
 
     position = on_hand["s0"] + 36 - 5 - 1
     promised = {"remainder_units": 7.4, "on_order_units": 36, "reserved_units": 5, "backordered_units": 1}
+    promised["promised_later_units"] = 6
     lines = [
         line("even", 16, 636.4, multiple_added_units=1.6, order_units=48, order_packs=4) | false_terms,
         line(
@@ -541,7 +557,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
         | {"status": "exception", "exception": "on hand is -3 units: count the shelf and record the count"}
         | {"exception_cause": "on_hand_negative"}
         | {"on_order_units": 0, "on_order_not_counted_units": 0, "on_order_doubtful_units": 0}
-        | {"reserved_units": 0, "backordered_units": 0, "unrecorded_sales_units": 0}
+        | {"reserved_units": 0, "backordered_units": 0, "promised_later_units": 0, "unrecorded_sales_units": 0}
         | {"inventory_position_units": -3, "as_of_date": FIRST_STATE["as_of"], "forecast_model_version": "3"},
     ]
     as_of = date.fromisoformat(FIRST_STATE["as_of"])
@@ -967,10 +983,11 @@ def test_the_position_adds_up_from_stock_orders_and_promises(first: Query):
     rows = first(
         "select on_hand_units = (select closing_units from marts.fct_daily_stock"
         " where sku = 's0' and location_id = 'x' and day = '2011-04-29'),"
-        " on_order_units, reserved_units, backordered_units, inventory_position_units - on_hand_units"
+        " on_order_units, reserved_units, backordered_units, promised_doubtful_units,"
+        " inventory_position_units - on_hand_units"
         " from marts.fct_stock_position where sku = 's0' and location_id = 'x'"
     )
-    assert rows == [(True, 36, 5, 1, 30)]
+    assert rows == [(True, 36, 11, 1, 7, 24)]
 
 
 def test_rows_of_unknown_products_locations_and_suppliers_are_held_with_their_reason(first: Query):
@@ -1218,6 +1235,9 @@ def test_an_order_with_promises_names_them_and_the_minimum(first: Query):
         r" (\+ [\d.]+ for uncertainty|− [\d.]+ that the target leaves uncovered)"
         r" \+ 5 reserved \+ 1 backordered − -?[\d.]+ on hand − 36 on order = 3,"
         r" raised to the minimum order of 10 and rounded up to packs\."
+        r" 6 more are promised for later, from 20 May 2011 on: a later order can serve them\."
+        r" 7 promised to R6 were due on 1 February 2011 and are not counted: if they are still wanted,"
+        r" give them a new due date; if not, take them off the list\."
         r" For [\d.]+ a stock-out before the next order comes is [\w ]+ % likely instead of [\w ]+ %.*\."
         r" Last year's season raises .* \(trust 0\.6\)\."
         r" 7 units of stock and orders may be left when the season ends on 3 May 2011;"
@@ -1394,6 +1414,7 @@ def test_untouched_recommendations_can_be_made_again(recheck: Recheck):
         "on_order_doubtful_units",
         "reserved_units",
         "backordered_units",
+        "promised_later_units",
         "inventory_position_units",
         "shortfall_units",
         "order_units",
@@ -1426,6 +1447,8 @@ def test_a_stated_term_that_is_off_is_found(recheck: Recheck, term: str):
         ("marts.fct_open_orders set open_units = open_units + 1", "on_order_units"),
         ("marts.fct_open_orders set periods_ahead = 17", "on_order_not_counted_units"),
         ("marts.fct_open_orders set is_doubtful = true", "on_order_doubtful_units"),
+        ("marts.fct_reservations set days_until_due = 16 where document = 'R4'", "promised_later_units"),
+        ("marts.fct_reservations set is_doubtful = true where document = 'R1'", "backordered_units"),
         (
             "reporting.restock_order_steps set term_units = term_units + 0.002 where sku = 'even'",
             "recorded order_units",

@@ -1,6 +1,6 @@
 {#
     CTEs that read again, each from its own source, what a recommendation was made of: the days it has to last (`intervals`),
-    what is on its way (`on_order`, `leaving`), demand expected and past (`expected`, `recent_sales`). For the test
+    what is on its way (`on_order`, `leaving`), what is due (`promised`), demand expected and past (`expected`, `recent_sales`). For the test
     every_recommendation_recomputes; as models they would be skipped, and the test with them, where another test fails.
 #}
 {% macro recomputed_needs() %}
@@ -62,6 +62,20 @@ on_order as (
     from open_orders
     inner join intervals on open_orders.sku = intervals.sku and open_orders.location_id = intervals.location_id
     group by open_orders.sku, open_orders.location_id
+),
+
+promised as (
+    select
+        reservations.sku,
+        reservations.location_id,
+        {% for name in ['reserved', 'backordered'] %}
+        sum(case when coalesce(days_until_due, 0) <= intervals.protection_days then {{ name }}_units else 0 end) as {{ name }}_units,
+        {% endfor %}
+        sum(case when days_until_due > intervals.protection_days then reserved_units + backordered_units else 0 end) as later_units
+    from {{ ref('fct_reservations') }} as reservations
+    inner join intervals on reservations.sku = intervals.sku and reservations.location_id = intervals.location_id
+    where not reservations.is_doubtful
+    group by reservations.sku, reservations.location_id
 ),
 
 leaving as (

@@ -54,7 +54,7 @@ sources as (
         recommendations.*,
         positions.as_of_date as source_as_of_date,
         positions.on_hand_units as source_on_hand_units,
-        positions.reserved_units + coalesce(leaving.out_units, 0) as source_reserved_units,
+        coalesce(promised.reserved_units, 0) + coalesce(leaving.out_units, 0) as source_reserved_units,
         coalesce(on_order.transfer_in_units, 0) as source_transfer_in_units,
         coalesce(leaving.out_units, 0) as source_transfer_out_units,
         coalesce(on_order.proposed_in_units, 0) as source_proposed_transfer_in_units,
@@ -63,7 +63,8 @@ sources as (
         intervals.unit_margin,
         intervals.next_order_in_days,
         intervals.lead_time_days as source_lead_time_days,
-        positions.backordered_units as source_backordered_units,
+        coalesce(promised.backordered_units, 0) as source_backordered_units,
+        coalesce(promised.later_units, 0) as source_promised_later_units,
         coalesce(on_order.in_time_units, 0) as source_on_order_units,
         coalesce(on_order.too_late_units, 0) as source_on_order_not_counted_units,
         coalesce(on_order.doubtful_units, 0) as source_on_order_doubtful_units,
@@ -99,6 +100,8 @@ sources as (
         on recommendations.sku = rejected_needs.sku and recommendations.location_id = rejected_needs.location_id
     left join leaving
         on recommendations.sku = leaving.sku and recommendations.location_id = leaving.location_id
+    left join promised
+        on recommendations.sku = promised.sku and recommendations.location_id = promised.location_id
     left join recent_sales
         on recommendations.sku = recent_sales.sku and recommendations.location_id = recent_sales.location_id
     where recommendations.status <> 'exception'

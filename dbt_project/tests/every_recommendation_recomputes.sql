@@ -62,7 +62,7 @@ comparisons as (
     from orders_made_again
     {% for term in [
         'on_hand_units', 'on_order_units', 'on_order_not_counted_units', 'on_order_doubtful_units',
-        'reserved_units', 'backordered_units',
+        'reserved_units', 'backordered_units', 'promised_later_units',
         'transfer_in_units', 'transfer_out_units', 'proposed_transfer_in_units', 'proposed_transfer_out_units',
         'last_4_weeks_units', 'moq_added_units'
     ] %}

@@ -158,8 +158,9 @@ def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floa
     lost_sales = texts(policy, "unmet_demand", "lost_sales") == "lost_sales"
     sold = _sold_without_record(inputs, paths, limits, lost_sales)
     unrecorded = thousandths(sold.mean(axis=1, dtype=np.float64))
+    owed = inputs.owed[:, None] + schedule.promises.owed_by(lead.max(axis=1, initial=0), horizon)
     simulation = Simulation(
-        in_units((inputs.on_hand - inputs.owed - unrecorded)[:, None] - expired).astype(np.float32),
+        in_units((inputs.on_hand - unrecorded)[:, None] - owed - expired).astype(np.float32),
         receipts,
         lead,
         end,
@@ -185,7 +186,7 @@ def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floa
         rule=texts(policy, "order_rule", "order_up_to"),
         model=texts(policy, "demand_model", "simulated"),
         rates=_rates(inputs, schedule, target, value, demand, season_ends),
-        position=inputs.on_hand + schedule.on_order + schedule.proposed - inputs.owed - unrecorded,
+        position=inputs.on_hand + schedule.on_order + schedule.proposed - schedule.owed - unrecorded,
         unrecorded=unrecorded,
         expiring=np.take_along_axis(expired, (schedule.protection - 1)[:, None], axis=1)[:, 0],
         demand=demand,

@@ -35,6 +35,7 @@ class World:
         terms: supplier terms; minimum_order_value, fixed_order_cost and unit_cost are used where they are given.
         policy: one row per item; holding_cost decides which transfers pay.
         lots: units by the last period in which they can be sold; None = nothing expires.
+        promises: what customers are promised for later periods; None = nothing.
         lanes: from_location_id, to_location_id, lead_time_periods, unit_cost; None = nothing is moved.
         budget: money for all orders together; None = no limit.
         rejections: sku, location_id, rejected_up_to_units: orders of up to so many units that a person rejected; what
@@ -48,6 +49,7 @@ class World:
     terms: pd.DataFrame
     policy: pd.DataFrame
     lots: pd.DataFrame | None = None
+    promises: pd.DataFrame | None = None
     lanes: pd.DataFrame | None = None
     budget: float | None = None
     rejections: pd.DataFrame | None = None
@@ -148,7 +150,10 @@ def _decided(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     parts = [
         recommend(
-            chunk, paths, world.position, world.open_orders, world.terms, world.policy, lots=world.lots, seed=seed
+            *(chunk, paths, world.position, world.open_orders, world.terms, world.policy),
+            lots=world.lots,
+            promises=world.promises,
+            seed=seed,
         )
         for chunk, paths in paths_of(keys)
     ]

@@ -29,7 +29,8 @@ LINE_COLUMNS = [
     "sku", "location_id", "supplier_id", "target_type", "target_value", "protection_periods", "order_interval_periods",
     "expected_demand_units", "safety_stock_units", "expiring_units", "order_up_to_units", "on_hand_units",
     "on_order_units", "transfer_in_units", "on_order_not_counted_units", "on_order_doubtful_units", "reserved_units",
-    "backordered_units", "unrecorded_sales_units", "inventory_position_units", "proposed_transfer_in_units",
+    "backordered_units", "promised_later_units", "unrecorded_sales_units", "inventory_position_units",
+    "proposed_transfer_in_units",
     "shortfall_units", "moq_added_units", "multiple_added_units",
     "supplier_minimum_added_units", "reduced_units", "order_units", "order_packs", "arrival_period",
     "stockout_period_50", "stockout_period_10", "stockout_probability_without_order", "stockout_probability_with_order",
@@ -50,6 +51,7 @@ def recommend(
     policy: pd.DataFrame,
     *,
     lots: pd.DataFrame | None = None,
+    promises: pd.DataFrame | None = None,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Decide what to order of every item-location, from joint demand paths and the pipeline.
@@ -106,6 +108,9 @@ def recommend(
             a unit left over; default 1, 0 = the next order is sure to want it, as the newsvendor's salvage at cost),
             salvage_value (money a unit left after the last period of sale still brings; default 0).
         lots: sku, location_id, units, expires_in_periods (the last period in which they can be sold).
+        promises: sku, location_id, due_in_periods (≥ 1), reserved_units, backordered_units: what customers are promised
+            for a later period, besides the position. What is due within the protection interval counts, in its period;
+            what no new order can serve in time is kept for it from now on.
         seed: base of the lead-time draws, keyed by (seed, sku, location_id): one more item changes no other's line.
 
     Returns:
@@ -113,7 +118,8 @@ def recommend(
             interval, less what period 1 has sold of its own mean, and
             safety_stock = order_up_to − expected_demand, inventory_position = on_hand + on_order − backordered −
             reserved − unrecorded_sales (what periods without a record are likely to have sold: what as many coming ones
-            ask, where unmet demand is lost at most what there was),
+            ask, where unmet demand is lost at most what there was), of which reserved and backordered are due within
+            the protection interval (promised_later is due after it),
             shortfall = max(order_up_to − inventory_position, 0) and
             order = shortfall + moq_added + multiple_added + supplier_minimum_added − reduced, all exact;
             transfer_in is the part of on_order that other locations send, proposed_transfer_in what they would send
@@ -139,7 +145,7 @@ def recommend(
     """
     check_shapes(keys, paths)
     inputs = align(keys.reset_index(drop=True), position, terms, policy)
-    times = schedule(inputs, open_orders, paths.shape[2])
+    times = schedule(inputs, open_orders, paths.shape[2], promises)
     expiring = lots_by_item(inputs.keys, lots)
     slots = int(times.review[texts(inputs.policy, "target_type", "") == "cost"].max(initial=0))
     step = max(_DRAWS_AT_ONCE // (paths.shape[1] * max(slots, 1)), 1)
@@ -210,8 +216,9 @@ def _lines(decided: _Decision) -> pd.DataFrame:
             "transfer_in_units": in_units(times.transferred),
             "on_order_not_counted_units": in_units(times.not_counted),
             "on_order_doubtful_units": in_units(times.doubtful),
-            "reserved_units": in_units(inputs.reserved),
-            "backordered_units": in_units(inputs.backordered),
+            "reserved_units": in_units(times.reserved),
+            "backordered_units": in_units(times.backordered),
+            "promised_later_units": in_units(times.promised_later),
             "unrecorded_sales_units": in_units(cycle.unrecorded),
             "inventory_position_units": in_units(unaided),
             "proposed_transfer_in_units": in_units(times.proposed),

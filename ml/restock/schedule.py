@@ -1,4 +1,4 @@
-"""When things happen, in whole periods: order days, arrivals of what is on order, expiry of lots.
+"""When things happen, in whole periods: order days, arrivals of what is on order, promises, expiry of lots.
 
 Here belongs what arrives and expires when. What is sold meanwhile is in `ml.restock.cycle`.
 """
@@ -6,7 +6,7 @@ Here belongs what arrives and expires when. What is sold meanwhile is in `ml.res
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -48,9 +48,43 @@ class OpenOrders(NamedTuple):
         return part._replace(item=part.item - rows.start)
 
 
+class Promises(NamedTuple):
+    """What customers are promised for a later day, sorted by item.
+
+    Attributes:
+        item: the row of its item [promises].
+        due: the period in which it is due, at least 1 [promises].
+        units: thousandths [promises].
+    """
+
+    item: Places
+    due: Integers
+    units: Thousandths
+
+    def of(self, rows: slice) -> Promises:
+        """Return the promises of some items, whose rows are counted from the first of them on."""
+        start, stop = np.searchsorted(self.item, (rows.start, rows.stop))
+        return Promises(self.item[start:stop] - rows.start, self.due[start:stop], self.units[start:stop])
+
+    def owed_by(self, last_arrival: Integers, horizon: int) -> Thousandths:
+        """Return what is owed by the start of each period, thousandths [items, horizon].
+
+        What is due before an order placed now has come is kept from today on: nothing else can serve it.
+
+        Args:
+            last_arrival: periods until such an order has come for sure [items].
+            horizon: periods.
+        """
+        owed = np.zeros((len(last_arrival), horizon), np.int64)
+        first = np.where(self.due <= last_arrival[self.item], 1, self.due)
+        inside = first <= horizon
+        np.add.at(owed, (self.item[inside], first[inside] - 1), self.units[inside])
+        return np.cumsum(owed, axis=1)
+
+
 @dataclass(frozen=True)
 class Schedule:
-    """When orders arrive, in whole periods, and what is on order of every item, in thousandths.
+    """When orders arrive, in whole periods, and what is on order and promised of every item, in thousandths.
 
     Attributes:
         wait: until the next order day.
@@ -63,6 +97,9 @@ class Schedule:
         proposed: would arrive within it if the proposed transfers were approved.
         not_counted: arrives after it.
         doubtful: is later than its supplier ever was.
+        promises: for a later day.
+        reserved, backordered: promised for now and within the protection interval.
+        promised_later: promised for after it.
     """
 
     wait: Integers
@@ -75,6 +112,15 @@ class Schedule:
     proposed: Thousandths
     not_counted: Thousandths
     doubtful: Thousandths
+    promises: Promises
+    reserved: Thousandths
+    backordered: Thousandths
+    promised_later: Thousandths
+
+    @property
+    def owed(self) -> Thousandths:
+        """What is promised for now and within the protection interval, thousandths."""
+        return self.reserved + self.backordered
 
     @property
     def protection(self) -> Integers:
@@ -104,19 +150,24 @@ class Schedule:
             proposed=self.proposed[rows],
             not_counted=self.not_counted[rows],
             doubtful=self.doubtful[rows],
+            promises=self.promises.of(rows),
+            reserved=self.reserved[rows],
+            backordered=self.backordered[rows],
+            promised_later=self.promised_later[rows],
         )
 
 
-def schedule(inputs: Inputs, open_orders: pd.DataFrame, horizon: int) -> Schedule:
-    """Return when orders arrive; items whose forecast is too short are noted.
+def schedule(inputs: Inputs, open_orders: pd.DataFrame, horizon: int, promises: pd.DataFrame | None = None) -> Schedule:
+    """Return when orders arrive and promises are due; items whose forecast is too short are noted.
 
     Args:
         inputs: the items.
         open_orders: as of `ml.restock.recommend`.
         horizon: periods that the demand paths reach.
+        promises: as of `ml.restock.recommend`.
 
     Raises:
-        ValueError: open_orders lack a required column.
+        ValueError: open_orders or promises lack a required column.
     """
     require(open_orders, [*KEYS, "periods_ahead", "units"], "open_orders")
     usable = inputs.exceptions.is_free
@@ -163,6 +214,39 @@ def schedule(inputs: Inputs, open_orders: pd.DataFrame, horizon: int) -> Schedul
         proposed=total(inside & proposed),
         not_counted=total(trusted & ~inside & ~proposed),
         doubtful=total(~trusted),
+        **_promised(inputs, promises, wait + lead + review),
+    )
+
+
+class _Promised(TypedDict):
+    promises: Promises
+    reserved: Thousandths
+    backordered: Thousandths
+    promised_later: Thousandths
+
+
+def _promised(inputs: Inputs, promises: pd.DataFrame | None, protection: Integers) -> _Promised:
+    columns = ["due_in_periods", "reserved_units", "backordered_units"]
+    if promises is None:
+        promises = pd.DataFrame(columns=[*KEYS, *columns])
+    require(promises, [*KEYS, *columns], "promises")
+    rows = inputs.keys.assign(row=np.arange(len(inputs.keys)))
+    coming = promises.merge(rows, on=KEYS, how="inner").sort_values("row", kind="stable", ignore_index=True)
+    item = coming["row"].to_numpy(dtype=np.int64)
+    due = np.clip(column(coming, "due_in_periods", 1.0), 1, _LONGEST_PERIODS).astype(np.int32)
+    reserved, backordered = (thousandths(column(coming, name, 0.0)) for name in columns[1:])
+    inside = due <= protection[item]
+
+    def total(units: Thousandths, counted: Flags) -> Thousandths:
+        sums = np.zeros(len(rows), np.int64)
+        np.add.at(sums, item[counted], units[counted])
+        return sums
+
+    return _Promised(
+        promises=Promises(item, due, reserved + backordered),
+        reserved=inputs.reserved + total(reserved, inside),
+        backordered=inputs.backordered + total(backordered, inside),
+        promised_later=total(reserved + backordered, ~inside),
     )
 
 

@@ -86,18 +86,19 @@ def _read(settings: Settings, forecaster: "FittedForecaster") -> "tuple[PathsOf,
     history = demand_history(settings, known)
     # Laid out once: a decision asks several times, for some of the items again.
     prepared = forecaster.prepare(history, planned_days(settings, forecaster.horizon, known))
-    policies = frames.policies_in_force(settings)
+    policies, promised = frames.policies_in_force(settings), frames.promises(settings)
     sold = history.loc[history["demand_units"] > 0, KEYS].drop_duplicates()
 
     def paths_of(keys: "pd.DataFrame") -> "Iterable[tuple[pd.DataFrame, npt.NDArray[np.float32]]]":
         return prepared.sample_paths(settings.path_count, keys, settings.seed)
 
     return paths_of, World(
-        position=frames.stock_position(settings),
+        position=frames.stock_position(settings, promised),
         open_orders=frames.open_orders(settings),
         terms=frames.restock_terms(settings, policies, sold),
         policy=frames.restock_policy(policies),
         lots=frames.stock_lots(settings),
+        promises=promised,
         lanes=frames.transfer_lanes(settings),
         budget=settings.order_budget,
         rejections=frames.rejections(settings),

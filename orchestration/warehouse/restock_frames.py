@@ -135,8 +135,12 @@ def segmented_items(settings: Settings) -> "pd.DataFrame":
     )
 
 
-def stock_position(settings: Settings) -> "pd.DataFrame":
-    """Return what each sku and location has and has promised.
+def stock_position(settings: Settings, promised: "pd.DataFrame") -> "pd.DataFrame":
+    """Return what each sku and location has and has promised for now.
+
+    Args:
+        settings: of the home.
+        promised: as `promises`: what is due later, and not part of it.
 
     Returns:
         sku, location_id, on_hand_units, sold_since_units, unrecorded_periods (days whose sales have not arrived; an
@@ -151,6 +155,12 @@ def stock_position(settings: Settings) -> "pd.DataFrame":
             group by sku, from_location_id
         ),
 
+        later as (
+            select sku, location_id, sum(reserved_units) as reserved_later, sum(backordered_units) as backordered_later
+            from promised
+            group by sku, location_id
+        ),
+
         positions as (
             select null::integer as unrecorded_days where false
             union all by name
@@ -159,11 +169,27 @@ def stock_position(settings: Settings) -> "pd.DataFrame":
 
         select sku, location_id, on_hand_units::double as on_hand_units, sold_since_units::double as sold_since_units,
             coalesce(unrecorded_days, 0)::double as unrecorded_periods,
-            reserved_units::double + coalesce(transfer_out_units, 0) as reserved_units,
-            coalesce(transfer_out_units, 0) as transfer_out_units, backordered_units::double as backordered_units
+            reserved_units::double - coalesce(reserved_later, 0) + coalesce(transfer_out_units, 0) as reserved_units,
+            coalesce(transfer_out_units, 0) as transfer_out_units,
+            backordered_units::double - coalesce(backordered_later, 0) as backordered_units
         from positions
         left join leaving using (sku, location_id)
+        left join later using (sku, location_id)
         order by sku, location_id
+        """,
+        promised=promised,
+    )
+
+
+def promises(settings: Settings) -> "pd.DataFrame":
+    """Return what customers are promised for a day after tomorrow, as `ml.restock.recommend` reads it."""
+    return read_frame(
+        f"""
+        select sku, location_id, days_until_due as due_in_periods,
+            reserved_units::double as reserved_units, backordered_units::double as backordered_units
+        from {read_sql(export_path(settings, "marts.fct_reservations"))}
+        where days_until_due > 1
+        order by sku, location_id, days_until_due, document
         """
     )
 

@@ -11,7 +11,7 @@ open_orders as (
 ),
 
 reservations as (
-    select * from {{ ref('stg_reservations') }}
+    select * from {{ ref('fct_reservations') }}
 ),
 
 as_of as (
@@ -56,8 +56,9 @@ promised as (
     select
         sku,
         location_id,
-        sum(reserved_units) as reserved_units,
-        sum(backordered_units) as backordered_units,
+        sum(case when is_doubtful then 0 else reserved_units end) as reserved_units,
+        sum(case when is_doubtful then 0 else backordered_units end) as backordered_units,
+        sum(case when is_doubtful then reserved_units + backordered_units else 0 end) as promised_doubtful_units,
         min(due_date) as next_due_date
     from reservations
     group by sku, location_id
@@ -88,6 +89,7 @@ terms as (
         coalesce(on_order.on_order_units, 0) as on_order_units,
         coalesce(promised.reserved_units, 0) as reserved_units,
         coalesce(promised.backordered_units, 0) as backordered_units,
+        coalesce(promised.promised_doubtful_units, 0) as promised_doubtful_units,
         promised.next_due_date,
         on_hand.last_counted_date,
         on_hand.last_received_date,
@@ -110,6 +112,7 @@ positions as (
         cast(on_order_units as decimal(18, 3)) as on_order_units,
         cast(reserved_units as decimal(18, 3)) as reserved_units,
         cast(backordered_units as decimal(18, 3)) as backordered_units,
+        cast(promised_doubtful_units as decimal(18, 3)) as promised_doubtful_units,
         cast(on_hand_units + on_order_units - backordered_units - reserved_units as decimal(18, 3)) as inventory_position_units,
         next_due_date,
         last_counted_date,

@@ -4,6 +4,7 @@
 with promised as (
     select sku, location_id, sum(reserved_units) as reserved_units, sum(backordered_units) as backordered_units
     from {{ model }}
+    where not is_doubtful
     group by sku, location_id
 )
 

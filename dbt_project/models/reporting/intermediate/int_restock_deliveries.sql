@@ -18,6 +18,10 @@ open_transfers as (
     select * from {{ source('predictions', 'open_transfers') }}
 ),
 
+reservations as (
+    select * from {{ ref('int_restock_reservations') }}
+),
+
 -- An overdue order comes on the day that is planned now, not on the one that has passed.
 next_deliveries as (
     select lines.sku, lines.location_id, min(deliveries.planned_date) as next_delivery_date
@@ -71,8 +75,10 @@ joined as (
         lines.location_id,
         next_deliveries.next_delivery_date,
         doubtful_orders.doubtful_since_date,
-        deliveries_after_sale.after_sale_units
+        deliveries_after_sale.after_sale_units,
+        coalesce(reservations.reservation_text, '') as reservation_text
     from lines
+    left join reservations on lines.sku = reservations.sku and lines.location_id = reservations.location_id
     left join next_deliveries
         on lines.sku = next_deliveries.sku and lines.location_id = next_deliveries.location_id
     left join doubtful_orders

@@ -1,7 +1,7 @@
 {% set terms = [
     'expected_demand_units', 'safety_stock_units', 'expiring_units', 'order_up_to_units', 'on_hand_units', 'on_order_units',
-    'on_order_not_counted_units', 'on_order_doubtful_units', 'reserved_units', 'backordered_units', 'unrecorded_sales_units',
-    'inventory_position_units', 'shortfall_units',
+    'on_order_not_counted_units', 'on_order_doubtful_units', 'reserved_units', 'backordered_units',
+    'promised_later_units', 'unrecorded_sales_units', 'inventory_position_units', 'shortfall_units',
     'moq_added_units', 'multiple_added_units', 'supplier_minimum_added_units', 'reduced_units', 'order_units', 'order_packs',
     'transfer_in_units', 'transfer_out_units', 'proposed_transfer_in_units', 'proposed_transfer_out_units',
     'lost_units_without_order', 'lost_units_with_order', 'remainder_units'

@@ -33,7 +33,8 @@ worded as (
                         ' Ask the supplier whether they still come; if not, close the order line.'
                     )
                 else ''
-            end
+            end,
+            reservation_text
         ) as late_text,
         case
             when last_sale_date is null then ''
