@@ -31,6 +31,8 @@ from orchestration.home.business_clock import BusinessClock
 from orchestration.ingest.batches import ingest_table
 from orchestration.ingest.business_day import read_clock
 from orchestration.ingest.codes import map_code
+from orchestration.ingest.formats import Format
+from orchestration.ingest.limits import FileRules
 from orchestration.ingest.online_store import events_behind
 from orchestration.ingest.quarantine import QuarantinedRow, discard, list_quarantined, withdraw
 from orchestration.publishing.live_stock import rebase_live_stock
@@ -1563,7 +1565,7 @@ def landed(folder: Path, table: str, rows: list[Row]) -> None:
     """Write a CSV file that no earlier arrival has brought."""
     (folder / table).mkdir(parents=True, exist_ok=True)
     with (folder / table / f"{len(list((folder / table).iterdir()))}.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
 
@@ -1634,6 +1636,155 @@ def test_live_stock_is_the_published_fold_after_every_run_whatever_the_door(pane
             assert sorted((stock.sku, stock.location_id, stock.on_hand_units) for stock in live) == sorted(published)
             assert all(stock.is_settled for stock in live)
             assert not rebase_live_stock(home.raw, home.exports, until, store)
+
+
+WHAT_ENDS: dict[str, list[Row]] = {
+    "products": [product(sku) for sku in ("one", "two", "three", "gone", "kept", "kept2")],
+    "locations": [location("x"), location("y"), location("z")],
+    "suppliers": [
+        {"supplier_id": "S1", "supplier_name": "One", "review_period_days": 7},
+        {"supplier_id": "S2", "supplier_name": "Two", "review_period_days": 7},
+        {"supplier_id": "S3", "supplier_name": "Three", "review_period_days": 7},
+    ],
+    "supplier_terms": [
+        terms("one", "S1", 5),
+        terms("one", "S2", 5, priority=2) | {"unit_cost": 5},
+        terms("two", "S1", 5),
+        terms("three", "S3", 5),
+        terms("three", "S2", 5, priority=2) | {"unit_cost": 6},
+        terms("gone", "S1", 5),
+        terms("kept", "S1", 5) | {"valid_to": date(2011, 4, 27)},
+        terms("kept", "S2", 5, priority=2) | {"unit_cost": 7},
+        terms("kept2", "S1", 5),
+    ],
+    "transfer_lanes": [
+        {"from_location_id": "x", "to_location_id": goal, "lead_time_days": 2, "unit_cost": 0} for goal in ("y", "z")
+    ],
+    "stock_lots": [
+        {"sku": "one", "location_id": "x", "lot_id": lot, "expires_date": date(2011, 6, 1)} for lot in ("L1", "L2")
+    ],
+    "prices": [
+        price("one", "2011-04-25", "2011-05-10", 8, promotion=True),
+        price("one", "2011-05-20", "2011-05-25", 8, promotion=True),
+        price("two", "2011-05-20", "2011-05-25", 8, promotion=True),
+    ],
+    "purchase_order_lines": [
+        order_line("OPEN", "one", "S1", "2011-04-20", "2011-05-06", 48),
+        order_line("STAYS", "one", "S1", "2011-04-20", "2011-05-06", 48),
+        order_line("CAME", "two", "S1", "2011-04-10", "2011-04-20", 8, came=8, on="2011-04-20"),
+        order_line("BOOKED", "two", "S1", "2011-04-10", "2011-04-20", 8),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def ended(panel: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Warehouse]:
+    """Return what builds a home whose second delivery, of full lists, lacks rows; each run was published on its day."""
+    home, landing = Warehouse(tmp_path_factory.mktemp("ended"), panel.manifest), tmp_path_factory.mktemp("landing")
+    moved = [
+        movement(f"IN {sku}", "receipt", 5, "2011-04-01 08:00", sku=sku) | {"lot_id": "L1" if sku == "one" else None}
+        for sku in ("one", "two", "three", "gone", "kept", "kept2")
+    ]
+    moved += [movement("B", "receipt", 8, "2011-04-19 08:00", sku="two", reference="BOOKED:1")]
+    moved += [movement("L2", "receipt", 3, "2011-04-19 08:00", sku="one") | {"lot_id": "L2"}]
+    lost = {
+        "products": ["gone"],
+        "suppliers": ["S3"],
+        "supplier_terms": [("one", "S1"), ("two", "S1")],
+        "transfer_lanes": ["z"],
+        "stock_lots": ["L2"],
+        "prices": ["2011-04-25", "two"],
+        "purchase_order_lines": ["OPEN", "CAME", "BOOKED"],
+    }
+
+    def stays(table: str, row: Row) -> bool:
+        texts = {str(value) for value in row.values()}
+        return not any(set([gone] if isinstance(gone, str) else gone) <= texts for gone in lost.get(table, ()))
+
+    for arrived, tables in ((FIRST_ARRIVAL, WHAT_ENDS | {"stock_movements": moved}), (SECOND_ARRIVAL, WHAT_ENDS)):
+        for table, rows in tables.items():
+            kept = rows if arrived == FIRST_ARRIVAL else [row for row in rows if stays(table, row)]
+            shutil.rmtree(landing / table, ignore_errors=True)
+            landed(landing, table, kept)
+            said = () if table in ("locations", "stock_movements") else (Format(table, delivery="full"),)
+            options = {"landing": landing, "raw": home.raw, "ingested_at": arrived, "settle_seconds": 0}
+            report = ingest_table(table, files=FileRules(formats=said), **options)
+            if report.failed is not None:
+                code = report.failed.split("--accept ")[1][:8]
+                said = (Format(table, delivery="full", accepts=code),)
+                report = ingest_table(table, files=FileRules(formats=said), **options)
+            assert not report.failed and not report.quarantined_by_rule, report
+    with duckdb.connect() as connection:
+        connection.execute(f"""
+            copy (
+                select 1 as number, date '2011-04-28' as business_date, timestamptz '{FIRST_ARRIVAL}' as ingested_until
+                union all
+                select 2, date '2011-04-29', timestamptz '{SECOND_ARRIVAL + timedelta(hours=1)}'
+            ) to '{home.predictions}/generations.parquet' (format parquet)
+        """)
+
+    def build(as_of: str, **state: Any) -> Warehouse:
+        marts = ("fct_replenishment_terms", "fct_open_orders", "fct_stock_lots", "dim_prices", "dim_unit_costs")
+        marts += ("dim_transfer_lanes", "dim_suppliers", "dim_products", "fct_purchase_order_lines", "fct_ended_rows")
+        home.build("build", "--full-refresh", "--select", *(f"+{mart}" for mart in marts), as_of=as_of, **state)
+        return home
+
+    return build
+
+
+def test_what_a_full_list_lacks_ends_and_what_it_was_stays(ended: Callable[..., Warehouse]):
+    home = ended("2011-04-29", running_day=True)
+    preferred = "select sku, supplier_id from marts.fct_replenishment_terms order by 1"
+    # S1 has ended for one and two, S3 altogether, and the terms of S1 for kept by their valid_to; gone is not ordered.
+    assert home.rows(preferred) == [("kept", "S2"), ("kept2", "S1"), ("one", "S2"), ("three", "S2")]
+    assert home.rows("select to_location_id from marts.dim_transfer_lanes") == [("y",)]
+    assert home.rows("select lot_id from marts.fct_stock_lots") == [("L1",)]
+    prices = home.rows("select from_date, to_date from marts.dim_prices order by 1")
+    day = partial(date, 2011)
+    assert prices == [(day(4, 25), day(4, 29)), (day(5, 20), day(5, 25))]
+    assert home.rows("select sku from marts.dim_products where not is_active") == [("gone",)]
+    assert home.rows("select supplier_id, ended_date from marts.dim_suppliers where ended_date is not null") == [
+        ("S3", day(4, 29))
+    ]
+    # Nothing more comes on OPEN; what was received stays received, and teaches lead times.
+    progress = "select purchase_order_id, progress, lead_time_days from marts.fct_purchase_order_lines order by 1"
+    assert home.rows(progress) == [
+        ("BOOKED", "received", None),
+        ("CAME", "received", 10),
+        ("OPEN", "cancelled", None),
+        ("STAYS", "open", None),
+    ]
+    assert home.rows("select purchase_order_id from marts.fct_open_orders") == [("STAYS",)]
+    costs = "select sku, unit_cost, supplier_id from marts.dim_unit_costs where from_date is not null order by 1"
+    assert home.rows(costs) == [
+        ("kept", Decimal(7), "S2"),
+        ("one", Decimal(5), "S2"),
+        ("three", Decimal(6), "S2"),
+        ("two", Decimal(4), None),
+    ]
+    told = home.rows("select table_name, row_key, ended_by from marts.fct_ended_rows order by all")
+    assert told == [
+        ("prices", "one, 2011-04-25", "full_list"),
+        ("prices", "two, 2011-05-20", "full_list"),
+        ("products", "gone", "full_list"),
+        ("purchase_order_lines", "BOOKED, 1", "full_list"),
+        ("purchase_order_lines", "OPEN, 1", "full_list"),
+        ("stock_lots", "one, x, L2", "full_list"),
+        ("supplier_terms", "kept, x, S1", "valid_to"),
+        ("supplier_terms", "one, x, S1", "full_list"),
+        ("supplier_terms", "two, x, S1", "full_list"),
+        ("suppliers", "S3", "full_list"),
+        ("transfer_lanes", "x, z", "full_list"),
+    ]
+
+
+def test_a_day_looked_back_at_knows_what_ended_later(ended: Callable[..., Warehouse]):
+    home = ended("2011-04-26")
+    assert home.rows("select count(*) from marts.fct_ended_rows") == [(0,)]
+    assert home.rows("select sku, supplier_id from marts.fct_replenishment_terms order by 1") == [
+        (sku, "S3" if sku == "three" else "S1") for sku in ("gone", "kept", "kept2", "one", "three", "two")
+    ]
+    assert home.rows("select count(*) from marts.fct_open_orders") == [(2,)]
 
 
 def test_rows_that_came_before_a_column_did_are_null_in_it(panel: Warehouse, tmp_path: Path):

@@ -18,12 +18,17 @@
                 {% set files = "'" ~ folder ~ "/" ~ table.name ~ "/" ~ (batches | max) ~ "/accepted.parquet'" %}
             {% elif batches %}
                 {% set files = "'" ~ folder ~ "/" ~ table.name ~ "/*/accepted.parquet'" %}
+                {% if arrived_batches(folder, table.name, 'ended', until) %}
+                    {% set files = "[" ~ files ~ ", '" ~ folder ~ "/" ~ table.name ~ "/*/ended.parquet']" %}
+                {% endif %}
             {% else %}
                 {% set files = none %}
             {% endif %}
             {% set lineage = {
                 'batch_id': 'varchar', 'ingested_at': 'timestamp with time zone', 'source_file': 'varchar', 'source_row': 'integer'
             } %}
+            {# What ended by a list that lacks it stands beside what came, as it last was. #}
+            {% do lineage.update({'is_ended': 'boolean'} if table.config.meta.get('ends') else {}) %}
             {% set withdrawn = withdrawn_rows(folder, table.name, until) if files else [] %}
             {% do statements.append(file_view('raw', table, files, lineage, until, withdrawn, mapped)) %}
             {% set refused = arrived_batches(folder, table.name, 'quarantined', until) %}

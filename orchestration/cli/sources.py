@@ -14,7 +14,7 @@ from orchestration.cli.options import FormerCommands
 from orchestration.ingest.names import shown
 
 if TYPE_CHECKING:
-    from orchestration.ingest.formats import Decimal, Format
+    from orchestration.ingest.formats import Decimal, Delivery, Format
 
 
 @click.group(cls=FormerCommands, former={"hand-over": "transfer"})
@@ -95,29 +95,50 @@ def example_source() -> None:
 )
 @click.option("--decimal", type=click.Choice(["point", "comma"]), help="Sign of the decimals; default: as said before.")
 @click.option("--time-zone", help="IANA zone of times without an offset; default: as said before, else UTC.")
+@click.option(
+    "--delivery",
+    type=click.Choice(["full", "changes"]),
+    help="What each file brings: the full list, so that what the newest one lacks has ended, or changes; default: as "
+    "said before, else as the input contract has it.",
+)
+@click.option("--accept", metavar="CODE", help="Code of a held list: the rows that it lacks have ended.")
 @click.option("--author", default=getpass.getuser, help="Person who says so; default: your user name.")
-def say_format(table: str, files: str, decimal: "Decimal | None", time_zone: str | None, author: str) -> None:
-    """Say how files of TABLE write numbers and times. The answer is kept; `sources list` shows it.
+def say_format(
+    table: str,
+    files: str,
+    decimal: "Decimal | None",
+    time_zone: str | None,
+    delivery: "Delivery | None",
+    accept: str | None,
+    author: str,
+) -> None:
+    """Say how files of TABLE write numbers and times, and whether each is a full list.
 
-    Files that waited for it are read by the next run. Rows that were loaded before stay as they were read.
+    The answer is kept; `sources list` shows it. Files that waited for it are read by the next run. Rows that were
+    loaded before stay as they were read.
     """
     from orchestration.ingest.contract import table_named
-    from orchestration.ingest.formats import Format, check_zone, save_format
+    from orchestration.ingest.formats import Format, check_delivery, check_zone, save_format
 
-    if decimal is None and time_zone is None:
-        raise click.UsageError("nothing is said: give --decimal or --time-zone")
+    if all(given is None for given in (decimal, time_zone, delivery, accept)):
+        raise click.UsageError("nothing is said: give --decimal, --time-zone, --delivery or --accept")
     with errors_shown() as settings:
         if time_zone is not None:
             check_zone(time_zone)
+        check_delivery(table_named(table), delivery)
         settings.home.mkdir(parents=True, exist_ok=True)
-        answer = Format(table_named(table).name, files, decimal, time_zone, author)
+        answer = Format(table_named(table).name, files, decimal, time_zone, author, delivery, accept)
         click.echo(_told(save_format(settings.formats_file, answer)[-1]))
 
 
 def _told(known: "Format") -> str:
     said = [f"a decimal {known.decimal}"] if known.decimal else []
     said += [f"times without an offset in {known.time_zone}"] if known.time_zone else []
-    return f"files {known.table}/{known.files} have {' and '.join(said)} (said by {shown(known.said_by)})"
+    brings = {"full": "are full lists", "changes": "bring changes"}
+    told = [f"have {' and '.join(said)}"] if said else []
+    told += [brings[known.delivery]] if known.delivery else []
+    told += [f"end the rows of code {known.accepts}"] if known.accepts else []
+    return f"files {known.table}/{known.files} {', '.join(told)} (said by {shown(known.said_by)})"
 
 
 @sources.command("transfer")

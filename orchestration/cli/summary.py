@@ -73,6 +73,12 @@ _DOUBTFUL = """
     from marts.fct_doubtful_movements group by doubt order by movements desc, doubt
 """
 
+_ENDED = """
+    select replace(table_name, '_', ' '), count(*) as rows,
+        array_to_string(list(row_key order by row_key)[:3], '; ') as examples
+    from marts.fct_ended_rows where ended_date >= ?::date group by table_name order by rows desc, table_name
+"""
+
 
 @dataclass(frozen=True)
 class _Published:
@@ -80,9 +86,9 @@ class _Published:
 
     connection: duckdb.DuckDBPyConnection
 
-    def rows(self, query: str) -> list[list[str]]:
+    def rows(self, query: str, *parameters: object) -> list[list[str]]:
         """Return what a query finds, as texts."""
-        return [[_text(value) for value in row] for row in self.connection.sql(query).fetchall()]
+        return [[_text(value) for value in row] for row in self.connection.execute(query, parameters).fetchall()]
 
     def count(self, relation: str) -> int:
         """Return the rows of a relation."""
@@ -114,7 +120,8 @@ def summarise(settings: Settings, published: Path | None = None) -> str:
         orders, money, items = connection.sql(_TOTALS).fetchall()[0]
         remarks = forecast_remarks(connection)
         quarantined = generation.rows(_QUARANTINED)
-        doubtful = generation.rows(_DOUBTFUL) if generation.has("fct_doubtful_movements") else []
+        doubtful = generation.rows(_DOUBTFUL) if generation.has("fct_doubtful_movements", "doubt") else []
+        ended = generation.rows(_ENDED, manifest["as_of"]) if generation.has("fct_ended_rows", "row_key") else []
     champions = headlines(settings)
     return "\n".join(
         [
@@ -140,6 +147,10 @@ def summarise(settings: Settings, published: Path | None = None) -> str:
             *_lines(
                 "Doubtful movements (marts.fct_doubtful_movements):",
                 [f"{doubt}: {count:,}, such as: {example[:140]}" for doubt, count, example in doubtful],
+            ),
+            *_lines(
+                f"Ended on {manifest['as_of']} (marts.fct_ended_rows):",
+                [f"{rows} {table}, such as: {examples}" for table, rows, examples in ended],
             ),
             "",
             f"Generation {manifest['generation']}, content hash {manifest['content_hash']}",

@@ -3,14 +3,14 @@
 Belongs here: what is new, the order of batches, and the step that makes a batch visible. Does not: reading (files,
 sql_sources), judging (validator, suites), the shape of manifests (manifests).
 
-    raw/<table>/<batch_id>/accepted.parquet quarantined.parquet manifest.json
+    raw/<table>/<batch_id>/accepted.parquet quarantined.parquet ended.parquet manifest.json
     raw/.arriving/<table>/               where a batch is prepared, and the lock of the table
 
 A batch becomes visible by one rename, after all of it is durable; a process killed before leaves nothing behind but a
 folder in `.arriving`, which the next call removes. `.arriving` lies one level deeper than batches, so that no glob
 over batches meets it. Everything in a batch came by one channel. A batch of facts holds every file that was new at one
 call; each new file of a versioned table is a batch of its own, in the order of file names, because the later arrival
-of a key counts; a batch of a snapshot holds every file present.
+of a key counts; a batch of a snapshot holds every file present. Only where rows end is there an `ended.parquet`.
 """
 
 import difflib
@@ -29,6 +29,16 @@ import duckdb
 import pyarrow as pa
 
 from orchestration.ingest.contract import Table, load_contract, table_named
+from orchestration.ingest.deliveries import (
+    ENDED,
+    Delivery,
+    Missing,
+    delivery_of_file,
+    delivery_of_source,
+    find_missing,
+    fresh_files,
+    write_ended,
+)
 from orchestration.ingest.errors import FileRejected, IngestBusy, IngestError, LandingUnavailable, SourceUnavailable
 from orchestration.ingest.files import LandingFile, content_hash, stat_file, sync
 from orchestration.ingest.formats import Format
@@ -77,6 +87,7 @@ class ArrivalReport:
         rejected: files that lie in the landing folder and cannot be read, those of earlier calls included.
         unavailable: why SQL sources, or a landing folder in S3, could not be read, one sentence each; the rest went on.
         waiting: names of files that are still being written.
+        ended: rows of earlier batches that ended, as full lists of this call lack them.
         notices: what an operator should know.
         table_rows: accepted rows of the table, every batch counted (of a snapshot, the latest).
         failed: why nothing was committed and the table keeps its previous state; None when all is well.
@@ -90,6 +101,7 @@ class ArrivalReport:
     rejected: tuple[FileOutcome, ...]
     unavailable: tuple[str, ...]
     waiting: tuple[str, ...]
+    ended: int
     notices: tuple[str, ...]
     table_rows: int
     failed: str | None
@@ -221,7 +233,8 @@ class _Call:
         # Beside a release no file is looked at: what arrived meanwhile waits for the next ingest.
         hashes = {} if release else self._take_in_files(settle_seconds)
         for source in sources:
-            self._take_in(source.channel, self._staging_source(source))
+            full = delivery_of_source(self.table, self.intake.rules.formats, source.channel) if source.is_full else None
+            self._take_in(source.channel, self._staging_source(source), delivery=full)
         if events is not None:
             self._take_in(ONLINE_STORE, staging_events(events), events=events)
         if release is not None:
@@ -261,7 +274,10 @@ class _Call:
     def _take_in_files_of_a_batch(self, files: list[LandingFile], hashes: Mapping[LandingFile, str]) -> None:
         """Make a batch of files; one that changes while it is read waits, and the others are read without it."""
         while files:
-            changed = self._take_in(LANDING, self.intake.staging(files, hashes))
+            # Files of versions come one by one.
+            formats, known = self.intake.rules.formats, self._files_known()
+            delivery = delivery_of_file(self.table, formats, files[0].name, known)
+            changed = self._take_in(LANDING, self.intake.staging(files, hashes), delivery=delivery)
             self.waiting += [shown(file.name) for file in changed]
             if self.table.arrival == "snapshot" or not changed:
                 return
@@ -287,6 +303,7 @@ class _Call:
             rejected=tuple(replace(file, name=shown(file.name), reason=shown(file.reason or "")) for file in rejected),
             unavailable=tuple(self.unavailable),
             waiting=tuple(self.waiting),
+            ended=sum(manifest.ended for manifest in self.committed),
             notices=tuple(map(shown, (*self.notices, *found))),
             table_rows=self._rows(),
             failed=shown("; ".join(self.failures)) or None,
@@ -315,7 +332,8 @@ class _Call:
                 )
             return [_distinct(present, hashes)]
         if self.table.arrival == "versions":
-            return [[file] for file in self._fresh_versions(present, hashes)]
+            formats = self.intake.rules.formats
+            return [[file] for file in fresh_files(self.table, formats, present, hashes, self._files_known())]
         seen = {file.sha256 for file in self._files_known()}
         fresh = _distinct([file for file in present if hashes[file] not in seen], hashes)
         return [fresh] if fresh else []
@@ -323,21 +341,6 @@ class _Call:
     def _files_known(self) -> list[FileOutcome]:
         """Return the files of earlier batches that are not tried again."""
         return [file for manifest in self.before for file in manifest.files if not file.is_tried_again]
-
-    def _fresh_versions(
-        self, present: Sequence[LandingFile], hashes: Mapping[LandingFile, str]
-    ) -> Iterator[LandingFile]:
-        """Yield the files whose content is an arrival: a list that returns to what it once was is one too."""
-        files = self._files_known()
-        by_name = {file.name: file.sha256 for file in files}
-        kept = {(file.sha256, _without_name_time(file.mark)) for file in files if file.mark}
-        latest = files[-1].sha256 if files else ""
-        for file in present:
-            digest = hashes[file]
-            is_renamed = (digest, _without_name_time(file.mark)) in kept
-            if digest not in (by_name.get(file.name), latest) and not is_renamed:
-                latest = digest
-                yield file
 
     def _staging_source(self, source: SqlSource) -> Stage:
         def stage(validator: RowValidator, work: Path) -> tuple[list[Staged], list[FileOutcome]]:
@@ -376,6 +379,7 @@ class _Call:
         events: Events | None = None,
         settled: tuple[Settled, ...] = (),
         came_by: str | None = None,
+        delivery: Delivery | None = None,
     ) -> list[LandingFile]:
         """Make one batch and commit it, unless it holds nothing or may not be committed.
 
@@ -397,14 +401,17 @@ class _Call:
                 rejected = [file for file in rejected if not self._is_told(file)]
                 if staged:
                     self._check_against_the_world(validator, came_by or channel)
-                validator.settle(self._accepted_files(self.manifests))
-                refusal = self._refusal(validator)
+                missing = self._settle(validator, delivery if staged else None)
+                refusal = missing.held or self._refusal(validator)
                 if refusal is not None:
                     self.failures.append(refusal)
                     return []
+                for known in staged:
+                    known.is_full_list = delivery is not None and delivery.kind == "declared"
+                    known.notices = (*known.notices, *filter(None, [missing.notice]))
                 counts = validator.counts()
                 outcomes = [known.outcome(counts[known.name]) for known in staged]
-                if not self._is_worth_a_batch(channel, outcomes, rejected, events):
+                if not missing.ended and not self._is_worth_a_batch(channel, outcomes, rejected, events):
                     return []
                 manifest = Manifest(
                     table=self.table.name,
@@ -417,6 +424,7 @@ class _Call:
                     first_sequence=events.first_sequence if events else None,
                     last_sequence=events.last_sequence if events else None,
                     settled=settled,
+                    ended=missing.ended,
                 )
                 batch = self._write(validator, manifest, work)
                 read = [known.file for known in staged if known.file is not None]
@@ -426,6 +434,13 @@ class _Call:
                 return changed
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+    def _settle(self, validator: RowValidator, delivery: Delivery | None) -> Missing:
+        """Settle identities, and what a full list lacks."""
+        earlier = self._accepted_files(self.manifests)
+        ended = [self.folder / m.batch_id / ENDED for m in self.manifests if m.ended]
+        validator.settle(earlier, ended, delivery.speaks_for if delivery else "true")
+        return find_missing(validator.connection, self.table, earlier, ended, delivery) if delivery else Missing()
 
     def _is_told(self, file: FileOutcome) -> bool:
         """Tell whether the latest batch that knows a file says the same of it."""
@@ -525,9 +540,11 @@ class _Call:
         batch.mkdir()
         validator.write_accepted(batch / "accepted.parquet", manifest.batch_id)
         validator.write_quarantined(batch / "quarantined.parquet", manifest.batch_id)
+        if manifest.ended:
+            write_ended(validator.connection, self.table, batch / ENDED, manifest)
         (batch / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
-        for name in ("accepted.parquet", "quarantined.parquet", "manifest.json"):
-            sync(batch / name)
+        for path in sorted(batch.iterdir()):
+            sync(path)
         sync(batch)
         return batch
 
@@ -536,12 +553,6 @@ class _Call:
         batch.rename(self.folder / manifest.batch_id)
         sync(self.folder)
         self.committed.append(manifest)
-
-
-def _without_name_time(mark: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a mark without the time that renaming changes."""
-    size, modified, _, inode = mark
-    return size, modified, inode
 
 
 def _distinct(files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> list[LandingFile]:

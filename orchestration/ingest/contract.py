@@ -19,6 +19,7 @@ from orchestration.ingest.errors import ContractError
 CONTRACT_FILE = PROJECT_FOLDER / "dbt_project" / "models" / "staging" / "__raw.yml"
 
 Arrival = Literal["facts", "versions", "snapshot"]
+Ends = Literal["file", "declared"]
 
 LINEAGE_COLUMNS = (
     ("batch_id", "varchar"),
@@ -33,6 +34,11 @@ ARRIVALS = {
     "facts": "Rows are facts: each stays for ever; the same identity with the same content is a duplicate.",
     "versions": "Rows are versions: the latest arrival of a key counts.",
     "snapshot": "The files present are the whole table: what is no longer in them no longer holds.",
+}
+ENDS: dict[Ends | None, str] = {
+    "file": "A file that comes again under its name is a full list: what it no longer has has ended.",
+    "declared": "A row ends by being missing only where the home declares full lists.",
+    None: "",
 }
 
 
@@ -74,6 +80,12 @@ class Table:
         arrival: facts, versions or snapshot.
         key: identity columns.
         columns: every column, in order.
+        ends: of versions, what is a full list where a home says nothing: a file that comes again under its name, or
+            only what is declared; None = rows do not end by being missing.
+        over_by: column with the last day of a row; what was over before a list begins may be missing from it.
+        closed_as: values of `status` of rows that are over, which never end.
+        most_ended_share: share of the rows of a full list that the next one may lack before it is held; one row may
+            always be missing.
     """
 
     name: str
@@ -82,6 +94,10 @@ class Table:
     arrival: Arrival
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    ends: Ends | None = None
+    over_by: str | None = None
+    closed_as: tuple[str, ...] = ()
+    most_ended_share: float = 0.2
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -124,6 +140,9 @@ def _read_table(declared: dict[str, Any], path: Path) -> Table:
     arrival = meta.get("arrival")
     if arrival not in ARRIVALS:
         raise ContractError(f"{path.name}: {name} has arrival {arrival!r}; write one of {', '.join(ARRIVALS)}")
+    ends = meta.get("ends")
+    if ends not in ENDS or (ends and arrival != "versions"):
+        raise ContractError(f"{path.name}: {name} has ends {ends!r}; write file or declared, for versions only")
     table = Table(
         name=name,
         description=declared["description"].strip(),
@@ -131,6 +150,10 @@ def _read_table(declared: dict[str, Any], path: Path) -> Table:
         arrival=cast(Arrival, arrival),
         key=tuple(meta.get("key", ())),
         columns=columns,
+        ends=ends,
+        over_by=meta.get("over_by"),
+        closed_as=tuple(meta.get("closed_as", ())),
+        most_ended_share=float(meta.get("most_ended_share", 0.2)),
     )
     unknown = [key for key in table.key if key not in table.column_names]
     if unknown or not table.key:

@@ -6,7 +6,7 @@ Belongs here: making these texts. Does not: what they say, which the contract an
 from collections.abc import Iterable
 from typing import Any
 
-from orchestration.ingest.contract import ARRIVALS, Column, Table, table_named
+from orchestration.ingest.contract import ARRIVALS, ENDS, Column, Table, table_named
 from orchestration.ingest.suites import load_suite
 
 _TYPE_WORDS = {"varchar": "text", "timestamp with time zone": "instant (ISO 8601, UTC where no offset is given)"}
@@ -21,7 +21,7 @@ def _table_markdown(table: Table) -> str:
     lines = [
         f"### `{table.name}` ({'required' if table.required else 'optional'})",
         "",
-        f"{table.description} {ARRIVALS[table.arrival]}",
+        f"{table.description} {ARRIVALS[table.arrival]} {ENDS[table.ends]}".strip(),
         "",
         "| Column | Type | Needed | Meaning |",
         "|---|---|---|---|",

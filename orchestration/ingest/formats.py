@@ -1,11 +1,11 @@
-"""How the files of a source write numbers and times: answers that people gave, and what a file shows by itself.
+"""How the files of a source write numbers and times, and whether each is a full list, as people said or a file shows.
 
 Belongs here: the file of answers, and telling a decimal comma from a thousands separator. Does not: reading values
 (parsing).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,11 +14,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
-from orchestration.ingest.contract import Column, table_named
+from orchestration.ingest.contract import Column, Table, table_named
 from orchestration.ingest.errors import ContractError
 
 Decimal = Literal["point", "comma"]
 DECIMALS: tuple[Decimal, ...] = ("point", "comma")
+Delivery = Literal["full", "changes"]
+DELIVERIES: tuple[Delivery, ...] = ("full", "changes")
 
 
 class ReadAs(Protocol):
@@ -35,7 +37,7 @@ class ReadAs(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """How files write numbers and times.
+    """How files write numbers and times, and what they bring.
 
     Attributes:
         table: raw table.
@@ -43,6 +45,9 @@ class Format:
         decimal: sign of the decimals, point or comma; the other one then separates thousands. None = not said.
         time_zone: IANA zone of times without an offset; None = UTC.
         said_by: who said so.
+        delivery: full = each file is the full list of what files of this pattern bring; changes = it adds and corrects,
+            and nothing ends by being missing. None = as the contract has it for the table.
+        accepts: code of the rows whose end a person has confirmed, where more end than usual; None = none.
     """
 
     table: str
@@ -50,6 +55,8 @@ class Format:
     decimal: Decimal | None = None
     time_zone: str | None = None
     said_by: str = ""
+    delivery: Delivery | None = None
+    accepts: str | None = None
 
 
 def load_formats(path: Path) -> tuple[Format, ...]:
@@ -71,12 +78,26 @@ def load_formats(path: Path) -> tuple[Format, ...]:
 
 def _read_format(declared: dict[str, Any], path: Path) -> Format:
     found = Format(**declared)
-    table_named(found.table)
+    table = table_named(found.table)
+    check_delivery(table, found.delivery)
     if found.decimal not in (None, *DECIMALS):
         raise ContractError(f"{path.name}: decimal {found.decimal!r} is unknown; write {' or '.join(DECIMALS)}")
     if found.time_zone is not None:
         check_zone(found.time_zone)
     return found
+
+
+def check_delivery(table: Table, delivery: str | None) -> None:
+    """Raise where the rows of a table cannot end by being missing from a list.
+
+    Raises:
+        ContractError: the message names the table and what can be declared.
+    """
+    if delivery not in (None, *DELIVERIES):
+        raise ContractError(f"delivery {delivery!r} is unknown; write {' or '.join(DELIVERIES)}")
+    if delivery == "full" and table.ends is None:
+        kind = "always is a full list" if table.arrival == "snapshot" else "has no rows that end"
+        raise ContractError(f"{table.name} {kind}: nothing is to be declared for it")
 
 
 def check_zone(name: str) -> None:
@@ -105,6 +126,8 @@ def save_format(path: Path, answer: Format) -> tuple[Format, ...]:
         cast("Decimal | None", answer.decimal or next((known.decimal for known in same), None)),
         answer.time_zone or next((known.time_zone for known in same), None),
         answer.said_by,
+        cast("Delivery | None", answer.delivery or next((known.delivery for known in same), None)),
+        answer.accepts or next((known.accepts for known in same), None),
     )
     kept = (*(known for known in before if known not in same), merged)
     beside = path.with_name(f"{path.name}.tmp")
@@ -123,6 +146,16 @@ def format_of(formats: Sequence[Format], table: str, name: str) -> Format:
         next((one.decimal for one in meant if one.decimal), None),
         next((one.time_zone for one in meant if one.time_zone), None),
     )
+
+
+def delivery_of(formats: Sequence[Format], table: str, name: str) -> Format:
+    """Return the latest answer about what a file brings, with its pattern; one that says nothing where there is none.
+
+    `accepts` is that of the latest answer for the name that has one.
+    """
+    meant = [one for one in reversed(formats) if one.table == table and fnmatchcase(name, one.files)]
+    said = next((one for one in meant if one.delivery), Format(table, name))
+    return replace(said, accepts=next((one.accepts for one in meant if one.accepts), None))
 
 
 def standard_text(column: Column, text: str, read_as: ReadAs) -> str:

@@ -24,7 +24,14 @@ _CONFLICT = "'the same identity has other content in ' || "
 
 
 def settle(
-    connection: duckdb.DuckDBPyConnection, table: Table, earlier: Sequence[Path], origin_sql: str, row_sql: str
+    connection: duckdb.DuckDBPyConnection,
+    table: Table,
+    earlier: Sequence[Path],
+    origin_sql: str,
+    row_sql: str,
+    *,
+    ended: Sequence[Path] = (),
+    scope: str = "true",
 ) -> None:
     """Fill the table `settled`: staged row, whether it is a duplicate, and why it is a conflict where it is none.
 
@@ -34,6 +41,9 @@ def settle(
         earlier: `accepted.parquet` of earlier batches.
         origin_sql: SQL of the name of the file that a staged row `earlier` came in.
         row_sql: SQL of its row there.
+        ended: `ended.parquet` of earlier batches: a row that ended and comes again holds again.
+        scope: SQL condition on rows `earlier`: of versions, what another source brought is no duplicate, as the later
+            source then speaks for it.
     """
     connection.execute("create table settled (row bigint, is_duplicate boolean, reason varchar)")
     if earlier and table.arrival == "facts":
@@ -42,9 +52,27 @@ def settle(
         return
     _within(connection, table, "true", origin_sql, row_sql)
     if earlier and table.arrival == "versions":
-        key = ", ".join(quoted(name) for name in table.key)
-        current = f"select distinct on ({key}) * from ({_accepted(table, earlier)}) order by {key}, batch_id desc"
+        current = f"select * from ({current_versions(table, earlier, ended)}) as earlier where {scope}"
         _against(connection, table, current, survivors="rowid not in (select row from settled)", only_same=True)
+
+
+def current_versions(table: Table, earlier: Sequence[Path], ended: Sequence[Path]) -> str:
+    """Return a query of the latest version of each key that has not ended, with its lineage.
+
+    Args:
+        table: table of the contract.
+        earlier: `accepted.parquet` of earlier batches, at least one.
+        ended: `ended.parquet` of earlier batches.
+    """
+    key = ", ".join(quoted(name) for name in table.key)
+    versions = f"select *, false as is_ended from ({_accepted(table, earlier)})"
+    if ended:
+        versions += f" union all by name select * from ({_accepted(table, ended)})"
+    return f"""
+        select * exclude (is_ended) from (
+            select distinct on ({key}) * from ({versions}) order by {key}, batch_id desc
+        ) where not is_ended
+    """
 
 
 def _accepted(table: Table, batches: Sequence[Path]) -> str:
@@ -64,7 +92,8 @@ def _same(table: Table, left: str, right: str) -> str:
     return " and ".join(tests) or "true"
 
 
-def _joined(table: Table, left: str, right: str) -> str:
+def joined_on_key(table: Table, left: str, right: str) -> str:
+    """Return the SQL condition that rows of two relations have the same key."""
     nullable = {column.name for column in table.columns if not column.required}
     return " and ".join(
         f"{left}.{quoted(name)} {'is not distinct from' if name in nullable else '='} {right}.{quoted(name)}"
@@ -107,7 +136,7 @@ def _against(
     connection.execute(f"""
         insert into settled
         select staged.rowid, bool_or({same}), any_value({_CONFLICT}{shown} || {_remedy(table, "staged", "earlier")})
-        from staged inner join ({earlier}) as earlier on {_joined(table, "staged", "earlier")}
+        from staged inner join ({earlier}) as earlier on {joined_on_key(table, "staged", "earlier")}
         where staged."·failed" is null and {survivors.replace("rowid", "staged.rowid")} {wanted}
         group by staged.rowid
     """)

@@ -64,6 +64,7 @@ class FileOutcome:
         decimal: how its numbers were read: point, comma, or empty where that is the same.
         time_zone: zone of its times without an offset; empty = UTC.
         is_tried_again: whether every run tries a rejected file again.
+        is_full_list: whether it was read as the full list of what its source brings.
     """
 
     name: str
@@ -80,6 +81,7 @@ class FileOutcome:
     decimal: str = ""
     time_zone: str = ""
     is_tried_again: bool = False
+    is_full_list: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class Manifest:
         first_sequence: first ledger sequence of the events in it; None when there are none.
         last_sequence: last ledger sequence; the watermark of the online store.
         settled: quarantined rows of earlier batches that this batch settles.
+        ended: rows of earlier batches that ended because this one, a full list, no longer has them.
     """
 
     table: str
@@ -129,6 +132,7 @@ class Manifest:
     first_sequence: int | None = None
     last_sequence: int | None = None
     settled: tuple[Settled, ...] = ()
+    ended: int = 0
 
     def to_json(self) -> str:
         """Return the manifest as the text of `manifest.json`."""
@@ -208,6 +212,7 @@ def raw_fingerprint(raw: Path) -> str:
                 "table": table.name,
                 "rows": asdict(manifest.rows),
                 "rules": dict(manifest.quarantined_by_rule),
+                "ended": manifest.ended,
                 "files": sorted((file.sha256, file.outcome, *asdict(file.rows).values()) for file in manifest.files),
             }
             digest.update(json.dumps(facts, sort_keys=True).encode())

@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from orchestration.home.settings import Settings
-from orchestration.ingest.contract import load_contract, table_named
+from orchestration.ingest.contract import Table, load_contract, table_named
 from orchestration.ingest.errors import ContractError, SourceUnavailable
-from orchestration.ingest.formats import check_zone
+from orchestration.ingest.formats import check_delivery, check_zone
 from orchestration.ingest.parsing import text_of
 
 EXAMPLE = """\
@@ -40,6 +40,8 @@ sources:
     overlap: 2 hours                 # optional: how far before the cursor to read again (a number for a number)
     columns: {quantity_units: qty}   # optional: column of the contract: column of the query
     time_zone: Europe/Berlin         # optional: zone of times without an offset; default: UTC
+    delivers: changes                # optional: changes = what the query lacks still holds; default: full without
+                                     # a cursor, changes with one. full = of master data and orders, it has ended
 """
 
 _ROWS_AT_ONCE = 20_000
@@ -50,7 +52,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(second|minute|hour|day|week)s?")
 _SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _Read = TypeVar("_Read")
-_KNOWN_OPTIONS = {"name", "table", "url", "query", "from", "cursor", "overlap", "columns", "time_zone"}
+_KNOWN_OPTIONS = {"name", "table", "url", "query", "from", "cursor", "overlap", "columns", "time_zone", "delivers"}
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class SqlSource:
         overlap: how far before the last cursor to read again: seconds for an instant, units for a number.
         columns: per contract column the column of the query that holds it, where the names differ.
         time_zone: zone of times without an offset; None = UTC.
+        is_full: whether each pull is the full list of what the source brings.
         url: the URL itself; not shown.
     """
 
@@ -77,6 +80,7 @@ class SqlSource:
     overlap: float = 0.0
     columns: Mapping[str, str] = field(default_factory=dict)
     time_zone: str | None = None
+    is_full: bool = False
     url: str | None = field(default=None, repr=False)
 
     @property
@@ -166,6 +170,7 @@ def _read_source(declared: Mapping[str, Any], path: Path, environment: Mapping[s
         overlap=_overlap(declared.get("overlap", 0), place),
         columns=dict(columns),
         time_zone=_zone(declared.get("time_zone"), place),
+        is_full=_is_full(declared, table, place),
         url=environment.get(variable),
     )
 
@@ -178,6 +183,20 @@ def _zone(value: object, place: str) -> str | None:
     except ContractError as error:
         raise ContractError(f"{place}: {error}") from error
     return str(value)
+
+
+def _is_full(declared: Mapping[str, Any], table: Table, place: str) -> bool:
+    """Tell whether each pull is a full list: as declared, else where everything is read every time."""
+    said = declared.get("delivers")
+    if said == "full" and declared.get("cursor"):
+        raise ContractError(
+            f"{place}: what is past a cursor is no full list: leave out cursor, or write delivers: changes"
+        )
+    try:
+        check_delivery(table, said)
+    except ContractError as error:
+        raise ContractError(f"{place}: {error}") from error
+    return (said or ("changes" if declared.get("cursor") else "full")) == "full"
 
 
 def _overlap(value: object, place: str) -> float:

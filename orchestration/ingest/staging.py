@@ -61,6 +61,7 @@ class Staged:
     file: LandingFile | None = None
     decimal: str = ""
     time_zone: str = ""
+    is_full_list: bool = False
 
     def outcome(self, rows: Counts) -> FileOutcome:
         """Return what the manifest says of it, once its rows are counted."""
@@ -78,6 +79,7 @@ class Staged:
             cursor=self.cursor,
             decimal=self.decimal,
             time_zone=self.time_zone,
+            is_full_list=self.is_full_list,
         )
 
 

@@ -422,11 +422,12 @@ class RowValidator:
 
     # --- identity
 
-    def settle(self, earlier: Sequence[Path]) -> None:
-        """Find duplicates and conflicts, within the batch and against the accepted rows of earlier batches."""
+    def settle(self, earlier: Sequence[Path], ended: Sequence[Path] = (), scope: str = "true") -> None:
+        """Find duplicates and conflicts, within the batch and against earlier batches; see `identity.settle`."""
         if not self._origins:
             self._stage_nothing()
-        settle(self.connection, self._table, earlier, self._origin_sql("earlier"), self._row_sql("earlier"))
+        origin, row = self._origin_sql("earlier"), self._row_sql("earlier")
+        settle(self.connection, self._table, earlier, origin, row, ended=ended, scope=scope)
 
     def _stage_nothing(self) -> None:
         columns = ", ".join(f"{quoted(column.name)} {column.data_type}" for column in self._table.columns)

@@ -26,6 +26,7 @@ ranked as (
     inner join products on supplier_terms.sku = products.sku
     inner join locations on supplier_terms.location_id = locations.location_id
     inner join suppliers on supplier_terms.supplier_id = suppliers.supplier_id
+    where locations.ended_date is null and suppliers.ended_date is null
 ),
 
 -- The one place where the order multiple is decided: what the supplier asks for, else the case of the product.
@@ -44,7 +45,8 @@ first_choice as (
         end as order_multiple_source,
         unit_cost,
         priority,
-        supplier_sku
+        supplier_sku,
+        valid_to
     from ranked
     where choice = 1
 )

@@ -59,7 +59,13 @@ progress as (
             case when dated.is_current then dated.received_units else 0 end, coalesce(receipts.receipt_units, 0)
         ) as received_units,
         dated.is_ordered,
-        dated.status = 'cancelled' as is_cancelled,
+        -- Nothing more comes on an open line that a full list of orders no longer has.
+        dated.status = 'cancelled'
+        or (
+            dated.ended_date is not null
+            and dated.status <> 'received'
+            and greatest(dated.received_units, coalesce(receipts.receipt_units, 0)) < dated.ordered_units
+        ) as is_cancelled,
         dated.is_current and dated.status = 'received' as is_closed,
         dated.proposal_id
     from dated

@@ -138,7 +138,7 @@ described as (
         preferred_terms.supplier_id,
         coalesce(preferred_terms.unit_cost, products.unit_cost) as unit_cost,
         products.unit_price,
-        products.is_active
+        products.is_active and locations.ended_date is null as is_active
     from classified
     inner join products on classified.sku = products.sku
     inner join locations on classified.location_id = locations.location_id

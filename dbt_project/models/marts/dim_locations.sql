@@ -14,7 +14,9 @@ current_version as (
         locations.location_type,
         locations.country,
         locations.time_zone,
-        silences.last_sale_day as sales_known_until_date
+        silences.last_sale_day as sales_known_until_date,
+        locations.valid_to,
+        locations.ended_date
     from locations
     left join silences on locations.location_id = silences.location_id
 )

@@ -9,7 +9,9 @@ current_version as (
         minimum_order_value,
         fixed_order_cost,
         review_period_days,
-        order_weekdays
+        order_weekdays,
+        valid_to,
+        ended_date
     from suppliers
 )
 

@@ -17,11 +17,12 @@ item_locations as (
 ),
 
 changes as (
-    select item_locations.sku, item_locations.location_id, product_versions.batch_id
+    select item_locations.sku, item_locations.location_id, product_versions.batch_id, batch_days.from_date
     from item_locations
     inner join product_versions on item_locations.sku = product_versions.sku
+    inner join batch_days on product_versions.batch_id = batch_days.batch_id
     union
-    select item_locations.sku, item_locations.location_id, term_versions.batch_id
+    select item_locations.sku, item_locations.location_id, term_versions.batch_id, term_versions.from_date
     from item_locations
     inner join term_versions on item_locations.sku = term_versions.sku and item_locations.location_id = term_versions.location_id
 ),
@@ -32,9 +33,9 @@ in_force as (
         changes.sku,
         changes.location_id,
         changes.batch_id,
+        changes.from_date,
         last_value(product_versions.unit_cost ignore nulls) over up_to_here as product_cost,
-        last_value(term_versions.unit_cost ignore nulls) over up_to_here as supplier_cost,
-        last_value(term_versions.supplier_id ignore nulls) over up_to_here as supplier_id
+        last_value(term_versions.batch_id ignore nulls) over up_to_here as terms_batch_id
     from changes
     left join product_versions on changes.sku = product_versions.sku and changes.batch_id = product_versions.batch_id
     left join term_versions
@@ -51,14 +52,18 @@ dated as (
         in_force.sku,
         in_force.location_id,
         in_force.batch_id,
-        coalesce(in_force.supplier_cost, in_force.product_cost) as unit_cost,
-        in_force.supplier_id,
+        coalesce(term_versions.unit_cost, in_force.product_cost) as unit_cost,
+        term_versions.supplier_id,
         case
             when row_number() over (partition by in_force.sku, in_force.location_id order by in_force.batch_id) > 1
-                then batch_days.from_date
+                then in_force.from_date
         end as from_date
     from in_force
-    inner join batch_days on in_force.batch_id = batch_days.batch_id
+    left join term_versions
+        on
+            in_force.sku = term_versions.sku
+            and in_force.location_id = term_versions.location_id
+            and in_force.terms_batch_id = term_versions.batch_id
 ),
 
 last_of_day as (

@@ -93,7 +93,8 @@ terms as (
         unit_cost,
         unit_price,
         shelf_life_days,
-        supplier_sku
+        supplier_sku,
+        valid_to
     from chosen
 ),
 

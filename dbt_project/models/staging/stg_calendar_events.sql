@@ -1,5 +1,6 @@
 with latest_version as (
-    {{ latest_version('calendar_events') }}
+    {{ latest_version('calendar_events', keep_ended=true) }}
 )
 
-select * from latest_version
+-- What has been until the end stays.
+select * exclude (ended_date) from latest_version where coalesce(date <= ended_date, true)

@@ -1,5 +1,5 @@
 with latest_version as (
-    {{ latest_version('locations') }}
+    {{ latest_version('locations', keep_ended=true) }}
 )
 
 select * from latest_version

@@ -16,10 +16,12 @@ versions as (
         supplier_id,
         unit_cost,
         priority,
+        valid_to,
+        coalesce(is_ended, false) as is_ended,
         batch_id,
         ingested_at
     from ranked
-    where place = 1
+    where place = 1 and (is_ended is null or {{ published_by_now('ingested_at') }})
 )
 
 select * from versions

@@ -1,5 +1,5 @@
 with latest_version as (
-    {{ latest_version('suppliers') }}
+    {{ latest_version('suppliers', keep_ended=true) }}
 )
 
 -- Without a day between two chances to order, every day is one.

@@ -79,6 +79,7 @@ def _metadata(report: ArrivalReport) -> dict[str, Any]:
     rows, refused = report.rows, [f"{file.name}: {file.reason}" for file in report.rejected]
     parts = [f"{rows.accepted:,} new, {rows.duplicate:,} duplicate, {rows.quarantined:,} quarantined"]
     parts = parts if rows.rows_in else ["nothing new"]
+    parts += [f"{report.ended:,} ended"] if report.ended else []
     parts += [f"{len(refused)} files rejected"] if refused else []
     return {
         "dagster/row_count": report.table_rows,
