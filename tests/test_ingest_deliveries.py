@@ -6,10 +6,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
+from orchestration.cli.main import cli
 from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.errors import ContractError
-from orchestration.ingest.formats import Format
+from orchestration.ingest.formats import Format, load_formats
 from orchestration.ingest.limits import FileRules
 from orchestration.ingest.sql_sources import load_sources
 
@@ -230,6 +232,19 @@ def test_a_query_without_a_cursor_is_a_full_list(home, tmp_path):
     with pytest.raises(ContractError, match="what is past a cursor is no full list"):
         load_sources(path, {})
     connection.close()
+
+
+def test_people_say_what_files_bring_and_the_home_keeps_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
+    said = ["sources", "format", "supplier_terms", "--author", "Ann"]
+    assert CliRunner().invoke(cli, [*said, "--delivery", "full"]).exit_code == 0
+    told = CliRunner().invoke(cli, [*said, "--accept", "3f2a9c1b"]).output
+    assert told == "files supplier_terms/* are full lists, end the rows of code 3f2a9c1b (said by Ann)\n"
+    assert load_formats(tmp_path / "formats.yml") == (
+        Format("supplier_terms", "*", None, None, "Ann", "full", "3f2a9c1b"),
+    )
+    refused = CliRunner().invoke(cli, ["sources", "format", "reservations", "--delivery", "full"])
+    assert refused.exit_code and "reservations always is a full list" in refused.output
 
 
 def test_facts_and_snapshots_cannot_be_declared(home, tmp_path):

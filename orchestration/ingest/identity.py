@@ -29,7 +29,6 @@ def settle(
     earlier: Sequence[Path],
     origin_sql: str,
     row_sql: str,
-    *,
     ended: Sequence[Path] = (),
     scope: str = "true",
 ) -> None:

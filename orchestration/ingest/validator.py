@@ -426,8 +426,7 @@ class RowValidator:
         """Find duplicates and conflicts, within the batch and against earlier batches; see `identity.settle`."""
         if not self._origins:
             self._stage_nothing()
-        origin, row = self._origin_sql("earlier"), self._row_sql("earlier")
-        settle(self.connection, self._table, earlier, origin, row, ended=ended, scope=scope)
+        settle(self.connection, self._table, earlier, self._origin_sql("earlier"), self._row_sql("earlier"), ended, scope)
 
     def _stage_nothing(self) -> None:
         columns = ", ".join(f"{quoted(column.name)} {column.data_type}" for column in self._table.columns)
