@@ -50,12 +50,7 @@ QUARANTINE_COLUMNS = (
 )
 """Columns of `quarantined.parquet`."""
 
-_LASTING = (
-    duckdb.InterruptException,
-    duckdb.OutOfMemoryException,
-    duckdb.ParserException,
-    duckdb.BinderException,
-)
+_LASTING = (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.ParserException, duckdb.BinderException)
 """Errors that reading a file line by line does not mend."""
 
 _MEMORY = "2GB"
@@ -426,7 +421,8 @@ class RowValidator:
         """Find duplicates and conflicts, within the batch and against earlier batches; see `identity.settle`."""
         if not self._origins:
             self._stage_nothing()
-        settle(self.connection, self._table, earlier, self._origin_sql("earlier"), self._row_sql("earlier"), ended, scope)
+        place = self._origin_sql("earlier"), self._row_sql("earlier")
+        settle(self.connection, self._table, earlier, *place, ended, scope)
 
     def _stage_nothing(self) -> None:
         columns = ", ".join(f"{quoted(column.name)} {column.data_type}" for column in self._table.columns)
