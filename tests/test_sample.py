@@ -22,6 +22,7 @@ SAMPLE = ROOT / "data" / "sample"
 SOURCES = Path(os.environ.get("BENCH_DATA", ROOT.parent / "shared" / "data"))
 # Optional columns of which the sample has nothing to say.
 LEFT_OUT = {("locations", "day_ends_at"), ("prices", "expected_uplift"), ("supplier_terms", "supplier_sku")}
+LEFT_OUT |= {(table, "valid_to") for table in ("locations", "suppliers", "supplier_terms", "transfer_lanes")}
 TABLES = {
     table["name"]: {
         column["name"]: column["data_type"]
