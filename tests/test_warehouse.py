@@ -1804,6 +1804,35 @@ def test_a_home_without_any_row_builds(panel: Warehouse, tmp_path: Path):
     assert empty.rows("select count(*) from marts.fct_daily_demand") == [(0,)]
 
 
+def test_use_that_recurs_without_a_sale_is_demand_where_the_home_plans_it(panel: Warehouse, tmp_path: Path):
+    home = Warehouse(tmp_path / "workshop", panel.manifest)
+    days = [FIRST_NOON + timedelta(days=n) for n in range(40)]
+    movements = [
+        movement("C", "count", 900, days[0] - timedelta(hours=2)),
+        *(movement(f"U{n}", "adjustment", -5, day) for n, day in enumerate(days)),
+        movement("D9", "sale", -2, days[9]),
+        movement("W9", "write_off", -300, days[9], sku="b"),
+        movement("D39", "sale", -2, days[39], sku="b"),
+    ]
+    master = {"products": [product("a"), product("b")], "locations": [location("x")]}
+    arrive(home.raw, FIRST_ARRIVAL, master | {"stock_movements": movements})
+
+    def demand(*, planned: bool) -> list[tuple[Any, ...]]:
+        options = {"given": days[38].date(), "plan_other_consumption": planned}
+        build = begin_build(run_id="r", clock=read_clock(home.raw), fence=1, **options)
+        home.build("run", "--select", "+dim_item_locations", **json.loads(build.dbt_vars))
+        return home.rows(
+            "select sku, sum(demand_units)::int, sum(sales_units)::int, any_value(other_consumption_daily_units)::int"
+            " from marts.fct_daily_demand as demand"
+            " inner join marts.dim_item_locations as items using (sku, location_id) group by sku order by sku"
+        )
+
+    assert demand(planned=False) == [("a", 2, 2, 5), ("b", 0, 0, 0)]
+    # Without a full refresh: the context of each item tells that its demand is another.
+    assert demand(planned=True) == [("a", 39 * 5 + 2, 2, 5), ("b", 0, 0, 0)]
+    assert demand(planned=False) == [("a", 2, 2, 5), ("b", 0, 0, 0)]
+
+
 def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Warehouse, tmp_path: Path):
     home = Warehouse(tmp_path / "doubts", panel.manifest)
     movements = [

@@ -1,9 +1,12 @@
 {#
     CTEs ending in `demand_contexts`: the fingerprint of everything but movements that shapes the demand rows of a series up to its
-    `until_day`: list price, prices and promotions, events of the country, days of the location whose sales have not arrived. What
+    `until_day`: list price, prices and promotions, events of the country, days of the location whose sales have not arrived,
+    and whether what is used up without a sale is planned. What
     lies after that day does not enter, so planned promotions change nothing that is past.
 #}
 {% macro demand_contexts(spans) %}
+            {# Outside the condition: there dbt finds dependencies. #}
+            {% set other_consumption = ref('int_other_consumption') %}
             price_contexts as (
                 select
                     spans.sku,
@@ -49,7 +52,8 @@
                     spans.sku,
                     spans.location_id,
                     {{ fingerprint([
-                        'products.unit_price', 'price_contexts.total', 'event_contexts.total', 'silence_contexts.total'
+                        'products.unit_price', 'price_contexts.total', 'event_contexts.total', 'silence_contexts.total',
+                        'other_consumption.sku' if var('plan_other_consumption', false) else 'null'
                     ]) }} as context_fingerprint
                 from {{ spans }} as spans
                 inner join {{ ref('stg_products') }} as products on spans.sku = products.sku
@@ -59,5 +63,7 @@
                     on spans.location_id = event_contexts.location_id and spans.until_day = event_contexts.until_day
                 left join silence_contexts
                     on spans.location_id = silence_contexts.location_id and spans.until_day = silence_contexts.until_day
+                left join {{ other_consumption }} as other_consumption
+                    on spans.sku = other_consumption.sku and spans.location_id = other_consumption.location_id
             )
 {% endmacro %}

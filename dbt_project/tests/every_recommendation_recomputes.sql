@@ -44,7 +44,7 @@ orders_made_again as (
             when is_limited or lot_units is not null or moq_added_units = 0 or wanted_units <= 0 then moq_added_units
             else greatest(source_moq_units - wanted_units, 0)
         end as source_moq_added_units,
-        source_position_units * protection_days / nullif(expected_demand_units, 0) as source_cover_before
+        source_position_units / nullif(expected_demand_units / protection_days + other_consumption_daily_units, 0) as source_cover_before
     from shortfalls_made_again
 ),
 

@@ -56,6 +56,7 @@ def read_settings() -> Settings:
         holding_cost_rate=_read_number("INVENTORYBOT_HOLDING_COST_RATE", 0.25, above=0.0, below=10.0),
         order_budget=_read_budget("INVENTORYBOT_ORDER_BUDGET"),
         currency=_read_currency("INVENTORYBOT_CURRENCY"),
+        plan_other_consumption=int(_read_choice("INVENTORYBOT_PLAN_OTHER_CONSUMPTION", "0", "1")),
         proposal_overdue_days=int(_read_number("INVENTORYBOT_PROPOSAL_OVERDUE_DAYS", 14, above=-1, below=3_650)),
         generations_kept=int(_read_number("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000)),
         runs_kept_days=int(_read_number("INVENTORYBOT_RUNS_KEPT_DAYS", 90, above=0, below=100_000)),

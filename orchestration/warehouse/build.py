@@ -40,6 +40,7 @@ class Build:
         data_as_of: business day that the movements tell, ISO, whatever day was given; None where nobody asked.
         counts_from: instant before which movements have a date that cannot be right, ISO, UTC; None = there are none.
         counts_until: instant from which on movements have a date that cannot be right, ISO, UTC; None = there are none.
+        plan_other_consumption: whether use that recurs without a sale is demand.
     """
 
     run_id: str
@@ -52,6 +53,7 @@ class Build:
     data_as_of: str | None = None
     counts_from: str | None = None
     counts_until: str | None = None
+    plan_other_consumption: bool = False
 
     @property
     def looks_back(self) -> bool:
@@ -74,12 +76,19 @@ class Build:
         """The variables of dbt, as its command line takes them."""
         always = {"as_of": self.as_of, "ingested_until": self.ingested_until, "running_day": self.running_day}
         always |= {"looks_back": True} if self.looks_back else {}
-        optional = {name: getattr(self, name) for name in ("rebuild_from", "counts_from", "counts_until")}
+        names = ("rebuild_from", "counts_from", "counts_until", "plan_other_consumption")
+        optional = {name: getattr(self, name) for name in names}
         return json.dumps(always | {name: value for name, value in optional.items() if value})
 
 
 def begin_build(
-    *, run_id: str, clock: BusinessClock, fence: int, given: date | None = None, rebuild_from: date | None = None
+    *,
+    run_id: str,
+    clock: BusinessClock,
+    fence: int,
+    given: date | None = None,
+    rebuild_from: date | None = None,
+    plan_other_consumption: bool = False,
 ) -> Build:
     """Return a build that counts everything that has arrived by now.
 
@@ -89,6 +98,7 @@ def begin_build(
         fence: token under which this run may publish.
         given: business day to look back at as it ended; None = the latest one, and what is known of the day after.
         rebuild_from: first day of a backfill.
+        plan_other_consumption: whether use that recurs without a sale is demand.
 
     Raises:
         ValueError: a backfill from a day that has not been.
@@ -112,15 +122,17 @@ def begin_build(
         data_as_of=clock.as_of.isoformat(),
         counts_from=clock.counts_from.isoformat() if clock.counts_from else None,
         counts_until=clock.counts_until.isoformat() if clock.counts_until else None,
+        plan_other_consumption=plan_other_consumption,
     )
 
 
 def needs_full_refresh(settings: Settings, build: Build) -> bool:
-    """Return whether the incremental marts must be rebuilt: other SQL, an earlier day, or none yet."""
+    """Return whether the incremental marts must be rebuilt: other SQL, another demand, an earlier day, or none yet."""
     if not settings.warehouse_file.exists() or not (settings.exports / _BUILD).exists():
         return True
     before = read_build(settings)
-    return before.code != build.code or before.as_of > build.as_of
+    demand_is_another = before.plan_other_consumption != build.plan_other_consumption
+    return before.code != build.code or demand_is_another or before.as_of > build.as_of
 
 
 def row_counts(database: Path) -> dict[str, int]:

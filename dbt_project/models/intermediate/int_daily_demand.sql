@@ -27,6 +27,10 @@ products as (
     select * from {{ ref('stg_products') }}
 ),
 
+used_days as (
+    select * from {{ ref('int_planned_use_days') }}
+),
+
 {% if is_incremental() %}
 kept as (
     select sku, location_id, max(day) as kept_until
@@ -75,7 +79,7 @@ demand_days as (
         item_days.location_id,
         item_days.day,
         item_days.sales_units,
-        item_days.demand_units,
+        cast(item_days.demand_units + coalesce(used_days.used_units, 0) as decimal(18, 3)) as demand_units,
         not item_days.is_stocked_out as is_in_stock,
         coalesce(location_prices.unit_price, general_prices.unit_price, products.unit_price) as unit_price,
         coalesce(location_prices.is_promotion, general_prices.is_promotion, false) as is_promotion,
@@ -92,6 +96,11 @@ demand_days as (
             and location_days.is_observed
     inner join contexts
         on item_days.sku = contexts.sku and item_days.location_id = contexts.location_id
+    left join used_days
+        on
+            item_days.sku = used_days.sku
+            and item_days.location_id = used_days.location_id
+            and item_days.day = used_days.day
     left join price_days as location_prices
         on
             item_days.sku = location_prices.sku

@@ -17,6 +17,10 @@ preferred_terms as (
     select * from {{ ref('int_preferred_supplier_terms') }}
 ),
 
+other_consumption as (
+    select * from {{ ref('int_other_consumption') }}
+),
+
 daily_demand as (
     select * from {{ ref('fct_daily_demand') }}
 ),
@@ -26,9 +30,7 @@ as_of as (
 ),
 
 item_locations as (
-    select sku, location_id from spans
-    union
-    select sku, location_id from preferred_terms
+    select sku, location_id from spans union select sku, location_id from preferred_terms
 ),
 
 recent_demand as (
@@ -60,8 +62,7 @@ demand_patterns as (
 weeks as (
     select
         sku, location_id,
-        floor(days_ago / 7) as weeks_ago,
-        sum(unconstrained_demand_units) as demand_units
+        floor(days_ago / 7) as weeks_ago, sum(unconstrained_demand_units) as demand_units
     from recent_demand
     group by sku, location_id, floor(days_ago / 7)
     having count(*) = 7
@@ -76,8 +77,7 @@ weekly_variation as (
 
 value_shares as (
     select
-        sku,
-        location_id,
+        sku, location_id,
         sum(sales_value) over (
             partition by location_id order by sales_value desc, sku rows between unbounded preceding and current row
         ) - sales_value as value_before,
@@ -116,8 +116,7 @@ classified as (
 
 described as (
     select
-        classified.sku,
-        classified.location_id,
+        classified.sku, classified.location_id,
         products.product_name, products.category,
         locations.location_type,
         spans.active_from, spans.active_to,
@@ -135,13 +134,14 @@ described as (
         classified.abc_class,
         classified.xyz_class,
         cast(round(classified.mean_daily_demand_units, 3) as decimal(18, 3)) as mean_daily_demand_units,
+        coalesce(other_consumption.daily_units, 0) as other_consumption_daily_units,
         preferred_terms.supplier_id,
         coalesce(preferred_terms.unit_cost, products.unit_cost) as unit_cost,
-        products.unit_price,
-        products.is_active and locations.ended_date is null as is_active
+        products.unit_price, products.is_active and locations.ended_date is null as is_active
     from classified
     inner join products on classified.sku = products.sku
     inner join locations on classified.location_id = locations.location_id
+    left join other_consumption on classified.sku = other_consumption.sku and classified.location_id = other_consumption.location_id
     left join spans on classified.sku = spans.sku and classified.location_id = spans.location_id
     left join preferred_terms
         on classified.sku = preferred_terms.sku and classified.location_id = preferred_terms.location_id

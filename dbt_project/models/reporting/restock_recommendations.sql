@@ -10,6 +10,10 @@ reasons as (
     select * from {{ ref('int_restock_reasons') }}
 ),
 
+left_out as (
+    select * from {{ ref('int_restock_left_out') }}
+),
+
 recommendations as (
     select
         md5(concat(as_of_date, ':', length(sku), ':', sku, ':', location_id)) as recommendation_id,
@@ -34,7 +38,17 @@ recommendations as (
         lost_units_without_order, lost_units_with_order,
         cast(lost_units_without_order * coalesce(unit_margin, 0) as decimal(18, 4)) as lost_margin_without_order,
         cast(lost_units_with_order * coalesce(unit_margin, 0) as decimal(18, 4)) as lost_margin_with_order,
-        days_of_cover_before, days_of_cover_after,
+        case
+            when left_out.other_consumption_daily_units > 0
+                then round(greatest(inventory_position_units, 0) / (expected_demand_units / protection_periods + left_out.other_consumption_daily_units), 3)
+            else days_of_cover_before
+        end as days_of_cover_before,
+        case
+            when left_out.other_consumption_daily_units > 0
+                then round(greatest(inventory_position_units + proposed_transfer_in_units + order_units, 0) / (expected_demand_units / protection_periods + left_out.other_consumption_daily_units), 3)
+            else days_of_cover_after
+        end as days_of_cover_after,
+        left_out.other_consumption_daily_units,
         cast(last_4_weeks_units as decimal(18, 3)) as last_4_weeks_units,
         cast(next_4_weeks_units as decimal(18, 3)) as next_4_weeks_units,
         protection_periods as protection_days, order_interval_periods as order_interval_days,
@@ -55,6 +69,7 @@ recommendations as (
     from context
     inner join changes using (sku, location_id)
     inner join reasons using (sku, location_id)
+    inner join left_out using (sku, location_id)
 )
 
 select * from recommendations

@@ -16,7 +16,8 @@ limits as (
 rates as (
     select
         recommendations.*,
-        recommendations.expected_demand_units / recommendations.protection_days as daily_demand_units,
+        recommendations.expected_demand_units / recommendations.protection_days + recommendations.other_consumption_daily_units
+            as daily_demand_units,
         limits.holding_cost,
         limits.listed_above_money_per_day,
         coalesce(policies.excess_above_days, {{ excess_days }}) as excess_above_days

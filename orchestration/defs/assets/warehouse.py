@@ -70,7 +70,12 @@ def warehouse_marts(
     fence = store.open().claim(EPOCH, context.run_id, {"job": context.job_name})
     rebuild_from = date.fromisoformat(config.rebuild_from) if config.rebuild_from else None
     build = begin_build(
-        run_id=context.run_id, clock=read_clock(settings.raw), fence=fence, given=given, rebuild_from=rebuild_from
+        run_id=context.run_id,
+        clock=read_clock(settings.raw),
+        fence=fence,
+        given=given,
+        rebuild_from=rebuild_from,
+        plan_other_consumption=bool(settings.plan_other_consumption),
     )
     yield from _build(context, settings, dbt, build, full_refresh=needs_full_refresh(settings, build))
 

@@ -107,7 +107,7 @@ dated as (
         {% endfor %}
         rtrim(rejected_needs.rejection, '.') as rejection,
         deliveries.next_delivery_date,
-        deliveries.doubtful_since_date, deliveries.reservation_text,
+        deliveries.doubtful_since_date, deliveries.left_out_text,
         replenishment_terms.last_sale_date,
         deliveries.after_sale_units,
         forecast_doubts.forecast_note,

@@ -18,8 +18,8 @@ open_transfers as (
     select * from {{ source('predictions', 'open_transfers') }}
 ),
 
-reservations as (
-    select * from {{ ref('int_restock_reservations') }}
+left_out as (
+    select * from {{ ref('int_restock_left_out') }}
 ),
 
 -- An overdue order comes on the day that is planned now, not on the one that has passed.
@@ -76,9 +76,9 @@ joined as (
         next_deliveries.next_delivery_date,
         doubtful_orders.doubtful_since_date,
         deliveries_after_sale.after_sale_units,
-        coalesce(reservations.reservation_text, '') as reservation_text
+        left_out.left_out_text
     from lines
-    left join reservations on lines.sku = reservations.sku and lines.location_id = reservations.location_id
+    left join left_out on lines.sku = left_out.sku and lines.location_id = left_out.location_id
     left join next_deliveries
         on lines.sku = next_deliveries.sku and lines.location_id = next_deliveries.location_id
     left join doubtful_orders

@@ -34,7 +34,7 @@ worded as (
                     )
                 else ''
             end,
-            reservation_text
+            left_out_text
         ) as late_text,
         case
             when last_sale_date is null then ''

@@ -6,6 +6,10 @@ reservations as (
     select * from {{ ref('fct_reservations') }}
 ),
 
+item_locations as (
+    select * from {{ ref('dim_item_locations') }}
+),
+
 promised as (
     select
         lines.sku,
@@ -19,15 +23,33 @@ promised as (
         min(case when reservations.is_doubtful then reservations.document end) as doubtful_document,
         count(case when reservations.is_doubtful then 1 end) as doubtful_documents
     from lines
-    inner join reservations on lines.sku = reservations.sku and lines.location_id = reservations.location_id
+    left join reservations on lines.sku = reservations.sku and lines.location_id = reservations.location_id
     group by lines.sku, lines.location_id
+),
+
+-- What is planned as demand is part of the forecast.
+used as (
+    select
+        promised.*,
+        {{ '0' if var('plan_other_consumption', false) else 'coalesce(item_locations.other_consumption_daily_units, 0)' }} as used_units
+    from promised
+    left join item_locations on promised.sku = item_locations.sku and promised.location_id = item_locations.location_id
 ),
 
 worded as (
     select
         sku,
         location_id,
+        cast(used_units as decimal(18, 3)) as other_consumption_daily_units,
         concat(
+            case
+                when used_units > 0
+                    then concat(
+                        ' Besides what is sold, about ', {{ number_text('used_units') }}, ' a day are used up by adjustments and write-offs,',
+                        ' which orders leave out: INVENTORYBOT_PLAN_OTHER_CONSUMPTION=1 plans such use as demand.'
+                    )
+                else ''
+            end,
             case
                 when later_units > 0 and later_date is not null
                     then concat(
@@ -47,8 +69,8 @@ worded as (
                     )
                 else ''
             end
-        ) as reservation_text
-    from promised
+        ) as left_out_text
+    from used
 )
 
 select * from worded
