@@ -26,7 +26,8 @@ def write_marts(exports: Path, days: int) -> None:
         from range({days}) days(back)
     """
     tables = {
-        "fct_daily_stock": "*, 100.0 as opening_units, 5.0 as sales_units, 0.0 as other_units, 95.0 as closing_units",
+        "fct_daily_stock": "*, 100.0 as opening_units, 5.0 as sales_units, 0.0 as other_units, 95.0 as closing_units,"
+        " true as is_stock_known",
         "fct_daily_demand": "*, 5.0 as demand_units, true as is_in_stock, true as is_open, 2.5 as unit_price",
         "fct_stock_movements": "*, 'sale' as movement_type, -5.0 as change_units",
     }

@@ -564,3 +564,14 @@ def test_a_feed_that_has_stopped_leaves_the_forecast_at_its_level():
     ratio = forecast.groupby("location_id")["mean_units"].mean() / level
     assert ratio["south"] == pytest.approx(1.0, abs=0.07)
     assert ratio["north"] == pytest.approx(1.0, abs=0.07)
+
+
+@pytest.mark.parametrize("model", [train, train_recent])
+def test_a_forecast_of_series_never_seen_in_stock_does_not_lie_below_what_was_sold(model):
+    history = shop(days=120).assign(is_in_stock=False)
+    more = {"settings": SMALL} if model is train else {}
+    forecast = model(history, freq="D", horizon=HORIZON, **more).predict(history)
+    sold = history[history["period_start"] >= history["period_start"].max() - pd.Timedelta(days=55)]
+    often = sold.groupby(KEYS)["demand_units"].mean()[lambda units: units > 1]
+    levels = forecast.groupby(KEYS)["mean_units"].mean()[often.index] / often
+    assert levels.between(0.9, 1.15).all(), levels

@@ -11,6 +11,8 @@ from ml.restock.exceptions import Cause, Exceptions
     ("change", "cause"),
     [
         ({"on_hand": -1.0}, Cause.ON_HAND_NEGATIVE),
+        ({"on_hand": -1.0, "is_unknown": True}, Cause.STOCK_UNKNOWN),
+        ({"policy": {"unknown_stock": "plenty"}}, Cause.STOCK_ASSUMPTION_UNKNOWN),
         ({"terms": {"lead_time_periods": 0.5}}, Cause.LEAD_TIME_NOT_WHOLE),
         ({"terms": {"lead_time_periods": 99}}, Cause.FORECAST_TOO_SHORT),
         ({"unrecorded": 11}, Cause.SALES_MISSING),

@@ -27,6 +27,7 @@ def decide(
     on_hand: float = 0.0,
     sold_since: float = 0.0,
     unrecorded: int = 0,
+    is_unknown: bool = False,
     reserved: float = 0.0,
     backordered: float = 0.0,
     due: list[tuple[int, float]] | None = None,
@@ -46,6 +47,7 @@ def decide(
                     on_hand_units=on_hand,
                     sold_since_units=sold_since,
                     unrecorded_periods=unrecorded,
+                    is_stock_unknown=is_unknown,
                     reserved_units=reserved,
                     backordered_units=backordered,
                 )
@@ -231,6 +233,13 @@ def test_periods_without_a_record_have_sold_what_as_many_coming_ones_ask(unmet: 
     assert line["unrecorded_sales_units"] == steps["unrecorded_sales"] == sold
     same = ["inventory_position_units", "order_up_to_units", "order_units", "stockout_probability_without_order"]
     assert line[same].tolist() == known[same].tolist()
+
+
+@pytest.mark.parametrize(("assumed", "stock"), [("empty", 0), ("covers_lead_time", 10)])
+def test_stock_that_is_not_known_is_what_the_policy_says(assumed: str, stock: float):
+    line, _, _ = decide(constant(5), on_hand=-90, is_unknown=True, policy={"unknown_stock": assumed})
+    known, _, _ = decide(constant(5), on_hand=stock)
+    pd.testing.assert_series_equal(line, known)
 
 
 def test_what_they_have_sold_is_as_uncertain_as_demand():

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ml.forecast.base import GridForecaster, PreparedHistory
+from ml.forecast.censoring import bounds_as_demand
 from ml.forecast.distribution import multiplied
 from ml.forecast.promotions import UPLIFT, declared_uplift
 from ml.panel import Frequency, Panel, build_panel, covariate_names
@@ -71,7 +72,8 @@ class LocalForecaster(GridForecaster):
         names = ["is_open"] if "is_open" in covariate_names(history) else []
         names += [UPLIFT] if future is not None and UPLIFT in future.columns else []
         past = history.drop(columns=UPLIFT, errors="ignore")
-        return build_panel(past, self.frequency, covariates=names, future=future, ahead=self.horizon)
+        panel = build_panel(past, self.frequency, covariates=names, future=future, ahead=self.horizon)
+        return bounds_as_demand(panel)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ from ml.forecast.boosters import (
     predict_spread,
     spread_features,
 )
-from ml.forecast.censoring import SaleSizes, partly_served
+from ml.forecast.censoring import SaleSizes, bounds_as_demand, partly_served
 from ml.forecast.distribution import Dependence, Shape, sold_kind
 from ml.forecast.features import FeatureBuilder, FeaturePlan, History, Rows, nameless
 from ml.forecast.new_items import Analogues, NewItems
@@ -220,7 +220,7 @@ class BoostedHistory(PreparedHistory):
             ahead=plan.horizon,
             extra_keys=fresh,
         )
-        super().__init__(panel, plan.horizon)
+        super().__init__(panel if forecaster.sizes is not None else bounds_as_demand(panel), plan.horizon)
         self.promotions = plan_promotions(self.panel, declared_uplift(self.panel), forecaster.promotions)
         last = self.panel.last_row
         self.ended = (last >= 0) & (last < self.panel.length - plan.frequency.level_window)

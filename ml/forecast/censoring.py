@@ -35,6 +35,19 @@ def partly_served(panel: Panel) -> Flags:
     return np.asarray(panel.bound & (panel.demand > 0))
 
 
+def bounds_as_demand(panel: Panel) -> Panel:
+    """Return a panel in which the sales of a series never seen in stock are its demand, until the last of them.
+
+    Where no sale is known to be whole, bounds are all that is known: no forecast should lie below them.
+    """
+    whole = np.isfinite(panel.demand) & ~panel.bound
+    only_bounds = (panel.bound.any(axis=1) & ~whole.any(axis=1)).reshape(-1, 1)
+    sold = np.nan_to_num(panel.demand) > 0
+    last_sale = np.where(sold.any(axis=1), panel.length - 1 - sold[:, ::-1].argmax(axis=1), -1)
+    until_then = np.arange(panel.length) <= last_sale[:, None]
+    return dataclasses.replace(panel, bound=panel.bound & ~(only_bounds & until_then))
+
+
 @dataclasses.dataclass(frozen=True)
 class SaleSizes:
     """How the demand of a period with demand is spread around its usual size, told from whole and cut-off sales.

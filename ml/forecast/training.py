@@ -29,7 +29,7 @@ from ml.forecast.boosters import (
     prior_levels,
     spread_features,
 )
-from ml.forecast.censoring import SaleSizes, partly_served
+from ml.forecast.censoring import SaleSizes, bounds_as_demand, partly_served
 from ml.forecast.distribution import SOLD_SHARES, Dependence, Shape, match_sums, sold_kind
 from ml.forecast.features import FeatureBuilder, FeaturePlan, History, nameless, static_features
 from ml.forecast.new_items import NewItems
@@ -137,6 +137,8 @@ class Training:
         self.counted = bool(len(observed)) and bool((np.abs(observed - np.rint(observed)) < 1e-6).all())
         # The features see the expectation of what a stock-out hid, the distribution is learnt from draws of it.
         self.sizes = SaleSizes.fit(panel, [name for name in flags if name not in rare])
+        if self.sizes is None:
+            self.panel = panel = bounds_as_demand(panel)
         expected, self.drawn = panel.demand, panel.demand
         known = ~panel.bound
         if self.sizes is not None and panel.bound.any():

@@ -2,7 +2,7 @@
 
 from ml.restock.allocation import allocate
 from ml.restock.exceptions import Cause
-from ml.restock.inputs import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES
+from ml.restock.inputs import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES, UNKNOWN_STOCKS
 from ml.restock.large_orders import largest_stocked
 from ml.restock.order_interval import reviews_per_order
 from ml.restock.plan import PathsOf, Plan, World, plan_orders
@@ -20,6 +20,7 @@ __all__ = [
     "STEPS",
     "TARGET_TYPES",
     "TERM_NAMES",
+    "UNKNOWN_STOCKS",
     "Cause",
     "PathsOf",
     "Plan",

@@ -5,7 +5,7 @@ Here belongs running items through their demand paths. What each kind of target 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -133,6 +133,18 @@ def demand_to_cover(cycle: Cycle, demand: Doubles) -> Thousandths:
     """Return the demand of the protection interval, thousandths [m], of a demand by period, units [m, horizon]."""
     inside = np.arange(demand.shape[1]) < cycle.schedule.protection[:, None]
     return thousandths((demand * inside).sum(axis=1))
+
+
+def with_assumed_stock(inputs: Inputs, schedule: Schedule, paths: Floats) -> Inputs:
+    """Return inputs in which stock that is taken to last until an order arrives is what will be asked until then."""
+    rows = np.flatnonzero(inputs.lasts_until_arrival)
+    if not rows.size:
+        return inputs
+    mean = np.nan_to_num(paths[rows].mean(axis=1, dtype=np.float64))
+    inside = np.arange(paths.shape[2]) < schedule.until_arrival[rows, None]
+    on_hand = inputs.on_hand.copy()
+    on_hand[rows] = thousandths((mean * inside).sum(axis=1)) + inputs.owed[rows]
+    return replace(inputs, on_hand=on_hand)
 
 
 def simulate(inputs: Inputs, schedule: Schedule, lots: pd.DataFrame, paths: Floats, seed: int) -> Cycle:

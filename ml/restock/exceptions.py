@@ -89,6 +89,11 @@ class Cause(Enum):
         "give an order quantity above 0, or another order rule",
     )
     MIN_NOT_BELOW_MAX = "policy min_units is {least:g} and max_units is {most:g}", "give max_units above min_units"
+    STOCK_ASSUMPTION_UNKNOWN = "policy unknown_stock is {value!r}", "use one of {allowed}"
+    STOCK_UNKNOWN = (
+        "its stock is not known, as nothing was ever counted or received",
+        "record a count of the shelf, or set the policy unknown_stock to empty or covers_lead_time",
+    )
     ON_HAND_NEGATIVE = "on hand is {on_hand:g} units", "count the shelf and record the count"
     SALES_MISSING = (
         "sales of the last {unrecorded:g} periods have not arrived, more than the forecast reaches",

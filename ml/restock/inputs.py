@@ -21,6 +21,7 @@ TARGET_TYPES = (*STOCKED_TARGETS, "do_not_stock", "make_to_order")
 UNMET_DEMANDS = ("lost_sales", "backorders")
 ORDER_RULES = ("order_up_to", "reorder_point_order_up_to", "reorder_point_quantity", "min_max")
 DEMAND_MODELS = ("simulated", "normal", "poisson", "negative_binomial")
+UNKNOWN_STOCKS = ("ask", "empty", "covers_lead_time")
 
 _LARGEST_UNITS = 1e12
 
@@ -34,6 +35,7 @@ class Inputs:
         on_hand, reserved, backordered: thousandths of a unit.
         sold_since: units sold in the running period.
         unrecorded: periods up to now whose sales are not known.
+        lasts_until_arrival: whether stock that is not known is taken to last until an order arrives.
         exceptions: what keeps an item from being decided.
     """
 
@@ -43,6 +45,7 @@ class Inputs:
     on_hand: Thousandths
     sold_since: Doubles
     unrecorded: Doubles
+    lasts_until_arrival: Flags
     reserved: Thousandths
     backordered: Thousandths
     exceptions: Exceptions
@@ -61,6 +64,7 @@ class Inputs:
             on_hand=self.on_hand[rows],
             sold_since=self.sold_since[rows],
             unrecorded=self.unrecorded[rows],
+            lasts_until_arrival=self.lasts_until_arrival[rows],
             reserved=self.reserved[rows],
             backordered=self.backordered[rows],
             exceptions=self.exceptions.part(rows),
@@ -174,6 +178,9 @@ def align(keys: pd.DataFrame, position: pd.DataFrame, terms: pd.DataFrame, polic
     _check_terms(exceptions, supply)
     _check_policy(exceptions, rule)
     on_hand = column(stock, "on_hand_units", 0.0)
+    is_unknown, assumed = flags(stock, "is_stock_unknown"), texts(rule, "unknown_stock", "ask")
+    exceptions.note(is_unknown & (assumed == "ask"), Cause.STOCK_UNKNOWN)
+    on_hand = np.where(is_unknown & (assumed != "ask"), 0.0, on_hand)
     exceptions.note(on_hand < 0, Cause.ON_HAND_NEGATIVE, on_hand=on_hand)
     return Inputs(
         keys=index,
@@ -181,7 +188,8 @@ def align(keys: pd.DataFrame, position: pd.DataFrame, terms: pd.DataFrame, polic
         policy=rule,
         on_hand=thousandths(on_hand),
         sold_since=np.maximum(column(stock, "sold_since_units", 0.0), 0.0),
-        unrecorded=np.maximum(column(stock, "unrecorded_periods", 0.0), 0.0),
+        unrecorded=np.where(is_unknown, 0.0, np.maximum(column(stock, "unrecorded_periods", 0.0), 0.0)),
+        lasts_until_arrival=is_unknown & (assumed == "covers_lead_time"),
         reserved=thousandths(column(stock, "reserved_units", 0.0)),
         backordered=thousandths(column(stock, "backordered_units", 0.0)),
         exceptions=exceptions,
@@ -220,6 +228,7 @@ def _check_policy(exceptions: Exceptions, policy: pd.DataFrame) -> None:
         (texts(policy, "unmet_demand", "lost_sales"), UNMET_DEMANDS, Cause.UNMET_DEMAND_UNKNOWN),
         (rule, ORDER_RULES, Cause.ORDER_RULE_UNKNOWN),
         (texts(policy, "demand_model", "simulated"), DEMAND_MODELS, Cause.DEMAND_MODEL_UNKNOWN),
+        (texts(policy, "unknown_stock", "ask"), UNKNOWN_STOCKS, Cause.STOCK_ASSUMPTION_UNKNOWN),
     ):
         note(~is_one_of(found, allowed), cause, value=found, allowed=", ".join(allowed))
     service = is_one_of(target, SERVICE_TARGETS) & (rule != "min_max")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.restock.benefit import benefit_rows, waiting_costs
-from ml.restock.cycle import Cycle, demand_to_cover, simulate
+from ml.restock.cycle import Cycle, demand_to_cover, simulate, with_assumed_stock
 from ml.restock.inputs import Thousandths, align, check_shapes, in_units, texts
 from ml.restock.schedule import lots_by_item, lots_of, schedule
 from ml.restock.simulation import SMALLEST_UNITS, Integers
@@ -74,8 +74,9 @@ def recommend(
         paths: joint demand draws, units [items, n, horizon].
         position: sku, location_id, on_hand_units, reserved_units, backordered_units and, where period 1 is running
             already, sold_since_units: what it has sold so far, gone from on_hand and no longer to come; and, where
-            sales of the last periods have not arrived, unrecorded_periods: how many they are; a missing row is an
-            empty shelf.
+            sales of the last periods have not arrived, unrecorded_periods: how many they are; is_stock_unknown where
+            nothing was ever counted or brought: the policy says what it is taken to be; a missing row is an empty
+            shelf.
         open_orders: sku, location_id, periods_ahead (≥ 1, the period from whose start it can be sold as it is expected
             now), units and optionally overdue_periods (how many periods ago it should have come; 0 = not overdue),
             arrives_as_planned (true = it keeps to its date, as a transfer does; else it comes as early or late as the
@@ -94,7 +95,8 @@ def recommend(
             target_value, unmet_demand (lost_sales or backorders), holding_cost (money per unit left at the end of a
             period), shortage_cost (money per unit lost, or per unit and period that waits) and optionally order_rule
             (order_up_to, reorder_point_order_up_to, reorder_point_quantity, min_max), order_quantity_units,
-            min_units, max_units, demand_model (simulated, normal, poisson, negative_binomial), dampener_units and
+            min_units, max_units, demand_model (simulated, normal, poisson, negative_binomial), unknown_stock (ask = no
+            order before a count, empty, covers_lead_time = it lasts until an order arrives), dampener_units and
             largest_order_units (what a day asks beyond it is bought to order: it shapes no level; NaN = no limit),
             line_cost (money that each order line costs: a cost target waits until a line is worth it),
             no_order_above_periods (nothing is ordered for an item whose position lasts longer; NaN = no limit),
@@ -146,6 +148,7 @@ def recommend(
     check_shapes(keys, paths)
     inputs = align(keys.reset_index(drop=True), position, terms, policy)
     times = schedule(inputs, open_orders, paths.shape[2], promises)
+    inputs = with_assumed_stock(inputs, times, paths)
     expiring = lots_by_item(inputs.keys, lots)
     slots = int(times.review[texts(inputs.policy, "target_type", "") == "cost"].max(initial=0))
     step = max(_DRAWS_AT_ONCE // (paths.shape[1] * max(slots, 1)), 1)

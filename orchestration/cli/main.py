@@ -185,7 +185,11 @@ def init(folder: Path) -> None:
                 ) from error
             made.append(f"  {target}  {'required' if table.required else 'optional'}")
     click.echo("\n".join(made) or f"{landing} has all its templates already")
-    click.echo(f"\nFill in the required ones, save them as .csv, then:  INVENTORYBOT_HOME={folder} inventorybot run")
+    click.echo(
+        f"\nFill in the required ones, save them as .csv, then:  INVENTORYBOT_HOME={folder} inventorybot run\n"
+        "Bring what is on the shelves as well: a movement of type count for each sku and location. Sales alone give\n"
+        "forecasts, and orders wait for a count."
+    )
 
 
 @cli.command()

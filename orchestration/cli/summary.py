@@ -51,6 +51,7 @@ _LATE = f"""
     from reporting.risk_late_purchase_orders
     order by stockout_date_50 nulls last, days_late desc, purchase_order_id, line limit {_MOST_OTHERS}
 """
+_WAITING = "select count(*) from reporting.restock_recommendations where status = 'exception'"
 _EXCEPTIONS = f"""
     select coalesce(products.product_name, exceptions.sku), exceptions.sku, exceptions.location_id,
         alerts.money_per_day, exceptions.remedy
@@ -195,6 +196,9 @@ def _wrong_now(published: _Published) -> list[str]:
 def _orders(published: _Published) -> list[str]:
     orders = [[row[0], row[1][:_NAME_WIDTH], *row[2:]] for row in published.rows(_ORDERS)]
     if not orders:
+        waiting = published.rows(_WAITING)[0][0]
+        if waiting:
+            return ["", f"Orders: none, and {waiting} items wait: no order can be worked out for them, see exceptions."]
         return ["", "Orders: none, every item is covered until its next order can come."]
     header = ["money", "product", "sku", "at", "order", "packs", "on hand", "on order", "arrives", "supplier"]
     return ["", "Largest orders:", *_section(header, orders, right={0, 4, 5, 6, 7})]

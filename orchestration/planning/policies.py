@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from ml.restock import DEMAND_MODELS, ORDER_RULES, TARGET_TYPES, Cause, largest_stocked, segment_members
+from ml.restock import (
+    DEMAND_MODELS,
+    ORDER_RULES,
+    TARGET_TYPES,
+    UNKNOWN_STOCKS,
+    Cause,
+    largest_stocked,
+    segment_members,
+)
 from ml.schema import KEYS, SERVICE_TARGETS
 from orchestration.home.settings import Settings
 from serving.store.policies import EffectivePolicy, PolicyOverride, effective
@@ -27,6 +35,7 @@ POLICY_COLUMNS = (
         "min_units",
         "max_units",
         "demand_model",
+        "unknown_stock",
         "dampener_units",
         "largest_order_units",
     ),
@@ -43,6 +52,7 @@ _TEXTS = (
     "unmet_demand",
     "order_rule",
     "demand_model",
+    "unknown_stock",
     "policy_source",
     "policy_note",
 )
@@ -112,6 +122,11 @@ SETTINGS: Mapping[str, Setting] = {
     "min_units": Setting(_number(0), "min_max: order at or below this position"),
     "max_units": Setting(_number(0, is_least_allowed=False), "min_max: order up to this position"),
     "demand_model": Setting(_choice(*DEMAND_MODELS), f"distribution of demand: {', '.join(DEMAND_MODELS)}"),
+    "unknown_stock": Setting(
+        _choice(*UNKNOWN_STOCKS),
+        "what stock is taken to be that was never counted or received: ask (no order before a count), empty, or"
+        " covers_lead_time (it lasts until an order arrives); without it ask",
+    ),
     "dampener_units": Setting(_number(0), "smaller orders wait"),
     "line_cost": Setting(
         _number(0),

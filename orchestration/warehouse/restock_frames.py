@@ -93,7 +93,8 @@ def policies_in_force(settings: Settings) -> "pd.DataFrame":
         f"""
         select * from (
             select null::double as first_order_days, null::double as alert_above_money_per_day,
-                null::double as line_cost, null::double as no_order_above_days, null::double as hold_level_within
+                null::double as line_cost, null::double as no_order_above_days, null::double as hold_level_within,
+                null::varchar as unknown_stock
             where false
         )
         union all by name
@@ -143,9 +144,10 @@ def stock_position(settings: Settings, promised: "pd.DataFrame") -> "pd.DataFram
         promised: as `promises`: what is due later, and not part of it.
 
     Returns:
-        sku, location_id, on_hand_units, sold_since_units, unrecorded_periods (days whose sales have not arrived; an
-        archive of an earlier version holds none), reserved_units (with what approved transfers take from the shelf),
-        transfer_out_units (that part of it), backordered_units.
+        sku, location_id, on_hand_units, sold_since_units, unrecorded_periods (days whose sales have not arrived) and
+        is_stock_unknown (nothing was ever counted or brought), of which an archive of an earlier version says nothing,
+        reserved_units (with what approved transfers take from the shelf), transfer_out_units (that part of it),
+        backordered_units.
     """
     return read_frame(
         f"""
@@ -162,13 +164,14 @@ def stock_position(settings: Settings, promised: "pd.DataFrame") -> "pd.DataFram
         ),
 
         positions as (
-            select null::integer as unrecorded_days where false
+            select null::integer as unrecorded_days, null::boolean as is_stock_known where false
             union all by name
             select * from {read_sql(export_path(settings, "marts.fct_stock_position"))}
         )
 
         select sku, location_id, on_hand_units::double as on_hand_units, sold_since_units::double as sold_since_units,
             coalesce(unrecorded_days, 0)::double as unrecorded_periods,
+            not coalesce(is_stock_known, true) as is_stock_unknown,
             reserved_units::double - coalesce(reserved_later, 0) + coalesce(transfer_out_units, 0) as reserved_units,
             coalesce(transfer_out_units, 0) as transfer_out_units,
             backordered_units::double - coalesce(backordered_later, 0) as backordered_units

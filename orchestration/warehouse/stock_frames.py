@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 def stock_series(settings: Settings) -> "pd.DataFrame":
     """Return daily stock, demand and what is remarkable in the day's movements, as the anomaly detector reads them.
 
-    One row per sku, location and day. counted_change_units: what counts corrected that day; max_line_units: largest
-    movement; repeated_line_units: largest quantity that two movements of one type share, 0 = none.
+    One row per sku, location and day, from the first count or stock that was brought on. counted_change_units: what
+    counts corrected that day; max_line_units: largest movement; repeated_line_units: largest quantity that two
+    movements of one type share, 0 = none.
     """
     return read_frame(
         f"""
@@ -44,6 +45,7 @@ def stock_series(settings: Settings) -> "pd.DataFrame":
         inner join {read_sql(export_path(settings, "marts.fct_daily_demand"))} as demand
             using (sku, location_id, day)
         left join remarkable using (sku, location_id, day)
+        where stock.is_stock_known
         order by stock.sku, stock.location_id, stock.day
         """
     )

@@ -36,6 +36,7 @@ to_append as (
         spans.location_id,
         coalesce({{ add_days('kept.kept_until', 1) }}, spans.active_from) as from_day,
         spans.last_day,
+        spans.stock_known_from,
         coalesce(kept.closing_units, 0) as kept_units
     from spans
     left join kept on spans.sku = kept.sku and spans.location_id = kept.location_id
@@ -43,7 +44,7 @@ to_append as (
 ),
 {% else %}
 to_append as (
-    select sku, location_id, active_from as from_day, last_day, cast(0 as decimal(18, 3)) as kept_units
+    select sku, location_id, active_from as from_day, last_day, stock_known_from, cast(0 as decimal(18, 3)) as kept_units
     from spans
 ),
 {% endif %}
@@ -106,6 +107,7 @@ described_spells as (
     select
         spells.*,
         coalesce({{ add_days('spells.next_changed_day', -1) }}, to_append.last_day) as last_day,
+        to_append.stock_known_from,
         greatest(spells.sold_units - coalesce(cancellations.cancelled_units, 0), 0) as demand_units,
         spells.movements_fingerprint + coalesce(cancellations.cancellations_fingerprint, 0) as inputs_fingerprint
     from spells
@@ -135,7 +137,8 @@ balances as (
         cast(case when item_day = changed_day then sales_units else 0 end as decimal(18, 3)) as sales_units,
         cast(case when item_day = changed_day then other_units else 0 end as decimal(18, 3)) as other_units,
         cast(closing_units as decimal(18, 3)) as closing_units,
-        closing_units <= 0 or (item_day = changed_day and coalesce(least_after_sale_units <= 0, false)) as is_stocked_out,
+        coalesce(item_day >= stock_known_from, false)
+        and (closing_units <= 0 or (item_day = changed_day and coalesce(least_after_sale_units <= 0, false))) as is_stocked_out,
         cast(case when item_day = changed_day then demand_units else 0 end as decimal(18, 3)) as demand_units,
         cast(case when item_day = changed_day then inputs_fingerprint else 0 end as decimal(38, 0)) as inputs_fingerprint
     from item_days

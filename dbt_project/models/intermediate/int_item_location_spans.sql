@@ -18,6 +18,7 @@ histories as (
         location_id,
         min(day) as first_day,
         min(case when movement_type = 'sale' then day end) as first_sale_day,
+        min(case when {{ establishes_stock('stock_movements') }} then day end) as first_stock_day,
         max(day) as last_movement_day,
         sum(change_units) as on_hand_units
     from stock_movements
@@ -38,6 +39,9 @@ ends as (
             else greatest(histories.first_day, products.launched_date)
         end as demand_from,
         case when not products.is_active and histories.on_hand_units <= 0 then histories.last_movement_day end as active_to,
+        -- On the first day that stock is known to have come, what was sold before it came has no record.
+        case when histories.first_stock_day = histories.first_day then histories.first_day else {{ add_days('histories.first_stock_day', 1) }} end
+            as stock_known_from,
         as_of.as_of_date
     from histories
     inner join products on histories.sku = products.sku
@@ -51,6 +55,7 @@ spans as (
         active_from,
         demand_from,
         active_to,
+        stock_known_from,
         coalesce(active_to, as_of_date) as last_day
     from ends
 )

@@ -8,6 +8,10 @@ unit_costs as (
     select * from {{ ref('dim_unit_costs') }}
 ),
 
+spans as (
+    select * from {{ ref('int_item_location_spans') }}
+),
+
 unobserved_days as (
     select location_id, day
     from {{ ref('int_location_days') }}
@@ -36,9 +40,11 @@ daily_stock as (
         daily_balances.other_units,
         daily_balances.closing_units,
         daily_balances.is_stocked_out and unobserved_days.day is null as is_stocked_out,
+        coalesce(daily_balances.day >= spans.stock_known_from, false) as is_stock_known,
         cost_periods.unit_cost,
         cast(daily_balances.closing_units * cost_periods.unit_cost as decimal(18, 4)) as stock_value
     from daily_balances
+    inner join spans on daily_balances.sku = spans.sku and daily_balances.location_id = spans.location_id
     left join unobserved_days
         on daily_balances.location_id = unobserved_days.location_id and daily_balances.day = unobserved_days.day
     left join cost_periods

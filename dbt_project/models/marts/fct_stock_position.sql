@@ -38,6 +38,7 @@ on_hand as (
                 else 0
             end
         ) as sold_since_units,
+        max(case when {{ establishes_stock('stock_movements') }} then 1 else 0 end) = 1 as is_stock_known,
         max(case when stock_movements.movement_type = 'count' then stock_movements.day end) as last_counted_date,
         max(case when stock_movements.movement_type = 'receipt' then stock_movements.day end) as last_received_date
     from stock_movements
@@ -93,7 +94,9 @@ terms as (
         promised.next_due_date,
         on_hand.last_counted_date,
         on_hand.last_received_date,
-        coalesce(unrecorded.unrecorded_days, 0) as unrecorded_days
+        coalesce(unrecorded.unrecorded_days, 0) as unrecorded_days,
+        -- Where nothing has moved yet, the shelf is empty.
+        coalesce(on_hand.is_stock_known, true) as is_stock_known
     from item_locations
     cross join as_of
     left join on_hand on item_locations.sku = on_hand.sku and item_locations.location_id = on_hand.location_id
@@ -117,8 +120,9 @@ positions as (
         next_due_date,
         last_counted_date,
         last_received_date,
-        on_hand_units < 0 as is_negative,
-        cast(unrecorded_days as integer) as unrecorded_days
+        is_stock_known and on_hand_units < 0 as is_negative,
+        cast(unrecorded_days as integer) as unrecorded_days,
+        is_stock_known
     from terms
 )
 

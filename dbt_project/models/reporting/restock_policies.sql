@@ -24,7 +24,8 @@ held as (
         cast(nullif(alert_above_money_per_day, cast('nan' as double)) as decimal(18, 4)) as alert_above_money_per_day,
         cast(nullif(line_cost, cast('nan' as double)) as decimal(18, 4)) as line_cost,
         cast(coalesce(nullif(hold_level_within, cast('nan' as double)), 0) as decimal(9, 4)) as hold_level_within,
-        coalesce(demand_model, 'simulated') as demand_model
+        coalesce(demand_model, 'simulated') as demand_model,
+        coalesce(unknown_stock, 'ask') as unknown_stock
     from policies
 )
 

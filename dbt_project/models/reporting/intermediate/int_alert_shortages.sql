@@ -54,9 +54,9 @@ last_stocked as (
 spans as (
     select
         recommendations.*,
-        positions.on_hand_units <= 0 as is_out,
+        positions.is_stock_known and positions.on_hand_units <= 0 as is_out,
         case
-            when positions.on_hand_units <= 0 then {{ add_days('recommendations.as_of_date', 1) }}
+            when positions.is_stock_known and positions.on_hand_units <= 0 then {{ add_days('recommendations.as_of_date', 1) }}
             else recommendations.stockout_date_50
         end as empty_from_date,
         coalesce(

@@ -99,8 +99,8 @@ dated as (
         of_forecast.next_4_weeks_units,
         records.last_counted_date,
         records.is_negative,
-        records.suspected_date,
-        records.suspected_kind,
+        case when not records.is_stock_known then policies.unknown_stock end as assumed_stock,
+        records.suspected_date, records.suspected_kind,
         records.record_trust,
         {% for step in reducing_steps() %}
         reductions.{{ step.name }}_units,

@@ -40,6 +40,12 @@ promises as (
                     ': they are taken to have gone on as forecast. Send the missing files, or count the shelf.'
                 )
             end,
+            case assumed_stock
+                when 'empty' then ' Its stock was never counted or received: it is taken to be empty (policy unknown_stock). Count the shelf.'
+                when 'covers_lead_time'
+                    then ' Its stock was never counted or received: it is taken to last until an order arrives (policy unknown_stock). Count the shelf.'
+                else ''
+            end,
             case
                 when is_negative or suspected_kind is not null then concat(' The stock record is doubtful: ', record_trust, '.')
                 else ''

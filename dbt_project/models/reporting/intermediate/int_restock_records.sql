@@ -40,6 +40,7 @@ records as (
         positions.last_counted_date,
         coalesce(positions.is_negative, false) as is_negative,
         coalesce(positions.unrecorded_days, 0) as unrecorded_days,
+        coalesce(positions.is_stock_known, true) as is_stock_known,
         doubts.suspected_date,
         doubts.suspected_kind
     from restock_lines
@@ -56,6 +57,7 @@ worded as (
             case when is_negative then 'recorded stock is negative' end,
             case when suspected_kind is not null then concat(replace(suspected_kind, '_', ' '), ' suspected on ', suspected_date) end,
             case
+                when not is_stock_known then 'never counted or received'
                 when last_counted_date is null then 'never counted'
                 when last_counted_date > as_of_date then concat('counted on ', last_counted_date, ', the current day')
                 else concat('counted ', {{ days_between('last_counted_date', 'as_of_date') }}, ' days ago')

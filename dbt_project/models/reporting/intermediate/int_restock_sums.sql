@@ -41,7 +41,7 @@ worded as (
                 when unrecorded_sales_units > 0 then concat(' + ', {{ number_text('unrecorded_sales_units') }}, ' likely sold without a record')
                 else ''
             end,
-            ' − ', {{ number_text('on_hand_units') }}, ' on hand − ', {{ number_text('on_order_units') }}, ' on order',
+            ' − ', {{ number_text('on_hand_units') }}, ' on hand', case when assumed_stock is not null then ' (assumed)' else '' end, ' − ', {{ number_text('on_order_units') }}, ' on order',
             case
                 when transfer_in_units > 0 then concat(' (', {{ number_text('transfer_in_units') }}, ' by approved transfers)')
                 else ''

@@ -1,0 +1,114 @@
+"""What has not arrived, from the files to the orders: sales that stopped, stock that was never counted."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.commands import inventorybot
+from support.lived_days import read
+from support.small_landing import FIRST_DAY, MOVEMENT_COLUMNS, SKUS, add_file, write_landing
+
+DAYS, STOPPED = 112, 8
+RATES = dict(zip(SKUS, (1, 2, 4, 5, 6, 8), strict=True))
+TERMS = ["sku", "location_id", "supplier_id", "lead_time_days", "moq_units", "order_multiple_units", "unit_cost"]
+
+
+def movements(place: str, days: int, *, is_counted: bool) -> list[list[Any]]:
+    """Return sales of all items, and where they are counted a first count and weekly receipts of what they sold."""
+    random_source, made = np.random.default_rng(sum(map(ord, place))), []
+
+    def move(day: int, hour: int, sku: str, kind: str, units: int) -> None:
+        at = FIRST_DAY + timedelta(days=day, hours=hour)
+        row = {"source": "till", "document": f"{place}{len(made)}", "line": 1, "occurred_at": at.isoformat()}
+        row |= {"sku": sku, "location_id": place, "movement_type": kind, "quantity_units": units, "unit_price": 2.75}
+        made.append([row.get(name, "") for name in MOVEMENT_COLUMNS])
+
+    for sku, rate in RATES.items():
+        sold = random_source.poisson(rate, days)
+        for day, units in enumerate(sold):
+            if is_counted and day % 7 == 0:
+                move(day, 6, sku, "receipt" if day else "count", int(sold[day - 7 : day].sum()) if day else 10 * rate)
+            if units:
+                move(day, 12, sku, "sale", -int(units))
+    return made
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of three locations after its first run: one has everything, one fell silent, one only ever sold."""
+    made = tmp_path_factory.mktemp("missing") / "home"
+    landing = write_landing(made / "landing")
+    for table in ("stock_movements", "purchase_order_lines"):
+        next((landing / table).iterdir()).unlink()
+    places = ("SILENT", "SALES")
+    names = ["location_id", "location_name", "location_type", "country", "time_zone"]
+    rows = [[place, place.title(), "store", "GB", "Europe/London"] for place in places]
+    add_file(landing / "locations" / "more.csv", names, rows)
+    rows = [[sku, place, "S1", "5", "", "1", "1.50"] for sku in SKUS for place in places]
+    add_file(landing / "supplier_terms" / "more.csv", TERMS, rows)
+    rows = [
+        *movements("L1", DAYS, is_counted=True),
+        *movements("SILENT", DAYS - STOPPED, is_counted=True),
+        *movements("SALES", DAYS, is_counted=False),
+    ]
+    add_file(landing / "stock_movements" / "all.csv", MOVEMENT_COLUMNS, rows)
+    answer = inventorybot(made, "run")
+    assert answer.returncode == 0, answer.stdout[-2000:]
+    return made
+
+
+def test_every_location_is_forecast_at_what_it_sells(home: Path):
+    query = """
+        select location_id, sum(mean_units) / count(distinct day) as units
+        from reporting.fct_demand_forecasts where periods_ahead <= 7 group by all
+    """
+    found = {row["location_id"]: float(row["units"]) for row in read(home, query)}
+    assert found == {place: pytest.approx(sum(RATES.values()), rel=0.12) for place in ("L1", "SILENT", "SALES")}
+
+
+def test_an_order_takes_off_what_a_silent_location_is_likely_to_have_sold_and_says_so(home: Path):
+    query = "select * from reporting.restock_recommendations where location_id = 'SILENT'"
+    lines = {row["sku"]: row for row in read(home, query)}
+    flour = lines["flour"]
+    sold = min(RATES["flour"] * (STOPPED - 1), float(flour["on_hand_units"]))
+    assert float(flour["unrecorded_sales_units"]) == pytest.approx(sold, rel=0.15)
+    assert flour["status"] == "order" and flour["order_units"] > 0
+    assert " likely sold without a record " in flour["reason"]
+    assert "No sales have arrived from SILENT since " in flour["reason"]
+    others = (
+        "select count(*) as lines from reporting.restock_recommendations where reason like '%No sales have arrived%'"
+    )
+    assert read(home, others) == [{"lines": len(SKUS)}]
+
+
+def test_a_planner_reads_what_is_missing_and_what_to_do(home: Path):
+    query = "select location_id, sku, exception_cause, remedy from reporting.restock_exceptions order by all"
+    found = [(row["location_id"], row["sku"], row["exception_cause"]) for row in read(home, query)]
+    assert found == [
+        *(("SALES", sku, "stock_unknown") for sku in SKUS),
+        ("SILENT", None, "sales_missing"),
+    ]
+    remedies = {row["exception_cause"]: row["remedy"] for row in read(home, query)}
+    assert remedies["sales_missing"].endswith(
+        "send the missing files and run again; if nothing was sold, count the shelf"
+    )
+    assert "record a count of the shelf, or set the policy unknown_stock" in remedies["stock_unknown"]
+
+
+def test_stock_that_was_never_counted_is_no_stock_out(home: Path):
+    query = "select distinct is_in_stock from marts.fct_daily_demand where location_id = 'SALES'"
+    assert read(home, query) == [{"is_in_stock": True}]
+    assert read(home, "select 1 from reporting.stock_alerts where location_id = 'SALES'") == []
+
+
+def test_orders_can_stand_on_an_assumption_which_they_name(home: Path):
+    inventorybot(home, "policy", "set", "unknown_stock", "covers_lead_time", "--reason", "the count comes on Monday")
+    answer = inventorybot(home, "run")
+    assert answer.returncode == 0, answer.stdout[-2000:]
+    query = "select * from reporting.restock_recommendations where location_id = 'SALES' and sku = 'flour'"
+    (flour,) = read(home, query)
+    assert (flour["status"], flour["exception_cause"]) == ("order", None)
+    assert float(flour["on_hand_units"]) == pytest.approx(5 * RATES["flour"], rel=0.25)
+    assert "it is taken to last until an order arrives (policy unknown_stock)" in flour["reason"]
