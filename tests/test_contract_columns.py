@@ -10,8 +10,12 @@ from orchestration.home.settings import PROJECT_FOLDER
 from orchestration.ingest.contract import Column, Table, load_contract, table_named
 from orchestration.warehouse.dbt import prepare_project, read_parsed
 
-# Read before the warehouse is built: the business day decides up to when it is.
-READ_BY_CODE = {"locations.day_ends_at": PROJECT_FOLDER / "orchestration" / "ingest" / "business_day.py"}
+# Read before the models: the business day decides up to when the warehouse is built, and the unit which version of a
+# product counts.
+READ_BY_CODE = {
+    "locations.day_ends_at": PROJECT_FOLDER / "orchestration" / "ingest" / "business_day.py",
+    "products.previous_units_per_unit": PROJECT_FOLDER / "dbt_project" / "models" / "staging" / "stg_product_units.sql",
+}
 
 
 @pytest.fixture(scope="module")

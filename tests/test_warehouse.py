@@ -1793,7 +1793,7 @@ def test_rows_that_came_before_a_column_did_are_null_in_it(panel: Warehouse, tmp
     (accepted,) = home.raw.glob("products/*/accepted.parquet")
     rows = duckdb.read_parquet(str(accepted)).project("* exclude (shelf_life_days)").df()
     duckdb.from_df(rows).write_parquet(str(accepted))
-    assert {status for _, status, _ in home.dbt("run", "--select", "stg_products")} == {"success"}
+    assert {status for _, status, _ in home.dbt("run", "--select", "+stg_products")} == {"success"}
     with duckdb.connect(str(home.folder / "build.duckdb"), read_only=True) as connection:
         assert connection.sql("select sku, shelf_life_days from staging.stg_products").fetchall() == [("a", None)]
 
@@ -1802,6 +1802,38 @@ def test_a_home_without_any_row_builds(panel: Warehouse, tmp_path: Path):
     empty = Warehouse(tmp_path / "empty", panel.manifest)
     empty.build("run", as_of="2011-12-08")
     assert empty.rows("select count(*) from marts.fct_daily_demand") == [(0,)]
+
+
+def test_another_unit_is_refused_until_it_is_said_how_it_converts(panel: Warehouse, tmp_path: Path):
+    home = Warehouse(tmp_path / "units", panel.manifest)
+    days = iter(FIRST_ARRIVAL + timedelta(days=n) for n in range(9))
+    sold = [movement(f"D{n}", "sale", -4, FIRST_NOON + timedelta(days=n)) for n in range(3)]
+    box = product("a") | {"unit_of_measure": "box of 12", "unit_cost": Decimal(48), "unit_price": Decimal(120)}
+
+    def after(*rows: Row, **tables: list[Row]) -> tuple[tuple[Any, ...], list[Any]]:
+        """Return the product and what waits, after these rows of products have come."""
+        arrive(home.raw, next(days), {"products": list(rows), **tables})
+        build = begin_build(run_id="r", clock=read_clock(home.raw), fence=1)
+        select = ("run", "--select", "+fct_quarantined_rows", "+dim_unit_costs", "+dim_products")
+        home.build(*select, **json.loads(build.dbt_vars))
+        (found,) = home.rows("select unit_of_measure, unit_cost, unit_price, case_pack_units from marts.dim_products")
+        assert home.rows("select distinct unit_cost from marts.dim_unit_costs") == [(4,)]
+        waiting = home.rows("select rule, reason from marts.fct_quarantined_rows where table_name = 'products'")
+        return found, waiting
+
+    first = product("a") | {"case_pack_units": 24}
+    as_before = ("each", 4, 10, 24)
+    assert after(first, locations=[location("x")], stock_movements=sold) == (as_before, [])
+    found, ((rule, reason),) = after(box)
+    assert (found, rule) == (as_before, "unit_changed")
+    assert reason.startswith("the unit of a was 'each' and is 'box of 12' here; ")
+    # Each way that the reason names.
+    assert after(box | {"previous_units_per_unit": 12, "case_pack_units": 2}) == (as_before, [])
+    assert after(first) == (as_before, [])
+    renamed = first | {"unit_of_measure": "piece", "previous_units_per_unit": 1}
+    assert after(renamed) == (("piece", *as_before[1:]), [])
+    assert after(first | {"unit_of_measure": " Piece"})[1] == []
+    assert [rule for rule, _ in after(first)[1]] == ["unit_changed"]
 
 
 def test_use_that_recurs_without_a_sale_is_demand_where_the_home_plans_it(panel: Warehouse, tmp_path: Path):

@@ -3,9 +3,10 @@
     last row. Key and columns are those that the input contract declares (models/staging/__raw.yml).
 
     A row ends by a full list that lacks it, or by its valid_to. What has ended is left out, or kept with the day from which it
-    no longer holds where history still speaks of it (ended_date; null = it holds).
+    no longer holds where history still speaks of it (ended_date; null = it holds). `versions` stands for the raw table where some
+    of its rows do not count.
 #}
-{% macro latest_version(table, keep_ended=false) -%}
+{% macro latest_version(table, keep_ended=false, versions=none) -%}
     {%- if not execute -%}
     {# While dbt parses, nothing is known of the contract; the references to sources are all it looks for. #}
     {{- source('raw', table) -}} {{- source('predictions', 'generations') -}}
@@ -29,7 +30,7 @@
                     partition by {{ declared.config.meta.key | join(', ') }}
                     order by batch_id desc, source_row desc
                 ) as version_rank
-            from {{ source('raw', table) }}
+            from {{ versions or source('raw', table) }}
         ) as versions
         where version_rank = 1
     ) as latest

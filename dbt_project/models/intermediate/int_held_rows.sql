@@ -73,6 +73,9 @@ explained as (
                 concat('it happened at ', occurred_at, ', after the last complete day; it counts once that day is complete')
         end as reason
     from compared
+    union all
+    select table_name, batch_id, ingested_at, source_file, source_row, original_text, rule, reason
+    from {{ ref('int_held_products') }}
 )
 
 select * from explained

@@ -1,5 +1,6 @@
 with products as (
-    select * from {{ source('raw', 'products') }}
+    select * from {{ ref('stg_product_units') }}
+    where not is_refused
 ),
 
 ranked as (

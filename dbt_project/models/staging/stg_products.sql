@@ -1,5 +1,10 @@
-with latest_version as (
-    {{ latest_version('products', keep_ended=true) }}
+with accepted_versions as (
+    select * from {{ ref('stg_product_units') }}
+    where not is_refused
+),
+
+latest_version as (
+    {{ latest_version('products', keep_ended=true, versions='accepted_versions') }}
 )
 
 -- History speaks of a product for ever; what has ended is not ordered any more.

@@ -1,0 +1,47 @@
+{{ config(materialized='view') }}
+
+with products as (
+    select * from {{ source('raw', 'products') }}
+),
+
+placed as (
+    select
+        *,
+        row_number() over (partition by sku order by batch_id, source_row) = 1 or previous_units_per_unit = 1 as names_the_unit
+    from products
+),
+
+-- The unit of the first version holds until a version says that it is called otherwise.
+named as (
+    select
+        *,
+        last_value(case when names_the_unit then unit_of_measure end ignore nulls) over (
+            partition by sku order by batch_id, source_row rows between unbounded preceding and current row
+        ) as kept_unit
+    from placed
+),
+
+compared as (
+    select
+        * exclude (names_the_unit),
+        lower(trim(unit_of_measure)) <> lower(trim(kept_unit)) as is_changed
+    from named
+),
+
+-- What ended is shown as it last was.
+converted as (
+    select
+        * replace (
+            case when is_changed then kept_unit else unit_of_measure end as unit_of_measure,
+            cast(unit_cost / case when is_changed then coalesce(previous_units_per_unit, 1) else 1 end as decimal(18, 4)) as unit_cost,
+            cast(unit_price / case when is_changed then coalesce(previous_units_per_unit, 1) else 1 end as decimal(18, 4)) as unit_price,
+            cast(case_pack_units * case when is_changed then coalesce(previous_units_per_unit, 1) else 1 end as decimal(18, 3))
+                as case_pack_units
+        ),
+        unit_of_measure as delivered_unit,
+        unit_cost as delivered_unit_cost,
+        is_changed and previous_units_per_unit is null and not coalesce(is_ended, false) as is_refused
+    from compared
+)
+
+select * from converted
