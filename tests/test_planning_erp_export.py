@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.planning.erp_export import (
+    ACKNOWLEDGEMENT_COLUMNS,
     COLUMNS,
     SCHEMA,
     Handout,
@@ -125,10 +126,20 @@ def test_acknowledgements_are_read_from_a_file(tmp_path: Path) -> None:
     ]
 
 
+def test_a_copy_of_the_export_with_the_orders_filled_in_is_read(tmp_path: Path) -> None:
+    line = line_rows([PROPOSAL])[0] | {"erp_order": "PO-1"}
+    write_csv(tmp_path / "lines.csv", (*COLUMNS, "erp_order"), [line])
+    (read,) = read_acknowledgements(tmp_path / "lines.csv")
+    assert read == Acknowledgement(PROPOSAL.proposal_id, "PO-1", PROPOSAL.order_units)
+    write_csv(tmp_path / "lines.csv", (*COLUMNS, *ACKNOWLEDGEMENT_COLUMNS[1:]), [line | {"ordered_units": ""}])
+    assert read_acknowledgements(tmp_path / "lines.csv") == [Acknowledgement(PROPOSAL.proposal_id, "PO-1")]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("proposal_id\na\n", "told.csv has no column erp_order"),
+        ("proposal_id,erp_order,units\na,PO-1,6\n", "told.csv has the column 'units', which nothing reads: call the"),
         ("proposal_id,erp_order,ordered_units\na,PO-1,many\n", "told.csv, row 1: ordered_units 'many' is not a number"),
         ("proposal_id,erp_order\na,PO-1\n,PO-2\n", "told.csv, row 2 names no proposal_id"),
     ],

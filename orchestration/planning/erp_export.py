@@ -167,9 +167,11 @@ def write_folder(folder: Path, handout: Handout) -> None:
 def read_acknowledgements(path: Path) -> list["Acknowledgement"]:
     """Read what an ERP says it ordered, `ACKNOWLEDGEMENT_COLUMNS`; empty units = as proposed, 0 = nothing.
 
+    A copy of the export with the orders filled in is read too; its order_units count where ordered_units are not there.
+
     Raises:
         OSError: the file cannot be read.
-        ValueError: a column is missing, or a cell cannot be read; the message names the row.
+        ValueError: a column is missing or unknown, or a cell cannot be read; the message names the column or the row.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
@@ -178,6 +180,13 @@ def read_acknowledgements(path: Path) -> list["Acknowledgement"]:
             raise ValueError(
                 f"{path} has no column {' and no column '.join(missing)}: its first line names the columns, "
                 f"{', '.join(ACKNOWLEDGEMENT_COLUMNS)}"
+            )
+        known = {*ACKNOWLEDGEMENT_COLUMNS, *COLUMNS}
+        unknown = [name for name in reader.fieldnames or () if name not in known]
+        if unknown:
+            raise ValueError(
+                f"{path} has the column {' and the column '.join(map(repr, unknown))}, which nothing reads: call the "
+                "units that were ordered ordered_units, and leave other columns out"
             )
         return [_acknowledged(f"{path}, row {number}", row) for number, row in enumerate(reader, 1)]
 
@@ -309,7 +318,7 @@ def _acknowledged(place: str, row: Mapping[str, str | None]) -> "Acknowledgement
     from serving.store import Acknowledgement
 
     proposal_id, erp_order = ((row[name] or "").strip() for name in ACKNOWLEDGEMENT_COLUMNS[:2])
-    units = (row.get("ordered_units") or "").strip()
+    units = (row.get("ordered_units", row.get("order_units")) or "").strip()
     if not proposal_id:
         raise ValueError(f"{place} names no proposal_id")
     try:
