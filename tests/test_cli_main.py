@@ -123,3 +123,10 @@ def test_a_data_dictionary_without_a_folder_says_so(tmp_path: Path) -> None:
     result = inventorybot("docs", str(tmp_path / "none" / "dictionary.html"))
     assert result.exit_code == 1
     assert f"there is no folder {tmp_path}/none" in result.output
+
+
+def test_a_data_dictionary_that_is_called_like_a_table_is_refused(tmp_path: Path) -> None:
+    result = inventorybot("docs", str(tmp_path / "stock_alerts"))
+    assert result.exit_code == 1
+    assert "stock_alerts is not the name of an HTML file; write one, as in " in result.output
+    assert list(tmp_path.iterdir()) == []

@@ -208,9 +208,11 @@ def ui(port: int, host: str) -> None:
 def mlflow(port: int, host: str) -> None:
     """Start MLflow's web interface. Shows experiments, models and gate verdicts."""
     settings = _prepared(home_settings())
-    click.echo(f"MLflow: http://{host}:{port}/#/models")
-    store = ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifact_root]
-    _become(["mlflow", "server", *store, "--host", host, "--port", str(port), "--workers", "1"])
+    click.echo(f"MLflow: http://{host}:{port}/#/models (for the runs of an experiment choose Model training, top left)")
+    # The address of the store may hold a password, which everybody could read among the arguments.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = settings.tracking_uri
+    places = ["--default-artifact-root", settings.artifact_root, "--host", host, "--port", str(port)]
+    _become(["mlflow", "server", *places, "--workers", "1"])
 
 
 @cli.command()
@@ -261,6 +263,8 @@ def docs(output: Path) -> None:
 
     from orchestration.cli.dictionary import written_pages
 
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise click.ClickException(f"{output} is not the name of an HTML file; write one, as in {output}.html")
     if not output.parent.is_dir():
         raise click.ClickException(f"there is no folder {output.parent} to write {output.name} to; create it first")
     with tempfile.TemporaryDirectory(prefix="inventorybot_") as target:
