@@ -10,7 +10,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m serving", description="Serve a published folder over HTTP.")
     parser.add_argument("--published", type=Path, required=True, help="folder of generations, <home>/published")
-    parser.add_argument("--tracking-uri", required=True, help="MLflow registry, sqlite:////<home>/mlflow/mlflow.db")
+    registry = os.environ.get("MLFLOW_TRACKING_URI")
+    about = "MLflow registry, sqlite:////<home>/mlflow/mlflow.db (default: MLFLOW_TRACKING_URI)"
+    parser.add_argument("--tracking-uri", default=registry, required=registry is None, help=about)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default 8000)")
     parser.add_argument("--max-body-bytes", type=int, default=16 * 1024 * 1024, help="largest invocation (16 MiB)")

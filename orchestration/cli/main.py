@@ -222,13 +222,13 @@ def serve(port: int, host: str) -> None:
     """Serve the published generation and its models over HTTP."""
     settings = _prepared(home_settings())
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["MLFLOW_TRACKING_URI"] = settings.tracking_uri
     click.echo(f"endpoint: http://{host}:{port}/docs")
     os.execv(
         sys.executable,
         [
             *(sys.executable, "-m", "serving"),
-            *("--published", str(settings.published), "--tracking-uri", settings.tracking_uri),
-            *("--host", host, "--port", str(port)),
+            *("--published", str(settings.published), "--host", host, "--port", str(port)),
         ],
     )
 
