@@ -10,7 +10,6 @@ from ml.restock.exceptions import Cause, Exceptions
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        ({"on_hand": -1.0}, Cause.ON_HAND_NEGATIVE),
         ({"on_hand": -1.0, "is_unknown": True}, Cause.STOCK_UNKNOWN),
         ({"policy": {"unknown_stock": "plenty"}}, Cause.STOCK_ASSUMPTION_UNKNOWN),
         ({"terms": {"lead_time_periods": 0.5}}, Cause.LEAD_TIME_NOT_WHOLE),
@@ -37,7 +36,9 @@ def test_the_cause_found_first_is_the_one_to_mend():
     found.note(np.array([True, False]), Cause.ON_HAND_NEGATIVE, on_hand=np.array([-3.0, 1.0]))
     found.note(np.array([True, True]), Cause.NO_POLICY)
     assert found.codes.tolist() == ["on_hand_negative", "no_policy"]
-    assert found.sentences[0] == "on hand is -3 units: count the shelf and record the count"
+    assert (
+        found.sentences[0] == "on hand is -3 units: count the shelf and record the count; until then it counts as empty"
+    )
 
 
 def test_a_value_that_is_not_given_is_called_missing():

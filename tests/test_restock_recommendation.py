@@ -313,9 +313,11 @@ def test_bad_terms_become_an_exception_with_the_remedy(terms: dict, policy: dict
     assert remedy in line["exception"]
 
 
-def test_negative_stock_on_hand_asks_for_a_count():
-    line, _, _ = decide(constant(1.0), on_hand=-3.0)
-    assert line["exception"] == "on hand is -3 units: count the shelf and record the count"
+def test_a_record_below_zero_counts_as_an_empty_shelf():
+    negative, _, _ = decide(constant(1.0), on_hand=-3.0)
+    empty, _, _ = decide(constant(1.0), on_hand=0.0)
+    pd.testing.assert_series_equal(negative, empty)
+    assert (negative["status"], negative["on_hand_units"]) == ("order", 0.0)
 
 
 def test_an_item_without_supplier_terms_is_an_exception_and_the_rest_goes_on():

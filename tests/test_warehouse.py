@@ -554,13 +554,13 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             "supplier_id": "S2",
             "order_units": 0,
             "order_packs": 0,
-            "on_hand_units": -3,
+            "on_hand_units": 0,
         }
-        | {"status": "exception", "exception": "on hand is -3 units: count the shelf and record the count"}
-        | {"exception_cause": "on_hand_negative"}
+        | {"status": "exception", "exception": "lead time is missing: give lead_time_days in supplier_terms"}
+        | {"exception_cause": "lead_time_missing"}
         | {"on_order_units": 0, "on_order_not_counted_units": 0, "on_order_doubtful_units": 0}
         | {"reserved_units": 0, "backordered_units": 0, "promised_later_units": 0, "unrecorded_sales_units": 0}
-        | {"inventory_position_units": -3, "as_of_date": FIRST_STATE["as_of"], "forecast_model_version": "3"},
+        | {"inventory_position_units": 0, "as_of_date": FIRST_STATE["as_of"], "forecast_model_version": "3"},
     ]
     as_of = date.fromisoformat(FIRST_STATE["as_of"])
     forecasts = [
@@ -1280,13 +1280,27 @@ def test_an_exception_says_what_to_do_and_orders_nothing(first: Query):
         "select reason, order_units, shortfall_units, exception_cause from reporting.restock_recommendations"
         " where status = 'exception'"
     )
-    reason = "No order can be calculated: on hand is -3 units: count the shelf and record the count."
-    assert rows == [(reason, 0, None, "on_hand_negative")]
+    reason = "No order can be calculated: lead time is missing: give lead_time_days in supplier_terms."
+    assert rows == [(reason, 0, None, "lead_time_missing")]
+
+
+def test_a_record_below_zero_is_an_exception_beside_its_line(first: Query):
+    rows = first(
+        "select sku, location_id, exception_cause, remedy from reporting.restock_exceptions"
+        " where exception_source = 'stock'"
+    )
+    remedy = "on hand is -22.5 units: count the shelf and record the count; until then it counts as empty"
+    assert ("s2", "y", "on_hand_negative", remedy) in rows
+    active = "select sku, location_id from marts.dim_item_locations where is_active"
+    negative = first(
+        f"select sku, location_id from marts.fct_stock_position semi join ({active}) using (sku, location_id) where is_negative"
+    )
+    assert sorted(row[:2] for row in rows) == sorted(negative)
 
 
 def test_exceptions_can_be_counted_by_their_cause(first: Query):
     rows = first("select exception_cause, count(*) from reporting.restock_exceptions group by all")
-    assert {"on_hand_negative": 1, "not_handed_out": 1}.items() <= dict(rows).items()
+    assert {"on_hand_negative": 4, "lead_time_missing": 1, "not_handed_out": 1}.items() <= dict(rows).items()
 
 
 def test_every_exception_names_its_remedy_also_of_active_items_that_nobody_supplies(first: Query):

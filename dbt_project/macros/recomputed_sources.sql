@@ -53,7 +53,7 @@ sources as (
     select
         recommendations.*,
         positions.as_of_date as source_as_of_date,
-        case when positions.is_stock_known then positions.on_hand_units else recommendations.on_hand_units end as source_on_hand_units,
+        case when positions.is_stock_known then greatest(positions.on_hand_units, 0) else recommendations.on_hand_units end as source_on_hand_units,
         coalesce(promised.reserved_units, 0) + coalesce(leaving.out_units, 0) as source_reserved_units,
         coalesce(on_order.transfer_in_units, 0) as source_transfer_in_units,
         coalesce(leaving.out_units, 0) as source_transfer_out_units,

@@ -94,7 +94,10 @@ class Cause(Enum):
         "its stock is not known, as nothing was ever counted or received",
         "record a count of the shelf, or set the policy unknown_stock to empty or covers_lead_time",
     )
-    ON_HAND_NEGATIVE = "on hand is {on_hand:g} units", "count the shelf and record the count"
+    ON_HAND_NEGATIVE = (
+        "on hand is {on_hand:g} units",
+        "count the shelf and record the count; until then it counts as empty",
+    )
     SALES_MISSING = (
         "sales of the last {unrecorded:g} periods have not arrived, more than the forecast reaches",
         "send the missing files and run again; if nothing was sold, count the shelf",

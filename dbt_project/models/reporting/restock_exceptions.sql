@@ -60,6 +60,20 @@ exceptions as (
     where status = 'exception'
     union all
     select
+        'stock' as exception_source,
+        positions.sku,
+        positions.location_id,
+        cast(null as bigint) as policy_sequence,
+        'on_hand_negative' as exception_cause,
+        'on_hand_negative' as cause,
+        concat('on hand is ', {{ number_text('positions.on_hand_units') }}, ' units: {{ exception_remedy('on_hand_negative') }}') as remedy,
+        positions.as_of_date
+    from positions
+    inner join item_locations
+        on positions.sku = item_locations.sku and positions.location_id = item_locations.location_id
+    where positions.is_negative and item_locations.is_active
+    union all
+    select
         'supplier_terms' as exception_source,
         sku,
         location_id,

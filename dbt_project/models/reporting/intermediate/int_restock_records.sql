@@ -39,6 +39,7 @@ records as (
         restock_lines.as_of_date,
         positions.last_counted_date,
         coalesce(positions.is_negative, false) as is_negative,
+        positions.on_hand_units,
         coalesce(positions.unrecorded_days, 0) as unrecorded_days,
         coalesce(positions.is_stock_known, true) as is_stock_known,
         doubts.suspected_date,
@@ -54,7 +55,7 @@ worded as (
         *,
         concat_ws(
             '; ',
-            case when is_negative then 'recorded stock is negative' end,
+            case when is_negative then concat('recorded stock is ', {{ number_text('on_hand_units') }}, ', taken as 0') end,
             case when suspected_kind is not null then concat(replace(suspected_kind, '_', ' '), ' suspected on ', suspected_date) end,
             case
                 when not is_stock_known then 'never counted or received'
