@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,27 @@ def _positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{name} is {value}: give a number above 0")
+
+
+def _ordering_cost(fixed_cost: float, demand_rate: float, quantity: float) -> float:
+    """Return the fixed cost of orders per period; orders that cost nothing may be as small as they like."""
+    if not fixed_cost:
+        return 0.0
+    _positive(order_quantity=quantity)
+    return fixed_cost * demand_rate / quantity
+
+
+def _not_negative(fixed_cost: float) -> None:
+    if not fixed_cost >= 0:
+        raise ValueError(f"fixed_cost is {fixed_cost}: give 0 or a number above")
+
+
+def _check_regions(breakpoints: Sequence[float], unit_costs: Sequence[float]) -> None:
+    if len(breakpoints) != len(unit_costs):
+        raise ValueError(f"{len(breakpoints)} breakpoints and {len(unit_costs)} unit_costs: give a price for each")
+    ascending = all(start < end for start, end in pairwise(breakpoints))
+    if not breakpoints or breakpoints[0] != 0 or not ascending:
+        raise ValueError(f"breakpoints are {list(breakpoints)}: give them ascending from 0")
 
 
 def normal_density(z: float) -> float:
@@ -112,8 +134,9 @@ def economic_order_quantity(
 ) -> tuple[float, float]:
     """Return (quantity, cost per period): √(2Kd/h), or the cost of a given quantity (FoSCT section 3.2)."""
     _positive(holding_cost=holding_cost, demand_rate=demand_rate)
+    _not_negative(fixed_cost)
     quantity = math.sqrt(2 * fixed_cost * demand_rate / holding_cost) if order_quantity is None else order_quantity
-    return quantity, fixed_cost * demand_rate / quantity + holding_cost * quantity / 2
+    return quantity, _ordering_cost(fixed_cost, demand_rate, quantity) + holding_cost * quantity / 2
 
 
 def economic_order_quantity_with_backorders(
@@ -126,6 +149,7 @@ def economic_order_quantity_with_backorders(
 ) -> tuple[float, float, float]:
     """Return (quantity, share of demand that waits, cost per period) with planned backorders (FoSCT section 3.5)."""
     _positive(holding_cost=holding_cost, stockout_cost=stockout_cost, demand_rate=demand_rate)
+    _not_negative(fixed_cost)
     if (order_quantity is None) != (stockout_fraction is None):
         raise ValueError("give order_quantity and stockout_fraction together, or neither")
     both = holding_cost + stockout_cost
@@ -134,7 +158,8 @@ def economic_order_quantity_with_backorders(
     if order_quantity is not None and stockout_fraction is not None:
         quantity, waits = order_quantity, stockout_fraction
     stock = holding_cost * quantity * (1 - waits) ** 2 / 2
-    return quantity, waits, stock + stockout_cost * quantity * waits**2 / 2 + fixed_cost * demand_rate / quantity
+    ordering = _ordering_cost(fixed_cost, demand_rate, quantity)
+    return quantity, waits, stock + stockout_cost * quantity * waits**2 / 2 + ordering
 
 
 def economic_production_quantity(
@@ -159,9 +184,13 @@ def economic_order_quantity_with_all_units_discounts(
     unit_costs: Sequence[float],
 ) -> tuple[float, int, float]:
     """Return (quantity, index of its price region, cost per period); one price for all units (FoSCT section 3.4.1)."""
+    _positive(holding_cost_rate=holding_cost_rate, demand_rate=demand_rate, unit_cost=min(unit_costs, default=0))
+    _not_negative(fixed_cost)
+    _check_regions(breakpoints, unit_costs)
 
     def cost(quantity: float, price: float) -> float:
-        return price * demand_rate + fixed_cost * demand_rate / quantity + holding_cost_rate * price * quantity / 2
+        ordering = _ordering_cost(fixed_cost, demand_rate, quantity)
+        return price * demand_rate + ordering + holding_cost_rate * price * quantity / 2
 
     best: tuple[float, int, float] | None = None
     for region, (start, price) in enumerate(zip(breakpoints, unit_costs, strict=True)):
@@ -182,6 +211,9 @@ def economic_order_quantity_with_incremental_discounts(
     unit_costs: Sequence[float],
 ) -> tuple[float, int, float]:
     """Return (quantity, region, cost per period); each price for the units of its region (FoSCT section 3.4.2)."""
+    _positive(holding_cost_rate=holding_cost_rate, demand_rate=demand_rate, unit_cost=min(unit_costs, default=0))
+    _not_negative(fixed_cost)
+    _check_regions(breakpoints, unit_costs)
     best: tuple[float, int, float] | None = None
     earlier = 0.0  # what the units before the region cost beyond the region's own price
     for region, (start, price) in enumerate(zip(breakpoints, unit_costs, strict=True)):
@@ -192,7 +224,7 @@ def economic_order_quantity_with_incremental_discounts(
         quantity = math.sqrt(2 * (fixed_cost + earlier) * demand_rate / rate)
         if start <= quantity < end:
             held = holding_cost_rate * earlier / 2 + rate * quantity / 2
-            cost = price * demand_rate + held + (fixed_cost + earlier) * demand_rate / quantity
+            cost = price * demand_rate + held + _ordering_cost(fixed_cost + earlier, demand_rate, quantity)
             if best is None or cost < best[2]:
                 best = (quantity, region, cost)
     if best is None:

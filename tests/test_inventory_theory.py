@@ -211,3 +211,37 @@ def test_no_order_plan_beats_wagner_whitin():
 def test_a_level_outside_0_and_1_is_named():
     with pytest.raises(ValueError, match="level is 1"):
         theory.normal_quantile(1.0)
+
+
+def test_orders_that_cost_nothing_are_as_small_as_may_be():
+    assert theory.economic_order_quantity(0, 2.0, 10.0) == (0.0, 0.0)
+    assert theory.economic_order_quantity(0, 2.0, 10.0, order_quantity=4) == (4, 4.0)
+    assert theory.economic_order_quantity_with_backorders(0, 2.0, 3.0, 10.0)[::2] == (0.0, 0.0)
+    quantity, region, cost = theory.economic_order_quantity_with_all_units_discounts(0, 0.2, 10, [0, 100], [5, 4])
+    assert (quantity, region, cost) == (0.0, 0, 50.0)
+    assert theory.economic_order_quantity_with_incremental_discounts(0, 0.2, 10, [0, 100], [5, 4])[:2] == (0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: theory.economic_order_quantity(-1, 2.0, 10.0), "fixed_cost is -1: give 0 or a number above"),
+        (lambda: theory.economic_order_quantity(5, 2.0, 10.0, order_quantity=0), "order_quantity is 0: give"),
+        *(
+            (lambda f=f, starts=starts, prices=prices: f(8, 0.3, 10, starts, prices), told)
+            for f in (
+                theory.economic_order_quantity_with_all_units_discounts,
+                theory.economic_order_quantity_with_incremental_discounts,
+            )
+            for starts, prices, told in (
+                ([0, 200, 100], [5, 4, 3], r"breakpoints are \[0, 200, 100\]: give them ascending from 0"),
+                ([10, 200], [5, 4], "give them ascending from 0"),
+                ([0, 200], [5], "2 breakpoints and 1 unit_costs: give a price for each"),
+                ([0, 200], [5, 0], "unit_cost is 0: give a number above 0"),
+            )
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(call: Callable[[], Any], told: str):
+    with pytest.raises(ValueError, match=told):
+        call()
