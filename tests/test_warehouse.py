@@ -1293,7 +1293,8 @@ def test_a_record_below_zero_is_an_exception_beside_its_line(first: Query):
     assert ("s2", "y", "on_hand_negative", remedy) in rows
     active = "select sku, location_id from marts.dim_item_locations where is_active"
     negative = first(
-        f"select sku, location_id from marts.fct_stock_position semi join ({active}) using (sku, location_id) where is_negative"
+        f"select sku, location_id from marts.fct_stock_position semi join ({active}) using (sku, location_id)"
+        " where is_negative"
     )
     assert sorted(row[:2] for row in rows) == sorted(negative)
 
