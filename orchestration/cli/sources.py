@@ -101,7 +101,7 @@ def example_source() -> None:
     help="What each file brings: the full list, so that what the newest one lacks has ended, or changes; default: as "
     "said before, else as the input contract has it.",
 )
-@click.option("--accept", metavar="CODE", help="Code of a held list: the rows that it lacks have ended.")
+@click.option("--accept", metavar="CODE", help="Code of a held list: the rows that it lacks have ended; default: none.")
 @click.option("--author", default=getpass.getuser, help="Person who says so; default: your user name.")
 def say_format(
     table: str,
