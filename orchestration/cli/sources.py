@@ -112,7 +112,7 @@ def say_format(
     accept: str | None,
     author: str,
 ) -> None:
-    """Say how files of TABLE write numbers and times, or that each is a list.
+    """Say how files of TABLE are read: numbers, times, full lists.
 
     The answer is kept; `sources list` shows it. Files that waited for it are read by the next run. Rows that were
     loaded before stay as they were read.
