@@ -18,6 +18,8 @@ WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MOST_UNITS = 1e12
 # A grid holds every period between the first and the last: one date with a wrong year would fill the memory.
 MOST_YEARS = 60
+# Gaps shorter than this are left as they are: weekends that nobody writes down, a day on which every shelf was empty.
+LEAST_GAP = 3
 RESERVED = {"sku", "location_id", "period_start", "demand_units", "is_in_stock", "expected_uplift"}
 
 
@@ -455,11 +457,12 @@ def fill_ahead(matrix: Floats, length: int, season: int) -> None:
             matrix[rows, length + step] = matrix[rows, length + step - 1]
 
 
-def repeat_unknown_end(panel: Panel, demand: Floats, known: Flags) -> tuple[Floats, Flags]:
-    """Return demand and known cells; the last periods of a location repeat earlier ones where none was observed.
+def repeat_unknown(panel: Panel, demand: Floats, known: Flags) -> tuple[Floats, Flags]:
+    """Return demand and known cells; periods in which nothing of a location was observed repeat those before.
 
-    A feed that has stopped leaves such periods, and with them no recent demand to go by: the last whole seasons that
-    were seen stand for it. A series without rows there has ended, and stays so.
+    A feed that stops leaves such periods, and features of which a model has seen too few: the last whole seasons before
+    them stand for them. A gap within a history is filled from three periods on; where it ends the history, always. A
+    series without later rows has ended, and stays so.
 
     Args:
         panel: the series.
@@ -468,18 +471,23 @@ def repeat_unknown_end(panel: Panel, demand: Floats, known: Flags) -> tuple[Floa
     """
     seen = np.isfinite(panel.demand) | panel.closed[:, : panel.length]
     codes, locations = pd.factorize(panel.keys["location_id"])
-    last = np.full(len(locations), -1)
-    np.maximum.at(last, codes, np.where(seen.any(axis=1), panel.length - 1 - seen[:, ::-1].argmax(axis=1), -1))
-    silent = np.flatnonzero((panel.last_row > last[codes]) & (last[codes] >= 0))
-    if not len(silent):
-        return demand, known
-    demand, known = demand.copy(), known.copy()
-    season = panel.frequency.season
-    for row in silent:
-        lost = np.arange(last[codes[row]] + 1, panel.last_row[row] + 1)
-        source = lost - -(-len(lost) // season) * season
-        lost, source = lost[source >= 0], source[source >= 0]
-        demand[row, lost], known[row, lost] = demand[row, source], known[row, source]
+    season, filled = panel.frequency.season, False
+    for code in range(len(locations)):
+        rows = np.flatnonzero(codes == code)
+        last = int(panel.last_row[rows].max(initial=-1))
+        observed = np.append(np.flatnonzero(seen[rows].any(axis=0)), last + 1)
+        for place in np.flatnonzero(np.diff(observed) > 1):
+            before, after = observed[place], observed[place + 1]
+            lost = np.arange(before + 1, after)
+            if after <= last and len(lost) < LEAST_GAP:
+                continue
+            if not filled:
+                demand, known, filled = demand.copy(), known.copy(), True
+            source = lost - -(-len(lost) // season) * season
+            lost, source = lost[source >= 0], source[source >= 0]
+            alive = rows[panel.last_row[rows] >= before + 1]
+            demand[np.ix_(alive, lost)] = demand[np.ix_(alive, source)]
+            known[np.ix_(alive, lost)] = known[np.ix_(alive, source)]
     return demand, known
 
 

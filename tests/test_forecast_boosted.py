@@ -555,13 +555,15 @@ def test_a_long_series_gives_so_many_rows_unless_rare_events_must_be_learnt():
     assert drawn == [200, 1500]
 
 
-def test_a_feed_that_has_stopped_leaves_the_forecast_at_its_level():
+@pytest.mark.parametrize("since", [0, 1, 3])
+def test_a_feed_that_has_stopped_or_come_back_leaves_the_forecast_at_its_level(since: int):
     north, south = shop(series=8, days=180, seed=3), shop(series=8, days=180, seed=4).assign(location_id="south")
-    stopped = south["period_start"] > south["period_start"].max() - pd.Timedelta(days=9)
-    history = pd.concat([north, south.assign(demand_units=south["demand_units"].mask(stopped))], ignore_index=True)
-    forecast = train(history, freq="D", horizon=HORIZON, settings=SMALL).predict(history)
+    model = train(pd.concat([north, south], ignore_index=True), freq="D", horizon=HORIZON, settings=SMALL)
+    age = (south["period_start"].max() - south["period_start"]).dt.days
+    south["demand_units"] = south["demand_units"].mask((age >= since) & (age < since + 9))
+    history = pd.concat([north, south], ignore_index=True)
     level = history.groupby("location_id")["demand_units"].mean()
-    ratio = forecast.groupby("location_id")["mean_units"].mean() / level
+    ratio = model.predict(history).groupby("location_id")["mean_units"].mean() / level
     assert ratio["south"] == pytest.approx(1.0, abs=0.07)
     assert ratio["north"] == pytest.approx(1.0, abs=0.07)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.panel import Frequency, build_panel, check_items, repeat_unknown_end
+from ml.panel import Frequency, build_panel, check_items, repeat_unknown
 
 
 def frame(values, start="2024-01-01", freq="D", sku="a", location_id="north", **more):
@@ -111,8 +111,20 @@ def test_the_unobserved_end_of_a_location_repeats_its_last_whole_seasons():
     ]
     panel = build_panel(pd.concat(frames), Frequency.of("D"))
     known = np.isfinite(panel.demand)
-    demand, filled = repeat_unknown_end(panel, panel.demand, known)
+    demand, filled = repeat_unknown(panel, panel.demand, known)
     assert demand[0, 21:].tolist() == weeks[7:16]
     assert filled[0].all()
     assert np.array_equal(demand[1:], panel.demand[1:], equal_nan=True)
     assert np.array_equal(filled[1:], known[1:])
+
+
+def test_a_gap_of_a_location_within_its_history_repeats_the_season_before():
+    weeks = [float(n) for n in range(1, 29)]
+    gone, short = [np.nan if 14 <= n < 18 else one for n, one in enumerate(weeks)], weeks.copy()
+    short[14:16] = [np.nan, np.nan]
+    frames = [frame(gone), frame(gone[:14], sku="ended"), frame(short, location_id="south")]
+    panel = build_panel(pd.concat(frames), Frequency.of("D"))
+    demand, filled = repeat_unknown(panel, panel.demand, np.isfinite(panel.demand))
+    assert demand[0].tolist() == [*weeks[:14], *weeks[7:11], *weeks[18:]]
+    assert filled[0].all()
+    assert np.array_equal(demand[1:], panel.demand[1:], equal_nan=True)

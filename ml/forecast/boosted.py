@@ -39,7 +39,7 @@ from ml.forecast.features import FeatureBuilder, FeaturePlan, History, Rows, nam
 from ml.forecast.new_items import Analogues, NewItems
 from ml.forecast.promotions import UPLIFT, PromotionMemory, declared_uplift, ordinary, plan_promotions
 from ml.forecast.season import Season, waking
-from ml.panel import build_panel, covariate_names, repeat_unknown_end
+from ml.panel import build_panel, covariate_names, repeat_unknown
 from ml.schema import KEYS, Doubles, Flags, Floats, Integers
 
 BOOSTER = "xgboost"
@@ -231,7 +231,7 @@ class BoostedHistory(PreparedHistory):
         if forecaster.sizes is not None and partly.any():
             demand, _ = forecaster.sizes.fill(self.panel)
             known = known | partly
-        demand, known = repeat_unknown_end(self.panel, demand, known)
+        demand, known = repeat_unknown(self.panel, demand, known)
         self.history = History(dataclasses.replace(self.panel, demand=demand), known)
         self.levels = levels
         # Not sold yet, and not long on the shelf: compared with its like.
