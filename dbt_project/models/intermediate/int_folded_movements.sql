@@ -72,13 +72,13 @@ summed as (
     from dated
 ),
 
+-- The identity alone: with a condition on the movement besides, the join compares every row with every count.
 corrected as (
     select summed.*, counted_units.counted_units - summed.moved_units as apart_units
     from summed
     left join counted_units
         on
-            summed.movement_type = 'count'
-            and summed.source = counted_units.source
+            summed.source = counted_units.source
             and summed.document = counted_units.document
             and summed.line = counted_units.line
 ),
