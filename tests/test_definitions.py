@@ -18,7 +18,15 @@ GROUPS = (
 )
 RAW = (
     *("calendar_events", "locations", "prices", "product_photos", "products", "purchase_order_lines", "reservations"),
-    *("product_seasons", "stock_lots", "stock_movements", "supplier_terms", "suppliers", "transfer_lanes"),
+    *(
+        "product_links",
+        "product_seasons",
+        "stock_lots",
+        "stock_movements",
+        "supplier_terms",
+        "suppliers",
+        "transfer_lanes",
+    ),
 )
 MARTS = (
     *(
@@ -34,6 +42,7 @@ MARTS = (
     *("fct_stock_position", "fct_supplier_lead_times", "dim_transfer_lanes", "fct_stock_lots", "dim_product_seasons"),
     *("fct_purchase_order_lines", "fct_purchase_orders", "dim_unit_costs", "fct_weekly_service", "dim_prices"),
     *("fct_reservations", "dim_calendar", "fct_doubtful_movements", "fct_ended_rows", "fct_transfer_movements"),
+    *("dim_product_links", "fct_predecessor_stock"),
 )
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),
@@ -51,10 +60,11 @@ DECISION = {
     "predictions/held_levels",
     *("marts/fct_daily_demand", "marts/fct_planned_days", "marts/fct_stock_position", "marts/fct_open_orders"),
     *("marts/fct_replenishment_terms", "marts/fct_stock_lots", "marts/dim_transfer_lanes", "marts/dim_product_seasons"),
-    *("marts/dim_item_locations", "marts/fct_reservations"),
+    *("marts/dim_item_locations", "marts/fct_reservations", "marts/dim_product_links", "marts/fct_predecessor_stock"),
 }
 FORECAST = {
     *("models/demand_forecast", "marts/fct_daily_demand", "marts/fct_planned_days", "marts/dim_item_locations"),
+    "marts/dim_product_links",
 }
 EDGES = {
     "models/demand_forecast": {
@@ -62,6 +72,7 @@ EDGES = {
         "marts/dim_item_locations",
         "marts/fct_replenishment_terms",
         "marts/fct_supplier_lead_times",
+        "marts/dim_product_links",
     },
     "models/stock_anomalies": {"marts/fct_daily_stock", "marts/fct_daily_demand", "marts/fct_stock_movements"},
     "models/product_photos": {"marts/dim_product_photos"},

@@ -81,7 +81,8 @@ def recommend(
             now), units and optionally overdue_periods (how many periods ago it should have come; 0 = not overdue),
             arrives_as_planned (true = it keeps to its date, as a transfer does; else it comes as early or late as the
             lead time drawn for a new order), is_proposed (true = a transfer that nobody has approved: it lessens the
-            order, as a step of its own, and is not on order) and is_doubtful (true = later than its supplier ever was:
+            order, as a step of its own, and is not on order), is_predecessor_stock (true = what is left of the product
+            that it follows, no transfer) and is_doubtful (true = later than its supplier ever was:
             it is shown and not counted).
         terms: sku, location_id, supplier_id, lead_time_periods (planning, whole, 0 = sold from the next period on),
             review_periods (0 = 1) and optionally lead_time_mean_periods, lead_time_sd_periods, lead_time_samples (a

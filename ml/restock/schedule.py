@@ -210,7 +210,7 @@ def schedule(inputs: Inputs, open_orders: pd.DataFrame, horizon: int, promises: 
         review,
         orders.only(trusted),
         on_order=total(inside & ~proposed),
-        transferred=total(inside & as_planned & ~proposed),
+        transferred=total(inside & as_planned & ~proposed & ~flags(coming, "is_predecessor_stock")),
         proposed=total(inside & proposed),
         not_counted=total(trusted & ~inside & ~proposed),
         doubtful=total(~trusted),

@@ -21,6 +21,7 @@ from orchestration.warehouse.exports import ALL_MONTHS, content_hash, export_pat
 DECISION_INPUTS = (
     *("marts.fct_stock_position", "marts.fct_open_orders", "marts.fct_replenishment_terms"),
     *("marts.fct_reservations", "marts.fct_stock_lots", "marts.dim_transfer_lanes", "marts.dim_product_seasons"),
+    *("marts.dim_product_links", "marts.fct_predecessor_stock"),
 )
 # What a decision rests on besides: the forecasts, the policies, and what people and the ERP have made of proposals.
 DECISION_PREDICTIONS = (

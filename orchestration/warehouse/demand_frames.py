@@ -19,20 +19,58 @@ _KNOWN_AHEAD = """is_promotion::double as is_promotion, (event_name is not null 
 def demand_history(settings: Settings, known: "pd.DataFrame | None" = None) -> "pd.DataFrame":
     """Return sku, location_id, period_start, demand_units, is_in_stock and covariates, one row per series and day.
 
-    Demand is missing from the day on which the sales of a location have stopped arriving.
+    Demand is missing from the day on which the sales of a location have stopped arriving. A successor has the demand of
+    its predecessors, times their shares, besides its own: while they are sold off, it is ordered for both.
 
     Args:
         settings: of the home.
-        known: sku, location_id, sales_known_until_date of each item, as `items`; None = they are read.
+        known: sku, location_id, unit_price, sales_known_until_date of each item, as `items`; None = they are read.
     """
     return read_frame(
         f"""
-        with demand as (
+        with recorded as (
             select * from {read_sql(export_path(settings, "marts.fct_daily_demand"))}
         ),
 
+        links as (
+            {_product_links(settings)}
+        ),
+
+        parts as (
+            select *, true as is_own from recorded where sku in (select sku from links)
+            union all by name
+            select recorded.* replace (
+                    links.sku as sku, recorded.demand_units * links.share as demand_units,
+                    coalesce(successors.unit_price * recorded.unit_price / nullif(predecessors.unit_price, 0),
+                        successors.unit_price) as unit_price
+                ),
+                false as is_own
+            from recorded
+            inner join links on recorded.sku = links.predecessor_sku
+            inner join known as successors
+                on links.sku = successors.sku and recorded.location_id = successors.location_id
+            left join known as predecessors
+                on recorded.sku = predecessors.sku and recorded.location_id = predecessors.location_id
+        ),
+
+        -- What customers could have of either was in stock.
+        linked as (
+            select sku, location_id, day, sum(demand_units) as demand_units, bool_or(is_in_stock) as is_in_stock,
+                bool_or(is_open) as is_open, bool_or(is_promotion) as is_promotion, max(event_name) as event_name,
+                arg_max(unit_price, is_own) as unit_price
+            from parts
+            group by sku, location_id, day
+        ),
+
+        demand as (
+            select * from recorded where sku not in (select sku from links)
+            union all by name
+            from linked
+        ),
+
         silent as (
-            select sku, location_id, max(day) + interval 1 day as from_day, arg_max(unit_price, day) as unit_price
+            select sku, location_id, max(day) + interval 1 day as from_day,
+                arg_max(demand.unit_price, day) as unit_price
             from demand inner join known using (sku, location_id)
             where sales_known_until_date is not null
             group by sku, location_id
@@ -49,8 +87,17 @@ def demand_history(settings: Settings, known: "pd.DataFrame | None" = None) -> "
         )
         order by sku, location_id, day
         """,
-        known=(items(settings) if known is None else known)[[*KEYS, "sales_known_until_date"]],
+        known=(items(settings) if known is None else known)[[*KEYS, "unit_price", "sales_known_until_date"]],
     )
+
+
+def _product_links(settings: Settings) -> str:
+    """Return a query of the successors of products; an archive of an earlier version holds none."""
+    try:
+        path = export_path(settings, "marts.dim_product_links")
+    except FileNotFoundError:
+        return "select '' as sku, '' as predecessor_sku, 0.0::double as share where false"
+    return f"select sku, predecessor_sku, share::double as share from {read_sql(path)}"
 
 
 def planned_days(settings: Settings, horizon: int, categories: "pd.DataFrame | None" = None) -> "pd.DataFrame":

@@ -211,29 +211,71 @@ def _open_transfers(settings: Settings) -> str:
 def open_orders(settings: Settings) -> "pd.DataFrame":
     """Return what is on order, by purchase order line, by proposal that has none yet, and by transfer.
 
+    What is left of a predecessor is sold before its successor, from the day on which that takes over: it comes like an
+    order that keeps to its date.
+
     Returns:
-        sku, location_id, periods_ahead, units, overdue_periods, is_doubtful, arrives_as_planned (a transfer), document,
-        line.
+        sku, location_id, periods_ahead, units, overdue_periods, is_doubtful, arrives_as_planned (a transfer, or stock
+        of a predecessor), is_predecessor_stock, document, line.
     """
     return read_frame(
         f"""
         select sku, location_id, periods_ahead::integer as periods_ahead, open_units::double as units,
             case when is_late then days_late + 1 else 0 end as overdue_periods, is_doubtful,
-            false as arrives_as_planned, purchase_order_id as document, line
+            false as arrives_as_planned, false as is_predecessor_stock, purchase_order_id as document, line
         from {read_sql(export_path(settings, "marts.fct_open_orders"))}
         union all
         select sku, location_id, periods_ahead, open_units::double as units,
             greatest(1 - date_diff('day', as_of_date, expected_date::date), 0)::integer as overdue_periods,
-            false as is_doubtful, false as arrives_as_planned, proposal_id as document, 0 as line
+            false as is_doubtful, false as arrives_as_planned, false as is_predecessor_stock, proposal_id as document,
+            0 as line
         from read_parquet({path_literal(settings.predictions / "open_proposals.parquet")})
         union all
         select sku, location_id, periods_ahead, on_order_units::double as units, 0 as overdue_periods,
-            false as is_doubtful, true as arrives_as_planned, proposal_id as document, 0 as line
+            false as is_doubtful, true as arrives_as_planned, false as is_predecessor_stock, proposal_id as document,
+            0 as line
         from ({_open_transfers(settings)})
         where on_order_units > 0
+        union all
+        select sku, location_id, periods_ahead, units, 0 as overdue_periods, false as is_doubtful,
+            true as arrives_as_planned, true as is_predecessor_stock, predecessor_sku as document, 0 as line
+        from ({_predecessor_stock(settings)})
+        where units > 0
         order by sku, location_id, periods_ahead, document, line
         """
     )
+
+
+def _predecessor_stock(settings: Settings) -> str:
+    """Return a query of what predecessors leave to each item; an archive of an earlier version holds none.
+
+    Until the successor takes over, the predecessor sells what its forecast expects.
+    """
+    try:
+        path = export_path(settings, "marts.fct_predecessor_stock")
+    except FileNotFoundError:
+        return """
+            select '' as sku, '' as location_id, '' as predecessor_sku, 1::integer as periods_ahead,
+                0.0::double as units
+            where false
+        """
+    return f"""
+        with expected as (
+            select stock.sku, stock.location_id, stock.predecessor_sku, sum(forecasts.mean_units) as units
+            from {read_sql(path)} as stock
+            inner join read_parquet({path_literal(settings.predictions / "demand_forecasts.parquet")}) as forecasts
+                on stock.predecessor_sku = forecasts.sku and stock.location_id = forecasts.location_id
+            where forecasts.periods_ahead < date_diff('day', stock.as_of_date, stock.from_date)
+            group by all
+        )
+
+        select sku, location_id, predecessor_sku,
+            greatest(date_diff('day', as_of_date, from_date), 1)::integer as periods_ahead,
+            round(share * greatest(available_units - coalesce(units, 0), 0), 3)::double as units
+        from {read_sql(path)}
+        left join expected using (sku, location_id, predecessor_sku)
+        where is_still_sold
+    """
 
 
 def rejections(settings: Settings) -> "pd.DataFrame":

@@ -2,6 +2,8 @@ with held as (
     select * from {{ ref('int_held_references') }}
     union all
     select * from {{ ref('int_held_movements') }}
+    union all
+    select * from {{ ref('int_held_links') }}
 ),
 
 -- What an unknown code may stand for: the one known code with the same core.
@@ -62,6 +64,15 @@ explained as (
                 then concat(
                     'category ''', category, ''' has no product: correct the row, or load a product of that category; every run tries ',
                     'it again'
+                )
+            when 'link_to_itself' then concat('sku ''', sku, ''' follows itself: correct or discard the row')
+            when 'link_cycle'
+                then concat(
+                    'sku ''', sku, ''' follows itself by way of other links: discard the link that points back, and send the others again'
+                )
+            when 'link_shares'
+                then concat(
+                    'the shares that the successors of ''', sku, ''' take are more than 1 together: correct them so that they add up to 1 at most'
                 )
             when 'improbable_date'
                 then concat(

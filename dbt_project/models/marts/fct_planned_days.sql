@@ -22,6 +22,13 @@ days_on_sale as (
         on days.day between coalesce(seasons.from_date, days.day) and seasons.to_date
 ),
 
+-- A successor that has not sold yet begins where it takes over.
+takeovers as (
+    select sku, min(from_date) as from_date
+    from {{ ref('dim_product_links') }}
+    group by sku
+),
+
 plan_bounds as (
     select min(day) as from_day, max(day) as until_day
     from days_to_come
@@ -44,7 +51,8 @@ planned_days as (
         days_to_come.event_name,
         days_to_come.is_open,
         days_to_come.day >= coalesce(item_locations.demand_from, days_to_come.day)
-        and (days_on_sale.sku is not null or item_locations.sku not in (select sku from seasons)) as is_on_sale
+        and (days_on_sale.sku is not null or item_locations.sku not in (select sku from seasons))
+        and coalesce(days_to_come.day >= takeovers.from_date or item_locations.mean_daily_demand_units > 0, true) as is_on_sale
     from item_locations
     inner join days_to_come on item_locations.location_id = days_to_come.location_id
     left join price_days as location_prices
@@ -57,6 +65,7 @@ planned_days as (
             item_locations.sku = general_prices.sku
             and general_prices.location_id is null
             and days_to_come.day = general_prices.day
+    left join takeovers on item_locations.sku = takeovers.sku
     left join days_on_sale
         on item_locations.sku = days_on_sale.sku and days_to_come.day = days_on_sale.day
 )

@@ -30,6 +30,10 @@ as_of as (
     select * from {{ ref('int_as_of') }}
 ),
 
+successions as (
+    select * from {{ ref('int_restock_successions') }}
+),
+
 silences as (
     select * from {{ ref('int_location_silences') }}
     where is_ongoing
@@ -43,7 +47,9 @@ unsupplied as (
         on item_locations.sku = positions.sku and item_locations.location_id = positions.location_id
     left join replenishment_terms
         on item_locations.sku = replenishment_terms.sku and item_locations.location_id = replenishment_terms.location_id
-    where item_locations.is_active and replenishment_terms.sku is null
+    left join successions
+        on item_locations.sku = successions.sku and item_locations.location_id = successions.location_id
+    where item_locations.is_active and replenishment_terms.sku is null and not coalesce(successions.is_replaced, false)
 ),
 
 exceptions as (
@@ -145,6 +151,14 @@ exceptions as (
         as_of.as_of_date
     from silences
     cross join as_of
+),
+
+-- What follows the item, or what it follows, belongs to what is to be done.
+named as (
+    select exceptions.* replace (concat(exceptions.remedy, '.' || successions.succession_text) as remedy)
+    from exceptions
+    left join successions
+        on exceptions.sku = successions.sku and exceptions.location_id = successions.location_id
 )
 
-select * from exceptions
+select * from named

@@ -10,6 +10,7 @@
     'stock_lots': ['sku', 'location_id', 'lot_id'],
     'transfer_lanes': ['from_location_id', 'to_location_id'],
     'prices': ['sku', 'location_id', 'from_date'],
+    'product_links': ['sku', 'predecessor_sku'],
     'calendar_events': ['date', 'country', 'event_name'],
 } %}
 

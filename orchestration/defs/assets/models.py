@@ -159,8 +159,11 @@ def metadata_of(outcome: Outcome, pages: str) -> dict[str, Any]:
 
 demand_forecast = _model(
     DEMAND_FORECAST,
-    deps=_marts("fct_daily_demand", "dim_item_locations", "fct_replenishment_terms", "fct_supplier_lead_times"),
-    data=_exports("fct_daily_demand", "dim_item_locations"),
+    deps=_marts(
+        *("fct_daily_demand", "dim_item_locations", "fct_replenishment_terms", "fct_supplier_lead_times"),
+        "dim_product_links",
+    ),
+    data=_exports("fct_daily_demand", "dim_item_locations", "dim_product_links"),
     gate="No worse than the champion and baselines.",
     kinds={"xgboost", "mlflow"},
     description=(

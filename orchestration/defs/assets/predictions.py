@@ -16,7 +16,10 @@ from orchestration.warehouse.stock_frames import no_anomalies, stock_series
 
 DAYS_SCORED = 90
 STAND_IN_VERSION = "robust_z"
-FORECAST_INPUTS = ("marts.fct_daily_demand", "marts.fct_planned_days", "marts.dim_item_locations")
+FORECAST_INPUTS = (
+    *("marts.fct_daily_demand", "marts.fct_planned_days", "marts.dim_item_locations"),
+    "marts.dim_product_links",
+)
 ANOMALY_INPUTS = ("marts.fct_daily_stock", "marts.fct_daily_demand", "marts.fct_stock_movements")
 _KEYS = _FORECASTS, _SEASON, _NOTES = [
     AssetKey(["predictions", name]) for name in ("demand_forecasts", "forecast_season", "forecast_notes")

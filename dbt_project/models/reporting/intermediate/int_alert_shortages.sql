@@ -6,6 +6,14 @@ positions as (
     select * from {{ ref('fct_stock_position') }}
 ),
 
+-- What is left of a predecessor serves its customers too.
+predecessors as (
+    select sku, location_id, sum(share * available_units) as left_units
+    from {{ ref('fct_predecessor_stock') }}
+    where is_still_sold and from_date <= {{ add_days('as_of_date', 1) }}
+    group by sku, location_id
+),
+
 daily_stock as (
     select * from {{ ref('fct_daily_stock') }}
 ),
@@ -54,9 +62,10 @@ last_stocked as (
 spans as (
     select
         recommendations.*,
-        positions.is_stock_known and positions.on_hand_units <= 0 as is_out,
+        positions.is_stock_known and positions.on_hand_units + coalesce(predecessors.left_units, 0) <= 0 as is_out,
         case
-            when positions.is_stock_known and positions.on_hand_units <= 0 then {{ add_days('recommendations.as_of_date', 1) }}
+            when positions.is_stock_known and positions.on_hand_units + coalesce(predecessors.left_units, 0) <= 0
+                then {{ add_days('recommendations.as_of_date', 1) }}
             else recommendations.stockout_date_50
         end as empty_from_date,
         coalesce(
@@ -81,6 +90,8 @@ spans as (
     from recommendations
     inner join positions
         on recommendations.sku = positions.sku and recommendations.location_id = positions.location_id
+    left join predecessors
+        on recommendations.sku = predecessors.sku and recommendations.location_id = predecessors.location_id
     left join last_stocked
         on recommendations.sku = last_stocked.sku and recommendations.location_id = last_stocked.location_id
     left join deliveries

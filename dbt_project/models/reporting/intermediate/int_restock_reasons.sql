@@ -9,6 +9,10 @@ promises as (
     select * from {{ ref('int_restock_promises') }}
 ),
 
+successions as (
+    select * from {{ ref('int_restock_successions') }}
+),
+
 worded as (
     select
         *,
@@ -134,14 +138,13 @@ reasons as (
             end,
             promises.promise_text,
             fixed_cost_text,
-            promises.record_text,
-            basis_text,
-            last_year_text,
-            season_text,
-            doubt_text
+            promises.record_text, basis_text, last_year_text,
+            coalesce(successions.succession_text, ''),
+            case when successions.is_followed then '' else season_text end, doubt_text
         ) as reason
     from worded
     inner join promises on worded.sku = promises.sku and worded.location_id = promises.location_id
+    left join successions on worded.sku = successions.sku and worded.location_id = successions.location_id
 )
 
 select * from reasons

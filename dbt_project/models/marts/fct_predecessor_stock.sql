@@ -1,0 +1,48 @@
+{# Days without a sale after which stock of a predecessor is taken to be sold no more. #}
+{% set days_sold = 28 %}
+
+with product_links as (
+    select * from {{ ref('dim_product_links') }}
+),
+
+positions as (
+    select * from {{ ref('fct_stock_position') }}
+),
+
+daily_demand as (
+    select * from {{ ref('fct_daily_demand') }}
+),
+
+item_locations as (
+    select * from {{ ref('dim_item_locations') }}
+),
+
+recent_sales as (
+    select daily_demand.sku, daily_demand.location_id, sum(daily_demand.sales_units) as sales_units
+    from daily_demand
+    inner join positions on daily_demand.sku = positions.sku and daily_demand.location_id = positions.location_id
+    where daily_demand.day > {{ add_days('positions.as_of_date', -days_sold) }}
+    group by daily_demand.sku, daily_demand.location_id
+),
+
+predecessor_stock as (
+    select
+        product_links.sku,
+        positions.location_id,
+        product_links.predecessor_sku,
+        product_links.from_date,
+        product_links.share,
+        positions.as_of_date,
+        cast(
+            greatest(positions.on_hand_units - positions.reserved_units - positions.backordered_units, 0) as decimal(18, 3)
+        ) as available_units,
+        coalesce(recent_sales.sales_units > 0, false) as is_still_sold
+    from product_links
+    inner join positions on product_links.predecessor_sku = positions.sku
+    inner join item_locations
+        on product_links.sku = item_locations.sku and positions.location_id = item_locations.location_id
+    left join recent_sales
+        on positions.sku = recent_sales.sku and positions.location_id = recent_sales.location_id
+)
+
+select * from predecessor_stock
