@@ -52,10 +52,10 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 def test_a_successor_counts_on_what_is_left_of_a_predecessor_that_is_still_sold(linked: Warehouse):
     columns = "sku, predecessor_sku, share, available_units, is_still_sold"
     assert linked.rows(f"select {columns} from marts.fct_predecessor_stock order by 1, 2") == [
-        ("half", "old2", 0.5, 11, True),
-        ("later", "old3", 1, 11, True),
+        ("half", "old2", 0.5, 12, True),
+        ("later", "old3", 1, 12, True),
         ("new", "dead", 1, 51, False),
-        ("new", "old", 1, 11, True),
+        ("new", "old", 1, 12, True),
     ]
 
 

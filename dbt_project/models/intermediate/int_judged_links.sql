@@ -20,7 +20,7 @@ reached as (
 shares as (
     select predecessor_sku, sum(share) as total_share
     from product_links
-    where sku <> predecessor_sku
+    where sku <> predecessor_sku and sku in (select sku from products)
     group by predecessor_sku
 ),
 
