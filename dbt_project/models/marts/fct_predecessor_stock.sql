@@ -1,4 +1,4 @@
-{# Days without a sale after which stock of a predecessor is taken to be sold no more. #}
+{# Days without demand after which stock of a predecessor is taken to be sold no more. #}
 {% set days_sold = 28 %}
 
 with product_links as (
@@ -17,8 +17,8 @@ item_locations as (
     select * from {{ ref('dim_item_locations') }}
 ),
 
-recent_sales as (
-    select daily_demand.sku, daily_demand.location_id, sum(daily_demand.sales_units) as sales_units
+recent_demand as (
+    select daily_demand.sku, daily_demand.location_id, sum(daily_demand.demand_units) as demand_units
     from daily_demand
     inner join positions on daily_demand.sku = positions.sku and daily_demand.location_id = positions.location_id
     where daily_demand.day > {{ add_days('positions.as_of_date', -days_sold) }}
@@ -36,13 +36,13 @@ predecessor_stock as (
         cast(
             greatest(positions.on_hand_units - positions.reserved_units - positions.backordered_units, 0) as decimal(18, 3)
         ) as available_units,
-        coalesce(recent_sales.sales_units > 0, false) as is_still_sold
+        coalesce(recent_demand.demand_units > 0, false) as is_still_sold
     from product_links
     inner join positions on product_links.predecessor_sku = positions.sku
     inner join item_locations
         on product_links.sku = item_locations.sku and positions.location_id = item_locations.location_id
-    left join recent_sales
-        on positions.sku = recent_sales.sku and positions.location_id = recent_sales.location_id
+    left join recent_demand
+        on positions.sku = recent_demand.sku and positions.location_id = recent_demand.location_id
 )
 
 select * from predecessor_stock
