@@ -30,7 +30,7 @@ MOVEMENT = {
 }
 
 
-def test_the_contract_holds_the_thirteen_raw_tables():
+def test_the_contract_holds_the_fourteen_raw_tables():
     assert [table.name for table in load_contract()] == [
         "products",
         "locations",
@@ -43,6 +43,7 @@ def test_the_contract_holds_the_thirteen_raw_tables():
         "reservations",
         "prices",
         "product_seasons",
+        "product_links",
         "calendar_events",
         "product_photos",
     ]

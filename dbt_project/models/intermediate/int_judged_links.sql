@@ -26,7 +26,14 @@ shares as (
 
 judged as (
     select
-        product_links.*,
+        product_links.sku,
+        product_links.predecessor_sku,
+        product_links.from_date,
+        product_links.share,
+        product_links.batch_id,
+        product_links.ingested_at,
+        product_links.source_file,
+        product_links.source_row,
         shares.total_share,
         case
             when product_links.sku not in (select sku from products) then product_links.sku
