@@ -64,6 +64,11 @@ MARTS = {
         select '' as from_location_id, '' as to_location_id, 1 as lead_time_days, 0.0 as unit_cost where false
     """,
     "dim_product_seasons": "select '' as sku, current_date as from_date, current_date as to_date where false",
+    "fct_predecessor_stock": """
+        select '' as sku, '' as location_id, '' as predecessor_sku, 1 as days_until_takeover,
+            0.0 as left_units, true as is_still_sold
+        where false
+    """,
     "fct_open_orders": """
         select keys.*, 2 as periods_ahead, 6 as open_units, 'P' as purchase_order_id, 1 as line, false as is_late,
             0 as days_late, false as is_doubtful
@@ -272,6 +277,7 @@ def test_a_training_reads_every_mart_once(home, read: Counter[str]):
         "fct_replenishment_terms": 1,
         "fct_supplier_lead_times": 1,
         "dim_item_locations": 1,
+        "dim_product_links": 1,
     }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from support.small_marts import AS_OF, small_home
+from support.small_marts import small_home
 from test_warehouse import FIRST_ARRIVAL, FIRST_NOON, SUPPLY, Warehouse, arrive, location, movement, product, terms
 
 from orchestration.home.settings import Settings
@@ -50,12 +50,13 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 
 
 def test_a_successor_counts_on_what_is_left_of_a_predecessor_that_is_still_sold(linked: Warehouse):
-    columns = "sku, predecessor_sku, share, available_units, is_still_sold"
+    columns = "sku, predecessor_sku, available_units, left_units, is_still_sold"
     assert linked.rows(f"select {columns} from marts.fct_predecessor_stock order by 1, 2") == [
-        ("half", "old2", 0.5, 12, True),
-        ("later", "old3", 1, 12, True),
-        ("new", "dead", 1, 51, False),
-        ("new", "old", 1, 12, True),
+        ("half", "old2", 12, 6, True),
+        # 27 a month go on until the successor takes over in 21 days.
+        ("later", "old3", 12, 0, True),
+        ("new", "dead", 51, 51, False),
+        ("new", "old", 12, 12, True),
     ]
 
 
@@ -100,13 +101,10 @@ def test_the_history_of_a_successor_is_its_own_and_its_share_of_those_before(tmp
 def test_what_is_left_of_a_predecessor_comes_when_its_successor_takes_over(tmp_path: Path):
     settings = Settings(tmp_path, tmp_path / "landing", "", "", "")
     marts = settings.exports / "marts"
-    stock = f"""
-        select sku, 'x' as location_id, predecessor_sku, from_date, share, date '{AS_OF}' as as_of_date,
-            100 as available_units, is_still_sold
-        from (
-            values ('n', 'o', date '{AS_OF}', 0.5, true), ('m', 'o', date '{AS_OF}' + 11, 1, true),
-                ('k', 'dead', date '{AS_OF}', 1, false)
-        ) as stock (sku, predecessor_sku, from_date, share, is_still_sold)
+    stock = """
+        select sku, 'x' as location_id, predecessor_sku, days_until_takeover, left_units, is_still_sold
+        from (values ('n', 'o', 1, 50, true), ('m', 'o', 11, 70, true), ('k', 'dead', 1, 100, false))
+            as stock (sku, predecessor_sku, days_until_takeover, left_units, is_still_sold)
     """
     export(marts / "fct_predecessor_stock.parquet", stock)
     orders = """
@@ -114,10 +112,6 @@ def test_what_is_left_of_a_predecessor_comes_when_its_successor_takes_over(tmp_p
             false as is_doubtful, 'P1' as purchase_order_id, 1 as line
     """
     export(marts / "fct_open_orders.parquet", orders)
-    forecasts = """
-        select 'o' as sku, 'x' as location_id, ahead as periods_ahead, 3.0 as mean_units from range(1, 15) as d (ahead)
-    """
-    export(settings.predictions / "demand_forecasts.parquet", forecasts)
     none = """
         select '' as sku, '' as location_id, 1 as periods_ahead, 0.0 as open_units, '' as proposal_id,
             current_date as as_of_date, current_date as expected_date
@@ -125,5 +119,4 @@ def test_what_is_left_of_a_predecessor_comes_when_its_successor_takes_over(tmp_p
     """
     export(settings.predictions / "open_proposals.parquet", none)
     found = open_orders(settings)[["sku", "periods_ahead", "units", "is_predecessor_stock"]]
-    # Ten days of 3 are sold before the successor m takes over; nothing of dead is sold any more.
     assert found.to_numpy().tolist() == [["m", 11, 70.0, True], ["n", 1, 50.0, True], ["n", 4, 6.0, False]]

@@ -28,33 +28,6 @@ intervals as (
         on terms.sku = recommendations.sku and terms.location_id = recommendations.location_id
 ),
 
--- What is left of a predecessor when its successor takes over is sold first.
-sold_before_takeover as (
-    select stock.sku, stock.location_id, stock.predecessor_sku, sum(forecasts.mean_units) as sold_units
-    from {{ ref('fct_predecessor_stock') }} as stock
-    inner join {{ ref('fct_demand_forecasts') }} as forecasts
-        on
-            stock.predecessor_sku = forecasts.sku
-            and stock.location_id = forecasts.location_id
-            and stock.from_date > forecasts.day
-    group by stock.sku, stock.location_id, stock.predecessor_sku
-),
-
-predecessor_stock as (
-    select
-        stock.sku,
-        stock.location_id,
-        greatest({{ days_between('stock.as_of_date', 'stock.from_date') }}, 1) as periods_ahead,
-        {{ units('stock.share * greatest(stock.available_units - coalesce(before.sold_units, 0), 0)') }} as open_units
-    from {{ ref('fct_predecessor_stock') }} as stock
-    left join sold_before_takeover as before
-        on
-            stock.sku = before.sku
-            and stock.location_id = before.location_id
-            and stock.predecessor_sku = before.predecessor_sku
-    where stock.is_still_sold
-),
-
 -- A proposal that people committed to counts until its purchase order line is seen.
 open_orders as (
     select sku, location_id, periods_ahead, open_units, is_doubtful, 'order' as kind from {{ ref('fct_open_orders') }}
@@ -71,7 +44,11 @@ open_orders as (
     from {{ source('predictions', 'stock_transfers') }}
     where not is_rejected
     union all
-    select sku, location_id, periods_ahead, open_units, false as is_doubtful, 'predecessor' as kind from predecessor_stock
+    -- What is left of a predecessor is sold first.
+    select
+        sku, location_id, days_until_takeover as periods_ahead, left_units as open_units, false as is_doubtful, 'predecessor' as kind
+    from {{ ref('fct_predecessor_stock') }}
+    where is_still_sold
 ),
 
 on_order as (

@@ -247,10 +247,7 @@ def open_orders(settings: Settings) -> "pd.DataFrame":
 
 
 def _predecessor_stock(settings: Settings) -> str:
-    """Return a query of what predecessors leave to each item; an archive of an earlier version holds none.
-
-    Until the successor takes over, the predecessor sells what its forecast expects.
-    """
+    """Return a query of what predecessors leave to each item; an archive of an earlier version holds none."""
     try:
         path = export_path(settings, "marts.fct_predecessor_stock")
     except FileNotFoundError:
@@ -260,20 +257,9 @@ def _predecessor_stock(settings: Settings) -> str:
             where false
         """
     return f"""
-        with expected as (
-            select stock.sku, stock.location_id, stock.predecessor_sku, sum(forecasts.mean_units) as units
-            from {read_sql(path)} as stock
-            inner join read_parquet({path_literal(settings.predictions / "demand_forecasts.parquet")}) as forecasts
-                on stock.predecessor_sku = forecasts.sku and stock.location_id = forecasts.location_id
-            where forecasts.periods_ahead < date_diff('day', stock.as_of_date, stock.from_date)
-            group by all
-        )
-
-        select sku, location_id, predecessor_sku,
-            greatest(date_diff('day', as_of_date, from_date), 1)::integer as periods_ahead,
-            round(share * greatest(available_units - coalesce(units, 0), 0), 3)::double as units
+        select sku, location_id, predecessor_sku, days_until_takeover::integer as periods_ahead,
+            left_units::double as units
         from {read_sql(path)}
-        left join expected using (sku, location_id, predecessor_sku)
         where is_still_sold
     """
 

@@ -52,6 +52,8 @@ def small_home(folder: Path, *, days: int = 77, series: int = 24, planned: int =
     terms = terms.assign(first_sale_in_days=None, fixed_order_cost=None)
     _export(settings, "fct_replenishment_terms", terms)
     _export(settings, "fct_supplier_lead_times", keys.assign(lead_time_days=3))
+    none = pd.DataFrame({"sku": pd.Series(dtype="string"), "predecessor_sku": pd.Series(dtype="string")})
+    _export(settings, "dim_product_links", none.assign(share=0.0))
     return settings
 
 

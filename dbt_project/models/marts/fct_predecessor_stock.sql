@@ -25,7 +25,7 @@ recent_demand as (
     group by daily_demand.sku, daily_demand.location_id
 ),
 
-predecessor_stock as (
+joined as (
     select
         product_links.sku,
         positions.location_id,
@@ -36,13 +36,33 @@ predecessor_stock as (
         cast(
             greatest(positions.on_hand_units - positions.reserved_units - positions.backordered_units, 0) as decimal(18, 3)
         ) as available_units,
-        coalesce(recent_demand.demand_units > 0, false) as is_still_sold
+        coalesce(recent_demand.demand_units, 0) as recent_units,
+        cast(greatest({{ days_between('positions.as_of_date', 'product_links.from_date') }}, 1) as integer) as days_until_takeover
     from product_links
     inner join positions on product_links.predecessor_sku = positions.sku
     inner join item_locations
         on product_links.sku = item_locations.sku and positions.location_id = item_locations.location_id
     left join recent_demand
         on positions.sku = recent_demand.sku and positions.location_id = recent_demand.location_id
+),
+
+-- Until the successor takes over, the predecessor goes on at its pace.
+predecessor_stock as (
+    select
+        sku,
+        location_id,
+        predecessor_sku,
+        from_date,
+        share,
+        as_of_date,
+        days_until_takeover,
+        available_units,
+        cast(
+            round(share * greatest(available_units - recent_units / {{ days_sold }} * (days_until_takeover - 1), 0), 3)
+            as decimal(18, 3)
+        ) as left_units,
+        recent_units > 0 as is_still_sold
+    from joined
 )
 
 select * from predecessor_stock

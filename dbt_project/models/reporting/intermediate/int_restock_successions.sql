@@ -7,41 +7,8 @@ predecessor_stock as (
     select * from {{ ref('fct_predecessor_stock') }}
 ),
 
-forecasts as (
-    select * from {{ ref('fct_demand_forecasts') }}
-),
-
 as_of as (
     select * from {{ ref('int_as_of') }}
-),
-
-sold_before as (
-    select
-        predecessor_stock.sku,
-        predecessor_stock.location_id,
-        predecessor_stock.predecessor_sku,
-        sum(forecasts.mean_units) as sold_units
-    from predecessor_stock
-    inner join forecasts
-        on
-            predecessor_stock.predecessor_sku = forecasts.sku
-            and predecessor_stock.location_id = forecasts.location_id
-            and predecessor_stock.from_date > forecasts.day
-    group by predecessor_stock.sku, predecessor_stock.location_id, predecessor_stock.predecessor_sku
-),
-
-left_units as (
-    select
-        predecessor_stock.*,
-        round(
-            predecessor_stock.share * greatest(predecessor_stock.available_units - coalesce(sold_before.sold_units, 0), 0), 1
-        ) as left_units
-    from predecessor_stock
-    left join sold_before
-        on
-            predecessor_stock.sku = sold_before.sku
-            and predecessor_stock.location_id = sold_before.location_id
-            and predecessor_stock.predecessor_sku = sold_before.predecessor_sku
 ),
 
 left_stock as (
@@ -50,15 +17,15 @@ left_stock as (
         location_id,
         string_agg(
             concat(
-                ' ', {{ number_text('left_units') }}, ' units of ', predecessor_sku,
+                ' ', {{ number_text('round(left_units, 1)') }}, ' units of ', predecessor_sku,
                 case
                     when is_still_sold then ' are sold first and count as on order.'
                     else ' are not counted: none was sold in the last 28 days.'
                 end
             ), '' order by predecessor_sku
         ) as stock_text
-    from left_units
-    where left_units > 0
+    from predecessor_stock
+    where round(left_units, 1) > 0
     group by sku, location_id
 ),
 
