@@ -18,10 +18,6 @@ item_locations as (
     select * from {{ ref('dim_item_locations') }}
 ),
 
-replenishment_terms as (
-    select * from {{ ref('fct_replenishment_terms') }}
-),
-
 positions as (
     select * from {{ ref('fct_stock_position') }}
 ),
@@ -39,17 +35,8 @@ silences as (
     where is_ongoing
 ),
 
--- Terms that were quarantined, as for a lead time of 0, leave their item here too.
 unsupplied as (
-    select item_locations.sku, item_locations.location_id, positions.as_of_date
-    from item_locations
-    inner join positions
-        on item_locations.sku = positions.sku and item_locations.location_id = positions.location_id
-    left join replenishment_terms
-        on item_locations.sku = replenishment_terms.sku and item_locations.location_id = replenishment_terms.location_id
-    left join successions
-        on item_locations.sku = successions.sku and item_locations.location_id = successions.location_id
-    where item_locations.is_active and replenishment_terms.sku is null and not coalesce(successions.is_replaced, false)
+    select * from {{ ref('int_restock_unsupplied') }}
 ),
 
 exceptions as (
@@ -153,7 +140,6 @@ exceptions as (
     cross join as_of
 ),
 
--- What follows the item, or what it follows, belongs to what is to be done.
 named as (
     select exceptions.* replace (concat(exceptions.remedy, '.' || successions.succession_text) as remedy)
     from exceptions
