@@ -23,6 +23,7 @@ SOURCES = Path(os.environ.get("BENCH_DATA", ROOT.parent / "shared" / "data"))
 # Optional columns of which the sample has nothing to say.
 LEFT_OUT = {("locations", "day_ends_at"), ("prices", "expected_uplift"), ("supplier_terms", "supplier_sku")}
 LEFT_OUT |= {(table, "valid_to") for table in ("locations", "suppliers", "supplier_terms", "transfer_lanes")}
+LEFT_OUT |= {("products", "previous_units_per_unit")}
 TABLES = {
     table["name"]: {
         column["name"]: column["data_type"]
