@@ -538,6 +538,14 @@ def test_a_proposed_transfer_lessens_the_order_as_a_step_of_its_own_and_counts_n
     assert (steps["proposed_transfers"], steps.sum(), lines["reduced_units"].tolist()) == (-9.0, 0.0, [0.0, 9.0])
 
 
+def test_what_is_left_of_a_predecessor_is_on_order_and_no_transfer():
+    row = item(location="L2", periods_ahead=1, units=9.0, arrives_as_planned=True, is_predecessor_stock=True)
+    lines = planned((30.0, 3.0), orders=pd.DataFrame([row])).lines
+    assert lines["on_order_units"].tolist() == [0.0, 9.0]
+    assert lines["transfer_in_units"].tolist() == [0.0, 0.0]
+    assert lines["order_units"].tolist() == [0.0, 0.0]
+
+
 def test_an_approved_transfer_is_on_order_where_it_goes_and_reserved_where_it_leaves():
     leaving = {"reserved_units": (9.0, 0.0), "transfer_out_units": (9.0, 0.0)}
     coming = pd.DataFrame([item(location="L2", periods_ahead=2, units=9.0, arrives_as_planned=True)])
