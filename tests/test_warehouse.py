@@ -403,6 +403,7 @@ SUPPLY: dict[str, list[Row]] = {
         {"sku": "s0", "location_id": "x", "document": "R1", "reserved_units": 2, "backordered_units": 1},
         {"sku": "s0", "location_id": "x", "document": "R2", "reserved_units": 3, "backordered_units": 0},
         {"sku": "nobody", "location_id": "x", "document": "R3", "reserved_units": 3, "backordered_units": 0},
+        {"sku": "retired", "location_id": "x", "document": "R7", "reserved_units": 4, "backordered_units": 3},
         promise("R4", 4, "2011-05-20"),
         promise("R5", 2, "2011-05-30"),
         promise("R6", 7, "2011-02-01"),
@@ -440,6 +441,7 @@ def two_arrivals(raw: Path, seed: int = 7) -> None:
         | {
             "products": [
                 *(product(sku) for sku in [*SKUS, "even", "ended", "asleep", "moved", "dated"]),
+                product("retired", is_active=False),
                 *(product(sku, launched="2011-04-12") for sku in ("redated", "undated")),
                 product("to come", launched="2011-05-08"),
             ],
@@ -452,6 +454,7 @@ def two_arrivals(raw: Path, seed: int = 7) -> None:
                     for number in range(41)
                 ),
                 movement("IN2", "receipt", 5, "2011-03-21 08:00", sku="ended"),
+                movement("IN3", "receipt", 5, "2011-03-21 08:00", sku="retired"),
                 movement("OUT2", "sale", -5, "2011-04-10 12:00", sku="ended"),
                 dict(began_too_early),
                 movement("SOLD", "sale", -2, "2011-03-27 12:00", sku="moved"),
@@ -1302,6 +1305,16 @@ def test_a_record_below_zero_is_an_exception_beside_its_line(first: Query):
 def test_exceptions_can_be_counted_by_their_cause(first: Query):
     rows = first("select exception_cause, count(*) from reporting.restock_exceptions group by all")
     assert {"on_hand_negative": 4, "lead_time_missing": 1, "not_handed_out": 1}.items() <= dict(rows).items()
+
+
+def test_what_is_promised_of_an_item_that_is_no_longer_ordered_is_an_exception(first: Query):
+    ((sku, location_id, cause, remedy),) = first(
+        "select sku, location_id, exception_cause, remedy from reporting.restock_exceptions"
+        " where exception_source = 'promise'"
+    )
+    assert (sku, location_id, cause) == ("retired", "x", "promised_not_ordered")
+    assert remedy.startswith("7 units are promised to customers, 5 are on hand and 0 on order, and ")
+    assert remedy.endswith("if it is to be ordered, set is_active of the product to true")
 
 
 def test_every_exception_names_its_remedy_also_of_active_items_that_nobody_supplies(first: Query):

@@ -37,6 +37,7 @@
         {"code": "empty_segment", "text": "a policy override names a segment without items", "remedy": "correct its segment, or end the override"},
         {"code": "contradiction", "text": "two segments set different values for the same item", "remedy": "end one of the overrides, or narrow its segment or dates"},
         {"code": "not_handed_out", "text": "a committed proposal orders an item that may no longer be ordered", "remedy": "cancel it with `inventorybot proposals cancel`, and in the ERP where it was exported"},
+        {"code": "promised_not_ordered", "text": "more is promised to customers than is there and on order, of an item that is no longer ordered", "remedy": "buy the rest once, or cancel those reservations; if it is to be ordered, set is_active of the product to true"},
         {"code": "transfer_not_named", "text": "a movement nearly is of a transfer that it does not name, so that both count", "remedy": "if it is, send its line again with the proposal id as reference and the next revision"}
     ]) }}
 {%- endmacro %}

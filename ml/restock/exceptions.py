@@ -127,6 +127,10 @@ class Cause(Enum):
         "a committed proposal orders an item that may no longer be ordered",
         "cancel it with `inventorybot proposals cancel`, and in the ERP where it was exported",
     )
+    PROMISED_NOT_ORDERED = (
+        "more is promised to customers than is there and on order, of an item that is no longer ordered",
+        "buy the rest once, or cancel those reservations; if it is to be ordered, set is_active of the product to true",
+    )
     TRANSFER_NOT_NAMED = (
         "a movement nearly is of a transfer that it does not name, so that both count",
         "if it is, send its line again with the proposal id as reference and the next revision",

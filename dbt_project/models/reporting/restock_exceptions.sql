@@ -67,6 +67,26 @@ exceptions as (
     where positions.is_negative and item_locations.is_active
     union all
     select
+        'promise' as exception_source,
+        positions.sku,
+        positions.location_id,
+        cast(null as bigint) as policy_sequence,
+        'promised_not_ordered' as exception_cause,
+        'promised_not_ordered' as cause,
+        concat(
+            {{ number_text('positions.backordered_units + positions.reserved_units') }}, ' units are promised to customers, ',
+            {{ number_text('greatest(positions.on_hand_units, 0)') }}, ' are on hand and ', {{ number_text('positions.on_order_units') }},
+            ' on order, and the item is no longer ordered: {{ exception_remedy('promised_not_ordered') }}'
+        ) as remedy,
+        positions.as_of_date
+    from positions
+    inner join item_locations
+        on positions.sku = item_locations.sku and positions.location_id = item_locations.location_id
+    where
+        not item_locations.is_active
+        and positions.backordered_units + positions.reserved_units > greatest(positions.on_hand_units, 0) + positions.on_order_units
+    union all
+    select
         'supplier_terms' as exception_source,
         sku,
         location_id,
