@@ -14,10 +14,6 @@ stock_transfers as (
     select * from {{ ref('stock_transfers') }}
 ),
 
-item_locations as (
-    select * from {{ ref('dim_item_locations') }}
-),
-
 positions as (
     select * from {{ ref('fct_stock_position') }}
 ),
@@ -33,6 +29,10 @@ successions as (
 silences as (
     select * from {{ ref('int_location_silences') }}
     where is_ongoing
+),
+
+records_to_mend as (
+    select * from {{ ref('int_restock_records_to_mend') }}
 ),
 
 unsupplied as (
@@ -53,38 +53,15 @@ exceptions as (
     where status = 'exception'
     union all
     select
-        'stock' as exception_source,
-        positions.sku,
-        positions.location_id,
+        exception_source,
+        sku,
+        location_id,
         cast(null as bigint) as policy_sequence,
-        'on_hand_negative' as exception_cause,
-        'on_hand_negative' as cause,
-        concat('on hand is ', {{ number_text('positions.on_hand_units') }}, ' units: {{ exception_remedy('on_hand_negative') }}') as remedy,
-        positions.as_of_date
-    from positions
-    inner join item_locations
-        on positions.sku = item_locations.sku and positions.location_id = item_locations.location_id
-    where positions.is_negative and item_locations.is_active
-    union all
-    select
-        'promise' as exception_source,
-        positions.sku,
-        positions.location_id,
-        cast(null as bigint) as policy_sequence,
-        'promised_not_ordered' as exception_cause,
-        'promised_not_ordered' as cause,
-        concat(
-            {{ number_text('positions.backordered_units + positions.reserved_units') }}, ' units are promised to customers, ',
-            {{ number_text('greatest(positions.on_hand_units, 0)') }}, ' are on hand and ', {{ number_text('positions.on_order_units') }},
-            ' on order, and the item is no longer ordered: {{ exception_remedy('promised_not_ordered') }}'
-        ) as remedy,
-        positions.as_of_date
-    from positions
-    inner join item_locations
-        on positions.sku = item_locations.sku and positions.location_id = item_locations.location_id
-    where
-        not item_locations.is_active
-        and positions.backordered_units + positions.reserved_units > greatest(positions.on_hand_units, 0) + positions.on_order_units
+        exception_cause,
+        exception_cause as cause,
+        remedy,
+        as_of_date
+    from records_to_mend
     union all
     select
         'supplier_terms' as exception_source,
