@@ -15,6 +15,8 @@ from support.commands import COMMAND, Command, environment, inventorybot
 from support.small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, movements, write_landing
 
 from ml.tracking import Tracking
+from orchestration.cli.summary import summarise
+from orchestration.home.environment import read_settings
 from serving.store import Proposal, Store
 
 SALE_OF_THE_RUNNING_DAY = {
@@ -143,6 +145,25 @@ def test_the_summary_names_orders_champions_and_where_to_look(
         "make ui",
     ):
         assert text in result.stdout
+
+
+def test_the_summary_tells_of_doubtful_movements_and_of_what_ended(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = shutil.copytree(home / "published", tmp_path / "published", symlinks=True)
+    database = (published / "current.duckdb").resolve()
+    database.chmod(0o644)
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("""
+            insert into marts.fct_doubtful_movements by name
+                select 'receives_no_order' as doubt, 'PO-BR is no order line' as reason;
+            insert into marts.fct_ended_rows by name
+                select 'supplier_terms' as table_name, 'apple, L1, S1' as row_key, date '2024-05-01' as ended_date
+        """)
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(home))
+    told = summarise(read_settings(), published)
+    assert "\n  receives_no_order: 1, such as: PO-BR is no order line\n" in told
+    assert "\nEnded on 2024-05-01 (marts.fct_ended_rows):\n  1 supplier terms, such as: apple, L1, S1\n" in told
 
 
 def test_progress_is_told_step_by_step(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -147,7 +147,7 @@ def summarise(settings: Settings, published: Path | None = None) -> str:
             ),
             *_lines(
                 "Doubtful movements (marts.fct_doubtful_movements):",
-                [f"{doubt}: {count:,}, such as: {example[:140]}" for doubt, count, example in doubtful],
+                [f"{doubt}: {count}, such as: {example[:140]}" for doubt, count, example in doubtful],
             ),
             *_lines(
                 f"Ended on {manifest['as_of']} (marts.fct_ended_rows):",
