@@ -43,6 +43,7 @@ ODD_FILES = {
     "a title": f"Sales of May\n{HEAD}\n{ROW}\n",
     "semicolons": f"{HEAD}\n{ROW}\n".replace(",", ";"),
     "a local time": f"{HEAD}\n{ROW}\n".replace("Z,", ","),
+    "many lines": f"{HEAD}\n" + "".join(f"{ROW}\n".replace(",1,", f",{n},", 1) for n in range(1_500)),
     "a doubled line": f"{HEAD}\n{ROW}\n{ROW}\n",
     "no such column": f"{HEAD}\n{ROW}\n".replace("sku", "article"),
 }
@@ -228,7 +229,7 @@ def test_a_refused_file_is_remembered_once_and_tried_at_every_run(tmp_path):
 
 @pytest.mark.parametrize("kind", [*ODD_FILES, "each"])
 def test_small_files_read_at_once_arrive_as_they_do_one_by_one(tmp_path, monkeypatch, kind):
-    kinds = ["good", "good", kind, kind, "good"] if kind != "each" else [*ODD_FILES, "good"]
+    kinds = ["good", "many lines", kind, kind, "good"] if kind != "each" else [*ODD_FILES, "good"]
     found = []
     for most in (500, 1):
         monkeypatch.setattr(intake, "_MOST_AT_ONCE", most)

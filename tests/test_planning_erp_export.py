@@ -131,8 +131,9 @@ def test_a_copy_of_the_export_with_the_orders_filled_in_is_read(tmp_path: Path) 
     write_csv(tmp_path / "lines.csv", (*COLUMNS, "erp_order"), [line])
     (read,) = read_acknowledgements(tmp_path / "lines.csv")
     assert read == Acknowledgement(PROPOSAL.proposal_id, "PO-1", PROPOSAL.order_units)
-    write_csv(tmp_path / "lines.csv", (*COLUMNS, *ACKNOWLEDGEMENT_COLUMNS[1:]), [line | {"ordered_units": ""}])
-    assert read_acknowledgements(tmp_path / "lines.csv") == [Acknowledgement(PROPOSAL.proposal_id, "PO-1")]
+    both = line | {"order_units": 7, "ordered_units": ""}
+    write_csv(tmp_path / "lines.csv", (*COLUMNS, *ACKNOWLEDGEMENT_COLUMNS[1:], ""), [both | {"": ""}])
+    assert read_acknowledgements(tmp_path / "lines.csv") == [Acknowledgement(PROPOSAL.proposal_id, "PO-1", Decimal(7))]
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ class _Origin:
 
 @dataclass(frozen=True)
 class _Scanned:
-    """SQL of the rows that were staged last, and of the origin of each."""
+    """SQL of the first rows of what was staged last, of all rows of small files, and of the origin of each."""
 
-    relation: str
+    first_rows: str
     origin: str
 
 
@@ -285,7 +285,7 @@ class RowValidator:
         given = f"{len(self._origins) if origin is None else origin}::integer"
         self.connection.execute("drop table if exists part")
         self.connection.execute(f"create table part as {self._judging_sql(relation, readings, line, given)}")
-        self._scanned = _Scanned(relation, given)
+        self._scanned = _Scanned(relation if origin else f"(from {relation} limit {_FIRST_ROWS})", given)
         return int(self.connection.sql("select count(*) from part").fetchall()[0][0])
 
     def emptied(self) -> tuple[str, ...]:
@@ -319,8 +319,7 @@ class RowValidator:
         value = source_expression(origin.layout, column.name)
         found = self.connection.sql(f"""
             select origin, any_value(value)
-            from (select {self._scanned.origin} as origin, {value} as value from {self._scanned.relation}
-                  limit {_FIRST_ROWS})
+            from (select {self._scanned.origin} as origin, {value} as value from {self._scanned.first_rows})
             where length(value) > 10 and not regexp_matches(substr(value, 10), '[A-SU-Za-su-z+-]') group by origin
         """).fetchall()
         return {self._origins[number].name: str(example) for number, example in found}

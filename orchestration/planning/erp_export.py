@@ -167,7 +167,7 @@ def write_folder(folder: Path, handout: Handout) -> None:
 def read_acknowledgements(path: Path) -> list["Acknowledgement"]:
     """Read what an ERP says it ordered, `ACKNOWLEDGEMENT_COLUMNS`; empty units = as proposed, 0 = nothing.
 
-    A copy of the export with the orders filled in is read too; its order_units count where ordered_units are not there.
+    A copy of the export with the orders filled in is read too; its order_units count where ordered_units are empty.
 
     Raises:
         OSError: the file cannot be read.
@@ -182,7 +182,7 @@ def read_acknowledgements(path: Path) -> list["Acknowledgement"]:
                 f"{', '.join(ACKNOWLEDGEMENT_COLUMNS)}"
             )
         known = {*ACKNOWLEDGEMENT_COLUMNS, *COLUMNS}
-        unknown = [name for name in reader.fieldnames or () if name not in known]
+        unknown = [name for name in reader.fieldnames or () if name and name not in known]
         if unknown:
             raise ValueError(
                 f"{path} has the column {' and the column '.join(map(repr, unknown))}, which nothing reads: call the "
@@ -318,7 +318,7 @@ def _acknowledged(place: str, row: Mapping[str, str | None]) -> "Acknowledgement
     from serving.store import Acknowledgement
 
     proposal_id, erp_order = ((row[name] or "").strip() for name in ACKNOWLEDGEMENT_COLUMNS[:2])
-    units = (row.get("ordered_units", row.get("order_units")) or "").strip()
+    units = (row.get("ordered_units") or row.get("order_units") or "").strip()
     if not proposal_id:
         raise ValueError(f"{place} names no proposal_id")
     try:
