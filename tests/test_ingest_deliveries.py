@@ -158,12 +158,12 @@ def test_the_last_row_of_a_list_does_not_end_by_itself(home):
 
 
 def test_a_refused_row_is_not_missing_and_one_without_a_known_key_ends_nothing(home):
-    home.land(terms(*TEN))
+    home.land(terms(*TEN, "H10"))
     home.ingest()
-    home.land([*terms(*TEN[2:]), "H00,W1,SUP1,soon,6"])
+    home.land([*terms(*TEN[2:], "H10"), "H00,W1,SUP1,soon,6"])
     report = home.ingest()
     assert (report.ended, home.ended()) == (1, ["H01"])
-    home.land([*terms("H00", *TEN[3:]), "4.01E+12,W1,SUP1,7,6"])
+    home.land([*terms("H00", *TEN[3:], "H10"), "4.01E+12,W1,SUP1,7,6"])
     report = home.ingest()
     assert report.ended == 0 and "1 rows of it are refused and tell no known key" in report.notices[-1]
 
@@ -185,11 +185,50 @@ def test_prices_that_were_over_before_the_list_begins_may_be_missing_from_it(hom
     header = "sku,location_id,from_date,to_date,unit_price\n"
     weeks = [f"A,,2024-05-{day:02},2024-05-{day + 6:02},9" for day in (1, 8, 15, 22)]
     home.land([*weeks, "B,,2024-05-22,2024-06-30,8"], "prices.csv", "prices", header)
+    home.said = (Format("prices", delivery="full"),)
     home.ingest("prices")
     home.land(weeks[2:], "prices.csv", "prices", header)
     report = home.ingest("prices")
     assert (report.failed, report.notices) == (None, ("prices: 1 rows ended, prices.csv lacks them (B, , 2024-05-22)",))
     assert home.ended("prices") == ["A", "A", "B"]
+
+
+def test_prices_that_still_run_do_not_end_by_the_list_of_the_next_week(home):
+    header = "sku,location_id,from_date,to_date,unit_price\n"
+    flyer = [f"{sku},,2026-11-{{}},{{}},9" for sku in TEN]
+    home.land([row.format("23", "2026-11-29") for row in flyer], "promotions.csv", "prices", header)
+    home.ingest("prices")
+    next_week = [row.format("30", "2026-12-06") for row in flyer]
+    home.land(next_week, "promotions.csv", "prices", header)
+    report = home.ingest("prices")
+    assert report.ended == 0 and "promotions.csv lacks 10 of 10 rows" in report.notices[0]
+    home.now += timedelta(days=7)
+    home.land([row.replace(",9", ",8") for row in next_week], "promotions.csv", "prices", header)
+    assert (home.ingest("prices").ended, home.ended("prices")) == (10, TEN)
+
+
+def test_a_correction_of_a_few_rows_that_nobody_declared_ends_nothing_and_asks(home):
+    home.land(terms("H00", "H01"))
+    home.ingest()
+    home.land(terms("H00", cost=7))
+    report = home.ingest()
+    assert report.ended == 0 and "terms.csv lacks 1 of 2 rows (H01, W1, SUP1), which still count" in report.notices[0]
+    home.say("full")
+    report = home.ingest()
+    assert (report.ended, home.ended()) == (1, ["H01"])
+
+
+def test_a_code_serves_once(home):
+    home.say("full")
+    home.land(terms(*TEN))
+    home.ingest()
+    home.land(terms(*TEN[5:]))
+    home.say(None, accepts=code_of(home.ingest()))
+    assert home.ingest().ended == 5
+    home.land(terms(*TEN))
+    assert home.ingest().rows.accepted == 5
+    home.land(terms(*TEN[5:]))
+    assert home.ingest().failed is not None
 
 
 def test_order_lines_that_are_closed_may_leave_the_list_of_open_ones(home):
@@ -232,6 +271,16 @@ def test_a_query_without_a_cursor_is_a_full_list(home, tmp_path):
     with pytest.raises(ContractError, match="what is past a cursor is no full list"):
         load_sources(path, {})
     connection.close()
+
+
+def test_a_query_of_order_lines_is_a_full_list_only_where_that_is_declared(tmp_path):
+    path = tmp_path / "sources.yml"
+    declared = "sources: [{name: erp, table: purchase_order_lines, url: ERP, from: lines%s}]"
+    full = []
+    for said in ("", ", delivers: full"):
+        path.write_text(declared % said)
+        full += [source.is_full for source in load_sources(path, {})]
+    assert full == [False, True]
 
 
 def test_people_say_what_files_bring_and_the_home_keeps_it(tmp_path, monkeypatch):

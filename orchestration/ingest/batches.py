@@ -401,7 +401,7 @@ class _Call:
                 rejected = [file for file in rejected if not self._is_told(file)]
                 if staged:
                     self._check_against_the_world(validator, came_by or channel)
-                missing = self._settle(validator, delivery if staged else None)
+                missing = self._settle(validator, delivery if staged else None, ingested_at)
                 refusal = missing.held or self._refusal(validator)
                 if refusal is not None:
                     self.failures.append(refusal)
@@ -435,12 +435,14 @@ class _Call:
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def _settle(self, validator: RowValidator, delivery: Delivery | None) -> Missing:
+    def _settle(self, validator: RowValidator, delivery: Delivery | None, ingested_at: datetime) -> Missing:
         """Settle identities, and what a full list lacks."""
         earlier = self._accepted_files(self.manifests)
         ended = [self.folder / m.batch_id / ENDED for m in self.manifests if m.ended]
         validator.settle(earlier, ended, delivery.speaks_for if delivery else "true")
-        return find_missing(validator.connection, self.table, earlier, ended, delivery) if delivery else Missing()
+        if delivery is None:
+            return Missing()
+        return find_missing(validator.connection, self.table, earlier, ended, delivery, ingested_at.date())
 
     def _is_told(self, file: FileOutcome) -> bool:
         """Tell whether the latest batch that knows a file says the same of it."""

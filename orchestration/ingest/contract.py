@@ -82,8 +82,9 @@ class Table:
         columns: every column, in order.
         ends: of versions, what is a full list where a home says nothing: a file that comes again under its name, or
             only what is declared; None = rows do not end by being missing.
-        over_by: column with the last day of a row; what was over before a list begins may be missing from it.
-        closed_as: values of `status` of rows that are over, which never end.
+        over_by: column with the last day of a row; what was over before a list begins, and today, may be missing.
+        closed_as: values of `status` of rows that are over, which never end; others end by a SQL source
+            only where that is declared.
         most_ended_share: share of the rows of a full list that the next one may lack before it is held; one row may
             always be missing.
     """

@@ -9,6 +9,7 @@ says that these very rows have ended.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ ENDED = "ended.parquet"
 """Rows that ended by a batch, beside those that it brought."""
 
 _MOST_SHOWN = 3
+_FEWEST_UNDECLARED = 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Delivery:
         kind: declared = a full list, as somebody said or as a SQL source without a cursor is; again = a file that comes
             again under its name, which is taken for a full list where it lacks few rows; unknown = nobody said what
             it is.
-        accepts: code of the rows whose end a person has confirmed.
+        accepts: code of the rows whose end a person has confirmed. A row that comes again comes by another batch
+            and has another code, so that a code serves once.
     """
 
     name: str
@@ -149,11 +152,12 @@ def find_missing(
     earlier: Sequence[Path],
     ended: Sequence[Path],
     delivery: Delivery,
+    today: date,
 ) -> Missing:
     """Compare a delivery with the rows before; fill the table `ended` with those that end by it.
 
-    What was over before the list begins may be missing: it ends unasked, and counts for nothing. A row of the list that
-    is refused is not missing from it. Where a refused row tells no known key, nobody knows which
+    What was over before the list begins, and is over today, may be missing: it ends unasked, and counts for nothing. A
+    row of the list that is refused is not missing from it. Where a refused row tells no known key, nobody knows which
     row it is, and nothing ends.
 
     Args:
@@ -162,11 +166,13 @@ def find_missing(
         earlier: `accepted.parquet` of earlier batches.
         ended: `ended.parquet` of earlier batches.
         delivery: what is compared.
+        today: day of the arrival, UTC.
     """
     if not earlier:
         return Missing()
     over = (
-        f"coalesce(earlier.{quoted(table.over_by)} < (select min({quoted(table.over_by)}) from staged), false)"
+        f"coalesce(earlier.{quoted(table.over_by)} < least((select min({quoted(table.over_by)}) from staged), "
+        f"date {literal(today.isoformat())}), false)"
         if table.over_by
         else "false"
     )
@@ -189,7 +195,8 @@ def find_missing(
         )
     """).fetchall()[0]
     count, code = connection.sql(f"""
-        select count(*), left(sha256(coalesce(string_agg(concat_ws('|', {key}), chr(10) order by {key}), '')), 8)
+        select count(*),
+            left(sha256(coalesce(string_agg(concat_ws('|', {key}, batch_id), chr(10) order by {key}), '')), 8)
         from ended as missing where not is_over
     """).fetchall()[0]
     examples = connection.sql(
@@ -210,10 +217,12 @@ def _judged(
         return Missing(is_end=delivery.kind != "unknown")
     lacks = f"{table.name}: {shown(delivery.name)} lacks {count:,} of {at_stake:,} rows ({named})"
     few = count <= max(1, int(table.most_ended_share * at_stake)) and count < at_stake
+    is_list = delivery.kind == "declared" or (delivery.kind == "again" and few and at_stake >= _FEWEST_UNDECLARED)
     command = f"`inventorybot sources format {table.name}"
     files = f" --files {literal(shown(delivery.name))}"
-    if delivery.kind == "unknown" or (delivery.kind == "again" and not few):
-        # A file that lacks most is one of changes; where it nearly holds all, it may be meant as a list.
+    if not is_list:
+        # A file that lacks most is one of changes; where it nearly holds all, it may be meant as a list. Of a few rows,
+        # a correction sent alone lacks no more than a list does.
         return Missing(
             notice=f"{lacks}, which still count: say once whether such files are full lists, {command} --delivery "
             f"full`, or bring changes, {command} --delivery changes` (with --files for some of the files only)"

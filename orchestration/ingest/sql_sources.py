@@ -40,8 +40,9 @@ sources:
     overlap: 2 hours                 # optional: how far before the cursor to read again (a number for a number)
     columns: {quantity_units: qty}   # optional: column of the contract: column of the query
     time_zone: Europe/Berlin         # optional: zone of times without an offset; default: UTC
-    delivers: changes                # optional: changes = what the query lacks still holds; default: full without
-                                     # a cursor, changes with one. full = of master data and orders, it has ended
+    delivers: changes                # optional: changes = what the query lacks still holds; full = of master data and
+                                     # orders, it has ended. Default: full without a cursor, but of order lines;
+                                     # changes with one
 """
 
 _ROWS_AT_ONCE = 20_000
@@ -186,7 +187,10 @@ def _zone(value: object, place: str) -> str | None:
 
 
 def _is_full(declared: Mapping[str, Any], table: Table, place: str) -> bool:
-    """Tell whether each pull is a full list: as declared, else where everything is read every time."""
+    """Tell whether each pull is a full list: as declared, else where everything is read every time.
+
+    A query of orders may look back some weeks only, and an order line that ends is ordered again: it must be declared.
+    """
     said = declared.get("delivers")
     if said == "full" and declared.get("cursor"):
         raise ContractError(
@@ -196,7 +200,7 @@ def _is_full(declared: Mapping[str, Any], table: Table, place: str) -> bool:
         check_delivery(table, said)
     except ContractError as error:
         raise ContractError(f"{place}: {error}") from error
-    return (said or ("changes" if declared.get("cursor") else "full")) == "full"
+    return (said or ("changes" if declared.get("cursor") or table.closed_as else "full")) == "full"
 
 
 def _overlap(value: object, place: str) -> float:
