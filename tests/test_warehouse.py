@@ -1834,7 +1834,7 @@ def test_a_home_without_any_row_builds(panel: Warehouse, tmp_path: Path):
 
 def test_another_unit_is_refused_until_it_is_said_how_it_converts(panel: Warehouse, tmp_path: Path):
     home = Warehouse(tmp_path / "units", panel.manifest)
-    days = iter(FIRST_ARRIVAL + timedelta(days=n) for n in range(9))
+    days = iter(FIRST_ARRIVAL + timedelta(days=n) for n in range(10))
     sold = [movement(f"D{n}", "sale", -4, FIRST_NOON + timedelta(days=n)) for n in range(3)]
     box = product("a") | {"unit_of_measure": "box of 12", "unit_cost": Decimal(48), "unit_price": Decimal(120)}
 
@@ -1857,11 +1857,14 @@ def test_another_unit_is_refused_until_it_is_said_how_it_converts(panel: Warehou
     assert reason.startswith("the unit of a was 'each' and is 'box of 12' here; ")
     # Each way that the reason names.
     assert after(box | {"previous_units_per_unit": 12, "case_pack_units": 2}) == (as_before, [])
+    # What was said of a unit holds for later versions in it.
+    assert after(box | {"case_pack_units": 2}) == (as_before, [])
     assert after(first) == (as_before, [])
     renamed = first | {"unit_of_measure": "piece", "previous_units_per_unit": 1}
     assert after(renamed) == (("piece", *as_before[1:]), [])
     assert after(first | {"unit_of_measure": " Piece"})[1] == []
-    assert [rule for rule, _ in after(first)[1]] == ["unit_changed"]
+    assert after(first) == (("piece", *as_before[1:]), [])
+    assert [rule for rule, _ in after(first | {"unit_of_measure": "pallet"})[1]] == ["unit_changed"]
 
 
 def test_use_that_recurs_without_a_sale_is_demand_where_the_home_plans_it(panel: Warehouse, tmp_path: Path):

@@ -11,10 +11,14 @@ placed as (
     from products
 ),
 
--- The unit of the first version holds until a version says that it is called otherwise.
+-- The unit of the first version holds until a version says that it is called otherwise. How a unit converts is said once.
 named as (
     select
         *,
+        last_value(case when names_the_unit then 1 else previous_units_per_unit end ignore nulls) over (
+            partition by sku, lower(trim(unit_of_measure)) order by batch_id, source_row
+            rows between unbounded preceding and current row
+        ) as kept_units_per_unit,
         last_value(case when names_the_unit then unit_of_measure end ignore nulls) over (
             partition by sku order by batch_id, source_row rows between unbounded preceding and current row
         ) as kept_unit
@@ -31,16 +35,16 @@ compared as (
 -- What ended is shown as it last was.
 converted as (
     select
-        * replace (
+        * exclude (kept_units_per_unit) replace (
             case when is_changed then kept_unit else unit_of_measure end as unit_of_measure,
-            cast(unit_cost / case when is_changed then coalesce(previous_units_per_unit, 1) else 1 end as decimal(18, 4)) as unit_cost,
-            cast(unit_price / case when is_changed then coalesce(previous_units_per_unit, 1) else 1 end as decimal(18, 4)) as unit_price,
-            cast(case_pack_units * case when is_changed then coalesce(previous_units_per_unit, 1) else 1 end as decimal(18, 3))
+            cast(unit_cost / case when is_changed then coalesce(kept_units_per_unit, 1) else 1 end as decimal(18, 4)) as unit_cost,
+            cast(unit_price / case when is_changed then coalesce(kept_units_per_unit, 1) else 1 end as decimal(18, 4)) as unit_price,
+            cast(case_pack_units * case when is_changed then coalesce(kept_units_per_unit, 1) else 1 end as decimal(18, 3))
                 as case_pack_units
         ),
         unit_of_measure as delivered_unit,
         unit_cost as delivered_unit_cost,
-        is_changed and previous_units_per_unit is null and not coalesce(is_ended, false) as is_refused
+        is_changed and kept_units_per_unit is null and not coalesce(is_ended, false) as is_refused
     from compared
 )
 
