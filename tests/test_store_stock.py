@@ -115,9 +115,35 @@ def test_a_count_of_one_lot_leaves_what_is_on_record_of_the_others(store):
     assert (on_hand(store), store.live_stock(*ITEM).is_settled) == (35, True)
 
 
-def test_a_count_that_leaves_out_a_lot_sold_meanwhile_finds_none_of_it(store):
+def test_what_a_counted_lot_lacks_was_sold_without_a_lot_before_it_is_missing(store):
+    came = [movement("r", 38, 0, "receipt", lot_id="L1"), movement("r", 50, 0, "receipt", line=2, lot_id="L2")]
+    store.append([*came, movement("s", -30, 1), movement("c", 8, 24, "count", lot_id="L1")], source="api")
+    assert on_hand(store) == 58
+    store.append([movement("d", 45, 48, "count", lot_id="L2")], source="api")
+    assert on_hand(store) == 53
+
+
+def test_lots_of_one_stocktake_share_what_was_sold_without_a_lot(store):
+    lots = [movement("c", 40, 0, "count", line=number, lot_id=f"L{number}") for number in (1, 2, 3)]
+    store.append([*lots, movement("s", -30, 1)], source="api")
+    store.append([movement("d", 20, 24, "count", lot_id="L1")], source="api")
+    assert on_hand(store) == 90
+    store.append([movement("d", 20, 25, "count", line=2, lot_id="L2")], source="api")
+    assert on_hand(store) == 80
+    # Counted again: as if the line before had not been.
+    store.append([movement("d", 30, 26, "count", line=3, lot_id="L2")], source="api")
+    assert on_hand(store) == 90
+
+
+def test_a_check_that_a_lot_is_gone_leaves_the_next_one(store):
+    came = [movement("r", 10, 0, "receipt", lot_id="L1"), movement("r", 10, 2, "receipt", line=2, lot_id="L2")]
+    store.append([*came, movement("s", -10, 1), movement("c", 0, 24, "count", lot_id="L1")], source="api")
+    assert on_hand(store) == 10
+
+
+def test_a_stocktake_finds_no_more_than_all_lots_have_on_record(store):
     lots = [movement("c", 100, 1, "count", lot_id="L1"), movement("c", 100, 1, "count", line=2, lot_id="L2")]
-    store.append([*lots, movement("s", -120, 24), movement("d", 75, 48, "count", lot_id="L2")], source="api")
+    store.append([*lots, movement("s", -125, 24), movement("d", 75, 48, "count", lot_id="L2")], source="api")
     assert on_hand(store) == 75
 
 

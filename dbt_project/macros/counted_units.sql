@@ -5,8 +5,10 @@ same rule in Python.
 - Lines of one document at one instant are one stocktake, by lot or by shelf: they add up. Lines that all name a lot also belong
   together within twelve hours.
 - A stocktake with a line that names no lot counts the whole item.
-- One whose lines all name a lot counts these lots. Stock changes by what is found of them more or less than is on record of them:
-  their last count and what named them since. It is at least what was counted, and at most what all lots have on record.
+- One whose lines all name a lot counts these lots. What is on record of a lot is its last count and what named it since; what lots
+  have on record beyond the stock was sold without naming a lot. What is found more of the counted lots than is on record adds to
+  stock. What is found less was first sold so; only the rest takes from stock. Stock is so at least what was counted, and at most
+  what all lots have on record.
 #}
 
 {% macro counted_units(movement_columns) %}
@@ -42,7 +44,8 @@ stocktake_lines as (
     from stocktakes
 ),
 
-stocktake_sums as (
+-- Once, and not again at each line that the recursion takes.
+stocktake_sums as materialized (
     select
         *,
         sum(case when lot_id is null then quantity_units when is_first_of_lot then record_units else found_units end)
@@ -83,7 +86,7 @@ lot_counts as (
                 case
                     when is_whole then lines_units
                     else greatest(
-                        lines_units, least(all_lots_units, apart_before_units + moved_units + stocktake_found_units)
+                        lines_units, least(all_lots_units, apart_before_units + moved_units + greatest(stocktake_found_units, 0))
                     )
                 end as decimal(38, 3)
             ) as counted_units

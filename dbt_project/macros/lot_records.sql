@@ -12,7 +12,9 @@ items_counted_by_lot as (
     select distinct sku, location_id from dated where movement_type = 'count' and lot_id is not null
     {% if is_incremental() %}
     union
-    select distinct sku, location_id from {{ this }} where movement_type = 'count' and lot_id is not null
+    select distinct sku, location_id
+    from {{ this }} semi join dated using (sku, location_id)
+    where movement_type = 'count' and lot_id is not null
     {% endif %}
 ),
 

@@ -58,9 +58,10 @@ def fold(movements: Iterable[Mapping[str, Any]]) -> Decimal:
 
     Lines of one document that count the item at one instant are one stocktake: they add up; lines that all name a lot
     also belong together within twelve hours. A stocktake with a line that names no lot counts the whole item. One whose
-    lines all name a lot counts these lots: stock changes by what is found of them more or less than is on record of
-    them (their last count and what named them since). It is at least what was counted, and at most what all lots have
-    on record.
+    lines all name a lot counts these lots. What is on record of a lot is its last count and what named it since; what
+    lots have on record beyond the stock was sold without naming a lot. What is found more of the counted lots than is
+    on record adds to stock. What is found less was first sold so; only the rest takes from stock. Stock is so at least
+    what was counted, and at most what all lots have on record.
 
     Args:
         movements: `source`, `document`, `line`, `revision`, `occurred_at` (datetime), `movement_type`,
@@ -94,13 +95,15 @@ class _Stocktake:
     """Lines that count one item together.
 
     Attributes:
-        expected_units: stock before, with what moved since and what was found of the lots.
+        expected_units: stock before, with what moved since.
+        found_units: units found of the counted lots beyond what was on record of them.
         counted_units: units counted so far, by lot; those of lines without a lot under None.
         counted_at: instant at which each lot was counted last.
         last_line: the line before.
     """
 
     expected_units: Decimal
+    found_units: Decimal = Decimal(0)
     counted_units: defaultdict[str | None, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     counted_at: dict[str, datetime] = field(default_factory=dict)
     last_line: Mapping[str, Any] = field(default_factory=dict)
@@ -123,13 +126,15 @@ class _Stocktake:
             is_further_shelf = self.counted_at.get(lot) == line["occurred_at"]
             found = units if is_further_shelf else units - records[lot]
             records[lot] += found
-            self.expected_units += found
+            self.found_units += found
             self.counted_units[lot] = self.counted_units[lot] + found if lot in self.counted_at else records[lot]
             self.counted_at[lot] = line["occurred_at"]
         counted = sum(self.counted_units.values(), Decimal(0))
         if None in self.counted_units:
             return counted
-        return max(counted, min(sum(records.values(), Decimal(0)), self.expected_units))
+        return max(
+            counted, min(sum(records.values(), Decimal(0)), self.expected_units + max(self.found_units, Decimal(0)))
+        )
 
 
 _BY_LOT = timedelta(hours=12)
