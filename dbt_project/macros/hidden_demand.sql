@@ -1,6 +1,7 @@
 {#
     CTEs ending in `hidden_demand`: what would have been asked for on a day out of stock, by the demand of open days in stock
-    before it. They read `item_days`, `append_bounds`, `daily_balances`, `location_days` and `spans` of int_daily_demand.
+    before it, planned use included. They read `item_days`, `append_bounds`, `daily_balances`, `location_days`, `spans` and
+    `used_days` of int_daily_demand.
 #}
 {% macro hidden_demand() %}
 {# Days before a stock-out whose demand shows what the stock-out hid: eight weeks, the same weekdays in each. #}
@@ -11,15 +12,21 @@ days_out_of_stock as (
         item_days.location_id,
         item_days.day,
         {{ add_days('item_days.day', -days_to_look_back) }} as seen_from,
-        item_days.demand_units
+        item_days.demand_units + coalesce(used_days.used_units, 0) as demand_units
     from item_days
     inner join location_days
         on item_days.location_id = location_days.location_id and item_days.day = location_days.day
+    left join used_days
+        on item_days.sku = used_days.sku and item_days.location_id = used_days.location_id and item_days.day = used_days.day
     where item_days.is_stocked_out and location_days.is_open and location_days.is_observed
 ),
 
 days_in_stock as (
-    select daily_balances.sku, daily_balances.location_id, daily_balances.day, daily_balances.demand_units
+    select
+        daily_balances.sku,
+        daily_balances.location_id,
+        daily_balances.day,
+        daily_balances.demand_units + coalesce(used_days.used_units, 0) as demand_units
     from daily_balances
     inner join spans
         on
@@ -28,6 +35,11 @@ days_in_stock as (
             and daily_balances.day >= spans.demand_from
     inner join location_days
         on daily_balances.location_id = location_days.location_id and daily_balances.day = location_days.day
+    left join used_days
+        on
+            daily_balances.sku = used_days.sku
+            and daily_balances.location_id = used_days.location_id
+            and daily_balances.day = used_days.day
     where
         not daily_balances.is_stocked_out
         and location_days.is_open
