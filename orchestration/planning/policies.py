@@ -124,7 +124,7 @@ SETTINGS: Mapping[str, Setting] = {
     "demand_model": Setting(_choice(*DEMAND_MODELS), f"distribution of demand: {', '.join(DEMAND_MODELS)}"),
     "unknown_stock": Setting(
         _choice(*UNKNOWN_STOCKS),
-        "what stock is taken to be that was never counted or received: ask (no order before a count), empty, or"
+        "what stock is taken to be that was never counted or fully received: ask (no order before a count), empty, or"
         " covers_lead_time (it lasts until an order arrives); without it ask",
     ),
     "dampener_units": Setting(_number(0), "smaller orders wait"),

@@ -41,9 +41,9 @@ promises as (
                 )
             end,
             case assumed_stock
-                when 'empty' then ' Its stock was never counted or received: it is taken to be empty (policy unknown_stock). Count the shelf.'
+                when 'empty' then ' Its stock was never counted or fully received: it is taken to be empty (policy unknown_stock). Count the shelf.'
                 when 'covers_lead_time'
-                    then ' Its stock was never counted or received: it is taken to last until an order arrives (policy unknown_stock). Count the shelf.'
+                    then ' Its stock was never counted or fully received: it is taken to last until an order arrives (policy unknown_stock). Count the shelf.'
                 else ''
             end,
             case

@@ -58,7 +58,7 @@ worded as (
             case when is_negative then concat('recorded stock is ', {{ number_text('on_hand_units') }}, ', taken as 0') end,
             case when suspected_kind is not null then concat(replace(suspected_kind, '_', ' '), ' suspected on ', suspected_date) end,
             case
-                when not is_stock_known then 'never counted or received'
+                when not is_stock_known then 'never counted or fully received'
                 when last_counted_date is null then 'never counted'
                 when last_counted_date > as_of_date then concat('counted on ', last_counted_date, ', the current day')
                 else concat('counted ', {{ days_between('last_counted_date', 'as_of_date') }}, ' days ago')
