@@ -1874,7 +1874,8 @@ def test_use_that_recurs_without_a_sale_is_demand_where_the_home_plans_it(panel:
         movement("C", "count", 900, days[0] - timedelta(hours=2)),
         *(movement(f"U{n}", "adjustment", -5, day) for n, day in enumerate(days)),
         movement("D9", "sale", -2, days[9]),
-        movement("W9", "write_off", -300, days[9], sku="b"),
+        *(movement(f"W{n}", "write_off", -3, day) for n, day in enumerate(days)),
+        *(movement(f"V{n}", "write_off", -3, day, sku="b") for n, day in enumerate(days)),
         movement("D39", "sale", -2, days[39], sku="b"),
     ]
     master = {"products": [product("a"), product("b")], "locations": [location("x")]}

@@ -34,8 +34,8 @@ class Settings:
         order_budget: money for all orders of a day together (INVENTORYBOT_ORDER_BUDGET, default None = no limit).
         currency: currency of all money, its ISO 4217 code as in EUR; it stands beside the money of orders
             (INVENTORYBOT_CURRENCY, default None = not said).
-        plan_other_consumption: whether use that recurs without a sale, booked as adjustments or write-offs, is
-            planned as demand, 0 or 1 (INVENTORYBOT_PLAN_OTHER_CONSUMPTION, default 0).
+        plan_other_consumption: whether use that recurs without a sale, booked as adjustments, is planned as
+            demand, 0 or 1 (INVENTORYBOT_PLAN_OTHER_CONSUMPTION, default 0).
         proposal_overdue_days: days after its expected day for which an exported proposal without a purchase order line
             counts as on order (INVENTORYBOT_PROPOSAL_OVERDUE_DAYS, default 14).
         path_count: demand paths per item and location (default 500).

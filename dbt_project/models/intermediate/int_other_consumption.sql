@@ -26,7 +26,7 @@ weeks as (
     from stock_movements
     cross join as_of
     where
-        stock_movements.movement_type in ('adjustment', 'write_off')
+        stock_movements.movement_type = 'adjustment'
         and stock_movements.day > {{ add_days('as_of.as_of_date', -7 * weeks_to_look) }}
         and stock_movements.day <= as_of.as_of_date
     group by

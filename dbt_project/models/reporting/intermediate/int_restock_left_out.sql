@@ -45,7 +45,7 @@ worded as (
             case
                 when used_units > 0
                     then concat(
-                        ' Besides what is sold, about ', {{ number_text('used_units') }}, ' a day are used up by adjustments and write-offs,',
+                        ' Besides what is sold, about ', {{ number_text('used_units') }}, ' a day are used up by adjustments,',
                         ' which orders leave out: INVENTORYBOT_PLAN_OTHER_CONSUMPTION=1 plans such use as demand.'
                     )
                 else ''
