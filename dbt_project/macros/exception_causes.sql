@@ -24,7 +24,7 @@
         {"code": "order_quantity_missing", "text": "policy order_quantity_units is {quantity:g}", "remedy": "give an order quantity above 0, or another order rule"},
         {"code": "min_not_below_max", "text": "policy min_units is {least:g} and max_units is {most:g}", "remedy": "give max_units above min_units"},
         {"code": "stock_assumption_unknown", "text": "policy unknown_stock is {value!r}", "remedy": "use one of {allowed}"},
-        {"code": "stock_unknown", "text": "its stock is not known, as nothing was ever counted or received", "remedy": "record a count of the shelf, or set the policy unknown_stock to empty or covers_lead_time"},
+        {"code": "stock_unknown", "text": "its stock is not known, as it was never counted or fully received", "remedy": "record a count of the shelf, or set the policy unknown_stock to empty or covers_lead_time"},
         {"code": "on_hand_negative", "text": "on hand is {on_hand:g} units", "remedy": "count the shelf and record the count; until then it counts as empty"},
         {"code": "sales_missing", "text": "sales of the last {unrecorded:g} periods have not arrived, more than the forecast reaches", "remedy": "send the missing files and run again; if nothing was sold, count the shelf"},
         {"code": "forecast_too_short", "text": "the forecast reaches {horizon} periods and the order must cover {protection}", "remedy": "forecast more periods, or correct the lead time, the review period or the next order day"},

@@ -91,7 +91,7 @@ class Cause(Enum):
     MIN_NOT_BELOW_MAX = "policy min_units is {least:g} and max_units is {most:g}", "give max_units above min_units"
     STOCK_ASSUMPTION_UNKNOWN = "policy unknown_stock is {value!r}", "use one of {allowed}"
     STOCK_UNKNOWN = (
-        "its stock is not known, as nothing was ever counted or received",
+        "its stock is not known, as it was never counted or fully received",
         "record a count of the shelf, or set the policy unknown_stock to empty or covers_lead_time",
     )
     ON_HAND_NEGATIVE = (

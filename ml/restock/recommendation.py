@@ -75,7 +75,7 @@ def recommend(
         position: sku, location_id, on_hand_units, reserved_units, backordered_units and, where period 1 is running
             already, sold_since_units: what it has sold so far, gone from on_hand and no longer to come; and, where
             sales of the last periods have not arrived, unrecorded_periods: how many they are; is_stock_unknown where
-            nothing was ever counted or brought: the policy says what it is taken to be; a missing row is an empty
+            it was never counted or fully received: the policy says what it is taken to be; a missing row is an empty
             shelf.
         open_orders: sku, location_id, periods_ahead (≥ 1, the period from whose start it can be sold as it is expected
             now), units and optionally overdue_periods (how many periods ago it should have come; 0 = not overdue),

@@ -145,7 +145,7 @@ def stock_position(settings: Settings, promised: "pd.DataFrame") -> "pd.DataFram
 
     Returns:
         sku, location_id, on_hand_units, sold_since_units, unrecorded_periods (days whose sales have not arrived) and
-        is_stock_unknown (nothing was ever counted or brought), of which an archive of an earlier version says nothing,
+        is_stock_unknown (never counted or fully received), of which an archive of an earlier version says nothing,
         reserved_units (with what approved transfers take from the shelf), transfer_out_units (that part of it),
         backordered_units.
     """
