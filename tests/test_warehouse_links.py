@@ -15,6 +15,7 @@ from orchestration.warehouse.restock_frames import open_orders
 LAST = date(2011, 4, 29)
 LINKS = [("new", "old", "2011-04-20", 1), ("half", "old2", "2011-04-20", 0.5), ("later", "old3", "2011-05-20", 1)]
 LINKS += [("new", "dead", "2011-04-20", 1), ("old", "old", "2011-04-20", 1), ("ghost", "old", "2011-04-20", 1)]
+LINKS += [("new", "weighed", "2011-04-20", 1)]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
         home.raw,
         FIRST_ARRIVAL,
         {
-            "products": [product(sku) for sku in skus],
+            "products": [*(product(sku) for sku in skus), product("weighed") | {"unit_of_measure": "kg"}],
             "locations": [location("x")],
             "suppliers": SUPPLY["suppliers"],
             "supplier_terms": [terms(sku, "S2", 5) for sku in skus],
@@ -72,11 +73,12 @@ def test_a_predecessor_is_ordered_until_its_successor_takes_over(linked: Warehou
     ]
 
 
-def test_a_link_to_itself_or_to_an_unknown_product_waits_with_its_reason(linked: Warehouse):
+def test_a_link_to_itself_to_another_unit_or_to_an_unknown_product_waits_with_its_reason(linked: Warehouse):
     held = linked.rows("select rule, reason from marts.fct_quarantined_rows order by 1")
-    assert [rule for rule, _ in held] == ["link_to_itself", "unknown_sku"]
+    assert [rule for rule, _ in held] == ["link_to_itself", "link_units", "unknown_sku"]
     assert held[0][1] == "sku 'old' follows itself: correct or discard the row"
-    assert held[1][1].startswith("sku 'ghost' is not among the products")
+    assert held[1][1].startswith("sku 'new' is counted in another unit") and "give both the same unit" in held[1][1]
+    assert held[2][1].startswith("sku 'ghost' is not among the products")
 
 
 def export(path: Path, query: str) -> None:

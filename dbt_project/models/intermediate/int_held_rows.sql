@@ -70,6 +70,11 @@ explained as (
                 then concat(
                     'sku ''', sku, ''' follows itself by way of other links: discard the link that points back, and send the others again'
                 )
+            when 'link_units'
+                then concat(
+                    'sku ''', sku, ''' is counted in another unit than its predecessor, whose units would count as its own: give both the ',
+                    'same unit (previous_units_per_unit = 1 in products where only its name differs), or discard the link'
+                )
             when 'link_shares'
                 then concat(
                     'the shares that the successors of ''', sku, ''' take are more than 1 together: correct them so that they add up to 1 at most'

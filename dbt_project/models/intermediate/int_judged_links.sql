@@ -5,7 +5,7 @@ product_links as (
 ),
 
 products as (
-    select sku from {{ ref('stg_products') }}
+    select sku, lower(trim(unit_of_measure)) as unit from {{ ref('stg_products') }}
 ),
 
 -- Every product that a product follows, by any number of links.
@@ -43,10 +43,13 @@ judged as (
             when product_links.sku = product_links.predecessor_sku then 'link_to_itself'
             when product_links.sku not in (select sku from products) then 'unknown_sku'
             when product_links.predecessor_sku not in (select sku from products) then 'unknown_sku'
+            when successors.unit <> predecessors.unit then 'link_units'
             when reached.sku is not null then 'link_cycle'
             when shares.total_share > 1 then 'link_shares'
         end as rule
     from product_links
+    left join products as successors on product_links.sku = successors.sku
+    left join products as predecessors on product_links.predecessor_sku = predecessors.sku
     left join shares on product_links.predecessor_sku = shares.predecessor_sku
     left join reached
         on product_links.predecessor_sku = reached.sku and product_links.sku = reached.predecessor_sku
