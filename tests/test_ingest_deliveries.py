@@ -1,7 +1,9 @@
 """Deliveries of master data and orders: what a full list lacks has ended, and a list that lacks much is held."""
 
+import shlex
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import duckdb
@@ -94,7 +96,18 @@ def test_a_file_of_another_name_adds_and_asks_where_it_looks_like_a_full_list(ho
     home.land(terms(*TEN[1:], "H77", cost=7), "terms_2.csv")
     (asked,) = home.ingest().notices
     assert "terms_2.csv lacks 1 of 11 rows (H00, W1, SUP1), which still count" in asked
-    assert "`inventorybot sources format supplier_terms --delivery full`" in asked
+    assert "`inventorybot sources format supplier_terms --files terms_2.csv --delivery full`" in asked
+    home.land(terms(*TEN[1:], "H77", cost=8), "it's [2]*.csv")
+    (asked,) = home.ingest().notices
+    pattern = shlex.split(asked.split("`")[1])[5]
+    assert fnmatchcase("it's [2]*.csv", pattern) and not fnmatchcase("it's 2.csv", pattern)
+    # Following it ends nothing that files of other names brought, and leaves them to be read.
+    home.say("full", pattern)
+    assert home.ingest().ended == 0
+    home.land(terms(*TEN[2:], "H77", cost=8), "it's [2]*.csv")
+    assert (home.ingest().ended, home.ended()) == (1, ["H01"])
+    home.land(terms("H78"), "more.csv")
+    assert home.ingest().rows.accepted == 1
 
 
 def test_the_newest_of_dated_full_lists_counts_as_soon_as_somebody_says_that_they_are(home):
@@ -109,6 +122,17 @@ def test_the_newest_of_dated_full_lists_counts_as_soon_as_somebody_says_that_the
     home.land(terms(*TEN[2:]), "terms_2024-05-03.csv")
     home.ingest()
     assert home.ended() == ["H00", "H01"]
+
+
+def test_a_full_list_that_a_newer_one_keeps_from_being_read_is_named(home):
+    home.say("full")
+    home.land(terms(*TEN), "north.csv")
+    home.land(terms("H77"), "south.csv")
+    (told,) = home.ingest().notices
+    assert "north.csv was not read: south.csv is the newer full list" in told and "--files north.csv --delivery" in told
+    home.say("full", "north.csv")
+    report = home.ingest()
+    assert (report.rows.accepted, report.ended, report.notices) == (10, 0, ())
 
 
 def test_each_pattern_of_files_is_a_list_of_its_own(home):

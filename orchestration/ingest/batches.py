@@ -37,6 +37,7 @@ from orchestration.ingest.deliveries import (
     delivery_of_source,
     find_missing,
     fresh_files,
+    unread_lists,
     write_ended,
 )
 from orchestration.ingest.errors import FileRejected, IngestBusy, IngestError, LandingUnavailable, SourceUnavailable
@@ -332,8 +333,9 @@ class _Call:
                 )
             return [_distinct(present, hashes)]
         if self.table.arrival == "versions":
-            formats = self.intake.rules.formats
-            return [[file] for file in fresh_files(self.table, formats, present, hashes, self._files_known())]
+            looked = (self.table, self.intake.rules.formats, present, hashes, self._files_known())
+            self.notices += unread_lists(*looked)
+            return [[file] for file in fresh_files(*looked)]
         seen = {file.sha256 for file in self._files_known()}
         fresh = _distinct([file for file in present if hashes[file] not in seen], hashes)
         return [fresh] if fresh else []

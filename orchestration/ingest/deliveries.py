@@ -7,9 +7,11 @@ A list that lacks much of what it had is more likely a broken export than an end
 says that these very rows have ended.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from glob import escape
 from pathlib import Path
 from typing import Literal
 
@@ -42,12 +44,14 @@ class Delivery:
             it is.
         accepts: code of the rows whose end a person has confirmed. A row that comes again comes by another batch
             and has another code, so that a code serves once.
+        is_one_of_several: whether files of other names are known of the table.
     """
 
     name: str
     scope: str
     kind: Literal["declared", "again", "unknown"]
     accepts: str | None = None
+    is_one_of_several: bool = False
 
     @property
     def speaks_for(self) -> str:
@@ -91,9 +95,11 @@ def delivery_of_file(
         return Delivery(
             name, f"{by_files} and earlier.source_file glob {literal(said.files)}", "declared", said.accepts
         )
+    names = {file.name for file in known if file.outcome != "rejected" and not file.name.startswith("sql:")}
     comes_again = any(file.name == name and file.outcome != "rejected" for file in known)
     scope = f"earlier.source_file = {literal(name)}" if comes_again else by_files
-    return Delivery(name, scope, "again" if comes_again and table.ends == "file" else "unknown")
+    kind: Literal["again", "unknown"] = "again" if comes_again and table.ends == "file" else "unknown"
+    return Delivery(name, scope, kind, is_one_of_several=bool(names - {name}))
 
 
 def delivery_of_source(table: Table, formats: Sequence[Format], channel: str) -> Delivery | None:
@@ -130,6 +136,26 @@ def fresh_files(
         if digest not in (by_name.get(file.name), latest) and not is_renamed:
             latest = digest
             yield file
+
+
+def unread_lists(
+    table: Table,
+    formats: Sequence[Format],
+    present: Sequence[LandingFile],
+    hashes: Mapping[LandingFile, str],
+    known: Sequence[FileOutcome],
+) -> list[str]:
+    """Return a notice for each full list that is never read, as one of a later name lies beside it."""
+    read = {file.sha256 for file in known}
+    said = {file: delivery_of(formats, table.name, file.name) for file in present}
+    newest = {said[file].files: file for file in present if said[file].delivery == "full"}
+    return [
+        f"{file.place} was not read: {shown(newest[said[file].files].name)} is the newer full list, by its name; if it "
+        f"is a list of its own, say so: `inventorybot sources format {table.name}{_files_option(file.name)} "
+        "--delivery full`"
+        for file in present
+        if said[file].delivery == "full" and newest[said[file].files] != file and hashes[file] not in read
+    ]
 
 
 def _is_new_list(file: LandingFile, digest: str, known: Sequence[FileOutcome]) -> bool:
@@ -219,13 +245,15 @@ def _judged(
     few = count <= max(1, int(table.most_ended_share * at_stake)) and count < at_stake
     is_list = delivery.kind == "declared" or (delivery.kind == "again" and few and at_stake >= _FEWEST_UNDECLARED)
     command = f"`inventorybot sources format {table.name}"
-    files = f" --files {literal(shown(delivery.name))}"
+    files = _files_option(delivery.name)
+    of_these = files if delivery.is_one_of_several else ""
     if not is_list:
         # A file that lacks most is one of changes; where it nearly holds all, it may be meant as a list. Of a few rows,
         # a correction sent alone lacks no more than a list does.
         return Missing(
-            notice=f"{lacks}, which still count: say once whether such files are full lists, {command} --delivery "
-            f"full`, or bring changes, {command} --delivery changes` (with --files for some of the files only)"
+            notice=f"{lacks}, which still count: say once whether such files are full lists, {command}{of_these} "
+            f"--delivery full`, or bring changes, {command}{of_these} --delivery changes` (--files takes a pattern of "
+            "the files of which each replaces the one before)"
             if few or delivery.kind == "again"
             else ""
         )
@@ -247,6 +275,11 @@ def _judged(
         held=f"{lacks}, more than {table.most_ended_share:.0%} of a full list, so the list before stays: send the "
         f"whole list again; if these rows have ended, {command} --accept {code}`; if it brings changes only, {changes}"
     )
+
+
+def _files_option(name: str) -> str:
+    """Return the option with which a remedy means the files of one name and no others."""
+    return f" --files {shlex.quote(escape(shown(name)))}"
 
 
 def write_ended(connection: duckdb.DuckDBPyConnection, table: Table, path: Path, manifest: Manifest) -> None:
