@@ -47,6 +47,7 @@ PLACES = {
         *sold("till alone stopped", until(DAYS - STOPPED)),
         movement("R2", "receipt", 9, FIRST_NOON + timedelta(days=DAYS - 2), location="till alone stopped"),
     ],
+    "long weekend": sold("long weekend", until(DAYS - 4)),
     "quiet": sold("quiet", [n for n in until(DAYS - 20) if n % 9 in (0, 4)]),
     "closed on two weekdays": sold("closed on two weekdays", [n for n in until(DAYS - 2) if n % 7 not in (4, 5)]),
     "closed by the calendar": sold("closed by the calendar", until(DAYS - STOPPED)),
@@ -90,7 +91,7 @@ def test_a_day_whose_sales_have_not_arrived_has_no_demand_instead_of_none(home: 
     assert found["stopped"] == [DAYS - STOPPED, 2 * (DAYS - STOPPED), day(DAYS - STOPPED - 1)]
     assert found["begun again"] == [DAYS - STOPPED, 2 * (DAYS - STOPPED), AS_OF]
     assert found["a habit"] == [DAYS - 2 * STOPPED, 2 * (DAYS - 3 * STOPPED), AS_OF]  # the third time it is one
-    full = {"going", "quiet", "closed on two weekdays", "closed by the calendar", "sold out", "young"}
+    full = {"going", "long weekend", "quiet", "closed on two weekdays", "closed by the calendar", "sold out", "young"}
     assert {name for name, (days, _, last) in found.items() if days == DAYS and last == AS_OF} == full
 
 

@@ -1,10 +1,11 @@
 {#
     A location has lost its sales, rather than sold nothing, where its silence is this unlikely at its own pace: one in a
     hundred thousand (11.5 = -ln 0.00001). Its pace is known from two weeks of days with sales on, and a silence shorter than
-    three open days is none. What it has paused twice before for as long is its habit.
+    five open days is none: a long weekend is not, however long the history. What it has paused twice before for as long is
+    its habit.
 #}
 {% set least_surprise = 11.5 %}
-{% set least_silent_days = 3 %}
+{% set least_silent_days = 5 %}
 {% set least_days_with_sales = 14 %}
 {% set habit = 2 %}
 
