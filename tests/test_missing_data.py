@@ -101,7 +101,8 @@ def test_a_planner_reads_what_is_missing_and_what_to_do(home: Path):
     ]
     remedies = {row["exception_cause"]: row["remedy"] for row in read(home, query)}
     assert remedies["sales_missing"].endswith(
-        "send the missing files and run again; if nothing was sold, count the shelf"
+        "send the missing files and run again; if nothing was sold, record a count of the shelf; "
+        "if every location of its country was closed, add the days to calendar_events as closed"
     )
     assert "record a count of the shelf, or set the policy unknown_stock" in remedies["stock_unknown"]
 

@@ -100,7 +100,8 @@ class Cause(Enum):
     )
     SALES_MISSING = (
         "sales of the last {unrecorded:g} periods have not arrived, more than the forecast reaches",
-        "send the missing files and run again; if nothing was sold, count the shelf",
+        "send the missing files and run again; if nothing was sold, record a count of the shelf; "
+        "if every location of its country was closed, add the days to calendar_events as closed",
     )
     FORECAST_TOO_SHORT = (
         "the forecast reaches {horizon} periods and the order must cover {protection}",
