@@ -475,3 +475,11 @@ def test_live_stock_is_the_fold_of_both_doors_after_a_publication(
         store.rebase_stock(published(store, by_file))
         assert on_hand(store) == fold(events)
         assert store.live_stock(*ITEM).is_settled
+
+
+def test_a_sale_that_arrives_after_a_count_of_lots_at_its_instant_takes_from_them(store):
+    store.append([movement("C1", 1, 1, "count", lot_id="L1")], source="api")
+    store.append([movement("C0", 1, 0, "count", lot_id="L2")], source="api")
+    assert on_hand(store) == 2
+    store.append([movement("S", -1, 1)], source="api")
+    assert on_hand(store) == 1

@@ -153,6 +153,7 @@ def follow(
     to_fold = {(row[_SKU], row[_LOCATION]) for row in fresh if row[_TYPE] == "count"}
     for found in connection.execute(_REVISED, {"first": first, "last": last}):
         to_fold.update(((found[0], found[1]), (found[2], found[3])))
+    to_fold.update((found[0], found[1]) for found in connection.execute(_BEFORE_LOTS, {"first": first, "last": last}))
     connection.execute(_ADD[connection.dialect.name], {"first": first, "last": last})
     for sku, location_id in sorted(to_fold):
         _refold(connection, sku, location_id, last, units_after)
@@ -211,6 +212,25 @@ _REVISED = text("""
         AND other.line = event.line
         AND other.revision <> event.revision
     WHERE event.sequence BETWEEN :first AND :last AND event.event_type IN ('movement', 'count')
+""")
+
+# Items with a movement that is not after their last count, where that count is of a lot: what is left of the others
+# depends on it.
+_BEFORE_LOTS = text("""
+    SELECT DISTINCT event.sku, event.location_id
+    FROM events AS event
+    INNER JOIN live_stock AS item
+        ON item.sku = event.sku AND item.location_id = event.location_id AND item.counted_at >= event.occurred_at
+    WHERE event.sequence BETWEEN :first AND :last AND event.event_type = 'movement'
+        AND EXISTS (
+            SELECT 1
+            FROM events AS counted
+            WHERE counted.sku = item.sku
+                AND counted.location_id = item.location_id
+                AND counted.occurred_at = item.counted_at
+                AND counted.event_type = 'count'
+                AND counted.lot_id IS NOT NULL
+        )
 """)
 
 _IS_EFFECTIVE = """NOT EXISTS (
