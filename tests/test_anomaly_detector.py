@@ -88,8 +88,8 @@ def test_the_order_of_rows_changes_no_score(detector):
 
 
 def test_scores_lie_between_0_and_1_and_only_reported_rows_have_kind_and_reason(detector):
-    planted, _ = anomaly.plant(SERIES, seed=5, share=0.02)
-    scored = detector.score(planted)
+    injected, _ = anomaly.inject(SERIES, seed=5, share=0.02)
+    scored = detector.score(injected)
     assert scored["anomaly_score"].between(0, 1).all()
     reported = scored["anomaly_score"] >= detector.report_from
     assert 0 < reported.sum() < 0.05 * len(scored)
@@ -264,10 +264,10 @@ def test_demand_that_falls_away_is_a_drop(detector):
     assert (scored["kind"][few.index > 120] == "demand_drop").any()
 
 
-def test_planted_errors_are_found_better_than_by_robust_z(detector):
-    planted, labels = anomaly.plant(stock_series(seed=9), seed=5, share=0.01)
+def test_injected_errors_are_found_better_than_by_robust_z(detector):
+    injected, labels = anomaly.inject(stock_series(seed=9), seed=5, share=0.01)
     measured = anomaly.evaluate(
-        {"ours": detector.score(planted), "robust z": anomaly.robust_z_baseline(planted)}, labels
+        {"ours": detector.score(injected), "robust z": anomaly.robust_z_baseline(injected)}, labels
     ).set_index(["detector", "kind", "size"])
     for measure in ("auc_roc", "auc_pr", "f1", "found_by_count"):
         assert measured.loc[("ours", "all", "all"), measure] > measured.loc[("robust z", "all", "all"), measure]
@@ -285,21 +285,21 @@ def test_robust_z_is_the_distance_from_the_median_in_scaled_mads():
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.001, 0.3))
-def test_planting_keeps_the_books_balanced(seed, share):
-    planted, _ = anomaly.plant(SERIES, seed=seed, share=share)
-    closing = planted["opening_units"] + planted["receipt_units"] - planted["sales_units"] + planted["other_units"]
-    np.testing.assert_allclose(closing, planted["closing_units"], atol=1e-6)
-    same = planted["sku"].eq(planted["sku"].shift()) & planted["location_id"].eq(planted["location_id"].shift())
-    np.testing.assert_allclose(planted["opening_units"][same], planted["closing_units"].shift()[same], atol=1e-6)
-    assert (planted["receipt_units"] >= 0).all()
-    assert (planted["sales_units"] >= 0).all()
+def test_injection_keeps_the_books_balanced(seed, share):
+    injected, _ = anomaly.inject(SERIES, seed=seed, share=share)
+    closing = injected["opening_units"] + injected["receipt_units"] - injected["sales_units"] + injected["other_units"]
+    np.testing.assert_allclose(closing, injected["closing_units"], atol=1e-6)
+    same = injected["sku"].eq(injected["sku"].shift()) & injected["location_id"].eq(injected["location_id"].shift())
+    np.testing.assert_allclose(injected["opening_units"][same], injected["closing_units"].shift()[same], atol=1e-6)
+    assert (injected["receipt_units"] >= 0).all()
+    assert (injected["sales_units"] >= 0).all()
 
 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_a_planted_error_shows_in_the_stock_until_the_count_that_mends_it(seed):
-    planted, labels = anomaly.plant(SERIES, seed=seed, share=0.001)
-    change = (planted["closing_units"] - SERIES["closing_units"]).to_numpy()
+def test_a_injected_error_shows_in_the_stock_until_the_count_that_mends_it(seed):
+    injected, labels = anomaly.inject(SERIES, seed=seed, share=0.001)
+    change = (injected["closing_units"] - SERIES["closing_units"]).to_numpy()
     key = pd.MultiIndex.from_frame(SERIES[["sku", "location_id", "day"]])
     alone = labels.groupby(["sku", "location_id"])["kind"].transform("size") == 1
     for label in labels[alone].itertuples():
@@ -314,17 +314,17 @@ def test_a_planted_error_shows_in_the_stock_until_the_count_that_mends_it(seed):
             assert change[mended] == 0
 
 
-def test_planting_leaves_the_series_given_alone_and_repeats_under_a_seed():
+def test_injection_leaves_the_series_given_alone_and_repeats_under_a_seed():
     before = SERIES.copy()
-    first, labels = anomaly.plant(SERIES, seed=4, share=0.01)
+    first, labels = anomaly.inject(SERIES, seed=4, share=0.01)
     pd.testing.assert_frame_equal(SERIES, before)
-    again, same_labels = anomaly.plant(SERIES, seed=4, share=0.01)
+    again, same_labels = anomaly.inject(SERIES, seed=4, share=0.01)
     pd.testing.assert_frame_equal(first, again)
     pd.testing.assert_frame_equal(labels, same_labels)
 
 
-def test_sizes_of_planted_errors_are_in_days_of_mean_demand():
-    _, labels = anomaly.plant(SERIES, seed=4, share=0.05)
+def test_sizes_of_injected_errors_are_in_days_of_mean_demand():
+    _, labels = anomaly.inject(SERIES, seed=4, share=0.05)
     mean = SERIES.groupby(["sku", "location_id"])["sales_units"].mean()
     days = (
         labels["error_units"].abs() / mean.loc[list(zip(labels["sku"], labels["location_id"], strict=True))].to_numpy()
@@ -336,7 +336,7 @@ def test_sizes_of_planted_errors_are_in_days_of_mean_demand():
 
 
 def test_a_swap_takes_from_one_sku_what_it_books_on_another():
-    _, labels = anomaly.plant(SERIES, seed=4, share=0.05)
+    _, labels = anomaly.inject(SERIES, seed=4, share=0.05)
     for name in ("sale", "receipt"):
         missing, foreign = (labels[labels["kind"] == f"{side}_{name}"] for side in ("missing", "foreign"))
         assert len(missing) == len(foreign) > 0
@@ -403,7 +403,7 @@ def test_series_without_any_movement_cannot_teach():
 @pytest.mark.parametrize("share", [0.0, 0.6, -1.0])
 def test_a_share_out_of_range_is_an_error(share):
     with pytest.raises(ValueError, match=f"share {share}"):
-        anomaly.plant(SERIES, seed=0, share=share)
+        anomaly.inject(SERIES, seed=0, share=share)
 
 
 def test_one_short_series_is_enough_to_train_and_score():
@@ -438,7 +438,7 @@ def test_exchanging_two_digits_twice_gives_the_number_back(units, place):
 
 
 def test_every_feature_is_finite_or_absent():
-    table = SeriesTable.read(anomaly.plant(SERIES, seed=2, share=0.05)[0])
+    table = SeriesTable.read(anomaly.inject(SERIES, seed=2, share=0.05)[0])
     facts = next(iter(facts_in_chunks(table, np.ones(table.rows, dtype=bool))))
     matrix = facts.features()
     assert matrix.shape == (len(facts.events), len(FEATURES))
@@ -446,12 +446,20 @@ def test_every_feature_is_finite_or_absent():
 
 
 def test_the_figure_of_the_worst_days_is_drawn(detector, tmp_path):
-    planted, _ = anomaly.plant(SERIES, seed=5, share=0.02)
-    figure = anomaly.top_anomalies_figure(planted, detector.score(planted), count=3)
+    injected, _ = anomaly.inject(SERIES, seed=5, share=0.02)
+    figure = anomaly.top_anomalies_figure(injected, detector.score(injected), count=3)
     figure.savefig(tmp_path / "top.png")
     assert (tmp_path / "top.png").stat().st_size > 10_000
-    quiet = detector.score(planted).assign(kind="none")
-    anomaly.top_anomalies_figure(planted, quiet).savefig(tmp_path / "none.png")
+    quiet = detector.score(injected).assign(kind="none")
+    anomaly.top_anomalies_figure(injected, quiet).savefig(tmp_path / "none.png")
+
+
+def test_the_curves_of_two_detectors_stand_in_one_figure_with_their_areas(detector):
+    injected, labels = anomaly.inject(SERIES, seed=5, share=0.02)
+    scores = {"ours": detector.score(injected), "robust z": anomaly.robust_z_baseline(injected)}
+    areas = anomaly.evaluate(scores, labels).query("kind == 'all' and size == 'all'").set_index("detector")["auc_pr"]
+    legend = anomaly.precision_recall_curves(scores, labels).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [f"{name} ({areas[name]:.3f})" for name in scores]
 
 
 @pytest.mark.deep

@@ -228,7 +228,7 @@ def test_a_segment_blocks_a_change_of_model_spec_but_not_a_refit_of_the_same(eva
     assert refit.loc["pinball over recent, all", "passed"]
 
 
-def test_a_champion_is_judged_like_any_rival(evaluation):
+def test_a_champion_is_judged_like_any_competitor(evaluation):
     table = verdict(evaluation, "recent", "naive", champion="recent")
     assert not table["criterion"].str.contains("over recent").any()
     assert verdict(evaluation, "naive", "naive", champion="recent")["criterion"].str.contains("over recent").any()
@@ -237,13 +237,13 @@ def test_a_champion_is_judged_like_any_rival(evaluation):
 def losses(evaluation, ratios):
     """Return the evaluation with the losses of "naive" those of "recent" times a factor a series."""
     series = evaluation.series
-    own, rival = (series[series["model_spec"] == name].reset_index(drop=True) for name in ("naive", "recent"))
+    own, competitor = (series[series["model_spec"] == name].reset_index(drop=True) for name in ("naive", "recent"))
     factor = own["sku"].map(dict(zip(sorted(own["sku"].unique()), ratios, strict=True)))
     generator = np.random.default_rng(0)
-    size = generator.lognormal(0.0, 2.0, len(rival))
-    rival = rival.assign(pinball=size, rmsse=size, demand_class="smooth", periods=14, weight=1.0)
+    size = generator.lognormal(0.0, 2.0, len(competitor))
+    competitor = competitor.assign(pinball=size, rmsse=size, demand_class="smooth", periods=14, weight=1.0)
     own = own.assign(pinball=size * factor, rmsse=size * factor, demand_class="smooth", periods=14, weight=1.0)
-    return dataclasses.replace(evaluation, series=pd.concat([own, rival], ignore_index=True))
+    return dataclasses.replace(evaluation, series=pd.concat([own, competitor], ignore_index=True))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_sums_out_of_calibration_are_told_and_do_not_block(evaluation):
 def test_the_rival_of_a_pit_is_the_one_that_is_nearest_to_even(evaluation):
     table = verdict(moved(evaluation, 1), "naive", "naive", competitors=["recent"]).set_index("criterion")
     row = table.loc["PIT distance of single periods, demand_class smooth, surely"]
-    assert row["rival"] == "naive"
+    assert row["competitor"] == "naive"
     own = evaluation.pit.query("model_spec == 'naive' and span == 1 and demand_class == 'smooth'")
     found = pit_distance(*(own[name].to_numpy() for name in ("pit", "series", "period")))
     assert row["ours"] == pytest.approx(found.distance)
@@ -319,7 +319,7 @@ def test_every_ratio_over_all_has_an_interval_around_it(evaluation):
 def test_the_hardest_rival_is_the_one_with_the_highest_ratio(evaluation):
     table = verdict(evaluation, "naive", "naive", competitors=["recent"])
     row = hardest(table, "pinball loss of 14-period sums")
-    assert row["rival"] == "recent"
+    assert row["competitor"] == "recent"
     assert row["ratio"] > 1.0
     assert hardest(table, "weather") is None
 

@@ -15,7 +15,7 @@ from orchestration.ingest.batches import ArrivalReport, ingest_table
 from orchestration.ingest.contract import LINEAGE_COLUMNS, load_contract, table_named
 from orchestration.ingest.errors import IngestError
 from orchestration.ingest.expectations import validate
-from orchestration.ingest.manifests import ledger_watermark, raw_fingerprint, read_manifests, rejected_files
+from orchestration.ingest.manifests import ledger_watermark, read_manifests, rejected_files
 from orchestration.ingest.staging import Events
 from orchestration.ingest.validator import QUARANTINE_COLUMNS
 
@@ -542,36 +542,6 @@ def test_the_online_store_is_not_asked_for_its_own_sources(home):
         raise AssertionError(channel)
 
     assert home.ingest("stock_movements", events=Events([movement(1)], 1, 1), claim=claim).rows.accepted == 1
-
-
-# --- fingerprints
-
-
-def test_the_same_content_has_the_same_fingerprint_whenever_it_arrives(home, tmp_path):
-    other = Home(tmp_path / "other")
-    other.now += timedelta(days=3)
-    for each in (home, other):
-        each.land("stock_movements", "a.csv", MOVEMENTS + sale("1"))
-        for table in load_contract():
-            each.ingest(table.name)
-    assert raw_fingerprint(home.raw) == raw_fingerprint(other.raw)
-
-
-def test_another_quantity_is_another_fingerprint(home, tmp_path):
-    other = Home(tmp_path / "other")
-    home.land("stock_movements", "a.csv", MOVEMENTS + sale("1"))
-    other.land("stock_movements", "a.csv", MOVEMENTS + sale("1", "-2"))
-    for each in (home, other):
-        each.ingest("stock_movements")
-    assert raw_fingerprint(home.raw) != raw_fingerprint(other.raw)
-
-
-def test_a_call_that_finds_nothing_leaves_the_fingerprint(home):
-    home.land("stock_movements", "a.csv", MOVEMENTS + sale("1"))
-    home.ingest("stock_movements")
-    before = raw_fingerprint(home.raw)
-    home.ingest("stock_movements")
-    assert raw_fingerprint(home.raw) == before
 
 
 # --- what can go wrong outside

@@ -1,12 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ml.metrics.classification import (
     area_ratio_intervals,
-    best_f1_threshold,
     confusion_figure,
     confusion_frame,
     detection_metrics,
@@ -54,24 +51,6 @@ def test_scores_that_are_not_finite_are_an_error_naming_the_row():
 def test_one_score_for_each_row_is_needed():
     with pytest.raises(ValueError, match="8 rows of truth"):
         detection_metrics(TRUTH, SCORE[:-1], 0.5)
-
-
-@settings(deadline=None)
-@given(
-    rows=st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=2, max_size=40).filter(
-        lambda rows: any(truth for truth, _ in rows)
-    )
-)
-def test_no_threshold_has_a_higher_f1_than_the_best(rows):
-    truth = np.array([truth for truth, _ in rows])
-    score = np.array([float(score) for _, score in rows])
-    best = detection_metrics(truth, score, best_f1_threshold(truth, score))["f1"]
-    assert best >= max(detection_metrics(truth, score, threshold)["f1"] for threshold in np.unique(score)) - 1e-12
-
-
-def test_a_best_threshold_needs_a_positive():
-    with pytest.raises(ValueError, match="no row is positive"):
-        best_f1_threshold(np.zeros(3, dtype=bool), np.arange(3.0))
 
 
 CLASSES = ["apple", "kiwi", "lemon", "lime", "mango", "plum"]

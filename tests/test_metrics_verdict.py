@@ -12,9 +12,9 @@ from ml.metrics import Criterion, hardest, interval, number, reason, reason_char
 NAN = math.nan
 
 
-def ratio(measure: str, value: float, rival: str = "recent", *, blocks: bool = False, **more: object) -> Criterion:
+def ratio(measure: str, value: float, competitor: str = "recent", *, blocks: bool = False, **more: object) -> Criterion:
     figures = {"ours": value, "theirs": 1.0, "low": value - 0.05, "high": value + 0.05} | more
-    return Criterion(measure, value, 1.0, "ratio at most 1", blocks, rival=rival, **figures)  # type: ignore[arg-type]
+    return Criterion(measure, value, 1.0, "ratio at most 1", blocks, competitor=competitor, **figures)  # type: ignore[arg-type]
 
 
 def verdict() -> pd.DataFrame:
@@ -26,7 +26,9 @@ def verdict() -> pd.DataFrame:
             ratio("pinball loss of 14-day sums", 0.93),
             ratio("cost of replayed orders", 0.97),
             Criterion("PIT distance of single days", 0.01, 0.1, "low", True, "demand_class lumpy", "recent", 0.03),
-            Criterion("fill rate of replayed orders", 0.9, NAN, "told", False, rival="recent", ours=0.9, theirs=0.8),
+            Criterion(
+                "fill rate of replayed orders", 0.9, NAN, "told", False, competitor="recent", ours=0.9, theirs=0.8
+            ),
         ]
     )
 
@@ -45,7 +47,7 @@ def test_without_a_stand_in_a_failed_gate_blocks_publication_too() -> None:
 
 def test_a_row_names_measure_both_figures_ratio_and_interval() -> None:
     row = verdict_table(verdict()).iloc[0]
-    assert row[["ours", "rival", "rival's", "ratio", "90 % interval", "needed"]].tolist() == [
+    assert row[["ours", "competitor", "competitor's", "ratio", "90 % interval", "needed"]].tolist() == [
         *("1.020", "seasonal naive", "1.000", "1.020", "0.970 to 1.070", "ratio at most 1")
     ]
 
@@ -72,7 +74,7 @@ def test_a_value_that_could_not_be_measured_meets_its_criterion_and_one_without_
     ("ours", "theirs", "expected"), [(1.0, 2.0, 0.5), (0.0, 0.0, 1.0), (1.0, 0.0, math.inf), (1.0, NAN, NAN)]
 )
 def test_a_ratio_over_nothing_is_one_or_without_bound(ours: float, theirs: float, expected: float) -> None:
-    found = Criterion("x", 0.0, 0.0, "y", True, rival="r", ours=ours, theirs=theirs).ratio
+    found = Criterion("x", 0.0, 0.0, "y", True, competitor="r", ours=ours, theirs=theirs).ratio
     assert found == expected or (math.isnan(found) and math.isnan(expected))
 
 
@@ -98,15 +100,15 @@ def test_the_reason_says_what_failed_and_what_was_not_met() -> None:
 
 def test_of_areas_the_hardest_rival_is_the_one_with_the_lowest_ratio() -> None:
     areas = [
-        Criterion("area", 0.5, 0.5, "y", True, rival=rival, ours=0.5, theirs=theirs, is_more_better=True)
-        for rival, theirs in (("weak", 0.1), ("strong", 0.6))
+        Criterion("area", 0.5, 0.5, "y", True, competitor=competitor, ours=0.5, theirs=theirs, is_more_better=True)
+        for competitor, theirs in (("weak", 0.1), ("strong", 0.6))
     ]
     row = hardest(verdict_frame(areas), "area")
     assert row is not None
-    assert row["rival"] == "strong"
+    assert row["competitor"] == "strong"
 
 
-def test_the_picture_has_a_point_and_both_figures_for_every_rival() -> None:
+def test_the_picture_has_a_point_and_both_figures_for_every_competitor() -> None:
     figure = reason_chart(verdict(), "demand_forecast failed its gate")
     assert figure is not None
     axes = figure.axes[0]

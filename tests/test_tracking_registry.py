@@ -58,7 +58,7 @@ STOCK = pd.DataFrame(
 
 
 def judged(value: float) -> pd.DataFrame:
-    rest = {"rival": "seasonal_naive", "ours": value, "theirs": 1.0, "low": value - 0.1, "high": value + 0.1}
+    rest = {"competitor": "seasonal_naive", "ours": value, "theirs": 1.0, "low": value - 0.1, "high": value + 0.1}
     return verdict_frame([Criterion("pinball loss", value, 1.0, "ratio at most 1", True, **rest)])
 
 
@@ -215,7 +215,7 @@ def test_the_verdict_is_a_table_that_mlflow_shows(tracking, saved, home):
     version = log(tracking, saved, verdict=FAILED)
     files = home / "artifacts" / "demand_forecast" / version.run_id / "artifacts"
     shown = pd.DataFrame(**json.loads((files / "verdict_table.json").read_text()))
-    assert shown[["result", "ours", "rival", "blocks"]].to_numpy().tolist() == [
+    assert shown[["result", "ours", "competitor", "blocks"]].to_numpy().tolist() == [
         ["FAILED", "1.400", "seasonal naive", "promotion"]
     ]
     tags = tracking._client.get_run(version.run_id).data.tags

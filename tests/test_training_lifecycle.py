@@ -102,7 +102,7 @@ def criterion(value: float, *, blocks: bool = True) -> Criterion:
         1.0,
         "at most 1",
         blocks,
-        rival="naive",
+        competitor="naive",
         ours=value,
         theirs=1.0,
         low=0.9,
@@ -283,9 +283,9 @@ def test_a_failed_gate_is_told_until_a_training_passes(home: Home, url: str) -> 
 def test_the_summary_shows_the_hardest_rival_with_ratio_and_interval(home: Home, url: str) -> None:
     def beside_two(folder: Path, _champion: Path | None) -> Trained:
         trained = fitted(folder, passed=True)
-        easy = dataclasses.replace(criterion(0.5), rival="seasonal_naive", theirs=2.0, name="easy")
+        easy = dataclasses.replace(criterion(0.5), competitor="seasonal_naive", theirs=2.0, name="easy")
         verdict = verdict_frame([easy, criterion(0.98)])
-        headline = Headline.beside_hardest_rival("WRMSSE, less is better", verdict, "WRMSSE")
+        headline = Headline.beside_hardest_competitor("WRMSSE, less is better", verdict, "WRMSSE")
         return dataclasses.replace(trained, verdict=verdict, headline=headline)
 
     settings = Settings(home.folder, home.folder, url, "", "")

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from ml.anomaly.features import FEATURES, Facts, facts_in_chunks
-from ml.anomaly.injection import INVISIBLE_KINDS, plant
+from ml.anomaly.injection import INVISIBLE_KINDS, inject
 from ml.anomaly.reasons import numbers, sentence
 from ml.anomaly.series import KEYS, SeriesTable, day_number, key_index
 
@@ -177,18 +177,18 @@ class Detector:
 def train(series: pd.DataFrame, *, seed: int = 0) -> Detector:
     """Learn what ordinary days look like, and what record errors would do to them.
 
-    Errors are planted (`plant`) in a seeded part of the series given, and a boosted model learns to find them again; no
-    label from outside is used. What is already wrong in the series counts as ordinary, so it must be rare.
+    Errors are injected (`inject`) in a seeded part of the series given, and a boosted model learns to find them again;
+    no label from outside is used. What is already wrong in the series counts as ordinary, so it must be rare.
 
     Args:
         series: as `Detector.score` takes it.
-        seed: fixes the series drawn, the errors planted and the model.
+        seed: fixes the series drawn, the errors injected and the model.
 
     Returns:
         A detector for any series with the same columns.
 
     Raises:
-        ValueError: as `Detector.score`, and when the series hold no movement to plant an error in.
+        ValueError: as `Detector.score`, and when the series hold no movement to inject an error into.
     """
     table = SeriesTable.read(series)
     drawn = _drawn_series(table, np.random.default_rng(seed))
@@ -260,28 +260,28 @@ def _without_doubtful(booster: Any, matrix: np.ndarray, label: np.ndarray) -> tu
 
 
 def _lesson(frame: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and labels of days with events in series with planted errors; a small frame is planted anew.
+    """Return features and labels of days with events in series with injected errors; a small frame is injected again.
 
     Errors that leave nothing on the day itself would teach that ordinary days are wrong, and the counts that mend an
     error are neither ordinary nor the error: both are left out.
     """
-    lessons = [_planted_lesson(frame, seed * 10)]
+    lessons = [_injected_lesson(frame, seed * 10)]
     while len(lessons) < 4 and sum(len(label) for _, label in lessons) < _LESSON_EVENTS // 8:
-        lessons.append(_planted_lesson(frame, seed * 10 + len(lessons)))
+        lessons.append(_injected_lesson(frame, seed * 10 + len(lessons)))
     matrices, labels = zip(*lessons, strict=True)
     return np.concatenate(matrices), np.concatenate(labels)
 
 
-def _planted_lesson(frame: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and labels of one planting."""
-    planted, truth = plant(frame, seed=seed, share=_LESSON_SHARE)
+def _injected_lesson(frame: pd.DataFrame, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and labels of one injection."""
+    injected, truth = inject(frame, seed=seed, share=_LESSON_SHARE)
     visible = truth[~truth["kind"].isin(INVISIBLE_KINDS)]
     hidden = truth.loc[truth["kind"].isin(INVISIBLE_KINDS), KEYS]
     mended = truth.loc[truth["corrected_day"].notna(), ["sku", "location_id", "corrected_day"]]
     mended = mended.rename(columns={"corrected_day": "day"})
-    is_error = _marked(planted, visible[KEYS])
-    is_aside = (_marked(planted, hidden) | _marked(planted, mended)) & ~is_error
-    table = SeriesTable.read(planted)
+    is_error = _marked(injected, visible[KEYS])
+    is_aside = (_marked(injected, hidden) | _marked(injected, mended)) & ~is_error
+    table = SeriesTable.read(injected)
     matrices, labels = [], []
     for facts in facts_in_chunks(table, np.ones(table.rows, dtype=bool)):
         row = table.order[facts.rows[facts.events]]

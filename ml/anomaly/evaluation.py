@@ -9,7 +9,7 @@ import pandas as pd
 
 from ml.anomaly.injection import SIZES
 from ml.anomaly.series import KEYS, day_number, day_numbers, key_index
-from ml.metrics.classification import area_ratio_intervals, detection_metrics
+from ml.metrics.classification import area_ratio_intervals, detection_metrics, precision_recall_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,15 +79,32 @@ def ratio_intervals(
     Returns:
         auc_roc and auc_pr: 90 % interval of ours over theirs, over all errors; NaN where it cannot be told.
     """
-    place, series_rows, days = _located(ours, labels, "ours")
-    clean, _ = _clean_rows(labels, place, series_rows, days, np.zeros(len(ours), dtype=bool))
-    positive = np.zeros(len(ours), dtype=bool)
-    positive[place] = True
-    judged = clean | positive
+    positive, judged = _judged_rows(ours, labels)
     series = ours.groupby(["sku", "location_id"], sort=False).ngroup().to_numpy()
     return area_ratio_intervals(
         positive[judged], _scores(ours)[judged], _scores(theirs)[judged], series[judged], draws=draws, seed=seed
     )
+
+
+def precision_recall_curves(scores: dict[str, pd.DataFrame], labels: pd.DataFrame) -> Figure:
+    """Draw precision over recall of each detector, over all errors.
+
+    Args:
+        scores: as of `evaluate`, by the name that the legend shows.
+        labels: as of `evaluate`.
+    """
+    positive, judged = _judged_rows(next(iter(scores.values())), labels)
+    compared = {name: _scores(frame)[judged] for name, frame in scores.items()}
+    return precision_recall_figure(positive[judged], compared, "Injected errors: precision and recall")
+
+
+def _judged_rows(frame: pd.DataFrame, labels: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows have a labelled error, and which rows count: those and all without any error."""
+    place, series_rows, days = _located(frame, labels, "ours")
+    clean, _ = _clean_rows(labels, place, series_rows, days, np.zeros(len(frame), dtype=bool))
+    positive = np.zeros(len(frame), dtype=bool)
+    positive[place] = True
+    return positive, clean | positive
 
 
 def _scores(frame: pd.DataFrame) -> np.ndarray:

@@ -22,7 +22,7 @@ INVISIBLE_KINDS = frozenset({"lost_sale", "lost_receipt", "missing_sale", "missi
 
 @dataclass(frozen=True)
 class _Record:
-    """What errors change: arrays over the sorted rows of a table, changed in place by `_plant_one`."""
+    """What errors change: arrays over the sorted rows of a table, changed in place by `_inject_one`."""
 
     sales: np.ndarray
     receipts: np.ndarray
@@ -35,7 +35,7 @@ class _Record:
     price: np.ndarray
 
 
-def plant(series: pd.DataFrame, *, seed: int, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+def inject(series: pd.DataFrame, *, seed: int, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put record errors into series, as they happen: lost, double-posted, mis-keyed, booked under another sku.
 
     What was physically there does not change; the record does, from the error's day until the next count, which finds
@@ -44,7 +44,7 @@ def plant(series: pd.DataFrame, *, seed: int, share: float) -> tuple[pd.DataFram
 
     Args:
         series: as `ml.anomaly.Detector.score` takes it; unchanged.
-        seed: the same seed plants the same errors.
+        seed: the same seed injects the same errors.
         share: errors per row on which something moved, in (0, 0.5].
 
     Returns:
@@ -59,7 +59,7 @@ def plant(series: pd.DataFrame, *, seed: int, share: float) -> tuple[pd.DataFram
     """
     if not 0 < share <= 0.5:
         raise ValueError(
-            f"share {share} is not in (0, 0.5]: it is the part of the rows with a movement to plant errors in"
+            f"share {share} is not in (0, 0.5]: it is the part of the rows with a movement to inject errors into"
         )
     table = SeriesTable.read(series)
     rng = np.random.default_rng(seed)
@@ -97,20 +97,20 @@ def plant(series: pd.DataFrame, *, seed: int, share: float) -> tuple[pd.DataFram
     taken = np.zeros(table.rows, dtype=bool)
     truth: list[tuple[int, str, float]] = []
     for kind, rows, units in cells:
-        planted = 0
+        injected = 0
         for place in rng.permutation(len(rows))[: 3 * each]:
             row, error = int(rows[place]), float(units[place])
             touched = [row, int(partner[row])] if kind.startswith("swapped") else [row]
             if taken[touched].any():
                 continue
             taken[touched] = True
-            truth += _plant_one(record, kind, touched, error, line, sales, receipts, rng)
-            planted += 1
-            if planted == each:
+            truth += _inject_one(record, kind, touched, error, line, sales, receipts, rng)
+            injected += 1
+            if injected == each:
                 break
     closing_change, corrections = _carried(table, record, counted)
-    planted_series = _booked(series, table, record, closing_change, corrections)
-    return planted_series, _labels(series, table, truth, counted, mean_units)
+    with_errors = _booked(series, table, record, closing_change, corrections)
+    return with_errors, _labels(series, table, truth, counted, mean_units)
 
 
 def size_grade(days: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ def _sign(name: str, other: np.ndarray) -> np.ndarray | float:
     return np.sign(other) if name == "adjustment" else 1.0
 
 
-def _plant_one(
+def _inject_one(
     record: _Record,
     kind: str,
     touched: list[int],

@@ -80,10 +80,10 @@ def verdict(
     is_first, is_change = champion is None, champion not in (None, challenger)
     generator = np.random.default_rng(seed)
     criteria: list[Criterion] = []
-    for rival in others:
-        overall_blocks = rival == baseline or is_change
-        for code, measure, pairs in _measured(evaluation, challenger, rival, period):
-            criteria.append(_overall(code, measure, rival, pairs, overall_blocks, draws, generator))
+    for competitor in others:
+        overall_blocks = competitor == baseline or is_change
+        for code, measure, pairs in _measured(evaluation, challenger, competitor, period):
+            criteria.append(_overall(code, measure, competitor, pairs, overall_blocks, draws, generator))
             for kind in SEGMENTS if pairs.has_segments else ():
                 for segment, inside in pairs.frame.groupby(kind).indices.items():
                     part = pairs.only(np.asarray(inside, dtype=np.int64))
@@ -96,12 +96,12 @@ def verdict(
                             needed=f"interval not wholly above {segment_limit:g}",
                             blocks=is_change,
                             segment=f"{kind} {segment}",
-                            rival=rival,
+                            competitor=competitor,
                             ours=part.ours,
                             theirs=part.theirs,
                             low=low,
                             high=high,
-                            name=f"{code} over {rival}, {kind} {segment}, surely",
+                            name=f"{code} over {competitor}, {kind} {segment}, surely",
                         )
                     )
     criteria += _calibrated(evaluation, challenger, others, pit_limit, not is_first, seed, period)
@@ -150,33 +150,35 @@ class _Pairs:
         return float(low), float(high)
 
 
-def _measured(evaluation: Evaluation, challenger: str, rival: str, period: str) -> Iterator[tuple[str, str, _Pairs]]:
+def _measured(
+    evaluation: Evaluation, challenger: str, competitor: str, period: str
+) -> Iterator[tuple[str, str, _Pairs]]:
     """Yield code and name of each measure with the losses of both."""
     keys = ["window", *KEYS]
     series = evaluation.series
-    theirs = series.loc[series["model_spec"] == rival, [*keys, "rmsse", "pinball"]]
+    theirs = series.loc[series["model_spec"] == competitor, [*keys, "rmsse", "pinball"]]
     mine = series[series["model_spec"] == challenger]
-    pairs = mine.merge(theirs, on=keys, suffixes=("", "_rival"), validate="one_to_one")
+    pairs = mine.merge(theirs, on=keys, suffixes=("", "_competitor"), validate="one_to_one")
     for code, measure, column, weight in (
         ("wrmsse", "WRMSSE", "rmsse", "weight"),
         ("pinball", "pinball loss", "pinball", "periods"),
     ):
-        known = pairs[pairs[column].notna() & pairs[f"{column}_rival"].notna()].reset_index(drop=True)
+        known = pairs[pairs[column].notna() & pairs[f"{column}_competitor"].notna()].reset_index(drop=True)
         weights = known[weight].to_numpy(dtype=np.float64)
-        own, other = (known[name].to_numpy(dtype=np.float64) * weights for name in (column, f"{column}_rival"))
+        own, other = (known[name].to_numpy(dtype=np.float64) * weights for name in (column, f"{column}_competitor"))
         yield code, measure, _Pairs(known, own, other, weights, has_segments=True)
     losses = evaluation.sum_losses
     for span, part in losses.groupby("span", sort=False):
         both = part[part["model_spec"] == challenger].merge(
-            part.loc[part["model_spec"] == rival, [*keys, "pinball"]], on=keys, suffixes=("", "_rival")
+            part.loc[part["model_spec"] == competitor, [*keys, "pinball"]], on=keys, suffixes=("", "_competitor")
         )
-        own, other = (both[name].to_numpy(dtype=np.float64) for name in ("pinball", "pinball_rival"))
+        own, other = (both[name].to_numpy(dtype=np.float64) for name in ("pinball", "pinball_competitor"))
         name = f"{span}-{period} sums"
         yield f"pinball of {name}", f"pinball loss of {name}", _Pairs(both, own, other, np.ones(len(both)), False)
 
 
 def _overall(
-    code: str, measure: str, rival: str, pairs: _Pairs, blocks: bool, draws: int, generator: np.random.Generator
+    code: str, measure: str, competitor: str, pairs: _Pairs, blocks: bool, draws: int, generator: np.random.Generator
 ) -> Criterion:
     low, high = pairs.interval(draws, generator)
     one = Criterion(
@@ -185,12 +187,12 @@ def _overall(
         threshold=1.0,
         needed="ratio at most 1",
         blocks=blocks,
-        rival=rival,
+        competitor=competitor,
         ours=pairs.ours,
         theirs=pairs.theirs,
         low=low,
         high=high,
-        name=f"{code} over {rival}, all",
+        name=f"{code} over {competitor}, all",
     )
     return dataclasses.replace(one, value=one.ratio)
 
@@ -198,12 +200,12 @@ def _overall(
 def _calibrated(
     evaluation: Evaluation, challenger: str, others: Sequence[str], limit: float, blocks: bool, seed: int, period: str
 ) -> list[Criterion]:
-    """Judge the PIT of each demand class; the rival shown is the one whose distance is smallest."""
+    """Judge the PIT of each demand class; the competitor shown is the one whose distance is smallest."""
     table = pit_by_class(evaluation.pit, list(dict.fromkeys([challenger, *others])), seed=seed)
     criteria = []
     for (span, name), part in table.groupby(["span", "demand_class"], sort=False):
         distances = part.set_index("model_spec")
-        own, rivals = distances.loc[challenger], distances.loc[distances.index.isin(others), "distance"]
+        own, competitors = distances.loc[challenger], distances.loc[distances.index.isin(others), "distance"]
         what = f"single {period}s" if span == 1 else f"{span}-{period} sums"
         criteria.append(
             Criterion(
@@ -213,9 +215,9 @@ def _calibrated(
                 needed=f"interval not wholly above {limit:g}",
                 blocks=blocks and span == 1,
                 segment=f"demand_class {name}",
-                rival=str(rivals.idxmin()),
+                competitor=str(competitors.idxmin()),
                 ours=float(own["distance"]),
-                theirs=float(rivals.min()),
+                theirs=float(competitors.min()),
                 low=float(own["low"]),
                 high=float(own["high"]),
                 is_own_interval=True,

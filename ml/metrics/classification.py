@@ -147,33 +147,6 @@ def hits(labels: Sequence[str], probabilities: np.ndarray, classes: Sequence[str
     return np.asarray(rank < most)
 
 
-def best_f1_threshold(is_positive: np.ndarray, score: np.ndarray) -> float:
-    """Return the threshold with the highest F1 on these rows; the highest such threshold when several tie.
-
-    Choose it on rows that are not the ones reported: on its own rows F1 flatters itself.
-
-    Args:
-        is_positive: truth per row, bool [rows]; at least one True.
-        score: suspicion per row, [rows].
-
-    Returns:
-        A value of `score`; rows at or above it are reported.
-
-    Raises:
-        ValueError: when lengths differ, a score is not finite or no row is positive.
-    """
-    from sklearn.metrics import precision_recall_curve
-
-    truth = np.asarray(is_positive, dtype=bool)
-    suspicion = _finite_scores(truth, score)
-    if not truth.any():
-        raise ValueError("no row is positive: a best threshold needs at least one, add labelled positives")
-    precision, recall, thresholds = precision_recall_curve(truth, suspicion)
-    total = precision[:-1] + recall[:-1]
-    f1 = np.divide(2 * precision[:-1] * recall[:-1], total, out=np.zeros_like(total), where=total > 0)
-    return float(thresholds[len(f1) - 1 - int(np.argmax(f1[::-1]))])
-
-
 def recognition_metrics(labels: Sequence[str], probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
     """Score class probabilities against true labels.
 

@@ -1,4 +1,4 @@
-"""Why a version may be champion or not: what decided it, beside its hardest rivals, in sentences and as a picture.
+"""Why a version may be champion or not: what decided it, beside its hardest competitors, in sentences and as a picture.
 
 Here: reading a verdict, whatever the model. Not here: making one (`ml.backtest.gate`, `ml.replay`).
 """
@@ -20,36 +20,38 @@ if TYPE_CHECKING:
 
 ORDERS = "cost of replayed orders"
 INK, ACCENT, PALE = "#1f2d3d", "#1f6f8b", "#c9d6df"
-RIVALS = ("#e07a5f", "#3d405b", "#81b29a", "#bc6c25", "#7b2d8b", "#b56576", "#2a9d8f")
-# What lies beyond is drawn at the edge with an arrow: one rival far off must not squeeze the others together.
+COMPETITORS = ("#e07a5f", "#3d405b", "#81b29a", "#bc6c25", "#7b2d8b", "#b56576", "#2a9d8f")
+# What lies beyond is drawn at the edge with an arrow: one competitor far off must not squeeze the others together.
 _LEAST, _MOST = 0.3, 2.0
 _MOST_NAMED = 6
 
 
 def compared(verdict: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that decide between models: ours beside a rival's over everything.
+    """Return the rows that decide between models: ours beside a competitor's over everything.
 
     Returns:
         the columns of the verdict; sums over lead times first, then the cost of replayed orders, then the rest, and of
-        each measure the hardest rival first.
+        each measure the hardest competitor first.
     """
     measures = verdict["measure"].astype(str)
     is_reported = measures.str.startswith(("PIT distance", "fill rate", "cycle service level"))
-    rows = verdict[(verdict["segment"] == "all") & (verdict["rival"] != "") & verdict["ratio"].notna() & ~is_reported]
+    rows = verdict[
+        (verdict["segment"] == "all") & (verdict["competitor"] != "") & verdict["ratio"].notna() & ~is_reported
+    ]
     ratio = rows["ratio"].where(~rows["is_more_better"].astype(bool), 1.0 / rows["ratio"].clip(lower=1e-12))
     order = pd.DataFrame({"place": rows["measure"].map(_place), "ahead": -ratio})
     return rows.loc[order.sort_values(["place", "ahead"], kind="stable").index]
 
 
 def hardest(verdict: pd.DataFrame, measure: str) -> Mapping[Hashable, Any] | None:
-    """Return the row of a measure, over everything, whose rival comes closest or is ahead; None where there is none."""
+    """Return the row of a measure, over everything, of the hardest competitor; None where there is none."""
     rows = compared(verdict)
     rows = rows[rows["measure"] == measure]
     return None if rows.empty else rows.to_dict("records")[0]
 
 
 def reason(verdict: pd.DataFrame) -> str:
-    """Return in Markdown what decided: for each measure ours beside the hardest rival's, then what was not met.
+    """Return in Markdown what decided: for each measure ours beside the hardest competitor's, then what was not met.
 
     Args:
         verdict: from `ml.metrics.verdict_frame`.
@@ -62,7 +64,7 @@ def reason(verdict: pd.DataFrame) -> str:
     )
     rows = compared(verdict).drop_duplicates("measure")
     lines = [f"* {_sentence(row)}" for row in rows.to_dict("records")]
-    parts = [head, *(["Beside the hardest rival of each measure:\n\n" + "\n".join(lines)] if lines else [])]
+    parts = [head, *(["Beside the hardest competitor of each measure:\n\n" + "\n".join(lines)] if lines else [])]
     for title, unmet in (
         ("Failed", failed),
         ("Not met, without blocking", verdict[~verdict["met"].astype(bool) & verdict["passed"].astype(bool)]),
@@ -81,12 +83,9 @@ def _sentence(row: Mapping[Hashable, Any]) -> str:
         change = "more than nothing"
     elif math.isclose(ratio, 1.0, abs_tol=5e-4):
         change = "alike"
-    rival = str(row["rival"]).replace("_", " ")
+    theirs = f"{str(row['competitor']).replace('_', ' ')} {number(row['theirs'])}"
     span = interval(float(row["low"]), float(row["high"]))
-    return (
-        f"{row['measure']}: {number(row['ours'])}, {rival} {number(row['theirs'])}: {change} (ratio {number(ratio)}, "
-        f"90 % interval {span})"
-    )
+    return f"{row['measure']}: {number(row['ours'])}, {theirs}: {change} (ratio {number(ratio)}, 90 % interval {span})"
 
 
 def _place(measure: str) -> int:
@@ -96,7 +95,7 @@ def _place(measure: str) -> int:
 
 
 def reason_chart(verdict: pd.DataFrame, title: str) -> Figure | None:
-    """Draw ours beside every rival: each measure with the ratio to each rival and its 90 % interval.
+    """Draw ours beside every competitor: each measure with the ratio to each competitor and its 90 % interval.
 
     Args:
         verdict: from `ml.metrics.verdict_frame`.
@@ -110,7 +109,7 @@ def reason_chart(verdict: pd.DataFrame, title: str) -> Figure | None:
     rows = compared(verdict)
     if rows.empty:
         return None
-    rivals = list(dict.fromkeys(rows["rival"]))
+    competitors = list(dict.fromkeys(rows["competitor"]))
     lines = len(rows) + 0.5 * rows["measure"].nunique()
     height = 0.3 * lines + 1.5
     figure = Figure(figsize=(11.0, height))
@@ -120,19 +119,19 @@ def reason_chart(verdict: pd.DataFrame, title: str) -> Figure | None:
         axes.axhspan(place - 0.6, place + len(part) - 0.4, color=PALE, alpha=0.3 * (number_of_measure % 2), linewidth=0)
         ticks.append((place + (len(part) - 1) / 2, str(measure)))
         for row in part.to_dict("records"):
-            _draw(axes, row, place, RIVALS[rivals.index(row["rival"]) % len(RIVALS)])
+            _draw(axes, row, place, COMPETITORS[competitors.index(row["competitor"]) % len(COMPETITORS)])
             place += 1.0
         place += 0.5
     axes.axvline(1.0, color=ACCENT, linewidth=1.8)
     axes.set_ylim(place - 0.6, -1.5)
     axes.set_yticks([tick for tick, _ in ticks], [label for _, label in ticks], fontsize=9, color=INK)
     better = "right" if rows["is_more_better"].astype(bool).all() else "left"
-    axes.set_xlabel(f"ratio ours / rival, with 90 % interval: {better} of the line ours is better", fontsize=8.5)
+    axes.set_xlabel(f"ratio ours / competitor, with 90 % interval: {better} of the line ours is better", fontsize=8.5)
     axes.tick_params(axis="x", labelsize=8)
     axes.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    for x, text in ((1.04, "rival"), (1.36, "ours"), (1.52, "rival's"), (1.7, "ratio (90 % interval)")):
+    for x, text in ((1.04, "competitor"), (1.36, "ours"), (1.52, "competitor's"), (1.7, "ratio (90 % interval)")):
         axes.text(x, -0.95, text, transform=axes.get_yaxis_transform(), fontsize=8.5, color=INK, weight="bold")
     figure.text(0.01, 1.0 - 0.12 / height, title, fontsize=12, color=INK, weight="bold", va="top")
     return figure
@@ -148,7 +147,7 @@ def _draw(axes: Axes, row: Mapping[Hashable, Any], place: float, color: str) -> 
     marker = "o" if drawn == ratio else "<" if ratio < drawn else ">"
     axes.plot([drawn], [place], marker, color=color, markersize=7)
     for x, text, tint in (
-        (1.04, str(row["rival"]).replace("_", " "), color),
+        (1.04, str(row["competitor"]).replace("_", " "), color),
         (1.36, number(row["ours"]), ACCENT),
         (1.52, number(row["theirs"]), color),
         (1.7, f"{number(ratio)} ({interval(low, high)})", INK),

@@ -21,15 +21,15 @@ TABLE_COLUMNS = (
     "measure",
     "segment",
     "ours",
-    "rival",
-    "rival's",
+    "competitor",
+    "competitor's",
     "ratio",
     "90 % interval",
     "needed",
     "blocks",
 )
 VERDICT_COLUMNS = (
-    *("criterion", "measure", "segment", "rival", "ours", "theirs", "ratio", "low", "high", "is_own_interval"),
+    *("criterion", "measure", "segment", "competitor", "ours", "theirs", "ratio", "low", "high", "is_own_interval"),
     *("is_more_better", "value", "threshold", "needed", "blocks", "met", "passed"),
 )
 
@@ -45,9 +45,9 @@ class Criterion:
         needed: what the criterion asks, in words.
         blocks: whether a criterion that is not met keeps the model from promotion.
         segment: what was measured on; "all" = everything.
-        rival: whose figure stands beside ours; empty = nobody's.
+        competitor: whose figure stands beside ours; empty = nobody's.
         ours: our figure.
-        theirs: that of the rival.
+        theirs: that of the competitor.
         low: end of a 90 % interval, of the ratio ours / theirs, or of our figure where `is_own_interval`.
         high: its other end.
         is_own_interval: see there.
@@ -61,7 +61,7 @@ class Criterion:
     needed: str
     blocks: bool
     segment: str = "all"
-    rival: str = ""
+    competitor: str = ""
     ours: float = math.nan
     theirs: float = math.nan
     low: float = math.nan
@@ -73,7 +73,7 @@ class Criterion:
     @property
     def criterion(self) -> str:
         """Name of the criterion, which is unique within a verdict."""
-        beside = f"{self.measure} over {self.rival}" if self.rival else self.measure
+        beside = f"{self.measure} over {self.competitor}" if self.competitor else self.measure
         return self.name or f"{beside}, {self.segment}"
 
     @property
@@ -84,7 +84,7 @@ class Criterion:
 
     @property
     def ratio(self) -> float:
-        """Our figure over that of the rival; NaN where there is none, infinite over nothing."""
+        """Our figure over that of the competitor; NaN where there is none, infinite over nothing."""
         if math.isnan(self.ours) or math.isnan(self.theirs):
             return math.nan
         if self.theirs > 0:
@@ -123,7 +123,7 @@ def verdict_table(verdict: pd.DataFrame, *, is_publication_blocked: bool = False
             str(row["measure"]),
             str(row["segment"]).replace("_", " "),
             number(row["ours"]),
-            str(row["rival"]).replace("_", " ") or NOT_KNOWN,
+            str(row["competitor"]).replace("_", " ") or NOT_KNOWN,
             number(row["theirs"]),
             number(row["ratio"]),
             _interval(row),

@@ -2,29 +2,29 @@
 
 from ml.replay.gate import service
 from ml.replay.policy_backtest import (
-    Stage,
+    BacktestSetup,
+    backtest_orders,
     charged,
-    draw_demand,
-    promises_chart,
-    promises_kept,
-    rehearse,
     rule_costs,
+    sample_demand,
+    service_attainment,
+    service_attainment_chart,
     verdict_on_orders,
 )
 from ml.replay.simulate import Decide, Seen, State, replay
 
 __all__ = [
+    "BacktestSetup",
     "Decide",
     "Seen",
-    "Stage",
     "State",
+    "backtest_orders",
     "charged",
-    "draw_demand",
-    "promises_chart",
-    "promises_kept",
-    "rehearse",
     "replay",
     "rule_costs",
+    "sample_demand",
     "service",
+    "service_attainment",
+    "service_attainment_chart",
     "verdict_on_orders",
 ]

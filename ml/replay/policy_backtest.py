@@ -18,7 +18,7 @@ import pandas as pd
 from ml.metrics.verdict import Criterion, verdict_frame
 from ml.replay.gate import decision_verdict, service, service_calibration
 from ml.replay.simulate import Seen, State, replay
-from ml.restock.recommendation import recommend
+from ml.restock.plan import PathsOf, World, plan_orders
 from ml.schema import KEYS, SERVICE_TARGETS
 
 if TYPE_CHECKING:
@@ -31,19 +31,19 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What every rehearsal of a comparison shares; periods are days, orders are placed once a week.
+class BacktestSetup:
+    """What every backtest of a comparison shares; periods are days, orders are placed once a week.
 
     Attributes:
         demand: sku, location_id, period_start, demand_units, is_in_stock and covariates; days out of stock are masked.
         future: covariates of the days after the last one of demand.
-        terms: as of `ml.restock.recommend`, for the items to replay. A fixed_order_cost is paid once for all items that
+        terms: as of `ml.restock.World`, for the items to replay. A fixed_order_cost is paid once for all items that
             are ordered from a supplier on one day.
         policy: likewise; holding_cost and shortage_cost are charged.
         horizon: days that forecasts reach.
         first_order: day at whose end the first order is placed; forecasters must not have seen a later one.
         paths: demand paths per item and decision.
-        seed: of the lead-time draws, which all rehearsals meet alike.
+        seed: of the lead-time draws, which all backtests meet alike.
     """
 
     demand: pd.DataFrame
@@ -69,7 +69,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class PolicyBacktest:
     """What became of a forecaster's orders.
 
     Attributes:
@@ -82,47 +82,48 @@ class Rehearsal:
     decisions: pd.DataFrame
 
 
-Drawn = Mapping[pd.Timestamp, tuple[pd.DataFrame, npt.NDArray[np.float32]]]
+SampledDemand = Mapping[pd.Timestamp, tuple[pd.DataFrame, npt.NDArray[np.float32]]]
 
 
-def draw_demand(forecaster: Forecaster, stage: Stage) -> Drawn:
+def sample_demand(forecaster: Forecaster, setup: BacktestSetup) -> SampledDemand:
     """Return the paths that a forecaster sees at the end of each order day, from the demand up to it."""
-    keys = stage.terms[KEYS].reset_index(drop=True)
-    demand = stage.demand.merge(keys, on=KEYS)
-    known = pd.concat([demand.drop(columns=["demand_units", "is_in_stock"]), stage.future.merge(keys, on=KEYS)])
-    drawn = {}
-    days = stage.order_days
+    keys = setup.terms[KEYS].reset_index(drop=True)
+    demand = setup.demand.merge(keys, on=KEYS)
+    known = pd.concat([demand.drop(columns=["demand_units", "is_in_stock"]), setup.future.merge(keys, on=KEYS)])
+    sampled = {}
+    days = setup.order_days
     for number, day in enumerate(days, start=1):
         _LOG.info("order day %d of %d, %s: drawing demand of %s items", number, len(days), f"{day:%Y-%m-%d}", len(keys))
-        ahead = known[(known["period_start"] > day) & (known["period_start"] <= day + pd.Timedelta(days=stage.horizon))]
+        ahead = known[(known["period_start"] > day) & (known["period_start"] <= day + pd.Timedelta(days=setup.horizon))]
         seen = demand[demand["period_start"] <= day]
-        chunks = list(forecaster.sample_paths(seen, stage.paths, ahead, keys=keys))
-        drawn[day] = (pd.concat([key for key, _ in chunks]), np.concatenate([paths for _, paths in chunks]))
-    return drawn
+        chunks = list(forecaster.sample_paths(seen, setup.paths, ahead, keys=keys))
+        sampled[day] = (pd.concat([key for key, _ in chunks]), np.concatenate([paths for _, paths in chunks]))
+    return sampled
 
 
-def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
-    """Replay the weekly orders that the drawn demand leads to, with lost sales and the demand that was observed.
+def backtest_orders(sampled: SampledDemand, setup: BacktestSetup) -> PolicyBacktest:
+    """Replay the weekly orders that the sampled demand leads to, with lost sales and the demand that was observed.
 
-    Each decision holds the levels of the one before, as the daily job does where the policy says so. Shelves start with
-    the mean demand of lead time and two weeks.
+    Each is the decision of the day, `ml.restock.plan_orders`, with the fixed costs and minimum order values of the
+    suppliers, but without transfers and budget. It holds the levels of the one before where the policy says so.
+    Shelves start with the mean demand of lead time and two weeks.
     """
     # A cycle of a week, or as much of it as the forecast reaches.
-    review = (stage.horizon - stage.terms["lead_time_periods"]).clip(1, 7)
-    terms = stage.terms.assign(review_periods=review, next_order_in_periods=0).reset_index(drop=True)
-    observed = stage.demand.merge(terms[KEYS], on=KEYS)
-    before = observed[observed["period_start"] <= stage.first_order]
+    review = (setup.horizon - setup.terms["lead_time_periods"]).clip(1, 7)
+    terms = setup.terms.assign(review_periods=review, next_order_in_periods=0).reset_index(drop=True)
+    observed = setup.demand.merge(terms[KEYS], on=KEYS)
+    before = observed[observed["period_start"] <= setup.first_order]
     mean = before.groupby(KEYS)["demand_units"].mean().reindex(pd.MultiIndex.from_frame(terms[KEYS])).fillna(0.0)
     start = terms[KEYS].assign(
         periods_ahead=0,
         units=np.ceil(mean.to_numpy() * (terms["lead_time_periods"].to_numpy(dtype=np.float64) + 14)),
-        period_start=stage.first_order,
+        period_start=setup.first_order,
     )
-    shown = observed[observed["period_start"] >= stage.first_order]
+    shown = observed[observed["period_start"] >= setup.first_order]
     shown = shown.assign(demand_units=shown["demand_units"].where(shown["is_in_stock"].astype(bool)))
     # The replay itself charges a fixed cost per item.
     priced = terms.drop(columns="fixed_order_cost", errors="ignore").merge(
-        stage.policy[[*KEYS, "holding_cost", "shortage_cost"]], on=KEYS, how="left"
+        setup.policy[[*KEYS, "holding_cost", "shortage_cost"]], on=KEYS, how="left"
     )
     priced = priced.fillna({"holding_cost": 0.0, "shortage_cost": 0.0})
     promises = []
@@ -130,9 +131,10 @@ def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
 
     def decide(t: int, state: State, seen: Seen) -> npt.NDArray[np.float64]:
         nonlocal held
-        keys, paths = drawn[seen.periods[-1]]
-        position, policy = state.keys.assign(on_hand_units=state.on_hand), stage.policy.merge(held, on=KEYS, how="left")
-        lines, _, _ = recommend(keys, paths, position, state.open_orders(), terms, policy, seed=stage.seed)
+        keys, paths = sampled[seen.periods[-1]]
+        position = state.keys.assign(on_hand_units=state.on_hand)
+        world = World(position, state.open_orders(), terms, setup.policy, held=held)
+        lines = plan_orders(_paths_of(keys, paths), world, seed=setup.seed).lines
         held = lines[KEYS].assign(held_order_up_to_units=lines["order_up_to_units"])
         promises.append(
             lines[KEYS].assign(period_start=seen.periods[-1], promised=1 - lines["stockout_probability_with_order"])
@@ -145,12 +147,17 @@ def rehearse(drawn: Drawn, stage: Stage) -> Rehearsal:
         start,
         priced,
         decide,
-        order_days=stage.order_days,
-        score_from=stage.first_scored,
-        seed=stage.seed,
+        order_days=setup.order_days,
+        score_from=setup.first_scored,
+        seed=setup.seed,
     )
     rows = with_order_costs(rows, terms)
-    return Rehearsal(rows, _kept_promises(pd.concat(promises), rows, terms))
+    return PolicyBacktest(rows, _attained(pd.concat(promises), rows, terms))
+
+
+def _paths_of(keys: pd.DataFrame, paths: npt.NDArray[np.float32]) -> PathsOf:
+    places = pd.MultiIndex.from_frame(keys[KEYS])
+    return lambda wanted: [(wanted, paths[places.get_indexer(pd.MultiIndex.from_frame(wanted[KEYS]))])]
 
 
 def with_order_costs(rows: pd.DataFrame, terms: pd.DataFrame) -> pd.DataFrame:
@@ -173,7 +180,7 @@ def with_order_costs(rows: pd.DataFrame, terms: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(order_cost=paid, cost=cost)
 
 
-def _kept_promises(promises: pd.DataFrame, rows: pd.DataFrame, terms: pd.DataFrame) -> pd.DataFrame:
+def _attained(promises: pd.DataFrame, rows: pd.DataFrame, terms: pd.DataFrame) -> pd.DataFrame:
     promised = promises.merge(terms[[*KEYS, "lead_time_periods", "review_periods"]], on=KEYS).dropna(subset="promised")
     days = promised.loc[promised.index.repeat(promised["review_periods"].astype(int))]
     ahead = days["lead_time_periods"].astype(int) + days.groupby(level=0).cumcount() + 1
@@ -196,14 +203,14 @@ def charged(rows: pd.DataFrame, policy: pd.DataFrame) -> float:
 
 
 def rule_costs(
-    drawn: Drawn, stage: Stage, as_it_is: Rehearsal, segments: pd.DataFrame, service_level: float
+    sampled: SampledDemand, setup: BacktestSetup, as_it_is: PolicyBacktest, segments: pd.DataFrame, service_level: float
 ) -> pd.DataFrame:
     """Return what each rule costs: the same weeks with and without it.
 
     Args:
-        drawn: as of `draw_demand`.
-        stage: likewise.
-        as_it_is: the rehearsal with all rules.
+        sampled: as of `sample_demand`.
+        setup: likewise.
+        as_it_is: the backtest with all rules.
         segments: sku, location_id, segment.
         service_level: cycle service level that items which aim at the least cost would be given as a target.
 
@@ -216,13 +223,13 @@ def rule_costs(
     """
     labels = segments[[*KEYS, "segment"]]
     compared = {
-        "minimum order": (stage, replace(stage, terms=stage.terms.assign(moq_units=0.0))),
-        "packs": (stage, replace(stage, terms=stage.terms.assign(order_multiple_units=1.0))),
-        "service target": (_aiming_at_service(stage, service_level), _aiming_at_cost(stage)),
+        "minimum order": (setup, replace(setup, terms=setup.terms.assign(moq_units=0.0, minimum_order_value=0.0))),
+        "packs": (setup, replace(setup, terms=setup.terms.assign(order_multiple_units=1.0))),
+        "service target": (_aiming_at_service(setup, service_level), _aiming_at_cost(setup)),
     }
 
-    def scored(changed: Stage) -> pd.DataFrame:
-        rows = (as_it_is if changed is stage else rehearse(drawn, changed)).rows
+    def scored(changed: BacktestSetup) -> pd.DataFrame:
+        rows = (as_it_is if changed is setup else backtest_orders(sampled, changed)).rows
         return rows[rows["is_scored"]].merge(labels, on=KEYS)
 
     parts = []
@@ -248,57 +255,63 @@ def rule_costs(
     return table.assign(cost_of_rule=(table["cost_with_rule"] - table["cost_without_rule"]).round(4))
 
 
-def _aiming_at_service(stage: Stage, service_level: float) -> Stage:
-    by_cost = stage.policy["target_type"] == "cost"
+def _aiming_at_service(setup: BacktestSetup, service_level: float) -> BacktestSetup:
+    by_cost = setup.policy["target_type"] == "cost"
     if not by_cost.any():
-        return stage
-    policy = stage.policy.assign(
-        target_type=stage.policy["target_type"].mask(by_cost, "cycle_service_level"),
-        target_value=stage.policy["target_value"].mask(by_cost, service_level),
+        return setup
+    policy = setup.policy.assign(
+        target_type=setup.policy["target_type"].mask(by_cost, "cycle_service_level"),
+        target_value=setup.policy["target_value"].mask(by_cost, service_level),
     )
-    return replace(stage, policy=policy)
+    return replace(setup, policy=policy)
 
 
-def _aiming_at_cost(stage: Stage) -> Stage:
+def _aiming_at_cost(setup: BacktestSetup) -> BacktestSetup:
     # Without a margin no cost can be least.
-    priced = stage.policy["target_type"].isin(SERVICE_TARGETS) & (stage.policy["shortage_cost"] > 0)
+    priced = setup.policy["target_type"].isin(SERVICE_TARGETS) & (setup.policy["shortage_cost"] > 0)
     if not priced.any():
-        return stage
-    return replace(stage, policy=stage.policy.assign(target_type=stage.policy["target_type"].mask(priced, "cost")))
+        return setup
+    return replace(setup, policy=setup.policy.assign(target_type=setup.policy["target_type"].mask(priced, "cost")))
 
 
 def verdict_on_orders(
-    ours: Rehearsal, theirs: Rehearsal, stage: Stage, segments: pd.DataFrame, *, rival: str, blocks: bool
+    ours: PolicyBacktest,
+    theirs: PolicyBacktest,
+    setup: BacktestSetup,
+    segments: pd.DataFrame,
+    *,
+    competitor: str,
+    blocks: bool,
 ) -> pd.DataFrame:
     """Judge what a forecaster's orders cost beside another's, as rows of a verdict.
 
     Args:
-        ours: rehearsal of the challenger.
-        theirs: of the rival, on the same stage.
-        stage: shared by both; the target of most items counts.
+        ours: backtest of the challenger.
+        theirs: of the competitor, on the same setup.
+        setup: shared by both; the target of most items counts.
         segments: sku, location_id, segment.
-        rival: its name, for the criteria.
+        competitor: its name, for the criteria.
         blocks: whether a criterion that is not met keeps the challenger from promotion.
 
     Returns:
         As `ml.metrics.verdict_frame`; threshold is NaN where something is only reported.
     """
-    target = str(stage.policy["target_type"].mode().iat[0])
-    asked = stage.policy.loc[stage.policy["target_type"] == target, "target_value"].median()
+    target = str(setup.policy["target_type"].mode().iat[0])
+    asked = setup.policy.loc[setup.policy["target_type"] == target, "target_value"].median()
     judged = decision_verdict(
         ours.rows,
         theirs.rows,
         target_type=target if target in ("cost", "fill_rate", "cycle_service_level") else "cost",
         target_value=float(asked),
         segments=segments,
-        seed=stage.seed,
+        seed=setup.seed,
     )
     # Service is reported beside the cost that decides; a segment of few items says nothing.
     judged = judged[judged["is_decisive"] | (judged["segment"] == "all")]
-    return verdict_frame([_criterion(row, rival, blocks) for row in judged.to_dict("records")])
+    return verdict_frame([_criterion(row, competitor, blocks) for row in judged.to_dict("records")])
 
 
-def _criterion(row: Mapping[Hashable, Any], rival: str, blocks: bool) -> Criterion:
+def _criterion(row: Mapping[Hashable, Any], competitor: str, blocks: bool) -> Criterion:
     """Return a row of `decision_verdict` as one of the gate's; of a segment the low end of the interval decides."""
     is_cost, is_all = row["criterion"] == "cost", row["segment"] == "all"
     name = str(row["criterion"]).replace("_", " ")
@@ -313,29 +326,29 @@ def _criterion(row: Mapping[Hashable, Any], rival: str, blocks: bool) -> Criteri
         needed=needed,
         blocks=bool(row["is_decisive"]) and blocks,
         segment="all" if is_all else f"demand_class {row['segment']}",
-        rival=rival,
+        competitor=competitor,
         ours=float(row["ours"]),
         theirs=float(row["theirs"]),
         low=1.0 + float(row["low"]),
         high=1.0 + float(row["high"]),
         is_more_better=not is_cost,
-        name=f"orders replayed: {name} against {rival}, {'all' if is_all else 'segment ' + str(row['segment'])}",
+        name=f"orders replayed: {name} against {competitor}, {'all' if is_all else 'segment ' + str(row['segment'])}",
     )
 
 
-def promises_kept(rehearsal: Rehearsal, segments: pd.DataFrame, target_value: float) -> pd.DataFrame:
+def service_attainment(backtest: PolicyBacktest, segments: pd.DataFrame, target_value: float) -> pd.DataFrame:
     """Return promised against delivered service by segment, "all" first; see `ml.replay.gate.service_calibration`."""
-    by_segment = rehearsal.decisions.merge(segments, on=KEYS).rename(columns={"segment": "cohort"})
+    by_segment = backtest.decisions.merge(segments, on=KEYS).rename(columns={"segment": "cohort"})
     every = pd.concat([by_segment.assign(cohort="all"), by_segment])
     return service_calibration(every, target_value=target_value)
 
 
-def promises_chart(rehearsal: Rehearsal) -> Figure:
+def service_attainment_chart(backtest: PolicyBacktest) -> Figure:
     """Draw delivered against promised service, by the promise."""
     from matplotlib.figure import Figure
 
     edges = [0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0001]
-    banded = rehearsal.decisions.assign(cohort=pd.cut(rehearsal.decisions["promised"], edges, right=False).astype(str))
+    banded = backtest.decisions.assign(cohort=pd.cut(backtest.decisions["promised"], edges, right=False).astype(str))
     table = service_calibration(banded)
     figure = Figure(figsize=(4.4, 4.0))
     axes = figure.add_subplot()

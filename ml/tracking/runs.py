@@ -142,7 +142,7 @@ class TrainingRecord:
 
     @cached_property
     def reason_figure(self) -> bytes | None:
-        """What decided, as PNG: ours beside every rival; None where nothing was compared."""
+        """What decided, as PNG: ours beside every competitor; None where nothing was compared."""
         from ml.metrics import reason_chart
 
         figure = reason_chart(self.verdict, f"{self.name} {'passed' if self.passed else 'failed'} its gate")
@@ -159,8 +159,8 @@ class TrainingRecord:
         return (
             f"## What decided\n\n{self.reason}\n\nIn full: the picture {REASON_FILE}, and the verdict below.\n\n"
             f"## The model\n\n{self.model_card}\n\n"
-            "## Verdict\n\nWhat failed stands first. Ratio: ours over the rival's; the interval is that of the ratio, "
-            f"or of ours where it says so.\n\n{table}\n"
+            "## Verdict\n\nWhat failed stands first. Ratio: ours over the competitor's; the interval is that of "
+            f"the ratio, or of ours where it says so.\n\n{table}\n"
         )
 
     @property

@@ -134,7 +134,7 @@ def summarise(settings: Settings, published: Path | None = None) -> str:
             "",
             "Champions:" if champions else "Champions: none",
             *_section(
-                ["model", "version", "metric", "champion", "hardest rival", "its value", "ratio", "90 % interval"],
+                ["model", "version", "metric", "champion", "hardest competitor", "its value", "ratio", "90 % interval"],
                 champions,
                 right={3, 5, 6},
             ),

@@ -3,7 +3,6 @@
 Belongs here: the shape of manifests and what is read off all of them together. Does not: making batches (batches).
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -196,24 +195,3 @@ def last_cursor(manifests: Iterable[Manifest], channel: str) -> str | None:
         file.cursor for manifest in manifests if manifest.channel == channel for file in manifest.files if file.cursor
     ]
     return cursors[-1] if cursors else None
-
-
-def raw_fingerprint(raw: Path) -> str:
-    """Return a hash over what every batch was made from and came to, without times and names.
-
-    Equal fingerprints mean that the same content arrived in the same order and was judged alike.
-    """
-    digest = hashlib.sha256()
-    for table in load_contract():
-        for manifest in read_manifests(raw / table.name):
-            if not manifest.files:
-                continue
-            facts = {
-                "table": table.name,
-                "rows": asdict(manifest.rows),
-                "rules": dict(manifest.quarantined_by_rule),
-                "ended": manifest.ended,
-                "files": sorted((file.sha256, file.outcome, *asdict(file.rows).values()) for file in manifest.files),
-            }
-            digest.update(json.dumps(facts, sort_keys=True).encode())
-    return digest.hexdigest()

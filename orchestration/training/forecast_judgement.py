@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestration.home.settings import Settings
 from orchestration.training.data import TrainingData
 from orchestration.training.lifecycle import Headline
-from orchestration.training.policy_backtest import rehearse_orders
+from orchestration.training.policy_backtest import backtest_orders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ class Judged:
     Attributes:
         verdict: of the gate and of the replayed orders.
         metrics: over all series, those of the others with their name in front.
-        headline: WRMSSE beside the hardest rival.
+        headline: WRMSSE beside the hardest competitor.
         figures: name -> figure.
         tables: name -> frame.
     """
@@ -94,15 +94,15 @@ def judge(settings: Settings, data: TrainingData, evaluation: "Evaluation", cham
         evaluation, CANDIDATE, BASELINE, competitors=[RECENT], champion=champion, seed=settings.seed, period="day"
     )
     is_change = champion not in (None, CANDIDATE)
-    rival = str(champion) if is_change else RECENT
-    rehearsed = rehearse_orders(settings, data, evaluation, CANDIDATE, rival, blocks=is_change)
-    whole = pd.concat([judged, rehearsed.verdict], ignore_index=True)
+    competitor = str(champion) if is_change else RECENT
+    orders = backtest_orders(settings, data, evaluation, CANDIDATE, competitor, blocks=is_change)
+    whole = pd.concat([judged, orders.verdict], ignore_index=True)
     pit = pit_by_class(evaluation.pit, evaluation.windows["model_spec"].unique().tolist(), seed=settings.seed)
     return Judged(
         verdict=whole,
         metrics=_forecast_metrics(evaluation, CANDIDATE),
-        headline=Headline.beside_hardest_rival("WRMSSE, less is better", whole, "WRMSSE"),
-        figures=_forecast_figures(evaluation, pit, data.demand, CANDIDATE) | rehearsed.figures,
+        headline=Headline.beside_hardest_competitor("WRMSSE, less is better", whole, "WRMSSE"),
+        figures=_forecast_figures(evaluation, pit, data.demand, CANDIDATE) | orders.figures,
         tables={
             "segments": evaluation.segments,
             "horizons": evaluation.horizons,
@@ -110,7 +110,7 @@ def judge(settings: Settings, data: TrainingData, evaluation: "Evaluation", cham
             "pit": pit,
             "sums": evaluation.sums,
             "windows": evaluation.windows,
-            **rehearsed.tables,
+            **orders.tables,
         },
     )
 

@@ -56,9 +56,9 @@ class Headline:
     Attributes:
         metric: its name and unit, and whether less or more is better.
         champion: its value for the registered model; None when it could not be measured.
-        baseline: its value for the hardest rival on the same data; None likewise.
-        baseline_name: what that rival is.
-        ratio: the champion's value over the rival's; None likewise.
+        baseline: its value for the hardest competitor on the same data; None likewise.
+        baseline_name: what that competitor is.
+        ratio: the champion's value over the competitor's; None likewise.
         low: end of the 90 % interval of the ratio; None likewise.
         high: its other end.
     """
@@ -72,8 +72,8 @@ class Headline:
     high: float | None = None
 
     @classmethod
-    def beside_hardest_rival(cls, metric: str, verdict: "pd.DataFrame", measure: str) -> "Headline":
-        """Return the headline of a measure from the row of the verdict whose rival comes closest or is ahead."""
+    def beside_hardest_competitor(cls, metric: str, verdict: "pd.DataFrame", measure: str) -> "Headline":
+        """Return the headline of a measure from the row of the verdict whose competitor comes closest or is ahead."""
         from ml.metrics import hardest
 
         row = hardest(verdict, measure)
@@ -81,8 +81,8 @@ class Headline:
             return cls(metric, None, None, "none")
         figures = {name: float(row[name]) for name in ("ours", "theirs", "ratio", "low", "high")}
         known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
-        rival = str(row["rival"]).replace("_", " ")
-        return cls(metric, known["ours"], known["theirs"], rival, known["ratio"], known["low"], known["high"])
+        competitor = str(row["competitor"]).replace("_", " ")
+        return cls(metric, known["ours"], known["theirs"], competitor, known["ratio"], known["low"], known["high"])
 
 
 @dataclass(frozen=True)
@@ -177,16 +177,16 @@ class Outcome:
 
 def not_below(
     metrics: Mapping[str, float],
-    rival: str,
+    competitor: str,
     names: Mapping[str, str],
     measured_on: str,
     intervals: Mapping[str, tuple[float, float]],
 ) -> "pd.DataFrame":
-    """Return the verdict that no metric may be below that of the rival.
+    """Return the verdict that no metric may be below that of the competitor.
 
     Args:
-        metrics: ours by name, the rival's with its name in front.
-        rival: its name.
+        metrics: ours by name, the competitor's with its name in front.
+        competitor: its name.
         names: those that are judged, and how they are called in words.
         measured_on: what both were measured on, in words.
         intervals: 90 % interval of the ratio of each.
@@ -198,16 +198,16 @@ def not_below(
             Criterion(
                 measure,
                 value=metrics[name],
-                threshold=metrics[f"{rival}_{name}"],
+                threshold=metrics[f"{competitor}_{name}"],
                 needed="ratio at least 1",
                 blocks=True,
-                rival=rival,
+                competitor=competitor,
                 ours=metrics[name],
-                theirs=metrics[f"{rival}_{name}"],
+                theirs=metrics[f"{competitor}_{name}"],
                 low=intervals[name][0],
                 high=intervals[name][1],
                 is_more_better=True,
-                name=f"{name} not below {rival}, {measured_on}",
+                name=f"{name} not below {competitor}, {measured_on}",
             )
             for name, measure in names.items()
         ]
@@ -501,7 +501,7 @@ def headlines(settings: Settings) -> list[list[str]]:
     """Return one row per champion for the summary.
 
     Returns:
-        model, version, metric, its value, its hardest rival, the rival's value, ratio, 90 % interval; all text.
+        model, version, metric, its value, the hardest competitor, its value, ratio, 90 % interval; all text.
     """
     from ml.metrics import interval, number
     from serving.store import Store
@@ -513,9 +513,9 @@ def headlines(settings: Settings) -> list[list[str]]:
         if epoch is not None:
             one = Headline(**epoch.detail)
             values = [number(value) for value in (one.champion, one.baseline, one.ratio)]
-            rival = one.baseline_name if one.baseline is not None else "none"
+            competitor = one.baseline_name if one.baseline is not None else "none"
             span = interval(one.low, one.high)
-            rows.append([model, epoch.value, one.metric, values[0], rival, values[1], values[2], span])
+            rows.append([model, epoch.value, one.metric, values[0], competitor, values[1], values[2], span])
     return rows
 
 

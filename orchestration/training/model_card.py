@@ -49,7 +49,7 @@ def forecast_card(
     """Return the card of a demand forecaster, Markdown.
 
     Args:
-        evaluation: of the model spec beside its rivals.
+        evaluation: of the model spec beside its competitors.
         model_spec: the candidate.
         demand: what it learnt from, as `demand_frames.demand_history`.
         pit: as `ml.backtest.pit_by_class`.

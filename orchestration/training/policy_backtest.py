@@ -1,6 +1,6 @@
 """Orders replayed with forecasters that have not seen the weeks: the gate of a decision, its promises, what rules cost.
 
-Belongs here: which items, weeks and policy a home rehearses. Does not: the replay (ml/replay/policy_backtest.py).
+Belongs here: which items, weeks and policy a home replays. Does not: the replay (ml/replay/policy_backtest.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ml.backtest import Evaluation
     from ml.forecast import FittedForecaster
-    from ml.replay import Stage
+    from ml.replay import BacktestSetup
     from serving.store import PolicyOverride
 
 ITEMS, PATHS, WEEKS = 150, 100, 11
@@ -36,8 +36,8 @@ PROMISE_COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Rehearsed:
-    """What a rehearsal adds to a training.
+class OrderBacktest:
+    """What a backtest of orders adds to a training.
 
     Attributes:
         verdict: rows for the verdict of the gate; None where nothing can be ordered.
@@ -50,9 +50,9 @@ class Rehearsed:
     figures: dict[str, Any]
 
 
-def rehearse_orders(
-    settings: Settings, data: TrainingData, evaluation: "Evaluation", challenger: str, rival: str, *, blocks: bool
-) -> Rehearsed:
+def backtest_orders(
+    settings: Settings, data: TrainingData, evaluation: "Evaluation", challenger: str, competitor: str, *, blocks: bool
+) -> OrderBacktest:
     """Replay the weekly orders of two evaluated model specs, under the home's own policy, on items that stand for all.
 
     Args:
@@ -60,31 +60,31 @@ def rehearse_orders(
         data: of the home.
         evaluation: with what the model specs fitted before its last window but one.
         challenger: model spec to judge.
-        rival: model spec it is judged against.
+        competitor: model spec it is judged against.
         blocks: whether what is not met keeps the challenger from promotion.
     """
-    from ml import replay as rehearsal
+    from ml import replay
 
     windows, series = evaluation.windows, evaluation.series
     origin = windows.loc[windows["window"] == evaluation.fitted_window, "origin"].iloc[0]
     known = series[(series["window"] == evaluation.fitted_window) & (series["model_spec"] == challenger)]
     terms = data.terms.merge(known[[*KEYS, "demand_class", "weight"]], on=KEYS)
     if terms.empty:
-        return Rehearsed(None, {}, {})
+        return OrderBacktest(None, {}, {})
     # Evenly spaced by class and value, as the evaluated series were chosen.
-    terms = _spread(terms, ["demand_class", "weight"])
+    terms = _representative(terms, ["demand_class", "weight"])
     segments = terms[KEYS].assign(segment=terms["demand_class"])
-    stage = _stage(settings, data, terms, data.policy, origin)
-    drawn = rehearsal.draw_demand(evaluation.fitted[challenger], stage)
-    ours = rehearsal.rehearse(drawn, stage)
-    theirs = rehearsal.rehearse(rehearsal.draw_demand(evaluation.fitted[rival], stage), stage)
-    return Rehearsed(
-        verdict=rehearsal.verdict_on_orders(ours, theirs, stage, segments, rival=rival, blocks=blocks),
+    setup = _setup(settings, data, terms, data.policy, origin)
+    sampled = replay.sample_demand(evaluation.fitted[challenger], setup)
+    ours = replay.backtest_orders(sampled, setup)
+    theirs = replay.backtest_orders(replay.sample_demand(evaluation.fitted[competitor], setup), setup)
+    return OrderBacktest(
+        verdict=replay.verdict_on_orders(ours, theirs, setup, segments, competitor=competitor, blocks=blocks),
         tables={
-            "service_calibration": rehearsal.promises_kept(ours, segments, settings.cycle_service_level),
-            "rule_costs": rehearsal.rule_costs(drawn, stage, ours, segments, settings.cycle_service_level),
+            "service_calibration": replay.service_attainment(ours, segments, settings.cycle_service_level),
+            "rule_costs": replay.rule_costs(sampled, setup, ours, segments, settings.cycle_service_level),
         },
-        figures={"service_calibration": rehearsal.promises_chart(ours)},
+        figures={"service_calibration": replay.service_attainment_chart(ours)},
     )
 
 
@@ -102,7 +102,7 @@ def score_overrides(
     """
     import pandas as pd
 
-    from ml import replay as rehearsal
+    from ml import replay
 
     data = read_training_data(settings)
     first, last = data.demand["period_start"].min(), data.demand["period_start"].max()
@@ -117,50 +117,51 @@ def score_overrides(
         if terms.empty:
             scores.append({"items": 0})
             continue
-        terms = _spread(terms, ["unit_cost"])
-        stage = _stage(settings, data, terms, followed, origin)
+        terms = _representative(terms, ["unit_cost"])
+        setup = _setup(settings, data, terms, followed, origin)
         plain = replace(
-            stage,
+            setup,
             terms=terms.drop(columns=list(RESTOCK_LIMITS)),
             policy=data.policy.merge(terms[KEYS], on=KEYS),
         )
-        drawn = rehearsal.draw_demand(forecaster, stage)
-        ours, theirs = (rehearsal.rehearse(drawn, each).rows.query("is_scored") for each in (stage, plain))
+        sampled = replay.sample_demand(forecaster, setup)
+        ours, theirs = (replay.backtest_orders(sampled, each).rows.query("is_scored") for each in (setup, plain))
         # Both are charged what the home's own policy charges.
-        costs = [rehearsal.charged(rows, plain.policy) for rows in (ours, theirs)]
+        costs = [replay.charged(rows, plain.policy) for rows in (ours, theirs)]
         scores.append(
             {
                 "items": len(terms),
                 "cost_with": costs[0],
                 "cost_without": costs[1],
                 "value_added": costs[1] - costs[0],
-                "fill_rate_with": rehearsal.service(ours, "fill_rate"),
-                "fill_rate_without": rehearsal.service(theirs, "fill_rate"),
+                "fill_rate_with": replay.service(ours, "fill_rate"),
+                "fill_rate_without": replay.service(theirs, "fill_rate"),
             }
         )
     columns = ["items", "cost_with", "cost_without", "value_added", "fill_rate_with", "fill_rate_without"]
     return pd.DataFrame(scores, columns=columns)
 
 
-def _spread(terms: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
+def _representative(terms: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
     """Return at most so many items, evenly spaced in an order."""
     ordered = terms.sort_values([*by, *KEYS], ignore_index=True)
     return ordered.iloc[:: -(-len(ordered) // ITEMS)].sort_values(KEYS, ignore_index=True)
 
 
-def _stage(
+def _setup(
     settings: Settings,
     data: TrainingData,
     terms: "pd.DataFrame",
     policy: "pd.DataFrame",
     first_order: "pd.Timestamp",
-) -> "Stage":
-    from ml.replay import Stage
+) -> "BacktestSetup":
+    from ml.replay import BacktestSetup
 
-    # The items replayed stand for all of their supplier: they pay their share of what an order costs.
+    # The items replayed stand for all of their supplier: they pay and reach their share of what it asks of an order.
     shares = terms["supplier_id"].value_counts() / data.terms["supplier_id"].value_counts()
-    terms = terms.assign(fixed_order_cost=terms["fixed_order_cost"] * terms["supplier_id"].map(shares))
-    return Stage(
+    share = terms["supplier_id"].map(shares)
+    terms = terms.assign(**{name: terms[name] * share for name in ("fixed_order_cost", "minimum_order_value")})
+    return BacktestSetup(
         demand=data.demand.merge(terms[KEYS], on=KEYS),
         future=data.planned.merge(terms[KEYS], on=KEYS),
         terms=terms,

@@ -84,12 +84,12 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
     )
     unseen, actual = photos[is_held_out].tolist(), labels[is_held_out].tolist()
     said = [(model.probabilities(unseen), model.classes) for model in (judged, baseline)]
-    metrics, rival = (recognition_metrics(actual, *one) for one in said)
+    metrics, competitor = (recognition_metrics(actual, *one) for one in said)
     intervals = {
         name: hit_ratio_interval(*(hits(actual, *one, most) for one in said), seed=settings.seed)
         for name, most in (("accuracy", 1), ("top5_accuracy", 5))
     }
-    metrics |= {f"hog_linear_{name}": value for name, value in rival.items()}
+    metrics |= {f"hog_linear_{name}": value for name, value in competitor.items()}
     verdict = not_below(metrics, "hog_linear", MEASURES, "held-out photos", intervals)
     confusion = confusion_frame(actual, judged.predict(unseen)["label"].tolist(), judged.classes)
     recogniser = images.Recogniser.load(kept) if kept else trained_on(labels.notna())
@@ -98,7 +98,7 @@ def _train_recogniser(settings: Settings, labelled: "pd.DataFrame", folder: Path
     return Trained(
         verdict=verdict,
         metrics=metrics,
-        headline=Headline.beside_hardest_rival("accuracy, more is better", verdict, MEASURES["accuracy"]),
+        headline=Headline.beside_hardest_competitor("accuracy, more is better", verdict, MEASURES["accuracy"]),
         model_card=(
             f"Recognises {labels.nunique()} labels on shelf photos, trained from scratch on {len(labelled):,} photos."
             "\n\nJudged on photos that the judged network had not seen: of a label's photos with a date the latest of"
