@@ -1867,6 +1867,22 @@ def test_another_unit_is_refused_until_it_is_said_how_it_converts(panel: Warehou
     assert [rule for rule, _ in after(first | {"unit_of_measure": "pallet"})[1]] == ["unit_changed"]
 
 
+def test_a_product_that_ends_keeps_its_last_accepted_version(panel: Warehouse, tmp_path: Path):
+    home = Warehouse(tmp_path / "ended unit", panel.manifest)
+    box = product("a") | {"unit_of_measure": "box of 12", "unit_cost": Decimal(48), "product_name": "Boxed"}
+    for number, row in enumerate((product("a"), box, box)):
+        arrive(home.raw, FIRST_ARRIVAL + timedelta(days=number), {"products": [row]})
+    # What the list lacks ends as it last came.
+    last = home.raw / "products" / batch_id(FIRST_ARRIVAL + timedelta(days=2))
+    rows = f"select * replace (0 as source_row), true as is_ended from read_parquet('{last}/accepted.parquet')"
+    duckdb.execute(f"copy ({rows}) to '{last}/ended.parquet' (format parquet)")
+    (last / "accepted.parquet").unlink()
+    home.build("run", "--select", "+dim_products", "+fct_quarantined_rows", as_of="2011-04-29")
+    product_now = "select product_name, unit_of_measure, unit_cost, is_active from marts.dim_products"
+    assert home.rows(product_now) == [("Product a", "each", 4, False)]
+    assert home.rows("select count(*) from marts.fct_quarantined_rows") == [(0,)]
+
+
 def test_use_that_recurs_without_a_sale_is_demand_where_the_home_plans_it(panel: Warehouse, tmp_path: Path):
     home = Warehouse(tmp_path / "workshop", panel.manifest)
     days = [FIRST_NOON + timedelta(days=n) for n in range(40)]

@@ -1,12 +1,24 @@
 """Products that follow others: which links count, whose history and stock a successor has, and what is ordered."""
 
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 import pytest
 from support.small_marts import small_home
-from test_warehouse import FIRST_ARRIVAL, FIRST_NOON, SUPPLY, Warehouse, arrive, location, movement, product, terms
+from test_warehouse import (
+    FIRST_ARRIVAL,
+    FIRST_NOON,
+    SUPPLY,
+    Warehouse,
+    arrive,
+    location,
+    movement,
+    order_line,
+    product,
+    terms,
+)
 
 from orchestration.home.settings import Settings
 from orchestration.warehouse.demand_frames import demand_history
@@ -15,29 +27,41 @@ from orchestration.warehouse.restock_frames import open_orders
 LAST = date(2011, 4, 29)
 LINKS = [("new", "old", "2011-04-20", 1), ("half", "old2", "2011-04-20", 0.5), ("later", "old3", "2011-05-20", 1)]
 LINKS += [("new", "dead", "2011-04-20", 1), ("old", "old", "2011-04-20", 1), ("ghost", "old", "2011-04-20", 1)]
-LINKS += [("new", "weighed", "2011-04-20", 1)]
+LINKS += [
+    ("new", "weighed", "2011-04-20", 1),
+    ("next", "ordered", "2011-04-20", 1),
+    ("soon", "awaited", "2011-05-20", 1),
+]
 
 
 @pytest.fixture(scope="module")
 def linked(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """A home whose predecessors have 12 units left; dead has sold nothing for a month."""
+    """A home whose predecessors have 12 units left; dead has sold nothing for a month. Shop y never gets new."""
     home = Warehouse(tmp_path_factory.mktemp("linked"))
-    skus = ("new", "half", "later", "old", "old2", "old3", "dead")
-    moved = [movement(f"IN {sku}", "receipt", 52, FIRST_NOON - timedelta(hours=3), sku=sku) for sku in skus[3:]]
+    skus = ("new", "half", "later", "next", "soon", "old", "old2", "old3", "ordered", "awaited", "dead")
+    moved = [movement(f"IN {sku}", "receipt", 52, FIRST_NOON - timedelta(hours=3), sku=sku) for sku in skus[5:]]
     moved += [
         movement(f"{sku}-{number}", "sale", -1, FIRST_NOON + timedelta(days=number), sku=sku)
-        for sku in skus[3:6]
+        for sku in skus[5:10]
         for number in range(40)
     ]
     moved += [movement("D", "sale", -1, FIRST_NOON, sku="dead")]
+    moved += [
+        movement("IN y", "receipt", 52, FIRST_NOON, location="y", sku="old"),
+        movement("D y", "sale", -1, FIRST_NOON + timedelta(days=20), location="y", sku="old"),
+    ]
     arrive(
         home.raw,
         FIRST_ARRIVAL,
         {
             "products": [*(product(sku) for sku in skus), product("weighed") | {"unit_of_measure": "kg"}],
-            "locations": [location("x")],
+            "locations": [location("x"), location("y")],
             "suppliers": SUPPLY["suppliers"],
-            "supplier_terms": [terms(sku, "S2", 5) for sku in skus],
+            "supplier_terms": [*(terms(sku, "S2", 5) for sku in skus), terms("old", "S2", 5) | {"location_id": "y"}],
+            "purchase_order_lines": [
+                order_line("P1", "ordered", "S2", "2011-04-25", "2011-05-05", 30),
+                order_line("P2", "awaited", "S2", "2011-04-25", "2011-05-18", 40),
+            ],
             "stock_movements": moved,
             "product_links": [
                 {"sku": sku, "predecessor_sku": before, "from_date": date.fromisoformat(start), "share": share}
@@ -52,7 +76,8 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 
 def test_a_successor_counts_on_what_is_left_of_a_predecessor_that_is_still_sold(linked: Warehouse):
     columns = "sku, predecessor_sku, available_units, left_units, is_still_sold"
-    assert linked.rows(f"select {columns} from marts.fct_predecessor_stock order by 1, 2") == [
+    linkless = "where on_order_units = 0 and sku <> 'next'"
+    assert linked.rows(f"select {columns} from marts.fct_predecessor_stock {linkless} order by 1, 2") == [
         ("half", "old2", 12, 6, True),
         # 27 a month go on until the successor takes over in 21 days.
         ("later", "old3", 12, 0, True),
@@ -61,16 +86,43 @@ def test_a_successor_counts_on_what_is_left_of_a_predecessor_that_is_still_sold(
     ]
 
 
+def test_what_is_on_order_of_a_predecessor_is_sold_first_too(linked: Warehouse):
+    columns = "sku, periods_ahead, available_units, on_order_units, left_units, left_stock_units"
+    assert linked.rows(
+        f"select {columns} from marts.fct_predecessor_stock where sku in ('next', 'soon') order by 1, 2"
+    ) == [
+        ("next", 1, 12, 0, 12, 12),
+        ("next", 6, 0, 30, 30, 0),
+        # Its 12 are sold before the order comes, two days before the successor takes over; 27 are sold in 28 days.
+        ("soon", 21, 12, 40, Decimal("38.071"), 0),
+    ]
+
+
 def test_a_predecessor_is_ordered_until_its_successor_takes_over(linked: Warehouse):
-    ends = "select sku, last_sale_date from marts.fct_replenishment_terms where last_sale_date is not null order by 1"
+    ends = """
+        select sku, last_sale_date from marts.fct_replenishment_terms
+        where last_sale_date is not null and sku in ('dead', 'old', 'old2', 'old3') order by 1
+    """
     day = date(2011, 4, 19)
     assert linked.rows(ends) == [("dead", day), ("old", day), ("old2", day), ("old3", date(2011, 5, 19))]
-    on_sale = "select sku, min(day) from marts.fct_planned_days where is_on_sale group by 1 order by 1"
+    on_sale = """
+        select sku, min(day) from marts.fct_planned_days
+        where is_on_sale and location_id = 'x' and sku not in ('next', 'ordered', 'soon', 'awaited')
+        group by 1 order by 1
+    """
     tomorrow = LAST + timedelta(days=1)
     # A successor that has not sold yet begins where it takes over.
     assert linked.rows(on_sale) == [
         *(("half", tomorrow), ("later", date(2011, 5, 20)), ("new", tomorrow), ("old3", tomorrow)),
     ]
+
+
+def test_a_predecessor_goes_on_where_its_successor_never_comes(linked: Warehouse):
+    assert linked.rows("select sku, last_sale_date from marts.fct_replenishment_terms where location_id = 'y'") == [
+        ("old", None)
+    ]
+    assert linked.rows("select bool_and(is_on_sale) from marts.fct_planned_days where location_id = 'y'") == [(True,)]
+    assert linked.rows("select sku from marts.fct_predecessor_stock where location_id = 'y'") == []
 
 
 def test_a_link_to_itself_to_another_unit_or_to_an_unknown_product_waits_with_its_reason(linked: Warehouse):
@@ -89,7 +141,11 @@ def export(path: Path, query: str) -> None:
 def test_the_history_of_a_successor_is_its_own_and_its_share_of_those_before(tmp_path: Path):
     settings = small_home(tmp_path)
     before = demand_history(settings)
-    links = "select 'p02' as sku, 'p00' as predecessor_sku, 0.5 as share union all select 'p23', 'p01', 1"
+    links = """
+        select 'p02' as sku, 'north' as location_id, 'p00' as predecessor_sku, 0.5 as share
+        union all select 'p23', 'south', 'p01', 1
+        union all select 'p04', 'south', 'p02', 1
+    """
     export(settings.exports / "marts" / "dim_product_links.parquet", links)
     after = demand_history(settings)
     units = before.pivot(index="period_start", columns="sku", values="demand_units")

@@ -45,8 +45,7 @@ open_orders as (
     where not is_rejected
     union all
     -- What is left of a predecessor is sold first.
-    select
-        sku, location_id, days_until_takeover as periods_ahead, left_units as open_units, false as is_doubtful, 'predecessor' as kind
+    select sku, location_id, periods_ahead, left_units as open_units, false as is_doubtful, 'predecessor' as kind
     from {{ ref('fct_predecessor_stock') }}
     where is_still_sold
 ),

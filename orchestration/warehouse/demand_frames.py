@@ -33,11 +33,14 @@ def demand_history(settings: Settings, known: "pd.DataFrame | None" = None) -> "
         ),
 
         links as (
-            {_product_links(settings)}
+            select links.sku, known.location_id, links.predecessor_sku, links.share
+            from ({_product_links(settings)}) as links
+            inner join known
+                on links.sku = known.sku and coalesce(links.location_id, known.location_id) = known.location_id
         ),
 
         parts as (
-            select *, true as is_own from recorded where sku in (select sku from links)
+            select *, true as is_own from recorded semi join links using (sku, location_id)
             union all by name
             select recorded.* replace (
                     links.sku as sku, recorded.demand_units * links.share as demand_units,
@@ -46,9 +49,9 @@ def demand_history(settings: Settings, known: "pd.DataFrame | None" = None) -> "
                 ),
                 false as is_own
             from recorded
-            inner join links on recorded.sku = links.predecessor_sku
+            inner join links on recorded.sku = links.predecessor_sku and recorded.location_id = links.location_id
             inner join known as successors
-                on links.sku = successors.sku and recorded.location_id = successors.location_id
+                on links.sku = successors.sku and links.location_id = successors.location_id
             left join known as predecessors
                 on recorded.sku = predecessors.sku and recorded.location_id = predecessors.location_id
         ),
@@ -63,7 +66,7 @@ def demand_history(settings: Settings, known: "pd.DataFrame | None" = None) -> "
         ),
 
         demand as (
-            select * from recorded where sku not in (select sku from links)
+            select * from recorded anti join links using (sku, location_id)
             union all by name
             from linked
         ),
@@ -92,12 +95,13 @@ def demand_history(settings: Settings, known: "pd.DataFrame | None" = None) -> "
 
 
 def _product_links(settings: Settings) -> str:
-    """Return a query of the successors of products; an archive of an earlier version holds none."""
+    """Return a query of the successors of products; an earlier archive holds none, or none by location."""
+    none = "select '' as sku, ''::varchar as location_id, '' as predecessor_sku, 0.0::double as share where false"
     try:
         path = export_path(settings, "marts.dim_product_links")
     except FileNotFoundError:
-        return "select '' as sku, '' as predecessor_sku, 0.0::double as share where false"
-    return f"select sku, predecessor_sku, share::double as share from {read_sql(path)}"
+        return none
+    return f"{none} union all by name select * replace (share::double as share) from {read_sql(path)}"
 
 
 def planned_days(settings: Settings, horizon: int, categories: "pd.DataFrame | None" = None) -> "pd.DataFrame":

@@ -211,8 +211,8 @@ def _open_transfers(settings: Settings) -> str:
 def open_orders(settings: Settings) -> "pd.DataFrame":
     """Return what is on order, by purchase order line, by proposal that has none yet, and by transfer.
 
-    What is left of a predecessor is sold before its successor, from the day on which that takes over: it comes like an
-    order that keeps to its date.
+    What is left of a predecessor, on hand and on order, is sold before its successor, from the day on which that takes
+    over: it comes like an order that keeps to its date.
 
     Returns:
         sku, location_id, periods_ahead, units, overdue_periods, is_doubtful, arrives_as_planned (a transfer, or stock
@@ -247,19 +247,21 @@ def open_orders(settings: Settings) -> "pd.DataFrame":
 
 
 def _predecessor_stock(settings: Settings) -> str:
-    """Return a query of what predecessors leave to each item; an archive of an earlier version holds none."""
+    """Return a query of what predecessors leave to each item; an earlier archive holds none, or stock alone."""
+    none = """
+        select '' as sku, '' as location_id, '' as predecessor_sku, 1::integer as periods_ahead,
+            1::integer as days_until_takeover, 0.0::double as left_units, true as is_still_sold
+        where false
+    """
     try:
         path = export_path(settings, "marts.fct_predecessor_stock")
     except FileNotFoundError:
-        return """
-            select '' as sku, '' as location_id, '' as predecessor_sku, 1::integer as periods_ahead,
-                0.0::double as units
-            where false
-        """
+        path = None
+    held = f"{none} union all by name select * from {read_sql(path)}" if path else none
     return f"""
-        select sku, location_id, predecessor_sku, days_until_takeover::integer as periods_ahead,
-            left_units::double as units
-        from {read_sql(path)}
+        select sku, location_id, predecessor_sku, left_units::double as units,
+            coalesce(periods_ahead, days_until_takeover)::integer as periods_ahead
+        from ({held})
         where is_still_sold
     """
 

@@ -16,7 +16,7 @@ seasons as (
 ),
 
 days_on_sale as (
-    select distinct seasons.sku, days.day
+    select distinct seasons.sku, seasons.location_id, days.day
     from seasons
     inner join (select distinct day from days_to_come) as days
         on days.day between coalesce(seasons.from_date, days.day) and seasons.to_date
@@ -24,9 +24,13 @@ days_on_sale as (
 
 -- A successor that has not sold yet begins where it takes over.
 takeovers as (
-    select sku, min(from_date) as from_date
+    select sku, location_id, min(from_date) as from_date
     from {{ ref('dim_product_links') }}
-    group by sku
+    group by sku, location_id
+),
+
+seasonal as (
+    select distinct sku, location_id from seasons
 ),
 
 plan_bounds as (
@@ -51,7 +55,7 @@ planned_days as (
         days_to_come.event_name,
         days_to_come.is_open,
         days_to_come.day >= coalesce(item_locations.demand_from, days_to_come.day)
-        and (days_on_sale.sku is not null or item_locations.sku not in (select sku from seasons))
+        and (days_on_sale.sku is not null or seasonal.sku is null)
         and coalesce(days_to_come.day >= takeovers.from_date or item_locations.mean_daily_demand_units > 0, true) as is_on_sale
     from item_locations
     inner join days_to_come on item_locations.location_id = days_to_come.location_id
@@ -65,9 +69,13 @@ planned_days as (
             item_locations.sku = general_prices.sku
             and general_prices.location_id is null
             and days_to_come.day = general_prices.day
-    left join takeovers on item_locations.sku = takeovers.sku
+    left join takeovers on item_locations.sku = takeovers.sku and item_locations.location_id = takeovers.location_id
+    left join seasonal on item_locations.sku = seasonal.sku and item_locations.location_id = seasonal.location_id
     left join days_on_sale
-        on item_locations.sku = days_on_sale.sku and days_to_come.day = days_on_sale.day
+        on
+            item_locations.sku = days_on_sale.sku
+            and item_locations.location_id = days_on_sale.location_id
+            and days_to_come.day = days_on_sale.day
 )
 
 select * from planned_days

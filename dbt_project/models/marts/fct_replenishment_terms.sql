@@ -116,7 +116,7 @@ coming_seasons as (
         seasons.to_date > protected.as_of_date as is_to_come,
         coalesce(seasons.from_date <= protected.protected_until, true) as is_reached
     from protected
-    inner join seasons on protected.sku = seasons.sku
+    inner join seasons on protected.sku = seasons.sku and protected.location_id = seasons.location_id
 ),
 
 -- An order is for the last season that begins while it has to last; where none does, for the next one.

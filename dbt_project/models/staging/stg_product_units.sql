@@ -2,6 +2,12 @@
 
 with products as (
     select * from {{ source('raw', 'products') }}
+    where not coalesce(is_ended, false)
+),
+
+ended as (
+    select * from {{ source('raw', 'products') }}
+    where is_ended
 ),
 
 placed as (
@@ -32,7 +38,6 @@ compared as (
     from named
 ),
 
--- What ended is shown as it last was.
 converted as (
     select
         * exclude (kept_units_per_unit) replace (
@@ -44,8 +49,26 @@ converted as (
         ),
         unit_of_measure as delivered_unit,
         unit_cost as delivered_unit_cost,
-        is_changed and kept_units_per_unit is null and not coalesce(is_ended, false) as is_refused
+        is_changed and kept_units_per_unit is null as is_refused
     from compared
+),
+
+accepted as (
+    select * from converted
+    where not is_refused
+),
+
+-- What ended is shown as it last counted: a version that waits does not come into force by the end.
+with_ends as (
+    select * from converted
+    union all by name
+    select
+        accepted.* replace (
+            ended.batch_id as batch_id, ended.ingested_at as ingested_at, ended.source_file as source_file,
+            ended.source_row as source_row, true as is_ended
+        )
+    from ended
+    asof inner join accepted on ended.sku = accepted.sku and ended.batch_id > accepted.batch_id
 )
 
-select * from converted
+select * from with_ends

@@ -8,9 +8,9 @@ positions as (
 
 -- What is left of a predecessor serves its customers too.
 predecessors as (
-    select sku, location_id, sum(left_units) as left_units
+    select sku, location_id, sum(left_stock_units) as left_units
     from {{ ref('fct_predecessor_stock') }}
-    where is_still_sold and days_until_takeover = 1
+    where is_still_sold and periods_ahead = 1
     group by sku, location_id
 ),
 
