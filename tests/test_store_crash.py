@@ -3,13 +3,13 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 import pytest
 from sqlalchemy import event
+from support.killed import killed
 
 from serving.store import Store, StoreError, StoreNotEmpty, StoreUnavailable, fold
 
@@ -41,19 +41,6 @@ def stream(seed: int, batches: int, size: int) -> list[list[dict[str, Any]]]:
             events += [made[-1][0], {**made[-1][1], "lot_id": "other"}, {**made[-1][2], "sku": None}]
         made.append(events)
     return made
-
-
-def killed(work: Callable[[], None]) -> None:
-    """Run work in a fork of this warm process, which is expected to die by SIGKILL."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), "the process ended before the point at which it was to be killed"
-    assert os.WTERMSIG(status) == signal.SIGKILL
 
 
 def die_at(store: Store, point: int) -> None:

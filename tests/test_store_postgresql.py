@@ -15,9 +15,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from serving.store import Acknowledgement, Fenced, Outbox, Store, StoreNotEmpty, StoreOutdated, StoreUnavailable, fold
@@ -187,31 +189,39 @@ def test_two_runs_at_once_make_one_proposal(url):
 
 
 def test_proposals_of_the_first_version_are_kept(url):
-    Store.migrate(url)
-    with Store.open(url) as store:
-        line = {"sku": "MUG", "location_id": "NORTH", "supplier_id": "ACME", "order_units": 48}
-        (proposal_id,) = store.propose(date(2011, 3, 1), [line], seen_version=0, author="run").proposed
-    with psycopg.connect(url, autocommit=True) as connection:
-        for table, columns in {
-            "ledger_head": ("outbox_epoch", "restored_at"),
-            "proposals": (
-                *("expected_date", "changed_by", "change_reason", "rejected_until_date"),
-                *("rejected_until_thousandths", "held_reason", "ended_date"),
-                *("from_location_id", "order_id", "exported_at", "withdrawn_at", "acknowledged_thousandths"),
-            ),
-        }.items():
-            for column in columns:
-                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        # It went with a column that it indexed.
+    config = Config()
+    config.set_main_option("script_location", "serving.store:migrations")
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
         connection.execute(
-            "CREATE UNIQUE INDEX ix_proposals_undecided ON proposals (sku, location_id) WHERE state = 'proposed'"
+            text(
+                "INSERT INTO proposals (proposal_id, as_of_date, supplier_id, sku, location_id, order_thousandths, "
+                "detail, state, has_order_line, version, proposed_at, changed_at) VALUES "
+                "('p', '2011-03-01', 'ACME', 'MUG', 'NORTH', 48000, '{}', 'rejected', FALSE, 1, 1, 1)"
+            )
         )
-        connection.execute("UPDATE alembic_version SET version_num = '0001'")
-        connection.execute("UPDATE proposals SET state = 'rejected'")
-        connection.execute("UPDATE proposal_steps SET state = 'rejected', author = 'ann', reason = 'too dear'")
+        connection.execute(text("INSERT INTO proposal_steps VALUES ('p', 1, 'rejected', 'ann', 'too dear', 1)"))
+    engine.dispose()
     assert Store.migrate(url) == int(VERSION)
     with Store.open(url) as store:
-        assert store.proposal(proposal_id)[0].rejection == "rejected by ann until 2011-03-02: too dear"
+        assert store.proposal("p")[0].rejection == "rejected by ann until 2011-03-02: too dear"
+
+
+def test_a_publication_replaces_what_was_proposed_and_keeps_its_history(store):
+    def publish(units: int) -> Any:
+        lines = [{"sku": f"S{n}", "location_id": "N", "supplier_id": "A", "order_units": units} for n in range(1_200)]
+        outbox = Outbox(date(2011, 3, 1), lines, store.open_orders().version, {})
+        return store.publish("generation", store.claim("generation", "run"), f"g{units}", {}, outbox)
+
+    publish(6)
+    report = publish(12)
+    assert (len(report.proposed), len(report.superseded)) == (1_200, 1_200)
+    assert {made.order_units for made in store.proposals(state="proposed", limit=2_000)} == {Decimal(12)}
+    _, steps = store.proposal(report.superseded[0])
+    assert [step["state"] for step in steps] == ["proposed", "superseded"]
+    assert store.verify().is_whole
 
 
 def test_many_are_decided_in_one_step_and_an_order_goes_from_proposal_to_receipt(store):

@@ -27,7 +27,8 @@ from serving.store.proposals import (
     read,
     rows_by_id,
 )
-from serving.store.schema import batches, events, ledger_head, proposal_steps, proposals
+from serving.store.schema import batches, events, ledger_head
+from serving.store.staging import seen_proposals, seen_steps
 from serving.store.transferring import covered, supersede_covered
 from serving.store.units import instant, quantity, units_text
 
@@ -102,7 +103,7 @@ def decided_until(connection: Connection) -> int | None:
     ).scalar_one_or_none()
     moments: list[int | None] = [
         connection.execute(
-            select(func.max(proposal_steps.c.recorded_at)).where(proposal_steps.c.state == "exported")
+            select(func.max(seen_steps.c.recorded_at)).where(seen_steps.c.state == "exported")
         ).scalar_one()
     ]
     if decided is not None:
@@ -190,19 +191,22 @@ def _refusal(connection: Connection, row: Any, decision: str, latest: str | None
 def _in_its_place(connection: Connection, row: Any) -> Any:
     """Return the latest other proposal of the same item that is undecided, on order or rejected since, if any."""
     return connection.execute(
-        select(proposals)
+        select(seen_proposals)
         .where(
-            proposals.c.sku == row.sku,
-            proposals.c.location_id == row.location_id,
-            proposals.c.from_location_id == row.from_location_id,
-            proposals.c.proposal_id != row.proposal_id,
-            proposals.c.has_order_line.is_(False),
+            seen_proposals.c.sku == row.sku,
+            seen_proposals.c.location_id == row.location_id,
+            seen_proposals.c.from_location_id == row.from_location_id,
+            seen_proposals.c.proposal_id != row.proposal_id,
+            seen_proposals.c.has_order_line.is_(False),
             or_(
-                and_(proposals.c.state.in_(("proposed", *COMMITTED)), proposals.c.proposed_at >= row.proposed_at),
-                and_(proposals.c.state == "rejected", proposals.c.proposed_at > row.proposed_at),
+                and_(
+                    seen_proposals.c.state.in_(("proposed", *COMMITTED)),
+                    seen_proposals.c.proposed_at >= row.proposed_at,
+                ),
+                and_(seen_proposals.c.state == "rejected", seen_proposals.c.proposed_at > row.proposed_at),
             ),
         )
-        .order_by(proposals.c.proposed_at.desc(), proposals.c.proposal_id)
+        .order_by(seen_proposals.c.proposed_at.desc(), seen_proposals.c.proposal_id)
         .limit(1)
     ).one_or_none()
 

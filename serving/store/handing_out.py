@@ -20,6 +20,7 @@ from serving.store.decisions import Outcome, restored_at
 from serving.store.errors import StoreError, Unconfirmed
 from serving.store.proposals import Moved, Proposal, differs_from_its_id, move, next_version, note, read, rows_by_id
 from serving.store.schema import proposals
+from serving.store.staging import seen_proposals
 from serving.store.units import Refused, instant, quantity, quantity_of, units_text
 
 _ENDED = ("rejected", "superseded", "expired", "cancelled")
@@ -51,13 +52,13 @@ def pull(connection: Connection, *, author: str, limit: int, now: int) -> list[P
             "ERP, then run `inventorybot proposals confirm`, with --held for each proposal that the ERP holds."
         )
     found = connection.execute(
-        select(proposals)
+        select(seen_proposals)
         .where(
-            proposals.c.state.in_(("approved", "exported")),
-            proposals.c.has_order_line.is_(False),
-            proposals.c.held_reason.is_(None),
+            seen_proposals.c.state.in_(("approved", "exported")),
+            seen_proposals.c.has_order_line.is_(False),
+            seen_proposals.c.held_reason.is_(None),
         )
-        .order_by(proposals.c.proposal_id)
+        .order_by(seen_proposals.c.proposal_id)
         .limit(limit)
     ).all()
     changed = next((row for row in found if differs_from_its_id(row)), None)
@@ -82,18 +83,18 @@ def pull(connection: Connection, *, author: str, limit: int, now: int) -> list[P
 def withdrawn(connection: Connection) -> list[Proposal]:
     """Return what was handed out, ended since, and the ERP has not said it knows; by id."""
     found = connection.execute(
-        select(proposals)
+        select(seen_proposals)
         .where(
-            proposals.c.exported_at.is_not(None),
-            proposals.c.withdrawn_at.is_(None),
+            seen_proposals.c.exported_at.is_not(None),
+            seen_proposals.c.withdrawn_at.is_(None),
             # Who cancels a line does so in the ERP; that no more of a shipped transfer is to be sent it has to be told.
             or_(
-                proposals.c.has_order_line.is_(False),
-                and_(proposals.c.from_location_id != "", proposals.c.state == "cancelled"),
+                seen_proposals.c.has_order_line.is_(False),
+                and_(seen_proposals.c.from_location_id != "", seen_proposals.c.state == "cancelled"),
             ),
-            proposals.c.state.in_(_ENDED),
+            seen_proposals.c.state.in_(_ENDED),
         )
-        .order_by(proposals.c.proposal_id)
+        .order_by(seen_proposals.c.proposal_id)
     )
     return [read(row) for row in found]
 

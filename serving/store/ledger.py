@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exc, insert, select, tuple_, update
 
-from serving.store import authorities, chain, decisions, policies, quarantine, stock
+from serving.store import authorities, chain, decisions, policies, quarantine, staging, stock
 from serving.store.bulk import typed_movements
 from serving.store.database import Database
 from serving.store.errors import StillRefused, StoreError
@@ -151,11 +151,13 @@ def append_at_once(
     Nearly every batch is all new: insert it blindly, and look the known events up only when a unique index objects.
     The transaction is then begun again, as a savepoint would cost every batch a copy of each page it touches.
     """
+    changes_proposals = any(row[_TYPE] not in MOVEMENT_EVENTS for row in delivered.rows)
+    write = staging.write if changes_proposals else Database.write
     try:
-        with database.write() as connection:
+        with write(database) as connection:
             return append(database, connection, delivered, units_after, is_blind=True)
     except exc.IntegrityError:
-        with database.write() as connection:
+        with write(database) as connection:
             return append(database, connection, delivered, units_after)
 
 

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from serving.store import decisions, handing_out, ledger, proposals, proposing, turning_back
+from serving.store import decisions, handing_out, ledger, proposals, proposing, staging, turning_back
 from serving.store.database import Database
 from serving.store.decisions import Outcome
 from serving.store.errors import UnknownRow, WrongState
@@ -68,7 +68,7 @@ class ProposalStore:
         Raises:
             StoreError: a line is malformed, an item occurs twice, or a later day has proposed before.
         """
-        with self._database.write() as connection:
+        with staging.write(self._database) as connection:
             now = microseconds(self._clock())
             return proposing.propose(
                 connection, as_of_date, lines, seen_version=seen_version, counted=counted, author=author, now=now
@@ -151,7 +151,7 @@ class ProposalStore:
             }
             for proposal_id, event_id in zip(proposal_ids, event_ids, strict=True)
         ]
-        with self._database.write() as connection:
+        with staging.write(self._database) as connection:
             return ledger.decide(self._database, connection, decided, microseconds(now))
 
     def decide_proposal(self, proposal_id: str, decision: str, *, event_id: str, author: str, reason: str = "") -> None:
@@ -179,7 +179,7 @@ class ProposalStore:
             Unconfirmed: the store was restored, and nobody has confirmed what the ERP holds.
             StoreError: a proposal was changed outside the store.
         """
-        with self._database.write() as connection:
+        with staging.write(self._database) as connection:
             return handing_out.pull(connection, author=author, limit=limit, now=microseconds(self._clock()))
 
     def withdrawn_proposals(self) -> list[Proposal]:
@@ -196,7 +196,7 @@ class ProposalStore:
         Returns:
             An outcome for each, in their order.
         """
-        with self._database.write() as connection:
+        with staging.write(self._database) as connection:
             return handing_out.acknowledge(connection, acknowledged, author=author, now=microseconds(self._clock()))
 
     def acknowledge_proposal(
@@ -225,7 +225,7 @@ class ProposalStore:
         Returns:
             Ids of the proposals whose line was not known before.
         """
-        with self._database.write() as connection:
+        with staging.write(self._database) as connection:
             return proposing.line_appeared(connection, orders, author=author, now=microseconds(self._clock()))
 
     def expire_proposals(self, day: date, *, author: str) -> list[str]:
@@ -233,7 +233,7 @@ class ProposalStore:
 
         Never delivered is what was exported and has no purchase order line 14 days after its expected day.
         """
-        with self._database.write() as connection:
+        with staging.write(self._database) as connection:
             ended = proposing.expire(connection, day, author=author, now=microseconds(self._clock()))
         return [proposal_id for proposal_id, _ in ended]
 
@@ -251,7 +251,7 @@ class ProposalStore:
         Returns:
             Ids of the proposals that stand again.
         """
-        with self._database.write() as connection:
+        with staging.write(self._database) as connection:
             now = microseconds(self._clock())
             return turning_back.turn_back(connection, as_of_date, overdue_days, author=author, now=now)
 
@@ -283,7 +283,7 @@ class ProposalStore:
         Raises:
             UnknownRow: an id is known nowhere; nothing is changed.
         """
-        with self._database.write() as connection:
+        with staging.write(self._database) as connection:
             now = microseconds(self._clock())
             return decisions.confirm(connection, held, author=author, reason=reason, now=now)
 

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
 from serving.store.errors import UnknownRow
 from serving.store.schema import ledger_head, proposal_steps, proposals
+from serving.store.staging import seen_proposals, seen_steps
 from serving.store.units import instant, money, quantity, units_text
 
 STATES = (
@@ -153,7 +154,7 @@ def proposal(connection: Connection, proposal_id: str) -> Proposal:
     Raises:
         UnknownRow: there is none of that id.
     """
-    found = connection.execute(select(proposals).where(proposals.c.proposal_id == proposal_id)).one_or_none()
+    found = connection.execute(select(seen_proposals).where(seen_proposals.c.proposal_id == proposal_id)).one_or_none()
     if found is None:
         raise UnknownRow(f"There is no proposal {proposal_id!r}; `inventorybot proposals list` shows the ids.")
     return read(found)
@@ -161,10 +162,10 @@ def proposal(connection: Connection, proposal_id: str) -> Proposal:
 
 def rows(connection: Connection, *, state: str | None, after: str, limit: int) -> list[Proposal]:
     """Return proposals ordered by id."""
-    query = select(proposals).where(proposals.c.proposal_id > after)
+    query = select(seen_proposals).where(seen_proposals.c.proposal_id > after)
     if state is not None:
-        query = query.where(proposals.c.state == state)
-    return [read(row) for row in connection.execute(query.order_by(proposals.c.proposal_id).limit(limit))]
+        query = query.where(seen_proposals.c.state == state)
+    return [read(row) for row in connection.execute(query.order_by(seen_proposals.c.proposal_id).limit(limit))]
 
 
 def named(connection: Connection, ids: Iterable[str]) -> dict[str, Proposal]:
@@ -177,7 +178,7 @@ def of_orders(connection: Connection, numbers: Iterable[str]) -> list[Proposal]:
     found = [
         row
         for part in _parts(sorted(set(numbers)))
-        for row in connection.execute(select(proposals).where(proposals.c.erp_order.in_(part)))
+        for row in connection.execute(select(seen_proposals).where(seen_proposals.c.erp_order.in_(part)))
     ]
     return [read(row) for row in sorted(found, key=lambda row: str(row.proposal_id))]
 
@@ -188,8 +189,9 @@ def in_orders(connection: Connection, order_ids: Iterable[str]) -> list[Proposal
         row
         for part in _parts(sorted(set(order_ids)))
         for row in connection.execute(
-            select(proposals).where(
-                proposals.c.order_id.in_(part), proposals.c.state.in_(("exported", "acknowledged", "received"))
+            select(seen_proposals).where(
+                seen_proposals.c.order_id.in_(part),
+                seen_proposals.c.state.in_(("exported", "acknowledged", "received")),
             )
         )
     ]
@@ -200,7 +202,7 @@ def rows_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Any]:
     """Return the rows of those ids that are there."""
     found: dict[str, Any] = {}
     for part in _parts(sorted(set(ids))):
-        query = select(proposals).where(proposals.c.proposal_id.in_(part))
+        query = select(seen_proposals).where(seen_proposals.c.proposal_id.in_(part))
         found |= {row.proposal_id: row for row in connection.execute(query)}
     return found
 
@@ -208,7 +210,7 @@ def rows_by_id(connection: Connection, ids: Iterable[str]) -> dict[str, Any]:
 def steps(connection: Connection, proposal_id: str) -> list[dict[str, Any]]:
     """Return the history of a proposal: state, author, reason, recorded_at."""
     found = connection.execute(
-        select(proposal_steps).where(proposal_steps.c.proposal_id == proposal_id).order_by(proposal_steps.c.step)
+        select(seen_steps).where(seen_steps.c.proposal_id == proposal_id).order_by(seen_steps.c.step)
     )
     return [
         {
@@ -223,7 +225,7 @@ def steps(connection: Connection, proposal_id: str) -> list[dict[str, Any]]:
 
 def latest_day(connection: Connection) -> str | None:
     """Return the latest business day that has proposed anything, ISO."""
-    latest: str | None = connection.execute(select(func.max(proposals.c.as_of_date))).scalar_one()
+    latest: str | None = connection.execute(select(func.max(seen_proposals.c.as_of_date))).scalar_one()
     return latest
 
 
@@ -238,8 +240,8 @@ def new_ids(connection: Connection, lines: Sequence[Mapping[str, Any]]) -> list[
     epoch: int = connection.execute(select(ledger_head.c.outbox_epoch)).scalar_one()
     day = lines[0]["as_of_date"].replace("-", "")
     # A dot follows a hyphen: every id of the day.
-    known = select(proposals.c.proposal_id).where(
-        proposals.c.proposal_id > f"{day}-", proposals.c.proposal_id < f"{day}."
+    known = select(seen_proposals.c.proposal_id).where(
+        seen_proposals.c.proposal_id > f"{day}-", seen_proposals.c.proposal_id < f"{day}."
     )
     times: dict[str, int] = {}
     ids: Sequence[str] = connection.execute(known).scalars().all()
@@ -265,16 +267,16 @@ def differs_from_its_id(row: Any) -> bool:
 def changed_outside(connection: Connection) -> list[str]:
     """Return a sentence for each proposal that is not what its id or its history says."""
     last = (
-        select(proposal_steps.c.proposal_id, func.max(proposal_steps.c.step).label("step"))
-        .group_by(proposal_steps.c.proposal_id)
+        select(seen_steps.c.proposal_id, func.max(seen_steps.c.step).label("step"))
+        .group_by(seen_steps.c.proposal_id)
         .subquery()
     )
-    stepped = select(proposal_steps.c.proposal_id, proposal_steps.c.state).join(
-        last, and_(proposal_steps.c.proposal_id == last.c.proposal_id, proposal_steps.c.step == last.c.step)
+    stepped = select(seen_steps.c.proposal_id, seen_steps.c.state).join(
+        last, and_(seen_steps.c.proposal_id == last.c.proposal_id, seen_steps.c.step == last.c.step)
     )
     states = {row.proposal_id: row.state for row in connection.execute(stepped)}
     problems = []
-    for row in connection.execute(select(proposals).order_by(proposals.c.proposal_id)):
+    for row in connection.execute(select(seen_proposals).order_by(seen_proposals.c.proposal_id)):
         if differs_from_its_id(row):
             problems.append(f"Proposal {row.proposal_id} orders something else than its id was made for.")
         if states.get(row.proposal_id) != row.state:
@@ -340,12 +342,12 @@ def note(connection: Connection, noted: Sequence[tuple[str, str, str]], *, autho
     """Add to the history of proposals: id, the state it is in, and why."""
     done: dict[str, int] = {}
     for part in _parts([proposal_id for proposal_id, _, _ in noted]):
-        counted = (
-            select(proposal_steps.c.proposal_id, func.count())
-            .where(proposal_steps.c.proposal_id.in_(part))
-            .group_by(proposal_steps.c.proposal_id)
+        last = (
+            select(seen_steps.c.proposal_id, func.max(seen_steps.c.step))
+            .where(seen_steps.c.proposal_id.in_(part))
+            .group_by(seen_steps.c.proposal_id)
         )
-        done |= {row[0]: row[1] for row in connection.execute(counted)}
+        done |= {row[0]: row[1] for row in connection.execute(last)}
     made = []
     for proposal_id, state, reason in noted:
         done[proposal_id] = done.get(proposal_id, 0) + 1

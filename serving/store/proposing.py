@@ -28,6 +28,7 @@ from serving.store.proposals import (
     rows_by_id,
 )
 from serving.store.schema import ledger_head, proposals
+from serving.store.staging import seen_proposals
 from serving.store.units import Refused, date_of, money_of, quantity_of, text_of
 
 OVERDUE_DAYS = 14
@@ -118,9 +119,9 @@ def open_orders(connection: Connection) -> OpenOrders:
     """Return the committed proposals that no purchase order line stands for yet."""
     version: int = connection.execute(select(ledger_head.c.outbox_version)).scalar_one()
     found = connection.execute(
-        select(proposals)
-        .where(proposals.c.state.in_(COMMITTED), proposals.c.has_order_line.is_(False))
-        .order_by(proposals.c.proposal_id)
+        select(seen_proposals)
+        .where(seen_proposals.c.state.in_(COMMITTED), seen_proposals.c.has_order_line.is_(False))
+        .order_by(seen_proposals.c.proposal_id)
     )
     return OpenOrders(version, [read(row) for row in found])
 
@@ -132,7 +133,11 @@ def rejections(connection: Connection, day: date) -> list[Proposal]:
 
 def ended_on(connection: Connection, day: date) -> list[Proposal]:
     """Return the proposals that a run of this business day ended, by id."""
-    query = select(proposals).where(proposals.c.ended_date == day.isoformat()).order_by(proposals.c.proposal_id)
+    query = (
+        select(seen_proposals)
+        .where(seen_proposals.c.ended_date == day.isoformat())
+        .order_by(seen_proposals.c.proposal_id)
+    )
     return [read(row) for row in connection.execute(query)]
 
 
@@ -295,14 +300,11 @@ def settle(connection: Connection, outbox: Outbox, *, author: str, now: int) -> 
 
 def hold(connection: Connection, held: Mapping[str, str]) -> None:
     """Keep these proposals from being handed out, with the reason, and no other."""
-    standing = connection.execute(
-        select(proposals.c.proposal_id, proposals.c.held_reason).where(
-            or_(proposals.c.held_reason.is_not(None), proposals.c.proposal_id.in_(sorted(held)))
-        )
-    ).all()
+    before = connection.execute(select(seen_proposals).where(seen_proposals.c.held_reason.is_not(None)))
+    standing = rows_by_id(connection, held) | {row.proposal_id: row for row in before}
     changes = [
         {"held_id": row.proposal_id, "new_reason": held.get(row.proposal_id)}
-        for row in standing
+        for row in standing.values()
         if row.held_reason != held.get(row.proposal_id)
     ]
     if changes:
@@ -352,9 +354,13 @@ def expire(
     connection: Connection, day: date, overdue_days: int = OVERDUE_DAYS, *, author: str, now: int
 ) -> list[tuple[str, str]]:
     """End proposals nobody took or delivered in time; see `Store.expire_proposals`."""
-    undecided = select(proposals).where(proposals.c.state == "proposed", proposals.c.expires_date < day.isoformat())
+    undecided = select(seen_proposals).where(
+        seen_proposals.c.state == "proposed", seen_proposals.c.expires_date < day.isoformat()
+    )
     moved: list[Moved] = [(row, f"not decided by {row.expires_date}", {}) for row in connection.execute(undecided)]
-    committed = select(proposals).where(proposals.c.state.in_(COMMITTED), proposals.c.has_order_line.is_(False))
+    committed = select(seen_proposals).where(
+        seen_proposals.c.state.in_(COMMITTED), seen_proposals.c.has_order_line.is_(False)
+    )
     for row in connection.execute(committed):
         reason = why_ended(read(row), day, overdue_days)
         if reason is not None:
@@ -431,7 +437,7 @@ def typed_line(line: Mapping[str, Any], day: str) -> dict[str, Any]:
 
 
 def _undecided(connection: Connection) -> dict[Item, Any]:
-    found = connection.execute(select(proposals).where(proposals.c.state == "proposed"))
+    found = connection.execute(select(seen_proposals).where(seen_proposals.c.state == "proposed"))
     return {(row.sku, row.location_id, row.from_location_id): row for row in found}
 
 
@@ -450,7 +456,7 @@ class _Since:
 
 def _committed_since(connection: Connection, seen_version: int, counted: Collection[str]) -> _Since:
     """Return the proposals that were committed after a run had looked; what it counted may have moved on."""
-    query = select(proposals).where(proposals.c.state.in_(COMMITTED), proposals.c.version > seen_version)
+    query = select(seen_proposals).where(seen_proposals.c.state.in_(COMMITTED), seen_proposals.c.version > seen_version)
     known = set(counted)
     since = [row for row in connection.execute(query) if row.proposal_id not in known]
     return _Since(
@@ -462,17 +468,19 @@ def _committed_since(connection: Connection, seen_version: int, counted: Collect
 def _rejections(connection: Connection, day: str) -> dict[Item, Any]:
     """Return the rejection that stands for each item on a day; what was proposed after it has ended it."""
     found = connection.execute(
-        select(proposals)
+        select(seen_proposals)
         .where(
-            proposals.c.state == "rejected",
-            proposals.c.as_of_date <= day,
-            or_(proposals.c.rejected_until_date.is_(None), proposals.c.rejected_until_date > day),
+            seen_proposals.c.state == "rejected",
+            seen_proposals.c.as_of_date <= day,
+            or_(seen_proposals.c.rejected_until_date.is_(None), seen_proposals.c.rejected_until_date > day),
         )
-        .order_by(proposals.c.changed_at, proposals.c.version)
+        .order_by(seen_proposals.c.changed_at, seen_proposals.c.version)
     )
     rejected = {(row.sku, row.location_id, row.from_location_id): row for row in found}
-    item = (proposals.c.sku, proposals.c.location_id, proposals.c.from_location_id)
-    latest = select(*item, func.max(proposals.c.proposed_at)).where(proposals.c.as_of_date <= day).group_by(*item)
+    item = (seen_proposals.c.sku, seen_proposals.c.location_id, seen_proposals.c.from_location_id)
+    latest = (
+        select(*item, func.max(seen_proposals.c.proposed_at)).where(seen_proposals.c.as_of_date <= day).group_by(*item)
+    )
     proposed = {(row[0], row[1], row[2]): row[3] for row in connection.execute(latest)} if rejected else {}
     return {key: row for key, row in rejected.items() if proposed[key] <= row.changed_at}
 

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, select, update
 from serving.store import chain, epochs
 from serving.store.proposals import COMMITTED, Moved, Proposal, epoch_of, move, next_version, read, rows_by_id
 from serving.store.proposing import add, typed_line
-from serving.store.schema import ledger_head, proposals
+from serving.store.schema import ledger_head
+from serving.store.staging import seen_proposals
 from serving.store.units import date_of, quantity_of
 
 _AUTHOR = "restore"
@@ -68,7 +69,7 @@ class Recovered:
 def advance_epoch(connection: Connection, now: int, least: int = 0) -> int:
     """Let ids be given out that were never given out before, and exports wait until somebody confirms."""
     epoch = int(max(connection.execute(select(ledger_head.c.outbox_epoch)).scalar_one(), least)) + 1
-    has_proposals = connection.execute(select(proposals.c.proposal_id).limit(1)).first() is not None
+    has_proposals = connection.execute(select(seen_proposals.c.proposal_id).limit(1)).first() is not None
     connection.execute(update(ledger_head).values(outbox_epoch=epoch, restored_at=now if has_proposals else None))
     return epoch
 
@@ -110,12 +111,12 @@ def reconcile(connection: Connection, published: Published, now: int) -> Recover
 
     put_back = rows_by_id(connection, [named for named, state in missing.items() if state != "superseded"])
     advanced = rows_by_id(connection, [row.proposal_id for row in later])
-    standing = select(proposals).where(
-        proposals.c.state.in_(("proposed", *COMMITTED)), proposals.c.has_order_line.is_(False)
+    standing = select(seen_proposals).where(
+        seen_proposals.c.state.in_(("proposed", *COMMITTED)), seen_proposals.c.has_order_line.is_(False)
     )
     doubtful = [
         row
-        for row in connection.execute(standing.order_by(proposals.c.proposal_id))
+        for row in connection.execute(standing.order_by(seen_proposals.c.proposal_id))
         if row.state in ("proposed", "approved")
         or (was_behind and lines.get(row.proposal_id, {}).get("state") not in COMMITTED)
     ]
@@ -152,7 +153,7 @@ def _adopt(connection: Connection, name: str, generation: str, detail: Mapping[s
 
 def _undecided_elsewhere(connection: Connection, lines: Mapping[str, Mapping[str, Any]]) -> list[Moved]:
     """Return the undecided proposals of the store that the published generation does not propose any more."""
-    found = connection.execute(select(proposals).where(proposals.c.state == "proposed"))
+    found = connection.execute(select(seen_proposals).where(seen_proposals.c.state == "proposed"))
     return [
         (row, "not proposed any more by the generation that is published", {})
         for row in found

@@ -5,6 +5,8 @@ Conventions: an instant is an integer, microseconds since 1970-01-01 UTC (`_at`)
 Text compares by code point in every database, because the order of a fold must not depend on a locale.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0004"
+VERSION = "0005"
 
 metadata = MetaData(
     naming_convention={
@@ -50,6 +52,14 @@ ledger_head = Table(
     Column("outbox_epoch", Integer, nullable=False),
     # When the store was filled from a backup, until a person has confirmed what the ERP holds.
     Column("restored_at", Number),
+    # The publication whose proposals are in force; what is staged for a later one is not seen yet (staging.py).
+    Column("publication", Number, nullable=False),
+    # Advances with every transaction that may change proposals, so that a publication sees whether one came between.
+    Column("outbox_write", Number, nullable=False),
+    # Advances with every change of live stock, also by a publication, which adds no event.
+    Column("stock_version", Number, nullable=False),
+    Column("audit_id", Number, nullable=False),
+    Column("audit_hash", String, nullable=False),
     CheckConstraint("head_id = 1", name="single_row"),
 )
 
@@ -87,6 +97,8 @@ events = Table(
     Column("reference", String),
     Column("reason", String),
     Column("payload", String),
+    Column("author", String),
+    Column("device", String),
 )
 Index("ix_events_identity", *(events.c[name] for name in ("source", "document", "line", "revision")), unique=True)
 Index("ix_events_item", events.c.sku, events.c.location_id, events.c.occurred_at)
@@ -110,9 +122,13 @@ live_stock = Table(
     Column("last_occurred_at", Number),
     Column("sequence", Number, nullable=False),
     Column("is_settled", Boolean(create_constraint=False), nullable=False),
+    # `stock_version` of the head at the last change.
+    Column("version", Number, nullable=False),
     # Kept in the order of its key: an update of the running state touches one page instead of two.
     sqlite_with_rowid=False,
 )
+
+Index("ix_live_stock_version", live_stock.c.version)
 
 published_stock = Table(
     "published_stock",
@@ -201,41 +217,57 @@ epochs = Table(
     Column("recorded_at", Number, nullable=False),
 )
 
-proposals = Table(
-    "proposals",
-    metadata,
-    Column("proposal_id", String, primary_key=True),
-    Column("as_of_date", String, nullable=False),
-    Column("supplier_id", String, nullable=False),
-    Column("sku", String, nullable=False),
-    Column("location_id", String, nullable=False),
-    Column("order_thousandths", Number, nullable=False),
-    Column("unit_cost_ten_thousandths", Number),
-    Column("order_by_date", String),
-    Column("expires_date", String),
-    Column("detail", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("erp_order", String),
-    Column("has_order_line", Boolean(create_constraint=False), nullable=False),
-    Column("version", Number, nullable=False),
-    Column("proposed_at", Number, nullable=False),
-    Column("changed_at", Number, nullable=False),
-    Column("expected_date", String),
-    Column("changed_by", String, nullable=False),
-    Column("change_reason", String, nullable=False),
-    Column("rejected_until_date", String),
-    Column("rejected_until_thousandths", Number),
-    Column("held_reason", String),
-    Column("ended_date", String),
-    # Of a transfer the location it leaves, of an order ''.
-    Column("from_location_id", String, nullable=False),
-    Column("order_id", String),
-    Column("exported_at", Number),
-    Column("withdrawn_at", Number),
-    Column("acknowledged_thousandths", Number),
-)
+
+def _proposal_columns() -> tuple[Column[Any], ...]:
+    return (
+        Column("as_of_date", String, nullable=False),
+        Column("supplier_id", String, nullable=False),
+        Column("sku", String, nullable=False),
+        Column("location_id", String, nullable=False),
+        Column("order_thousandths", Number, nullable=False),
+        Column("unit_cost_ten_thousandths", Number),
+        Column("order_by_date", String),
+        Column("expires_date", String),
+        Column("detail", String, nullable=False),
+        Column("state", String, nullable=False),
+        Column("erp_order", String),
+        Column("has_order_line", Boolean(create_constraint=False), nullable=False),
+        Column("version", Number, nullable=False),
+        Column("proposed_at", Number, nullable=False),
+        Column("changed_at", Number, nullable=False),
+        Column("expected_date", String),
+        Column("changed_by", String, nullable=False),
+        Column("change_reason", String, nullable=False),
+        Column("rejected_until_date", String),
+        Column("rejected_until_thousandths", Number),
+        Column("held_reason", String),
+        Column("ended_date", String),
+        # Of a transfer the location it leaves, of an order ''.
+        Column("from_location_id", String, nullable=False),
+        Column("order_id", String),
+        Column("exported_at", Number),
+        Column("withdrawn_at", Number),
+        Column("acknowledged_thousandths", Number),
+        # What an approval orders in place of `order_thousandths`, and who said so.
+        Column("adjusted_thousandths", Number),
+        Column("adjusted_by", String),
+    )
+
+
+def _step_columns() -> tuple[Column[Any], ...]:
+    return (
+        Column("state", String, nullable=False),
+        Column("author", String, nullable=False),
+        Column("reason", String, nullable=False),
+        Column("recorded_at", Number, nullable=False),
+    )
+
+
+proposals = Table("proposals", metadata, Column("proposal_id", String, primary_key=True), *_proposal_columns())
 Index("ix_proposals_state", proposals.c.state, proposals.c.proposal_id)
 Index("ix_proposals_item", proposals.c.sku, proposals.c.location_id)
+Index("ix_proposals_supplier", proposals.c.supplier_id, proposals.c.state, proposals.c.proposal_id)
+Index("ix_proposals_location", proposals.c.location_id, proposals.c.state, proposals.c.proposal_id)
 # The database itself keeps an item from having two undecided orders, or transfers from one location, at once.
 Index(
     "ix_proposals_undecided",
@@ -252,10 +284,28 @@ proposal_steps = Table(
     metadata,
     Column("proposal_id", String, ForeignKey("proposals.proposal_id"), primary_key=True),
     Column("step", Integer, primary_key=True, autoincrement=False),
-    Column("state", String, nullable=False),
-    Column("author", String, nullable=False),
-    Column("reason", String, nullable=False),
-    Column("recorded_at", Number, nullable=False),
+    *_step_columns(),
+)
+
+# Rows of `proposals` and `proposal_steps` as a publication makes them; see staging.py.
+staged_proposals = Table(
+    "staged_proposals",
+    metadata,
+    Column("proposal_id", String, primary_key=True),
+    *_proposal_columns(),
+    Column("publication", Number, nullable=False),
+    # Order in which they are folded into the outbox.
+    Column("position", Number, nullable=False),
+)
+Index("ix_staged_proposals_position", staged_proposals.c.position, unique=True)
+
+staged_steps = Table(
+    "staged_steps",
+    metadata,
+    Column("proposal_id", String, primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    *_step_columns(),
+    Column("publication", Number, nullable=False),
 )
 
 policies = Table(
@@ -273,3 +323,161 @@ policies = Table(
     Column("reason", String, nullable=False),
     Column("author", String, nullable=False),
 )
+
+# People, programs and what they did.
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("role", String, nullable=False),
+    # JSON list of location_id; NULL = every location.
+    Column("sites", String),
+    # Value of orders up to which it may approve alone; NULL = any.
+    Column("approval_limit_ten_thousandths", Number),
+    Column("state", String, nullable=False),
+    Column("created_by", String, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("changed_at", Number, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("credential_id", String, primary_key=True),
+    Column("account_id", String, ForeignKey("accounts.account_id"), nullable=False),
+    Column("kind", String, nullable=False),
+    # Hash of a password or of an invitation, public key of a passkey, subject of an identity provider.
+    Column("verifier", String, nullable=False),
+    Column("detail", String, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("expires_at", Number),
+    Column("used_at", Number),
+    Column("revoked_at", Number),
+)
+Index("ix_credentials_account", credentials.c.account_id, credentials.c.kind)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", String, primary_key=True),
+    Column("token_sha256", String, nullable=False, unique=True),
+    Column("account_id", String, ForeignKey("accounts.account_id"), nullable=False),
+    Column("device", String, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("used_at", Number, nullable=False),
+    Column("expires_at", Number, nullable=False),
+    Column("revoked_at", Number),
+)
+Index("ix_sessions_account", sessions.c.account_id)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", String, primary_key=True),
+    Column("secret_sha256", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("sites", String),
+    Column("created_by", String, nullable=False),
+    Column("created_at", Number, nullable=False),
+    Column("expires_at", Number, nullable=False),
+    Column("used_at", Number),
+    Column("revoked_at", Number),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_id", Number, primary_key=True, autoincrement=False),
+    Column("recorded_at", Number, nullable=False),
+    Column("author", String, nullable=False),
+    # Session or key it was done with.
+    Column("credential", String),
+    Column("address", String),
+    Column("action", String, nullable=False),
+    Column("object", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("request_id", String),
+    Column("previous_hash", String, nullable=False),
+    Column("chain_hash", String, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("caller", String, primary_key=True),
+    Column("idempotency_key", String, primary_key=True),
+    Column("body_sha256", String, nullable=False),
+    # NULL while the request is at work.
+    Column("status", Integer),
+    Column("answer", LargeBinary),
+    Column("recorded_at", Number, nullable=False),
+)
+Index("ix_idempotency_recorded_at", idempotency.c.recorded_at)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("alert_id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    # What it is of; '' where it is not of an item or a location.
+    Column("sku", String, nullable=False),
+    Column("location_id", String, nullable=False),
+    # Purchase order line, lot or supplier it is of, else ''.
+    Column("reference", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("money_ten_thousandths", Number, nullable=False),
+    Column("detail", String, nullable=False),
+    Column("owner", String),
+    Column("acknowledged_by", String),
+    Column("opened_at", Number, nullable=False),
+    Column("changed_at", Number, nullable=False),
+    Column("cleared_at", Number),
+)
+Index("ix_alerts_identity", alerts.c.kind, alerts.c.sku, alerts.c.location_id, alerts.c.reference, unique=True)
+Index("ix_alerts_state", alerts.c.state, alerts.c.location_id)
+
+alert_steps = Table(
+    "alert_steps",
+    metadata,
+    Column("alert_id", String, ForeignKey("alerts.alert_id"), primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("action", String, nullable=False),
+    Column("author", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("recorded_at", Number, nullable=False),
+)
+
+snoozes = Table(
+    "snoozes",
+    metadata,
+    Column("sequence", Number, ForeignKey("events.sequence"), primary_key=True, autoincrement=False),
+    # `alert` or `proposal`, and its id.
+    Column("subject", String, nullable=False),
+    Column("subject_id", String, nullable=False),
+    Column("until_date", String),
+    Column("until_money_ten_thousandths", Number),
+    Column("author", String, nullable=False),
+    Column("reason", String, nullable=False),
+)
+Index("ix_snoozes_subject", snoozes.c.subject, snoozes.c.subject_id)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("request", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("author", String, nullable=False),
+    Column("created_at", Number, nullable=False),
+    # Advances whenever a worker takes the job, so that one that was given up cannot finish it.
+    Column("fence", Integer, nullable=False),
+    Column("worker", String),
+    Column("taken_at", Number),
+    Column("finished_at", Number),
+    Column("answer", String),
+)
+Index("ix_jobs_state", jobs.c.state, jobs.c.created_at)

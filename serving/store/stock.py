@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import ColumnElement, Connection, Table, select, text, tuple_
 
 from serving.store.errors import StoreError
 from serving.store.events import COLUMNS, Row
@@ -351,18 +351,35 @@ def _folded_until(connection: Connection, item: Mapping[str, str], counted_at: i
     return quantity_of("folded units", fold(movements))
 
 
+Item = tuple[str, str]
+"""sku and location_id."""
 PublishedState = tuple[int, int | None, int]
 """Thousandths on hand, microseconds of the last count, microseconds of the last movement or count."""
 
 
+def to_rebase(connection: Connection, wanted: Mapping[Item, PublishedState]) -> list[Item]:
+    """Return the items whose published contribution changes, and those that are not settled, in order."""
+    known = {
+        (row.sku, row.location_id): (row.on_hand_thousandths, row.counted_at, row.last_occurred_at)
+        for row in connection.execute(select(published_stock))
+    }
+    changed = {key for key in known.keys() | wanted.keys() if known.get(key) != wanted.get(key)}
+    unsettled = select(live_stock.c.sku, live_stock.c.location_id).where(live_stock.c.is_settled.is_(False))
+    return sorted(changed | {(row.sku, row.location_id) for row in connection.execute(unsettled)})
+
+
 def rebase(
-    connection: Connection, wanted: Mapping[tuple[str, str], PublishedState], units_after: PublishedUnitsAfter | None
+    connection: Connection,
+    items: Sequence[Item],
+    wanted: Mapping[Item, PublishedState],
+    units_after: PublishedUnitsAfter | None,
 ) -> int:
-    """Replace what the published generation contributes; see `Store.rebase_stock`.
+    """Replace what the published generation contributes to some items; see `Store.rebase_stock`.
 
     Args:
         connection: a write transaction.
-        wanted: as `published_states` returns it.
+        items: which, of `to_rebase`.
+        wanted: as `published_states` returns it; an item that it lacks is published no more.
         units_after: reads published movements that never passed through the ledger.
 
     Returns:
@@ -370,14 +387,12 @@ def rebase(
     """
     known = {
         (row.sku, row.location_id): (row.on_hand_thousandths, row.counted_at, row.last_occurred_at)
-        for row in connection.execute(select(published_stock))
+        for row in connection.execute(select(published_stock).where(_is_of(published_stock, items)))
     }
-    gone = known.keys() - wanted.keys()
-    changed = {key for key, state in wanted.items() if known.get(key) != state}
-    for sku, location_id in gone:
-        connection.execute(
-            published_stock.delete().where(published_stock.c.sku == sku, published_stock.c.location_id == location_id)
-        )
+    changed = {key for key in items if known.get(key) != wanted.get(key)}
+    gone = changed - wanted.keys()
+    if gone:
+        connection.execute(published_stock.delete().where(_is_of(published_stock, sorted(gone))))
     rows = [
         {
             "sku": sku,
@@ -386,17 +401,14 @@ def rebase(
             "counted_at": counted_at,
             "last_occurred_at": last_occurred_at,
         }
-        for sku, location_id in sorted(changed)
+        for sku, location_id in sorted(changed - gone)
         for on_hand, counted_at, last_occurred_at in (wanted[sku, location_id],)
     ]
     if rows:
         connection.execute(_PUT_PUBLISHED, rows)
-    in_ledger = {
-        (row.sku, row.location_id)
-        for row in connection.execute(
-            select(live_stock.c.sku, live_stock.c.location_id).where(live_stock.c.last_occurred_at.is_not(None))
-        )
-    }
+    held = connection.execute(select(live_stock).where(_is_of(live_stock, items))).all()
+    in_ledger = {(row.sku, row.location_id) for row in held if row.last_occurred_at is not None}
+    unsettled = {(row.sku, row.location_id) for row in held if not row.is_settled}
     head: int = connection.execute(select(ledger_head.c.sequence)).scalar_one()
     direct = [
         {
@@ -414,17 +426,15 @@ def rebase(
     ]
     if direct:
         connection.execute(_PUT, direct)
-    unsettled = {
-        (row.sku, row.location_id)
-        for row in connection.execute(
-            select(live_stock.c.sku, live_stock.c.location_id).where(live_stock.c.is_settled.is_(False))
-        )
-    }
-    for sku, location_id in sorted(((changed | gone) & in_ledger) | unsettled):
+    for sku, location_id in sorted((changed & in_ledger) | unsettled):
         _refold(connection, sku, location_id, head, units_after)
-    for sku, location_id in gone - in_ledger:
-        connection.execute(live_stock.delete().where(live_stock.c.sku == sku, live_stock.c.location_id == location_id))
-    return len(changed) + len(gone)
+    if gone - in_ledger:
+        connection.execute(live_stock.delete().where(_is_of(live_stock, sorted(gone - in_ledger))))
+    return len(changed)
+
+
+def _is_of(table: Table, items: Sequence[Item]) -> ColumnElement[bool]:
+    return tuple_(table.c.sku, table.c.location_id).in_(items)
 
 
 _PUT_PUBLISHED = text("""

@@ -17,9 +17,10 @@ from serving.store import (
     ledger,
     log,
     policies,
-    proposing,
+    publications,
     quarantine,
     recovery,
+    staging,
     stock,
 )
 from serving.store.chain import VerifyReport
@@ -293,9 +294,10 @@ class Store(ProposalStore):
     def publish(
         self, name: str, fence: int, value: str | None, detail: Mapping[str, Any], outbox: Outbox
     ) -> ProposeReport:
-        """Give the name a new value and settle the outbox with it, in one transaction: both or neither.
+        """Give the name a new value and settle the outbox with it, at once: both or neither.
 
-        Repeating the call changes nothing.
+        What changes is prepared in short transactions whose rows nobody sees; a kill before the last of them leaves
+        what was in force. Repeating the call changes nothing.
 
         Args:
             name: as of `claim`.
@@ -308,12 +310,8 @@ class Store(ProposalStore):
             Fenced: a later claim of the name exists.
             StoreError: nobody was given this fence, or a line is malformed.
         """
-        with self._database.write() as connection:
-            now = microseconds(self._clock())
-            author = str(epochs.require_fence(connection, name, fence).run_id)
-            if value is not None:
-                epochs.advance(connection, name, fence, value, detail, now)
-            return proposing.settle(connection, outbox, author=author, now=now)
+        now = microseconds(self._clock())
+        return publications.publish(self._database, name, fence, value, detail, outbox, now)
 
     def epoch(self, name: str) -> Epoch | None:
         """Return the value the name has, None before the first."""
@@ -389,7 +387,7 @@ class Store(ProposalStore):
             StillRefused: it fails its checks again; it stays open.
         """
         now = self._clock()
-        with self._database.write() as connection:
+        with staging.write(self._database) as connection:
             row = quarantine.open_row(connection, quarantine_id)
             report = ledger.release(
                 self._database,
@@ -429,6 +427,8 @@ class Store(ProposalStore):
     ) -> int:
         """Let live stock stand on what a newly published generation knows beyond this ledger.
 
+        Items follow in short transactions, so that no movement waits for all of them; each item is right by itself.
+
         Args:
             published: per item the fold of the published movements that did **not** come from this store: `sku`,
                 `location_id`, `on_hand_units`, `counted_at` (instant of their last count, or None) and
@@ -442,8 +442,15 @@ class Store(ProposalStore):
             StoreError: a row is malformed, or an item occurs twice.
         """
         states = stock.published_states(published)
-        with self._database.write() as connection:
-            return stock.rebase(connection, states, units_after or self._published_units_after)
+        with self._database.read() as connection:
+            items = stock.to_rebase(connection, states)
+        changed, begun, pace = 0, 0, staging.Pace()
+        while begun < len(items):
+            part = items[begun : begun + pace.rows]
+            begun += len(part)
+            with pace.turn(self._database) as connection:
+                changed += stock.rebase(connection, part, states, units_after or self._published_units_after)
+        return changed
 
     def policy_overrides(self, day: date | None = None) -> list[PolicyOverride]:
         """Return the overrides that hold on a day; all that were ever made where no day is given."""
@@ -472,5 +479,5 @@ class Store(ProposalStore):
         gave out are given out no more; and exports wait until somebody confirms what the ERP holds
         (`confirm_restored`).
         """
-        with self._database.write() as connection:
+        with staging.write(self._database) as connection:
             return recovery.reconcile(connection, published, microseconds(self._clock()))

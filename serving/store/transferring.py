@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from serving.store.proposals import COMMITTED, Moved, move, next_version, read, rows_by_id
-from serving.store.schema import proposals
+from serving.store.staging import seen_proposals
 from serving.store.units import units_text
 
 
@@ -38,7 +38,7 @@ def covered(connection: Connection, approved: Sequence[Any]) -> list[tuple[Any, 
         return []
     taken = {row.proposal_id for row in approved}
     found = []
-    for row in connection.execute(select(proposals).where(proposals.c.state == "proposed")).all():
+    for row in connection.execute(select(seen_proposals).where(seen_proposals.c.state == "proposed")).all():
         here = items.get((row.sku, row.location_id), [])
         if not here or row.proposal_id in taken:
             continue

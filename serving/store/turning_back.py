@@ -10,7 +10,8 @@ from sqlalchemy import Connection, select, update
 
 from serving.store.proposals import COMMITTED, Moved, move, next_version, read
 from serving.store.proposing import OVERDUE_DAYS, why_ended
-from serving.store.schema import proposal_steps, proposals
+from serving.store.schema import proposals
+from serving.store.staging import seen_proposals, seen_steps
 from serving.store.units import date_of
 
 
@@ -19,13 +20,13 @@ def turn_back(
 ) -> list[str]:
     """Let committed proposals stand again that ended for a later day alone; see `Store.turn_back`."""
     day = date_of("as_of_date", as_of_date)
-    item = (proposals.c.sku, proposals.c.location_id, proposals.c.from_location_id)
-    committed = select(*item).where(proposals.c.state.in_(COMMITTED), proposals.c.as_of_date > day)
+    item = (seen_proposals.c.sku, seen_proposals.c.location_id, seen_proposals.c.from_location_id)
+    committed = select(*item).where(seen_proposals.c.state.in_(COMMITTED), seen_proposals.c.as_of_date > day)
     # What a person has committed to since stands for the need: ordering it twice would be worse than once too late.
     taken = {(row.sku, row.location_id, row.from_location_id) for row in connection.execute(committed)}
-    ended = select(proposals).where(proposals.c.state == "expired", proposals.c.ended_date > day)
+    ended = select(seen_proposals).where(seen_proposals.c.state == "expired", seen_proposals.c.ended_date > day)
     moved: dict[str, list[Moved]] = {}
-    for row in connection.execute(ended.order_by(proposals.c.proposal_id)).all():
+    for row in connection.execute(ended.order_by(seen_proposals.c.proposal_id)).all():
         before = _state_before(connection, row.proposal_id)
         stood = replace(read(row), state=before)
         stands = before in COMMITTED and why_ended(stood, as_of_date, overdue_days) is None
@@ -42,9 +43,9 @@ def turn_back(
 def _state_before(connection: Connection, proposal_id: str) -> str:
     """Return the state an expired proposal had before."""
     state: str | None = connection.execute(
-        select(proposal_steps.c.state)
-        .where(proposal_steps.c.proposal_id == proposal_id, proposal_steps.c.state != "expired")
-        .order_by(proposal_steps.c.step.desc())
+        select(seen_steps.c.state)
+        .where(seen_steps.c.proposal_id == proposal_id, seen_steps.c.state != "expired")
+        .order_by(seen_steps.c.step.desc())
         .limit(1)
     ).scalar_one_or_none()
     return state or "expired"
