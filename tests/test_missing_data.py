@@ -16,8 +16,8 @@ GRAMS = 10_000
 TERMS = ["sku", "location_id", "supplier_id", "lead_time_days", "moq_units", "order_multiple_units", "unit_cost"]
 
 
-def movements(place: str, days: int, *, is_counted: bool) -> list[list[Any]]:
-    """Return sales of all items, and where they are counted a first count and weekly receipts of what they sold."""
+def movements(place: str, days: int, *, is_counted: bool, counted_again: int | None = None) -> list[list[Any]]:
+    """Return sales of all items, where they are counted with weekly receipts, and a later count of what is left."""
     random_source, made = np.random.default_rng(sum(map(ord, place))), []
 
     def move(day: int, hour: int, sku: str, kind: str, units: int) -> None:
@@ -33,17 +33,20 @@ def movements(place: str, days: int, *, is_counted: bool) -> list[list[Any]]:
                 move(day, 6, sku, "receipt" if day else "count", int(sold[day - 7 : day].sum()) if day else 10 * rate)
             if units:
                 move(day, 12, sku, "sale", -int(units))
+        if counted_again:
+            came = sum(int(sold[day - 7 : day].sum()) for day in range(7, days, 7))
+            move(counted_again, 6, sku, "count", 10 * rate + came - int(sold.sum()))
     return made
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home of three locations after its first run: one has everything, one fell silent, one only ever sold."""
+    """A home after its first run: one location has everything, two fell silent, one was counted, one only ever sold."""
     made = tmp_path_factory.mktemp("missing") / "home"
     landing = write_landing(made / "landing")
     for table in ("stock_movements", "purchase_order_lines"):
         next((landing / table).iterdir()).unlink()
-    places = ("SILENT", "SALES")
+    places = ("SILENT", "CLOSED", "SALES")
     names = ["location_id", "location_name", "location_type", "country", "time_zone"]
     rows = [[place, place.title(), "store", "GB", "Europe/London"] for place in places]
     add_file(landing / "locations" / "more.csv", names, rows)
@@ -55,6 +58,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [
         *movements("L1", DAYS, is_counted=True),
         *movements("SILENT", DAYS - STOPPED, is_counted=True),
+        *movements("CLOSED", DAYS - STOPPED, is_counted=True, counted_again=DAYS - 2),
         *movements("SALES", DAYS, is_counted=False),
     ]
     add_file(landing / "stock_movements" / "all.csv", MOVEMENT_COLUMNS, rows)
@@ -69,7 +73,8 @@ def test_every_location_is_forecast_at_what_it_sells(home: Path):
         from reporting.fct_demand_forecasts where periods_ahead <= 7 and sku <> 'salt' group by all
     """
     found = {row["location_id"]: float(row["units"]) for row in read(home, query)}
-    assert found == {place: pytest.approx(sum(RATES.values()), rel=0.12) for place in ("L1", "SILENT", "SALES")}
+    sold = pytest.approx(sum(RATES.values()), rel=0.12)
+    assert found == {"L1": sold, "SILENT": sold, "SALES": sold, "CLOSED": 0}
 
 
 def test_an_item_in_grams_beside_items_in_pieces_is_forecast_in_grams(home: Path):
@@ -92,10 +97,19 @@ def test_an_order_takes_off_what_a_silent_location_is_likely_to_have_sold_and_sa
     assert read(home, others) == [{"lines": len(SKUS)}]
 
 
+def test_nothing_is_ordered_for_a_location_that_a_count_shows_to_be_closed_and_every_line_says_why(home: Path):
+    query = "select * from reporting.restock_recommendations where location_id = 'CLOSED'"
+    lines = read(home, query)
+    assert {(row["status"], float(row["unrecorded_sales_units"])) for row in lines} == {("no_order", 0.0)}
+    said = "as a count shows: no demand is expected until it sells again."
+    assert len(lines) == len(SKUS) and all(said in row["reason"] for row in lines)
+
+
 def test_a_planner_reads_what_is_missing_and_what_to_do(home: Path):
     query = "select location_id, sku, exception_cause, remedy from reporting.restock_exceptions order by all"
     found = [(row["location_id"], row["sku"], row["exception_cause"]) for row in read(home, query)]
     assert found == [
+        ("CLOSED", None, "pause_without_end"),
         *(("SALES", sku, "stock_unknown") for sku in SKUS),
         ("SILENT", None, "sales_missing"),
     ]

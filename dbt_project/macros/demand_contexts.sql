@@ -1,8 +1,8 @@
 {#
     CTEs ending in `demand_contexts`: the fingerprint of everything but movements that shapes the demand rows of a series up to its
-    `until_day`: list price, prices and promotions, events of the country, days of the location whose sales have not arrived,
-    and whether what is used up without a sale is planned. What
-    lies after that day does not enter, so planned promotions change nothing that is past.
+    `until_day`: list price, prices and promotions, events of the country, days of the location whose sales have not arrived
+    or on which it rests, and whether what is used up without a sale is planned. What lies after that day does not enter, so planned
+    promotions change nothing that is past.
 #}
 {% macro demand_contexts(spans) %}
             {# Outside the condition: there dbt finds dependencies. #}
@@ -40,7 +40,11 @@
                 select
                     until_days.location_id,
                     until_days.until_day,
-                    sum({{ fingerprint(['silences.from_day', 'least(silences.until_day, until_days.until_day)']) }}) as total
+                    sum(
+                        {{ fingerprint([
+                            'silences.is_missing', 'silences.from_day', 'least(silences.until_day, until_days.until_day)'
+                        ]) }}
+                    ) as total
                 from (select distinct location_id, until_day from {{ spans }}) as until_days
                 inner join {{ ref('int_location_silences') }} as silences
                     on until_days.location_id = silences.location_id and until_days.until_day >= silences.from_day

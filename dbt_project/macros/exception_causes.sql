@@ -27,6 +27,7 @@
         {"code": "stock_unknown", "text": "its stock is not known, as it was never counted or fully received", "remedy": "record a count of the shelf, or set the policy unknown_stock to empty or covers_lead_time"},
         {"code": "on_hand_negative", "text": "on hand is {on_hand:g} units", "remedy": "count the shelf and record the count; until then it counts as empty"},
         {"code": "sales_missing", "text": "sales of the last {unrecorded:g} periods have not arrived, more than the forecast reaches", "remedy": "send the missing files and run again; if nothing was sold, record a count of the shelf; if every location of its country was closed, add the days to calendar_events as closed"},
+        {"code": "pause_without_end", "text": "a location has sold nothing for long, as a count shows, and when it sells again is not known", "remedy": "no demand is expected until it sells again; if it sells, send the missing files"},
         {"code": "forecast_too_short", "text": "the forecast reaches {horizon} periods and the order must cover {protection}", "remedy": "forecast more periods, or correct the lead time, the review period or the next order day"},
         {"code": "demand_not_finite", "text": "the forecast has missing or infinite values", "remedy": "forecast this item again"},
         {"code": "demand_negative", "text": "the forecast has negative demand", "remedy": "forecast this item again"},

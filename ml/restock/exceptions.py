@@ -103,6 +103,10 @@ class Cause(Enum):
         "send the missing files and run again; if nothing was sold, record a count of the shelf; "
         "if every location of its country was closed, add the days to calendar_events as closed",
     )
+    PAUSE_WITHOUT_END = (
+        "a location has sold nothing for long, as a count shows, and when it sells again is not known",
+        "no demand is expected until it sells again; if it sells, send the missing files",
+    )
     FORECAST_TOO_SHORT = (
         "the forecast reaches {horizon} periods and the order must cover {protection}",
         "forecast more periods, or correct the lead time, the review period or the next order day",

@@ -15,13 +15,16 @@ from orchestration.warehouse.exports import export_path, read_sql
 @asset_check(
     asset=["marts", "fct_stock_movements"],
     name="fresh",
-    description="No location has sent no movements for longer than ever before, counted from the business day.",
+    description="No open location has sent no movements for longer than ever before, counted from the business day.",
 )
 def fresh(home: HomeResource) -> AssetCheckResult:
     """Compare each location's last movement with the business day; nothing looks at the wall clock."""
     settings = home.settings()
     silent = silent_locations(
-        export_path(settings, "marts.fct_stock_movements"), export_path(settings, "marts.fct_stock_position")
+        *(
+            export_path(settings, f"marts.{name}")
+            for name in ("fct_stock_movements", "fct_stock_position", "dim_locations", "dim_calendar")
+        )
     )
     return AssetCheckResult(
         passed=not silent, severity=AssetCheckSeverity.WARN, metadata={"failures": "; ".join(silent) or "none"}
@@ -54,15 +57,18 @@ def movements_name_their_transfers(home: HomeResource, store: StoreResource) -> 
     )
 
 
-def silent_locations(movements: Path, position: Path) -> list[str]:
+def silent_locations(movements: Path, position: Path, locations: Path, calendar: Path) -> list[str]:
     """Return a sentence for each location whose feed seems to have stopped.
 
     A location is silent when it has had no movement for more days than in its longest pause before, and for at least
-    two: shops that close on Sundays or over Christmas have shown so.
+    two: shops that close on Sundays or over Christmas have shown so. One that has ended, or is closed on the business
+    day, is not.
 
     Args:
         movements: marts.fct_stock_movements as Parquet.
         position: marts.fct_stock_position as Parquet, which holds the business day.
+        locations: marts.dim_locations as Parquet.
+        calendar: marts.dim_calendar as Parquet.
     """
     found = duckdb.execute(
         f"""
@@ -75,6 +81,8 @@ def silent_locations(movements: Path, position: Path) -> list[str]:
         )
         select location_id, max(day)::varchar, as_of - max(day), coalesce(max(days), 1)
         from pauses cross join (select max(as_of_date) as as_of from {read_sql(position)})
+        where location_id in (select location_id from {read_sql(locations)} where ended_date is null)
+            and (location_id, as_of) not in (select location_id, day from {read_sql(calendar)} where not is_open)
         group by location_id, as_of
         having as_of - max(day) > greatest(coalesce(max(days), 1), 2)
         order by location_id

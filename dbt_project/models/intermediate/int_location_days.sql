@@ -77,15 +77,15 @@ described as (
         location_days.day,
         {{ days_between('location_days.as_of_date', 'location_days.day') }} as days_ahead,
         event_days.event_name,
-        not coalesce(event_days.is_closed, false) as is_open,
-        silences.location_id is null as is_observed
+        not coalesce(event_days.is_closed, false) and coalesce(silences.is_missing, true) as is_open,
+        not coalesce(silences.is_missing, false) as is_observed
     from location_days
     left join event_days
         on location_days.country = event_days.country and location_days.day = event_days.day
     left join silences
         on
             location_days.location_id = silences.location_id
-            and location_days.day between silences.from_day and silences.until_day
+            and location_days.day between silences.from_day and coalesce(silences.until_day, location_days.day)
 )
 
 select * from described

@@ -1,91 +1,32 @@
 {#
-    A location has lost its sales, rather than sold nothing, where its silence is this unlikely at its own pace: one in a
-    hundred thousand (11.5 = -ln 0.00001). Its pace is known from two weeks of days with sales on, and a silence shorter than
-    five open days is none: a long weekend is not, however long the history. What it has paused twice before for as long is
-    its habit.
+    A location has lost its sales, or rests, rather than sold nothing by chance, where its silence is this unlikely at its own
+    pace: one in a hundred thousand (11.5 = -ln 0.00001). A silence shorter than five open days is none: a long weekend is not,
+    however long the history.
 #}
 {% set least_surprise = 11.5 %}
 {% set least_silent_days = 5 %}
-{% set least_days_with_sales = 14 %}
+{# It rests where a count lacks less than this share of what would have been sold. #}
+{% set most_lacking = 0.25 %}
+{#
+    Without a count it rests where it paused about as long twice before, or once in the same season of the year before: a pause
+    of at least this share of the length, that began so many days before.
+#}
+{% set alike = 0.7 %}
 {% set habit = 2 %}
+{% set season_from, season_until = 300, 430 %}
 
 {{ config(materialized='table') }}
 
-with folded_movements as (
-    select * from {{ ref('int_folded_movements') }}
+with open_days as (
+    select * from {{ ref('int_location_open_days') }}
+),
+
+counted_pauses as (
+    select * from {{ ref('int_counted_pauses') }}
 ),
 
 daily_balances as (
     select * from {{ ref('int_daily_balances') }}
-),
-
-clocks as (
-    select * from {{ ref('int_location_clocks') }}
-),
-
-closed_days as (
-    select distinct country, date as day
-    from {{ ref('stg_calendar_events') }}
-    where event_type = 'closed'
-),
-
-sale_days as (
-    select distinct folded_movements.location_id, folded_movements.day, clocks.country, clocks.as_of_date
-    from folded_movements
-    inner join clocks on folded_movements.location_id = clocks.location_id
-    where folded_movements.movement_type = 'sale' and folded_movements.day <= clocks.as_of_date
-),
-
-histories as (
-    select location_id, country, as_of_date, min(day) as first_day, count(*) as days_with_sales
-    from sale_days
-    group by location_id, country, as_of_date
-    having count(*) >= {{ least_days_with_sales }}
-),
-
-each_open_day as (
-    select days.*, {{ days_between("date '1970-01-01'", 'days.day') }} % 7 as weekday
-    from (select location_id, country, {{ each_day('first_day', 'as_of_date') }} as day from histories) as days
-    left join closed_days on days.country = closed_days.country and days.day = closed_days.day
-    where closed_days.day is null
-),
-
-paces as (
-    select
-        each_open_day.location_id,
-        each_open_day.weekday,
-        count(*) as open_days,
-        count(sale_days.day) as days_with_sales
-    from each_open_day
-    left join sale_days on each_open_day.location_id = sale_days.location_id and each_open_day.day = sale_days.day
-    group by each_open_day.location_id, each_open_day.weekday
-),
-
-pauses as (
-    select
-        location_id,
-        last_sale_day,
-        next_sale_day,
-        {{ add_days('last_sale_day', 1) }} as from_day,
-        coalesce({{ add_days('next_sale_day', -1) }}, as_of_date) as until_day
-    from (
-        select
-            location_id, as_of_date, day as last_sale_day,
-            lead(day) over (partition by location_id order by day) as next_sale_day
-        from sale_days
-    ) as following
-),
-
-silent_days as (
-    select
-        pauses.*,
-        each_open_day.day,
-        each_open_day.weekday,
-        count(*) over (partition by pauses.location_id, pauses.from_day) as silent_days,
-        count(*) over (partition by pauses.location_id, pauses.from_day, each_open_day.weekday) as alike
-    from pauses
-    inner join each_open_day
-        on pauses.location_id = each_open_day.location_id and each_open_day.day between pauses.from_day and pauses.until_day
 ),
 
 -- A shelf that is empty is silent by itself: of what a location sells, only what it had counts.
@@ -106,45 +47,99 @@ stocked as (
     group by daily_balances.location_id, daily_balances.day
 ),
 
--- The pace of the other days of the same weekday, and what so many days without a sale are likely at it.
+pauses as (
+    select
+        open_days.location_id,
+        open_days.last_sale_day,
+        open_days.from_day,
+        open_days.until_day,
+        open_days.end_day,
+        open_days.silent_days,
+        counted_pauses.lacking_share,
+        sum(open_days.surprise * coalesce(stocked.share, 0)) as surprise
+    from open_days
+    left join stocked on open_days.location_id = stocked.location_id and open_days.day = stocked.day
+    left join counted_pauses on open_days.location_id = counted_pauses.location_id and open_days.from_day = counted_pauses.from_day
+    where open_days.silent_days > 0
+    group by
+        open_days.location_id, open_days.last_sale_day, open_days.from_day, open_days.until_day, open_days.end_day,
+        open_days.silent_days, counted_pauses.lacking_share
+),
+
+unlikely as (
+    select * from pauses
+    where silent_days >= {{ least_silent_days }} and surprise >= {{ least_surprise }}
+),
+
+-- A pause in which goods went without a record was no rest.
+earlier_pauses as (
+    select
+        unlikely.location_id,
+        unlikely.from_day,
+        earlier.from_day as earlier_from_day,
+        earlier.end_day,
+        earlier.silent_days,
+        earlier.silent_days >= {{ alike }} * unlikely.silent_days and coalesce(earlier.lacking_share < {{ most_lacking }}, true)
+            as is_alike,
+        {{ days_between('earlier.from_day', 'unlikely.from_day') }} between {{ season_from }} and {{ season_until }} as is_same_season,
+        row_number() over (
+            partition by unlikely.location_id, unlikely.from_day order by earlier.silent_days desc, earlier.from_day desc
+        ) as length_rank
+    from unlikely
+    inner join pauses as earlier on unlikely.location_id = earlier.location_id and unlikely.from_day > earlier.until_day
+),
+
+habits as (
+    select
+        location_id,
+        from_day,
+        max(case when length_rank = 1 then silent_days end) as longest_before_days,
+        max(case when length_rank = 1 then earlier_from_day end) as longest_before_day,
+        count(case when is_alike then 1 end) as times_alike,
+        max(case when is_alike then {{ days_between('earlier_from_day', 'end_day') }} end) as days_alike,
+        max(case when is_alike and is_same_season then end_day end) as back_last_year_day
+    from earlier_pauses
+    group by location_id, from_day
+),
+
 judged as (
     select
-        silent_days.location_id,
-        silent_days.last_sale_day,
-        silent_days.next_sale_day,
-        silent_days.from_day,
-        silent_days.until_day,
-        silent_days.silent_days,
-        sum(
-            -ln(1 - paces.days_with_sales / (paces.open_days - silent_days.alike + 1)) * coalesce(stocked.share, 0)
-        ) as surprise
-    from silent_days
-    inner join paces on silent_days.location_id = paces.location_id and silent_days.weekday = paces.weekday
-    left join stocked on silent_days.location_id = stocked.location_id and silent_days.day = stocked.day
-    where silent_days.silent_days >= {{ least_silent_days }}
-    group by
-        silent_days.location_id, silent_days.last_sale_day, silent_days.next_sale_day, silent_days.from_day,
-        silent_days.until_day, silent_days.silent_days
+        unlikely.*,
+        habits.longest_before_days,
+        habits.longest_before_day,
+        case
+            when unlikely.lacking_share >= {{ most_lacking }} then 'missing'
+            when unlikely.lacking_share < {{ most_lacking }} then 'counted'
+            when habits.back_last_year_day is not null then 'season'
+            when habits.times_alike >= {{ habit }} then 'habit'
+            else 'missing'
+        end as cause,
+        -- The same weekday of the year after.
+        case
+            when habits.back_last_year_day is not null then {{ add_days('habits.back_last_year_day', days_to_year_before()) }}
+            when habits.times_alike >= {{ habit }} then {{ add_days('unlikely.from_day', 'habits.days_alike') }}
+        end as back_day
+    from unlikely
+    left join habits on unlikely.location_id = habits.location_id and unlikely.from_day = habits.from_day
 ),
 
 silences as (
     select
-        judged.location_id,
-        judged.last_sale_day,
-        judged.from_day,
-        judged.until_day,
-        judged.silent_days,
-        judged.next_sale_day is null as is_ongoing
+        location_id,
+        last_sale_day,
+        from_day,
+        case
+            when cause = 'missing' or end_day is not null then until_day
+            when back_day is not null then greatest(until_day, {{ add_days('back_day', -1) }})
+        end as until_day,
+        silent_days,
+        end_day is null as is_ongoing,
+        cause,
+        cause = 'missing' as is_missing,
+        lacking_share,
+        longest_before_days,
+        longest_before_day
     from judged
-    left join judged as earlier
-        on
-            judged.location_id = earlier.location_id
-            and judged.from_day > earlier.until_day
-            and judged.silent_days <= earlier.silent_days
-    where judged.surprise >= {{ least_surprise }}
-    group by
-        judged.location_id, judged.last_sale_day, judged.from_day, judged.until_day, judged.silent_days, judged.next_sale_day
-    having count(earlier.from_day) < {{ habit }}
 )
 
 select * from silences

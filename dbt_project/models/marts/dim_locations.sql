@@ -4,7 +4,7 @@ with locations as (
 
 silences as (
     select * from {{ ref('int_location_silences') }}
-    where is_ongoing
+    where is_ongoing and is_missing
 ),
 
 current_version as (

@@ -18,17 +18,8 @@ positions as (
     select * from {{ ref('fct_stock_position') }}
 ),
 
-as_of as (
-    select * from {{ ref('int_as_of') }}
-),
-
 successions as (
     select * from {{ ref('int_restock_successions') }}
-),
-
-silences as (
-    select * from {{ ref('int_location_silences') }}
-    where is_ongoing
 ),
 
 records_to_mend as (
@@ -120,21 +111,6 @@ exceptions as (
     inner join positions
         on stock_transfers.sku = positions.sku and stock_transfers.to_location_id = positions.location_id
     where stock_transfers.nearly_matched is not null
-    union all
-    select
-        'location' as exception_source,
-        cast(null as varchar) as sku,
-        silences.location_id,
-        cast(null as bigint) as policy_sequence,
-        'sales_missing' as exception_cause,
-        'sales_missing' as cause,
-        concat(
-            'no sales have arrived from ', silences.location_id, ' since ', silences.last_sale_day, ', for ', silences.silent_days,
-            ' open days, which was never so: {{ exception_remedy('sales_missing') }}'
-        ) as remedy,
-        as_of.as_of_date
-    from silences
-    cross join as_of
 ),
 
 named as (

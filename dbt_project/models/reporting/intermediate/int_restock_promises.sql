@@ -2,10 +2,15 @@ with context as (
     select * from {{ ref('int_restock_context') }}
 ),
 
+rests as (
+    select * from {{ ref('int_location_silences') }}
+    where is_ongoing and not is_missing
+),
+
 promises as (
     select
-        sku,
-        location_id,
+        context.sku,
+        context.location_id,
         case
             when status <> 'order' or stockout_probability_with_order is null then ''
             else concat(
@@ -36,8 +41,21 @@ promises as (
             case
                 when sales_known_until_date is null then ''
                 else concat(
-                    ' No sales have arrived from ', location_id, ' since ', {{ day_text('sales_known_until_date') }},
+                    ' No sales have arrived from ', context.location_id, ' since ', {{ day_text('sales_known_until_date') }},
                     ': they are taken to have gone on as forecast. Send the missing files, or count the shelf.'
+                )
+            end,
+            case
+                when rests.location_id is null then ''
+                else concat(
+                    ' ', rests.location_id, ' has sold nothing since ', {{ day_text('rests.last_sale_day') }},
+                    case rests.cause
+                        when 'counted' then ', as a count shows'
+                        when 'season' then ', as in the same season of the year before'
+                        else ', as in earlier pauses'
+                    end,
+                    ': no demand is expected ',
+                    coalesce('before ' || {{ day_text(add_days('rests.until_day', 1)) }}, 'until it sells again'), '.'
                 )
             end,
             case assumed_stock
@@ -52,6 +70,7 @@ promises as (
             end
         ) as record_text
     from context
+    left join rests on context.location_id = rests.location_id
 )
 
 select * from promises

@@ -6,6 +6,15 @@ item_locations as (
     select * from {{ ref('dim_item_locations') }}
 ),
 
+as_of as (
+    select * from {{ ref('int_as_of') }}
+),
+
+silences as (
+    select * from {{ ref('int_location_silences') }}
+    where is_ongoing
+),
+
 known as (
     select positions.*, item_locations.is_active
     from positions
@@ -29,6 +38,42 @@ to_mend as (
         ) as remedy
     from known
     where not is_active and backordered_units + reserved_units > greatest(on_hand_units, 0) + on_order_units
+    union all
+    select
+        'location' as exception_source, 'sales_missing' as exception_cause, cast(null as varchar) as sku, silences.location_id,
+        as_of.as_of_date,
+        concat(
+            'no sales have arrived from ', silences.location_id, ' since ', silences.last_sale_day, ', for ', silences.silent_days,
+            ' open days; ',
+            case
+                when silences.longest_before_days is null then 'it never paused before'
+                else concat(
+                    'its longest pause before was ', silences.longest_before_days, ' open day',
+                    case when silences.longest_before_days = 1 then '' else 's' end, ', from ', silences.longest_before_day
+                )
+            end,
+            case
+                when silences.lacking_share is null then ''
+                else concat(
+                    ', and a count lacks ', {{ whole_number_text('100 * silences.lacking_share') }}, ' % of what would have been sold'
+                )
+            end,
+            ': {{ exception_remedy('sales_missing') }}'
+        ) as remedy
+    from silences
+    cross join as_of
+    where silences.is_missing
+    union all
+    select
+        'location' as exception_source, 'pause_without_end' as exception_cause, cast(null as varchar) as sku, silences.location_id,
+        as_of.as_of_date,
+        concat(
+            silences.location_id, ' has sold nothing since ', silences.last_sale_day, ', as a count shows, and when it sells again is ',
+            'not known: {{ exception_remedy('pause_without_end') }}'
+        ) as remedy
+    from silences
+    cross join as_of
+    where silences.until_day is null
 )
 
 select * from to_mend
