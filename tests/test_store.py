@@ -8,12 +8,11 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
+from support.earlier_store import earlier_store
 
 from serving.store import Fenced, Place, Refusal, Store, StoreError, StoreOutdated, StoreUnavailable, migrations
 from serving.store.database import Database
@@ -69,12 +68,7 @@ def test_the_last_migration_is_the_version_the_software_expects():
 
 def test_a_store_of_the_first_version_keeps_its_proposals_and_their_history(tmp_path):
     url = f"sqlite:///{tmp_path}/store.sqlite"
-    engine = create_engine(url)
-    config = Config()
-    config.set_main_option("script_location", "serving.store:migrations")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+    with earlier_store(url, "0001") as connection:
         for state, detail in (("rejected", "{}"), ("exported", '{"expected_arrival_date": "2011-03-09"}')):
             connection.execute(
                 text(
@@ -87,7 +81,6 @@ def test_a_store_of_the_first_version_keeps_its_proposals_and_their_history(tmp_
             connection.execute(
                 text("INSERT INTO proposal_steps VALUES (:state, 1, :state, 'ann', 'too dear', 1)"), {"state": state}
             )
-    engine.dispose()
     assert Store.migrate(url) == int(VERSION)
     with Store.open(url) as store:
         exported, rejected = store.proposals()
@@ -98,12 +91,7 @@ def test_a_store_of_the_first_version_keeps_its_proposals_and_their_history(tmp_
 
 def test_a_store_of_the_third_version_sends_no_withdrawal_of_what_ended_before(tmp_path):
     url = f"sqlite:///{tmp_path}/store.sqlite"
-    engine = create_engine(url)
-    config = Config()
-    config.set_main_option("script_location", "serving.store:migrations")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
+    with earlier_store(url, "0003") as connection:
         for state in ("cancelled", "exported", "approved"):
             connection.execute(
                 text(
@@ -119,7 +107,6 @@ def test_a_store_of_the_third_version_sends_no_withdrawal_of_what_ended_before(t
                     text("INSERT INTO proposal_steps VALUES (:id, :number, :step, 'ann', '', :number)"),
                     {"id": state, "number": number, "step": step},
                 )
-    engine.dispose()
     Store.migrate(url)
     with Store.open(url) as store:
         assert store.withdrawn_proposals() == []

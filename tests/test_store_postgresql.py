@@ -15,12 +15,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from support.earlier_store import earlier_store
 
 from serving.store import Acknowledgement, Fenced, Outbox, Store, StoreNotEmpty, StoreOutdated, StoreUnavailable, fold
 from serving.store.schema import VERSION, metadata
@@ -189,12 +188,7 @@ def test_two_runs_at_once_make_one_proposal(url):
 
 
 def test_proposals_of_the_first_version_are_kept(url):
-    config = Config()
-    config.set_main_option("script_location", "serving.store:migrations")
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+    with earlier_store(url, "0001") as connection:
         connection.execute(
             text(
                 "INSERT INTO proposals (proposal_id, as_of_date, supplier_id, sku, location_id, order_thousandths, "
@@ -203,7 +197,6 @@ def test_proposals_of_the_first_version_are_kept(url):
             )
         )
         connection.execute(text("INSERT INTO proposal_steps VALUES ('p', 1, 'rejected', 'ann', 'too dear', 1)"))
-    engine.dispose()
     assert Store.migrate(url) == int(VERSION)
     with Store.open(url) as store:
         assert store.proposal("p")[0].rejection == "rejected by ann until 2011-03-02: too dear"

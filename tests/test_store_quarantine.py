@@ -1,12 +1,13 @@
 """Quarantine: nothing is dropped, everything can be corrected, and the counts balance for ever."""
 
-import sqlite3
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from support.earlier_store import earlier_store
 
 from serving.store import Place, Refusal, SourceTaken, StillRefused, Store, UnknownRow, WrongState
 from serving.store.schema import VERSION
@@ -60,19 +61,12 @@ def test_places_must_match_events(store):
         store.append([movement("a"), movement("b")], source="api", places=[Place("x", b"")])
 
 
-def test_a_row_of_an_earlier_version_is_open_after_the_migration(url):
-    with Store.open(url) as store:
-        store.append([movement(units="many")], source="api")
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        connection.execute("update quarantine set state = 'held'")
-        connection.execute("drop index ix_proposals_undecided")
-        for column in ("from_location_id", "order_id", "exported_at", "withdrawn_at", "acknowledged_thousandths"):
-            connection.execute(f"alter table proposals drop column {column}")
+def test_a_row_of_an_earlier_version_is_open_after_the_migration(tmp_path):
+    url = f"sqlite:///{tmp_path}/earlier.sqlite"
+    with earlier_store(url, "0002") as connection:
         connection.execute(
-            "create unique index ix_proposals_undecided on proposals (sku, location_id) where state = 'proposed'"
+            text("INSERT INTO quarantine VALUES (1, 'api', '', x'7b7d', '', 'quantity', 'many', NULL, 'held', 1, NULL)")
         )
-        connection.execute("update alembic_version set version_num = '0002'")
-    connection.close()
     assert Store.migrate(url) == int(VERSION)
     with Store.open(url) as store:
         assert [row.state for row in store.quarantine()] == ["open"]

@@ -174,10 +174,10 @@ def _append_override(
     }
     with opened_store() as store:
         report = store.append([event], source="command")
-        if report.quarantine_ids:
-            row, _ = store.quarantine_show(report.quarantine_ids[0])
-            store.quarantine_discard(row.quarantine_id, author=author, reason="the command showed it to its author")
-            raise click.ClickException(row.reason)
+        (outcome,) = report.outcomes
+        if outcome.quarantine_id is not None:
+            store.quarantine_discard(outcome.quarantine_id, author=author, reason="the command showed it to its author")
+            raise click.ClickException(outcome.reason)
     return report.sequence
 
 

@@ -450,7 +450,8 @@ def _release_held(store: "Store", number: int, author: str, reason: str) -> bool
     except StillRefused as error:
         click.echo(str(error), err=True)
         return True
-    click.echo(f"{_ONLINE}{number}: {'accepted' if report.accepted else 'already known'}")
+    (outcome,) = report.outcomes
+    click.echo(f"{_ONLINE}{number}: {'already known' if outcome.result == 'duplicate' else outcome.result}")
     return False
 
 

@@ -21,8 +21,9 @@ from serving.store.errors import (
     WrongState,
 )
 from serving.store.handing_out import Acknowledgement
-from serving.store.ledger import AppendReport, Place, Refusal
+from serving.store.ledger import Place, Refusal
 from serving.store.log import MovementBatch
+from serving.store.outcomes import AppendReport, EventOutcome
 from serving.store.policies import EffectivePolicy, PolicyOverride
 from serving.store.proposals import Proposal
 from serving.store.proposing import Announcement, OpenOrders, Outbox, ProposeReport, why_ended
@@ -39,6 +40,7 @@ __all__ = [
     "AppendReport",
     "EffectivePolicy",
     "Epoch",
+    "EventOutcome",
     "Fenced",
     "LiveStock",
     "MovementBatch",

@@ -9,15 +9,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, and_, exc, insert, select, tuple_, update
 
-from serving.store import authorities, chain, decisions, policies, quarantine, staging, stock
+from serving.store import authorities, chain, decisions, policies, proposals, quarantine, staging, stock
 from serving.store.bulk import typed_movements
 from serving.store.database import Database
 from serving.store.errors import StillRefused, StoreError
 from serving.store.events import COLUMNS, CONTENT, MOVEMENT_EVENTS, Row, typed_row
+from serving.store.outcomes import DUPLICATE, AppendReport, EventOutcome
 from serving.store.schema import events, ledger_head, stream_offsets
 from serving.store.units import Refused, instant
 
@@ -25,6 +26,7 @@ _EVENT_ID = COLUMNS.index("event_id")
 _TYPE = COLUMNS.index("event_type")
 _SOURCE = COLUMNS.index("source")
 _OCCURRED = COLUMNS.index("occurred_at")
+_PAYLOAD = COLUMNS.index("payload")
 _IDENTITY = slice(COLUMNS.index("source"), COLUMNS.index("revision") + 1)
 _LOOK_UP_ROWS = 500
 
@@ -51,40 +53,10 @@ class Refusal:
     reason: str
 
 
-@dataclass(frozen=True)
-class AppendReport:
-    """What became of the events of one call: received = accepted + duplicate + conflict + invalid.
-
-    Attributes:
-        received: events handed in, refusals included.
-        accepted: events that are now in the log.
-        duplicate: events that were there already with the same content, or lie in quarantine already.
-        conflict: quarantined, because the identity or event_id is taken by other content.
-        invalid: quarantined, because a field or the whole breaks a rule.
-        sequence: sequence of the last event in the log.
-        chain_hash: chain hash that anchors the log up to `sequence`.
-        quarantine_ids: rows of the quarantine this call added.
-    """
-
-    received: int
-    accepted: int
-    duplicate: int
-    conflict: int
-    invalid: int
-    sequence: int
-    chain_hash: str
-    quarantine_ids: tuple[int, ...] = ()
-
-    @property
-    def quarantined(self) -> int:
-        """Events this call put into quarantine."""
-        return self.conflict + self.invalid
-
-
 @dataclass
 class _Sorted:
     fresh: list[Row] = field(default_factory=list)
-    duplicate: int = 0
+    duplicates: list[int] = field(default_factory=list)
     conflicts: list[tuple[int, Refused]] = field(default_factory=list)
 
 
@@ -181,9 +153,8 @@ def append(
     Raises:
         IntegrityError: some event is known, and `is_blind` said otherwise; roll back.
     """
-    given, channel, now, places = delivered.given, delivered.channel, delivered.now, delivered.places
+    given, channel, now, refusals = delivered.given, delivered.channel, delivered.now, delivered.refusals
     rows, row_numbers, invalid = delivered.rows, delivered.row_numbers, list(delivered.refused)
-    refusals = delivered.refusals
     head = connection.execute(select(ledger_head)).one()
     taken = authorities.taken_elsewhere(
         connection, {row[_SOURCE] for row in rows if row[_TYPE] in MOVEMENT_EVENTS}, now
@@ -191,6 +162,11 @@ def append(
     if taken:
         rows, row_numbers, second_channel = _without(taken, rows, row_numbers)
         invalid += second_channel
+    unknown = _of_unknown_proposals(connection, rows)
+    if unknown:
+        invalid += [(row_numbers[number], refused) for number, refused in unknown.items()]
+        row_numbers = [row_numbers[number] for number in range(len(rows)) if number not in unknown]
+        rows = [row for number, row in enumerate(rows) if number not in unknown]
     sorted_rows = _Sorted(fresh=rows) if is_blind else _sort(connection, rows)
     fresh = sorted_rows.fresh
     sequence, chain_hash = head.sequence + len(fresh), head.chain_hash
@@ -200,31 +176,39 @@ def append(
         chain_hash = chain.link(connection, head, channel, now, first, fresh)
         _derive(connection, fresh, first, sequence, now, units_after)
     conflicts = [(row_numbers[number], refused) for number, refused in sorted_rows.conflicts]
-    held = [
-        quarantine.Held(channel, place.position, place.original, refused.rule, refused.reason)
-        for number, refused in (*invalid, *conflicts)
-        for place in (places[number] if places is not None else _own_place(given[number], number),)
+    unreadable = [
+        (len(given) + number, Refused(refusal.rule, refusal.reason)) for number, refusal in enumerate(refusals)
     ]
-    held.extend(
-        quarantine.Held(channel, refusal.place.position, refusal.place.original, refusal.rule, refusal.reason)
-        for refusal in refusals
-    )
-    added = quarantine.add(connection, held, now)
-    known_conflicts = sum(
-        quarantine_id is None for quarantine_id in added[len(invalid) : len(invalid) + len(conflicts)]
-    )
-    known = sum(quarantine_id is None for quarantine_id in added)
+    held = [*invalid, *conflicts, *unreadable]
+    kept = quarantine.add(connection, [_held(delivered, number, refused) for number, refused in held], now)
     _keep_offsets(connection, channel, delivered.offsets, now)
+    not_accepted = {row_numbers[number]: DUPLICATE for number in sorted_rows.duplicates}
+    in_conflict = {number for number, _ in conflicts}
+    for (number, refused), lies in zip(held, kept, strict=True):
+        result: Literal["conflict", "refused"] = "conflict" if number in in_conflict else "refused"
+        not_accepted[number] = EventOutcome(result, refused.rule, refused.reason, lies.quarantine_id)
     return AppendReport(
         received=len(given) + len(refusals),
         accepted=len(fresh),
-        duplicate=sorted_rows.duplicate + known,
-        conflict=len(conflicts) - known_conflicts,
-        invalid=len(invalid) + len(refusals) - (known - known_conflicts),
+        duplicate=len(sorted_rows.duplicates) + sum(not lies.is_new for lies in kept),
+        conflict=sum(lies.is_new for lies in kept[len(invalid) : len(invalid) + len(conflicts)]),
+        invalid=sum(lies.is_new for lies in (*kept[: len(invalid)], *kept[len(invalid) + len(conflicts) :])),
         sequence=sequence,
         chain_hash=chain_hash,
-        quarantine_ids=tuple(quarantine_id for quarantine_id in added if quarantine_id is not None),
+        quarantine_ids=tuple(lies.quarantine_id for lies in kept if lies.is_new),
+        not_accepted=not_accepted,
     )
+
+
+def _held(delivered: Delivery, number: int, refused: Refused) -> quarantine.Held:
+    """Return what is quarantined of an event, or of a refusal, whose numbers follow those of the events."""
+    if number >= len(delivered.given):
+        place = delivered.refusals[number - len(delivered.given)].place
+    elif delivered.places is not None:
+        place = delivered.places[number]
+    else:
+        place = _own_place(delivered.given[number], number)
+    return quarantine.Held(delivered.channel, place.position, place.original, refused.rule, refused.reason)
 
 
 def release(
@@ -265,12 +249,11 @@ def decide(
         given = [typed_row(event, "decision") for event in decided]
     except Refused as refused:
         raise StoreError(f"The decision cannot be recorded: {refused.reason}.") from refused
-    payload_at = COLUMNS.index("payload")
     repeated = set()
     for start in range(0, len(given), _LOOK_UP_ROWS):
         part = {row[_EVENT_ID]: row for row in given[start : start + _LOOK_UP_ROWS]}
         for known in connection.execute(select(events).where(events.c.event_id.in_(sorted(part)))):
-            if known.payload != part[known.event_id][payload_at]:
+            if known.payload != part[known.event_id][_PAYLOAD]:
                 raise StoreError(f"event_id {known.event_id!r} already names another decision; use a new one.")
             repeated.add(known.event_id)
     outcomes = decisions.judge(connection, [(event["proposal_id"], event["decision"]) for event in decided])
@@ -295,6 +278,8 @@ def _objection(connection: Connection, event: Mapping[str, Any], channel: str, l
         holder = authorities.holders(connection).get(row[_SOURCE], authorities.ONLINE_STORE)
         if holder != authorities.ONLINE_STORE:
             return authorities.refusal(row[_SOURCE], holder, authorities.ONLINE_STORE)
+    for unknown in _of_unknown_proposals(connection, [row]).values():
+        return unknown.reason
     conflicts = _sort(connection, [row]).conflicts
     return conflicts[0][1].reason if conflicts else None
 
@@ -347,6 +332,32 @@ def _without(
     return [row for row, _ in kept], [number for _, number in kept], refused
 
 
+def _of_unknown_proposals(connection: Connection, rows: Sequence[Row]) -> dict[int, Refused]:
+    """Return the approvals, by number, of proposals that do not exist and that are not in the log already."""
+    named = {
+        number: str(json.loads(row[_PAYLOAD])["proposal_id"])
+        for number, row in enumerate(rows)
+        if row[_TYPE] == "approval"
+    }
+    if not named:
+        return {}
+    known = proposals.rows_by_id(connection, named.values())
+    missing = {number: proposal_id for number, proposal_id in named.items() if proposal_id not in known}
+    ids = sorted({rows[number][_EVENT_ID] for number in missing})
+    logged: set[str] = set()
+    for start in range(0, len(ids), _LOOK_UP_ROWS):
+        found = select(events.c.event_id).where(events.c.event_id.in_(ids[start : start + _LOOK_UP_ROWS]))
+        logged |= set(connection.execute(found).scalars())
+    return {
+        number: Refused(
+            "unknown_proposal",
+            f"there is no proposal {proposal_id!r}; `inventorybot proposals list` shows their ids",
+        )
+        for number, proposal_id in missing.items()
+        if rows[number][_EVENT_ID] not in logged
+    }
+
+
 def _insert(database: Database, connection: Connection, rows: list[Row], first: int) -> None:
     marks = ", ".join([database.mark] * (len(COLUMNS) + 1))
     statement = f"INSERT INTO events (sequence, {', '.join(COLUMNS)}) VALUES ({marks})"
@@ -383,7 +394,7 @@ def _sort(connection: Connection, rows: list[Row]) -> _Sorted:
             continue
         difference = _difference(row, known, has_same_identity=same_identity is not None or not is_movement)
         if difference is None:
-            result.duplicate += 1
+            result.duplicates.append(number)
         else:
             result.conflicts.append((number, difference))
     return result

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, tuple_, update
 
 from serving.store.errors import UnknownRow, WrongState
 from serving.store.schema import ledger_head, quarantine, quarantine_steps
 from serving.store.units import instant
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -62,45 +64,55 @@ class QuarantinedRow:
         return (self.original if self.corrected is None else self.corrected).decode("utf-8", "backslashreplace")
 
 
-def add(connection: Connection, held: Sequence[Held], now: int) -> list[int | None]:
+@dataclass(frozen=True)
+class Kept:
+    """Where a row lies, and whether it came now."""
+
+    quarantine_id: int
+    is_new: bool
+
+
+def add(connection: Connection, held: Sequence[Held], now: int) -> list[Kept]:
     """Add rows; the same bytes from the same place are there once, however often they are delivered.
 
     Returns:
-        The number of each row, None for one that was there already.
+        Where each row lies.
     """
-    numbers: list[int | None] = []
     if not held:
-        return numbers
+        return []
+    keys = [(row.channel, row.position, hashlib.sha256(row.original).hexdigest()) for row in held]
+    delivery = (quarantine.c.channel, quarantine.c.position, quarantine.c.original_sha256)
+    known: dict[tuple[str, str, str], int] = {}
+    for start in range(0, len(keys), _AT_ONCE):
+        part = tuple_(*delivery).in_(keys[start : start + _AT_ONCE])
+        found = connection.execute(select(*delivery, quarantine.c.quarantine_id).where(part))
+        known |= {(row[0], row[1], row[2]): row[3] for row in found}
     last: int = connection.execute(select(ledger_head.c.quarantine_id)).scalar_one()
-    for row in held:
-        digest = hashlib.sha256(row.original).hexdigest()
-        known = connection.execute(
-            select(quarantine.c.quarantine_id).where(
-                quarantine.c.channel == row.channel,
-                quarantine.c.position == row.position,
-                quarantine.c.original_sha256 == digest,
+    kept: list[Kept] = []
+    added: list[dict[str, Any]] = []
+    for row, key in zip(held, keys, strict=True):
+        is_new = key not in known
+        if is_new:
+            last += 1
+            known[key] = last
+            added.append(
+                {
+                    "quarantine_id": last,
+                    "channel": row.channel,
+                    "position": row.position,
+                    "original": row.original,
+                    "original_sha256": key[2],
+                    "rule": row.rule,
+                    "reason": row.reason,
+                    "state": "open",
+                    "ingested_at": now,
+                }
             )
-        ).scalar_one_or_none()
-        if known is not None:
-            numbers.append(None)
-            continue
-        last += 1
-        connection.execute(
-            insert(quarantine).values(
-                quarantine_id=last,
-                channel=row.channel,
-                position=row.position,
-                original=row.original,
-                original_sha256=digest,
-                rule=row.rule,
-                reason=row.reason,
-                state="open",
-                ingested_at=now,
-            )
-        )
-        numbers.append(last)
-    connection.execute(update(ledger_head).values(quarantine_id=last))
-    return numbers
+        kept.append(Kept(known[key], is_new))
+    if added:
+        connection.execute(insert(quarantine), added)
+        connection.execute(update(ledger_head).values(quarantine_id=last))
+    return kept
 
 
 def rows(

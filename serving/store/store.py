@@ -27,9 +27,10 @@ from serving.store.chain import VerifyReport
 from serving.store.database import Database
 from serving.store.epochs import Epoch
 from serving.store.errors import StoreError
-from serving.store.ledger import AppendReport, Place, Refusal
+from serving.store.ledger import Place, Refusal
 from serving.store.log import MovementBatch
 from serving.store.migrate import exists, migrate, require_current
+from serving.store.outcomes import AppendReport
 from serving.store.policies import EffectivePolicy, PolicyOverride
 from serving.store.proposal_store import ProposalStore
 from serving.store.proposing import Outbox, ProposeReport
@@ -156,7 +157,7 @@ class Store(ProposalStore):
             refusals: what could not be read as an event at all, to be quarantined in the same transaction.
 
         Returns:
-            Counts that add up, and the head of the chain.
+            Counts that add up, what became of each event in the order given, and the head of the chain.
         """
         now = self._clock()
         delivered = ledger.delivery(
@@ -330,7 +331,8 @@ class Store(ProposalStore):
         content = original.encode() if isinstance(original, str) else original
         held = quarantine.Held(source, position, content, rule, reason)
         with self._database.write() as connection:
-            return quarantine.add(connection, [held], microseconds(self._clock()))[0]
+            (kept,) = quarantine.add(connection, [held], microseconds(self._clock()))
+        return kept.quarantine_id if kept.is_new else None
 
     def quarantine(
         self, *, state: str | None = "open", source: str | None = None, after: int = 0, limit: int = 1_000

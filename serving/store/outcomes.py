@@ -1,0 +1,65 @@
+"""What became of the events of one call, in counts and one by one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class EventOutcome:
+    """What became of one event.
+
+    Attributes:
+        result: `accepted`; `duplicate`, it was in the log already with the same content; `conflict`, its identity or
+            event_id is taken by other content; `refused`, it breaks a rule. The last two are in quarantine.
+        rule: name of the broken rule, "" where none is broken.
+        reason: why it is not accepted, in words, with the value.
+        quarantine_id: where it lies; the same number where it came before and lies there already.
+    """
+
+    result: Literal["accepted", "duplicate", "conflict", "refused"]
+    rule: str = ""
+    reason: str = ""
+    quarantine_id: int | None = None
+
+
+ACCEPTED = EventOutcome("accepted")
+DUPLICATE = EventOutcome("duplicate")
+
+
+@dataclass(frozen=True)
+class AppendReport:
+    """What became of the events of one call: received = accepted + duplicate + conflict + invalid.
+
+    Attributes:
+        received: events handed in, refusals included.
+        accepted: events that are now in the log.
+        duplicate: events that were there already with the same content, or lie in quarantine already.
+        conflict: quarantined, because the identity or event_id is taken by other content.
+        invalid: quarantined, because a field or the whole breaks a rule.
+        sequence: sequence of the last event in the log.
+        chain_hash: chain hash that anchors the log up to `sequence`.
+        quarantine_ids: rows of the quarantine this call added.
+        not_accepted: outcome of each event that was not accepted, by its position among the events of the call;
+            refusals follow the events.
+    """
+
+    received: int
+    accepted: int
+    duplicate: int
+    conflict: int
+    invalid: int
+    sequence: int
+    chain_hash: str
+    quarantine_ids: tuple[int, ...] = ()
+    not_accepted: Mapping[int, EventOutcome] = field(default_factory=dict)
+
+    @property
+    def quarantined(self) -> int:
+        """Events this call put into quarantine."""
+        return self.conflict + self.invalid
+
+    @property
+    def outcomes(self) -> list[EventOutcome]:
+        """What became of each event, in the order given; refusals follow the events."""
+        return [self.not_accepted.get(position, ACCEPTED) for position in range(self.received)]
