@@ -265,6 +265,15 @@ def test_a_day_that_the_calendar_closes_is_complete_without_a_movement(tmp_path)
     assert read_clock(tmp_path).as_of == date(2011, 12, 10)
 
 
+def test_a_closed_day_of_one_location_is_its_own_alone(tmp_path):
+    located(tmp_path, "Europe/London", day_ends_at="18:00")
+    moved(tmp_path, days_before(80), arrived=NOON + 3 * DAY)
+    for number, (place, complete) in enumerate((("ELSEWHERE", 9), ("UKN", 10))):
+        event = "select date '2011-12-10' as date, 'GB' as country, 'Fair' as event_name, 'closed' as event_type"
+        batch(tmp_path, "calendar_events", f"{event}, '{place}' as location_id", f"b{number}")
+        assert read_clock(tmp_path).as_of == date(2011, 12, complete)
+
+
 def test_a_closed_day_on_which_something_moved_is_like_any_other(tmp_path):
     located(tmp_path, "Europe/London")
     moved(tmp_path, days_before(80), arrived=NOON + 3 * DAY)

@@ -11,6 +11,7 @@ from support.lived_days import read
 from support.small_landing import FIRST_DAY, MOVEMENT_COLUMNS, SKUS, add_file, write_landing
 
 DAYS, STOPPED = 112, 8
+STALL_CLOSED = range(DAYS - STOPPED, DAYS + 8)
 RATES = dict(zip(SKUS, (1, 2, 4, 5, 6, 8), strict=True))
 GRAMS = 10_000
 TERMS = ["sku", "location_id", "supplier_id", "lead_time_days", "moq_units", "order_multiple_units", "unit_cost"]
@@ -39,6 +40,17 @@ def movements(place: str, days: int, *, is_counted: bool, counted_again: int | N
     return made
 
 
+def write_closed_days(landing: Path, days: range) -> None:
+    """Declare that the stall alone is closed, and of a location that nobody knows too."""
+    rows = [
+        [(FIRST_DAY + timedelta(days=day)).date(), "GB", "Winter", "closed", place]
+        for day in days
+        for place in ("STALL", "STALLS")
+    ]
+    names = ["date", "country", "event_name", "event_type", "location_id"]
+    add_file(landing / "calendar_events" / f"{len(days)}.csv", names, rows)
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home after its first run: one location has everything, two fell silent, one was counted, one only ever sold."""
@@ -46,7 +58,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     landing = write_landing(made / "landing")
     for table in ("stock_movements", "purchase_order_lines"):
         next((landing / table).iterdir()).unlink()
-    places = ("SILENT", "CLOSED", "SALES")
+    places = ("SILENT", "CLOSED", "STALL", "SALES")
     names = ["location_id", "location_name", "location_type", "country", "time_zone"]
     rows = [[place, place.title(), "store", "GB", "Europe/London"] for place in places]
     add_file(landing / "locations" / "more.csv", names, rows)
@@ -61,7 +73,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *movements("CLOSED", DAYS - STOPPED, is_counted=True, counted_again=DAYS - 2),
         *movements("SALES", DAYS, is_counted=False),
     ]
+    rows += movements("STALL", DAYS - STOPPED, is_counted=True)
     add_file(landing / "stock_movements" / "all.csv", MOVEMENT_COLUMNS, rows)
+    write_closed_days(landing, STALL_CLOSED)
     answer = inventorybot(made, "run")
     assert answer.returncode == 0, answer.stdout[-2000:]
     return made
@@ -74,7 +88,7 @@ def test_every_location_is_forecast_at_what_it_sells(home: Path):
     """
     found = {row["location_id"]: float(row["units"]) for row in read(home, query)}
     sold = pytest.approx(sum(RATES.values()), rel=0.12)
-    assert found == {"L1": sold, "SILENT": sold, "SALES": sold, "CLOSED": 0}
+    assert found == {"L1": sold, "SILENT": sold, "SALES": sold, "CLOSED": 0, "STALL": 0}
 
 
 def test_an_item_in_grams_beside_items_in_pieces_is_forecast_in_grams(home: Path):
@@ -105,6 +119,29 @@ def test_nothing_is_ordered_for_a_location_that_a_count_shows_to_be_closed_and_e
     assert len(lines) == len(SKUS) and all(said in row["reason"] for row in lines)
 
 
+def test_a_location_closed_by_the_calendar_is_ordered_for_in_time_for_its_reopening(home: Path):
+    query = """
+        select day, sum(mean_units) as units
+        from reporting.fct_demand_forecasts where location_id = 'STALL' group by day
+    """
+    units = {row["day"]: float(row["units"]) for row in read(home, query)}
+    reopens = (FIRST_DAY + timedelta(days=STALL_CLOSED.stop)).date()
+    assert {day for day, forecast in units.items() if forecast == 0} == {day for day in units if day < reopens}
+    assert units[reopens] == pytest.approx(sum(RATES.values()), rel=0.25)
+    query = """
+        select protection_days, expected_demand_units from reporting.restock_recommendations
+        where location_id = 'STALL' and sku = 'flour'
+    """
+    (flour,) = read(home, query)
+    days = flour["protection_days"] - (STALL_CLOSED.stop - DAYS)
+    assert float(flour["expected_demand_units"]) == pytest.approx(days * RATES["flour"], rel=0.25)
+
+
+def test_a_closed_day_of_an_unknown_location_waits(home: Path):
+    query = "select distinct table_name, rule from marts.fct_quarantined_rows"
+    assert read(home, query) == [{"table_name": "calendar_events", "rule": "unknown_location"}]
+
+
 def test_a_planner_reads_what_is_missing_and_what_to_do(home: Path):
     query = "select location_id, sku, exception_cause, remedy from reporting.restock_exceptions order by all"
     found = [(row["location_id"], row["sku"], row["exception_cause"]) for row in read(home, query)]
@@ -116,7 +153,7 @@ def test_a_planner_reads_what_is_missing_and_what_to_do(home: Path):
     remedies = {row["exception_cause"]: row["remedy"] for row in read(home, query)}
     assert remedies["sales_missing"].endswith(
         "send the missing files and run again; if nothing was sold, record a count of the shelf; "
-        "if every location of its country was closed, add the days to calendar_events as closed"
+        "if it was closed, add those days to calendar_events as closed, with its location_id"
     )
     assert "record a count of the shelf, or set the policy unknown_stock" in remedies["stock_unknown"]
 

@@ -118,6 +118,7 @@ PLACES = {
     "quiet": sold("quiet", [n for n in until(DAYS - 20) if n % 9 in (0, 4)]),
     "closed on two weekdays": sold("closed on two weekdays", [n for n in until(DAYS - 2) if n % 7 not in (4, 5)]),
     "closed by the calendar": sold("closed by the calendar", UNTIL_STOPPED),
+    "closed by itself": sold("closed by itself", UNTIL_STOPPED),
     "sold out": sold("sold out", UNTIL_STOPPED, stock=2 * SILENT_FROM),
     "young": sold("young", [SILENT_FROM - n for n in range(1, 9)]),
     "begun again": sold("begun again", except_for(until(DAYS), (30, STOPPED))),
@@ -133,6 +134,21 @@ ENDED = {"ended": DAYS - 3, "ended long ago": DAYS - 30}
 
 def day(number: int) -> date:
     return FIRST_DAY + timedelta(days=number)
+
+
+def closed_by_itself() -> dict[str, Any]:
+    """Return days on which one location alone is closed, of the country of them all, and until after the last day."""
+    days = range(SILENT_FROM, DAYS + STOPPED)
+    closed = {"location_id": "closed by itself"}
+    return {"calendar_events": [event(str(day(number)), "GB", "closed") | closed for number in days]}
+
+
+def forget_location_ids(raw: Path) -> None:
+    """Write calendar events as they were before the contract had a location."""
+    for path in raw.glob("calendar_events/*/accepted.parquet"):
+        old = path.with_suffix(".old")
+        duckdb.execute(f"copy (select * exclude (location_id) from '{path}') to '{old}' (format parquet)")
+        old.replace(path)
 
 
 def master() -> dict[str, Any]:
@@ -151,6 +167,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """All places on the last day."""
     made = Warehouse(tmp_path_factory.mktemp("silences") / "home")
     arrive(made.raw, FIRST_ARRIVAL, master() | {"stock_movements": [row for rows in PLACES.values() for row in rows]})
+    arrive(made.raw, SECOND_ARRIVAL, closed_by_itself())
     made.build(*SELECT, as_of=str(AS_OF), running_day=True)
     return made
 
@@ -168,6 +185,7 @@ def test_a_location_rests_where_a_count_or_earlier_pauses_show_it(home: Warehous
     last = home.rows("select max(day) from marts.dim_calendar")[0][0]
     assert found == {
         "closed by the calendar": [day(SILENT_FROM), AS_OF],
+        "closed by itself": [day(SILENT_FROM), day(DAYS + STOPPED - 1)],
         "counted": [day(SILENT_FROM), last],  # until it sells again
         "counted this morning": [day(SILENT_FROM), last],
         "counted in part": [day(SILENT_FROM), last],
@@ -187,7 +205,14 @@ def test_a_day_whose_sales_have_not_arrived_has_no_demand_instead_of_none(home: 
     assert found["a habit"] == [DAYS - 12, 2 * (SILENT_FROM - 18), AS_OF]  # the third time it is one
     assert found["counted"] == [DAYS, 2 * SILENT_FROM, AS_OF]
     full = {"going", "long weekend", "quiet", "closed on two weekdays", "closed by the calendar", "sold out", "young"}
-    full |= {"counted", "counted this morning", "counted in part", "begun again and counted", "ended long ago"}
+    full |= {
+        "closed by itself",
+        "counted",
+        "counted this morning",
+        "counted in part",
+        "begun again and counted",
+        "ended long ago",
+    }
     assert {name for name, (days, _, last) in found.items() if days == DAYS and last == AS_OF} == full
 
 
@@ -234,14 +259,16 @@ def test_what_arrives_late_makes_the_facts_what_they_would_have_been(home: Wareh
     first = [row for rows in PLACES.values() for row in rows]
     arrive(stepwise.raw, FIRST_ARRIVAL, master() | {"stock_movements": first})
     arrive(at_once.raw, FIRST_ARRIVAL, master() | {"stock_movements": first})
-    arrive(at_once.raw, SECOND_ARRIVAL, {"stock_movements": [*lost, *more]})
+    forget_location_ids(stepwise.raw)
+    arrive(at_once.raw, SECOND_ARRIVAL, closed_by_itself() | {"stock_movements": [*lost, *more]})
     later = str(AS_OF + timedelta(days=2))
     for as_of in (str(day(DAYS - STOPPED + 1)), str(AS_OF)):
         stepwise.build(*SELECT, as_of=as_of)
-    arrive(stepwise.raw, SECOND_ARRIVAL, {"stock_movements": [*lost, *more]})
+    arrive(stepwise.raw, SECOND_ARRIVAL, closed_by_itself() | {"stock_movements": [*lost, *more]})
     stepwise.build(*SELECT, as_of=later)
     at_once.build(*SELECT, as_of=later)
     assert stepwise.content() == at_once.content()
     days = "select count(*) from marts.fct_daily_demand where location_id = "
     assert stepwise.rows(f"{days} 'stopped'") == [(DAYS - 4,)]
     assert stepwise.rows(f"{days} 'till alone stopped'") == [(DAYS - STOPPED + 2,)]
+    assert stepwise.rows(f"{days} 'closed by itself'") == [(DAYS + 2,)]

@@ -1,6 +1,6 @@
 {#
     CTEs ending in `demand_contexts`: the fingerprint of everything but movements that shapes the demand rows of a series up to its
-    `until_day`: list price, prices and promotions, events of the country, days of the location whose sales have not arrived
+    `until_day`: list price, prices and promotions, events of the location, days of the location whose sales have not arrived
     or on which it rests, and whether what is used up without a sale is planned. What lies after that day does not enter, so planned
     promotions change nothing that is past.
 #}
@@ -28,11 +28,10 @@
                 select
                     until_days.location_id,
                     until_days.until_day,
-                    sum({{ fingerprint(['events.date', 'events.event_name', 'events.event_type']) }}) as total
+                    sum({{ fingerprint(['events.day', 'events.event_name', 'events.event_type']) }}) as total
                 from (select distinct location_id, until_day from {{ spans }}) as until_days
-                inner join {{ ref('stg_locations') }} as locations on until_days.location_id = locations.location_id
-                inner join {{ ref('stg_calendar_events') }} as events
-                    on locations.country = events.country and until_days.until_day >= events.date
+                inner join {{ ref('int_location_events') }} as events
+                    on until_days.location_id = events.location_id and until_days.until_day >= events.day
                 group by until_days.location_id, until_days.until_day
             ),
 

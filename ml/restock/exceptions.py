@@ -101,11 +101,12 @@ class Cause(Enum):
     SALES_MISSING = (
         "sales of the last {unrecorded:g} periods have not arrived, more than the forecast reaches",
         "send the missing files and run again; if nothing was sold, record a count of the shelf; "
-        "if every location of its country was closed, add the days to calendar_events as closed",
+        "if it was closed, add those days to calendar_events as closed, with its location_id",
     )
     PAUSE_WITHOUT_END = (
         "a location has sold nothing for long, as a count shows, and when it sells again is not known",
-        "no demand is expected until it sells again; if it sells, send the missing files",
+        "no demand is expected until it sells again; when that is known, add its closed days, from the first without a"
+        " sale on, to calendar_events as closed, with its location_id; if it sells, send the missing files",
     )
     FORECAST_TOO_SHORT = (
         "the forecast reaches {horizon} periods and the order must cover {protection}",

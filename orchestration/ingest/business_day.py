@@ -203,7 +203,7 @@ def _last_complete_day(
 def _locations(connection: duckdb.DuckDBPyConnection, raw: Path, latest_at: datetime) -> list[_Location]:
     """Return the locations that moved in the last four weeks, and on which weekdays they did in the last eight."""
     known = {name: rest for name, *rest in _versions(connection, raw, "locations", "location_id", _LOCATION)}
-    events = _versions(connection, raw, "calendar_events", "date, country, event_name", _EVENT)
+    events = _versions(connection, raw, "calendar_events", "date, country, event_name, location_id", _EVENT)
     moved = connection.execute(
         """
         with spans as (
@@ -229,14 +229,18 @@ def _locations(connection: duckdb.DuckDBPyConnection, raw: Path, latest_at: date
                 time.fromisoformat(day_ends_at.replace("24:", "00:")) if day_ends_at else None,
                 moved_at.astimezone(zone).date(),
                 frozenset(range(7)) if is_young else weekdays,
-                frozenset(day for day, where, _, kind in events if where == country and kind == "closed"),
+                frozenset(
+                    day
+                    for day, where, at, kind in events
+                    if kind == "closed" and (at == name or (at is None and where == country))
+                ),
             )
         )
     return found
 
 
 _LOCATION = {"location_id": "varchar", "time_zone": "varchar", "country": "varchar", "day_ends_at": "varchar"}
-_EVENT = {"date": "date", "country": "varchar", "event_name": "varchar", "event_type": "varchar"}
+_EVENT = {"date": "date", "country": "varchar", "location_id": "varchar", "event_type": "varchar"}
 
 
 def _versions(

@@ -20,6 +20,10 @@ prices as (
     select * from {{ ref('stg_prices') }}
 ),
 
+calendar_events as (
+    select * from {{ ref('stg_calendar_events') }}
+),
+
 product_seasons as (
     select * from {{ ref('stg_product_seasons') }}
 ),
@@ -66,6 +70,11 @@ referring as (
         'prices', batch_id, ingested_at, source_file, source_row, sku, location_id, cast(null as varchar), cast(null as varchar),
         concat_ws(',', sku, location_id, from_date, to_date, unit_price)
     from prices
+    union all
+    select
+        'calendar_events', batch_id, ingested_at, source_file, source_row, cast(null as varchar), location_id, cast(null as varchar), cast(null as varchar),
+        concat_ws(',', date, country, event_name, event_type, location_id)
+    from calendar_events
     union all
     select
         'product_seasons', batch_id, ingested_at, source_file, source_row, sku, cast(null as varchar), cast(null as varchar), category,

@@ -11,8 +11,8 @@ clocks as (
     select * from {{ ref('int_location_clocks') }}
 ),
 
-calendar_events as (
-    select * from {{ ref('stg_calendar_events') }}
+location_events as (
+    select * from {{ ref('int_location_events') }}
 ),
 
 supplier_terms as (
@@ -47,7 +47,6 @@ longest_wait as (
 spans as (
     select
         clocks.location_id,
-        clocks.country,
         clocks.as_of_date,
         least(first_days.first_day, clocks.as_of_date) as first_day,
         {{ add_days('clocks.as_of_date', 'longest_wait.days_ahead') }} as last_day
@@ -57,18 +56,18 @@ spans as (
 ),
 
 location_days as (
-    select location_id, country, as_of_date, {{ each_day('first_day', 'last_day') }} as day
+    select location_id, as_of_date, {{ each_day('first_day', 'last_day') }} as day
     from spans
 ),
 
 event_days as (
     select
-        country,
-        date as day,
+        location_id,
+        day,
         {{ dbt.listagg('event_name', "', '", 'order by event_name') }} as event_name,
         max(case when event_type = 'closed' then 1 else 0 end) = 1 as is_closed
-    from calendar_events
-    group by country, date
+    from location_events
+    group by location_id, day
 ),
 
 described as (
@@ -81,7 +80,7 @@ described as (
         not coalesce(silences.is_missing, false) as is_observed
     from location_days
     left join event_days
-        on location_days.country = event_days.country and location_days.day = event_days.day
+        on location_days.location_id = event_days.location_id and location_days.day = event_days.day
     left join silences
         on
             location_days.location_id = silences.location_id

@@ -16,13 +16,13 @@ locations as (
 ),
 
 closed_days as (
-    select distinct country, date as day
-    from {{ ref('stg_calendar_events') }}
+    select distinct location_id, day
+    from {{ ref('int_location_events') }}
     where event_type = 'closed'
 ),
 
 sale_days as (
-    select distinct folded_movements.location_id, folded_movements.day, clocks.country, clocks.as_of_date, locations.ended_date
+    select distinct folded_movements.location_id, folded_movements.day, clocks.as_of_date, locations.ended_date
     from folded_movements
     inner join clocks on folded_movements.location_id = clocks.location_id
     inner join locations on folded_movements.location_id = locations.location_id
@@ -33,18 +33,17 @@ sale_days as (
 histories as (
     select
         location_id,
-        country,
         min(day) as first_day,
         least(as_of_date, {{ add_days('ended_date', -1) }}) as last_day
     from sale_days
-    group by location_id, country, as_of_date, ended_date
+    group by location_id, as_of_date, ended_date
     having count(*) >= {{ least_days_with_sales }}
 ),
 
 each_open_day as (
     select days.*, {{ days_between("date '1970-01-01'", 'days.day') }} % 7 as weekday
-    from (select location_id, country, {{ each_day('first_day', 'last_day') }} as day from histories) as days
-    left join closed_days on days.country = closed_days.country and days.day = closed_days.day
+    from (select location_id, {{ each_day('first_day', 'last_day') }} as day from histories) as days
+    left join closed_days on days.location_id = closed_days.location_id and days.day = closed_days.day
     where closed_days.day is null
 ),
 

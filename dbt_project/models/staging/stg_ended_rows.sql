@@ -11,7 +11,7 @@
     'transfer_lanes': ['from_location_id', 'to_location_id'],
     'prices': ['sku', 'location_id', 'from_date'],
     'product_links': ['sku', 'predecessor_sku'],
-    'calendar_events': ['date', 'country', 'event_name'],
+    'calendar_events': ['date', 'country', 'event_name', 'location_id'],
 } %}
 
 with
