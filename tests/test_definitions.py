@@ -17,6 +17,7 @@ GROUPS = (
     *("history", "monitoring", "maintenance"),
 )
 RAW = (
+    "daily_sales",
     *("calendar_events", "locations", "prices", "product_photos", "products", "purchase_order_lines", "reservations"),
     *(
         "product_links",
@@ -42,7 +43,7 @@ MARTS = (
     *("fct_stock_position", "fct_supplier_lead_times", "dim_transfer_lanes", "fct_stock_lots", "dim_product_seasons"),
     *("fct_purchase_order_lines", "fct_purchase_orders", "dim_unit_costs", "fct_weekly_service", "dim_prices"),
     *("fct_reservations", "dim_calendar", "fct_doubtful_movements", "fct_ended_rows", "fct_transfer_movements"),
-    *("dim_product_links", "fct_predecessor_stock"),
+    *("dim_product_links", "fct_predecessor_stock", "fct_daily_sales"),
 )
 REPORTING = (
     *("fct_demand_forecasts", "fct_stock_anomalies", "purchase_order_proposals", "restock_exceptions"),

@@ -30,13 +30,14 @@ MOVEMENT = {
 }
 
 
-def test_the_contract_holds_the_fourteen_raw_tables():
+def test_the_contract_holds_the_fifteen_raw_tables():
     assert [table.name for table in load_contract()] == [
         "products",
         "locations",
         "suppliers",
         "supplier_terms",
         "stock_movements",
+        "daily_sales",
         "purchase_order_lines",
         "stock_lots",
         "transfer_lanes",
@@ -52,6 +53,7 @@ def test_the_contract_holds_the_fourteen_raw_tables():
 def test_five_tables_are_required():
     required = [table.name for table in load_contract() if table.required]
     assert required == ["products", "locations", "suppliers", "supplier_terms", "stock_movements"]
+    assert table_named("stock_movements").needed == "required, or daily_sales"
 
 
 @pytest.mark.parametrize("table", TABLES)

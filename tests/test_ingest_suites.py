@@ -38,7 +38,7 @@ TEXTS = [
     HASH,
 ]
 INSTANTS = [ARRIVED + timedelta(days=days) for days in (-5479, -2, -1.5, -1, 0, 0.5, 1, 1.001, 3)]
-DAYS = [date(2026, 11, 20) + timedelta(days=days) for days in (-6000, -2, -1, 0, 1, 2, 3, 4)]
+DAYS = [date(2026, 11, 20) + timedelta(days=days) for days in (-6000, -2, -1, 0, 1, 2, 3, 4, 6)]
 NUMBERS = ["-1000000001", "-7", "-0.001", "0", "0.001", "1", "366", "367", "1000", "1000.001", "1000000001"]
 
 

@@ -27,7 +27,13 @@ EVENT = {
 }
 
 
-def taken_in(folder: Path, store: Store) -> None:
+TOTAL = (
+    "struct(source varchar, document varchar, occurred_at timestamptz, sku varchar, location_id varchar, "
+    "units decimal(18, 3), is_counted boolean)"
+)
+
+
+def taken_in(folder: Path, store: Store, totals: list[dict[str, object]] | None = None) -> None:
     """Take in what has arrived, and let live stock stand on it."""
     landing, raw = folder / "landing", folder / "raw"
     for table in ("products", "locations", "stock_movements"):
@@ -39,6 +45,8 @@ def taken_in(folder: Path, store: Store) -> None:
     for table in ("products", "locations"):
         known = duckdb.read_parquet(f"{raw}/{table}/*/accepted.parquet")
         known.write_parquet(f"{exports}/marts/dim_{table}.parquet")
+    totals = duckdb.sql(f"select unnest({totals or []}::{TOTAL}[], recursive := true)")
+    totals.write_parquet(f"{exports}/marts/fct_daily_sales.parquet")
     rebase_live_stock(raw, exports, datetime(2027, 1, 1, tzinfo=UTC), store)
 
 
@@ -73,6 +81,17 @@ def test_files_and_events_add_up(home: Path, store: Store) -> None:
     store.append([{**EVENT, "source": "app"}, {**EVENT, "source": "app", "document": "2", "sku": "B"}], source="api")
     taken_in(home, store)
     assert [(item.sku, item.on_hand_units) for item in store.live_stocks()] == [("A", 10), ("B", 5)]
+
+
+def test_totals_of_sales_by_day_count_as_the_warehouse_counts_them(home: Path, store: Store) -> None:
+    store.append([{**EVENT, "document": "2"}], source="pos")
+    total = {"source": "till", "occurred_at": "2011-12-01 23:59:59+00", "sku": "A", "location_id": "N"}
+    given = [
+        {**total, "document": "d1", "units": 3, "is_counted": True},
+        {**total, "document": "d2", "units": 4, "is_counted": False},
+    ]
+    taken_in(home, store, given)
+    assert [item.on_hand_units for item in store.live_stocks()] == [Decimal(5 + 5 - 3)]
 
 
 def test_a_movement_of_a_product_that_came_after_the_build_counts_nowhere_yet(home: Path, store: Store) -> None:

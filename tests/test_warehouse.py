@@ -58,6 +58,7 @@ INCREMENTAL = [
     "int_location_clocks",
     "int_movement_arrivals",
     "int_superseded_movements",
+    "int_daily_sales",
     "int_folded_movements",
     "int_sale_cancellations",
     "int_item_location_spans",
@@ -1644,6 +1645,9 @@ def test_live_stock_is_the_published_fold_after_every_run_whatever_the_door(pane
             by_file = some_movements(rng, "shop", 1 + 200 * run, shop)
             of_unknown = movement(f"ghost{run}", "receipt", 1, FIRST_NOON, sku="ghost")
             landed(landing, "stock_movements", [*by_file, of_unknown])
+            totals = [(f"i{rng.randrange(40)}", FIRST_DAY + timedelta(days=rng.randrange(20))) for _ in range(40)]
+            units = {"location_id": "x", "units": rng.choice([-2, 0, 3, 5])}
+            landed(landing, "daily_sales", [{"sku": sku, "day": day} | units for sku, day in dict.fromkeys(totals)])
             by_event = some_movements(rng, "wms", 1 + 200 * run, wms)
             assert store.append(by_event, source="api").accepted == len(by_event)
             shop, wms = [*shop, *by_file], [*wms, *by_event]
@@ -1653,8 +1657,9 @@ def test_live_stock_is_the_published_fold_after_every_run_whatever_the_door(pane
                 events = events_behind(store, home.raw) if table == "stock_movements" else None
                 assert not ingest_table(table, events=events, **options).quarantined_by_rule
             until = arrived + timedelta(hours=1)
-            relations = ("+fct_stock_movements", "dim_products", "+dim_locations")
+            relations = ("+fct_stock_movements", "+fct_daily_sales", "dim_products", "+dim_locations")
             home.build("run", "--select", *relations, as_of="2011-04-30", ingested_until=until.isoformat())
+            assert home.rows("select count(distinct is_counted) from marts.fct_daily_sales") == [(2,)]
             assert rebase_live_stock(home.raw, home.exports, until, store)
             with duckdb.connect(str(home.folder / "build.duckdb"), read_only=True) as connection:
                 published = connection.execute(

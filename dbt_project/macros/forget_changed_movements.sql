@@ -6,7 +6,7 @@
     {% set products = ref('stg_products') %}
     {% set arrivals = ref('int_movement_arrivals') %}
     {% set superseded = ref('int_superseded_movements') %}
-    {% set raw_movements = ref('stg_stock_movements') %}
+    {% set raw_movements = ref('int_reported_movements') %}
     {% set effective = ref('int_effective_movements') %}
     {% if is_incremental() %}
         create or replace temporary table changed_movements as

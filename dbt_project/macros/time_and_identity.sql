@@ -22,6 +22,16 @@
 {%- endmacro %}
 
 
+{# Instant at which a business day ends: at that local time, or with the last microsecond of the day where none or midnight is given. #}
+{% macro end_of_business_day(day, day_ends_at, time_zone) -%}
+    case
+        when {{ day_ends_at }} is null or {{ day_ends_at }} in ('24:00', '00:00')
+            then {{ start_of_local_day(add_days(day, 1), time_zone) }} - interval 1 microsecond
+        else {{ start_of_local_day("concat(" ~ day ~ ", ' ', " ~ day_ends_at ~ ")", time_zone) }}
+    end
+{%- endmacro %}
+
+
 {# Whether an instant can be right: within what vars counts_from and counts_until let through, each of which may be absent. #}
 {% macro can_be_right(instant) -%}
     (

@@ -56,6 +56,7 @@ from orchestration.ingest.manifests import (
     FileOutcome,
     Manifest,
     Settled,
+    has_rows,
     last_cursor,
     read_manifests,
 )
@@ -241,7 +242,8 @@ class _Call:
         if release is not None:
             self._take_in(LANDING, staging_release(release), settled=release.settled, came_by=release.channel)
         rejected = self._standing_rejections(set(hashes.values()))
-        if self.table.required and not self._rows() and not self.failures:
+        stands_in = self.table.stands_in is not None and has_rows(self.raw / self.table.stands_in)
+        if self.table.required and not self._rows() and not stands_in and not self.failures:
             self.failures.append(self._nothing_there(rejected))
         if not self.manifests:
             self._commit_empty()
@@ -511,9 +513,12 @@ class _Call:
         needed = ", ".join(column.name for column in self.table.columns if column.must_be_present)
         waiting = f" ({', '.join(self.waiting)} is still being written)" if self.waiting else ""
         remedy = "; ".join(reasons) or f"put a CSV or Parquet file into {self.landing}/{self.table.name}"
+        instead = (
+            f"; totals by day, in {self.landing}/{self.table.stands_in}, do as well" if self.table.stands_in else ""
+        )
         return (
             f"{self.table.name} has no rows and nothing can be computed without it{waiting}: {remedy}; "
-            f"it needs the columns {needed}"
+            f"it needs the columns {needed}{instead}"
         )
 
     # --- committing

@@ -30,11 +30,12 @@ _QUARTER_HOUR = 900_000_000  # microseconds
 def read_clock(raw: Path) -> BusinessClock:
     """Return the business clock of what has arrived; only the highest revision of each movement counts.
 
-    The day of the latest movement may be unfinished, so the business day is the one before it. Where locations declare
-    when their day ends (`day_ends_at`), that day is complete as soon as anything has arrived after its end; then
-    closed days that follow it are complete too once something has arrived after them. Closed are the days that the
-    calendar says so and the weekdays without any movement in eight weeks. The business day is the first of those of all
-    locations that moved in the last four weeks, each in its own time zone (UTC where no location is known yet).
+    The day of the latest movement may be unfinished, so the business day is the one before it. A total of sales by day
+    (daily_sales) stands for a movement at the end of its day; that day is complete if the total arrived after it. Where
+    locations declare when their day ends (`day_ends_at`), that day is complete as soon as anything has arrived after
+    its end; then closed days that follow it are complete too once something has arrived after them. Closed are the days
+    that the calendar says so and the weekdays without any movement in eight weeks. The business day is the first of
+    those of all locations that moved in the last four weeks, each in its own time zone (UTC where none is known yet).
 
     A date cannot be right where it lies apart from all others and few documents vouch for it. The days with movements
     fall into stretches; a pause of more than a week (of five usual ones, where movements are rare) parts them. The
@@ -72,23 +73,28 @@ def _current_movements(raw: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     files = path_literal(raw / "stock_movements", "*/accepted.parquet")
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
+        _create_totals(connection, raw)
         try:
             connection.execute(f"""
-                create view arrived as
+                create view booked as
                 select source, document, line, revision, occurred_at, ingested_at,
-                    {meant(raw, "location_id")} as location_id,
-                    epoch_us(occurred_at) // 86400000000 as utc_day
+                    {meant(raw, "location_id")} as location_id
                 from read_parquet({files}, union_by_name = true, hive_partitioning = false)
                 where {still_counts(raw / "stock_movements")}
             """)
         except duckdb.IOException:
             connection.execute("""
-                create view arrived as
-                select null::bigint as utc_day, null::varchar as source, null::varchar as document,
-                    null::timestamptz as occurred_at, null::timestamptz as ingested_at, null::varchar as location_id,
-                    0 as line, 0 as revision
+                create view booked as
+                select null::varchar as source, null::varchar as document, null::timestamptz as occurred_at,
+                    null::timestamptz as ingested_at, null::varchar as location_id, 0 as line, 0 as revision
                 where false
             """)
+        connection.execute("""
+            create view arrived as
+            select *, epoch_us(occurred_at) // 86400000000 as utc_day from (
+                select *, false as is_total from booked union all by name select *, true as is_total from totals
+            )
+        """)
         # All movements are looked at once. Converting an instant to a zone is dear, and no zone moves its clocks off
         # the quarter of an hour.
         connection.execute(f"""
@@ -101,10 +107,43 @@ def _current_movements(raw: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             where corrected.revision is null or arrived.revision = corrected.revision;
             create table quarter_hours as
             select location_id, utc_day, epoch_us(occurred_at) // {_QUARTER_HOUR} as quarter_hour,
-                max(occurred_at) as latest_at, max(ingested_at) as arrived_at
+                max(occurred_at) as latest_at, max(ingested_at) as arrived_at,
+                max(ingested_at) filter (is_total) as total_arrived_at
             from movements group by all
         """)
         yield connection
+
+
+def _create_totals(connection: duckdb.DuckDBPyConnection, raw: Path) -> None:
+    """Create `totals`: totals of sales by day, each a movement at the end of its day (`end_of_business_day` of dbt)."""
+    zones = _versions(connection, raw, "locations", "location_id", _LOCATION)
+    connection.execute("create table zones (location_id varchar, time_zone varchar, day_ends_at varchar)")
+    if zones:
+        connection.executemany(
+            "insert into zones values (?, ?, ?)", [(name, zone, end) for name, zone, _, end in zones]
+        )
+    files = path_literal(raw / "daily_sales", "*/accepted.parquet")
+    rows = f"read_parquet({files}) where {still_counts(raw / 'daily_sales')}"
+    if not any(raw.glob("daily_sales/*/accepted.parquet")):
+        rows = "(select unnest([]::varchar[]) as location_id, null as source, null as sku, null::date as day, "
+        rows += "null::timestamptz as ingested_at, '' as source_file, '' as batch_id, 0 as source_row)"
+    connection.execute(f"""
+        create table totals as
+        select source, concat(day, ' ', location_id, ' ', sku) as document, 1 as line, 0 as revision, ingested_at,
+            location_id,
+            timezone(coalesce(time_zone, 'UTC'), case
+                when coalesce(day_ends_at, '24:00') in ('24:00', '00:00')
+                    then day + interval 1 day - interval 1 microsecond
+                else concat(day, ' ', day_ends_at)::timestamp
+            end) as occurred_at
+        from (
+            select * replace ({meant(raw, "location_id")} as location_id, {meant(raw, "sku")} as sku) from {rows}
+        )
+        left join zones using (location_id)
+        qualify row_number() over (
+            partition by source, sku, location_id, day order by batch_id desc, source_row desc
+        ) = 1
+    """)
 
 
 def _days(connection: duckdb.DuckDBPyConnection) -> list[int]:
@@ -161,13 +200,17 @@ def _documents(connection: duckdb.DuckDBPyConnection, first: int, last: int) -> 
 
 @dataclass(frozen=True)
 class _Location:
-    """A location in use: its zone, the end of its day, its latest movement, the days on which it is closed."""
+    """A location in use: its zone, the end of its day, its latest movement, the days on which it is closed.
+
+    Where that movement is a total of its day, `total_arrived_at` says since when it has been known.
+    """
 
     zone: ZoneInfo
     day_ends_at: time | None
     latest_day: date
     weekdays: frozenset[int]
     closed_days: frozenset[date]
+    total_arrived_at: datetime | None = None
 
     def is_over(self, day: date, arrived_at: datetime) -> bool:
         """Return whether something has arrived after the end of a day."""
@@ -177,13 +220,18 @@ class _Location:
             ends_at = datetime.combine(day, self.day_ends_at or time(0), self.zone)
         return arrived_at >= ends_at
 
+    def has_total_of(self, day: date) -> bool:
+        """Return whether the total of a day came after its end: before, it may lack what was sold since."""
+        return self.total_arrived_at is not None and self.is_over(day, self.total_arrived_at)
+
     def is_closed(self, day: date) -> bool:
         return day > self.latest_day and (day in self.closed_days or day.weekday() not in self.weekdays)
 
     def last_complete_day(self, latest_at: datetime, arrived_at: datetime) -> date:
         today = latest_at.astimezone(self.zone).date()
         complete = today - timedelta(days=1)
-        if self.day_ends_at is not None and self.is_over(today, arrived_at):
+        is_ended = self.day_ends_at is not None and self.is_over(today, arrived_at)
+        if is_ended or (self.latest_day == today and self.has_total_of(today)):
             complete = today
         while self.is_closed(following := complete + timedelta(days=1)) and self.is_over(following, arrived_at):
             complete = following
@@ -210,7 +258,8 @@ def _locations(connection: duckdb.DuckDBPyConnection, raw: Path, latest_at: date
             select *, latest_at > $latest::timestamptz - to_days($weekday_days) as is_recent
             from quarter_hours where latest_at <= $latest
         )
-        select location_id, max(latest_at), list(quarter_hour) filter (is_recent), bool_and(is_recent)
+        select location_id, max(latest_at), list(quarter_hour) filter (is_recent), bool_and(is_recent),
+            arg_max_null(total_arrived_at, latest_at)
         from spans group by location_id having max(latest_at) > $latest::timestamptz - to_days($active_days)
         """,
         {"latest": latest_at, "weekday_days": WEEKDAY_DAYS, "active_days": ACTIVE_DAYS},
@@ -218,7 +267,7 @@ def _locations(connection: duckdb.DuckDBPyConnection, raw: Path, latest_at: date
     # What is booked for a location that nobody knows waits, and holds no day up.
     in_use = [location for location in moved if location[0] in known] or moved
     found = []
-    for name, moved_at, quarter_hours, is_young in in_use:
+    for name, moved_at, quarter_hours, is_young, total_arrived_at in in_use:
         zone_name, country, day_ends_at = known.get(name, ("UTC", None, None))
         zone = ZoneInfo(zone_name)
         instants = (datetime.fromtimestamp(quarter_hour * _QUARTER_HOUR / 1e6, UTC) for quarter_hour in quarter_hours)
@@ -234,6 +283,7 @@ def _locations(connection: duckdb.DuckDBPyConnection, raw: Path, latest_at: date
                     for day, where, at, kind in events
                     if kind == "closed" and (at == name or (at is None and where == country))
                 ),
+                total_arrived_at,
             )
         )
     return found

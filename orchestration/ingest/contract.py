@@ -87,6 +87,7 @@ class Table:
             only where that is declared.
         most_ended_share: share of the rows of a full list that the next one may lack before it is held; one row may
             always be missing.
+        stands_in: table whose rows do instead of those of this one, where it is required; None = no table does.
     """
 
     name: str
@@ -99,6 +100,13 @@ class Table:
     over_by: str | None = None
     closed_as: tuple[str, ...] = ()
     most_ended_share: float = 0.2
+    stands_in: str | None = None
+
+    @property
+    def needed(self) -> str:
+        """Whether a home needs the table, in words."""
+        alone = "required" if self.required else "optional"
+        return f"{alone}, or {self.stands_in}" if self.stands_in else alone
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -155,6 +163,7 @@ def _read_table(declared: dict[str, Any], path: Path) -> Table:
         over_by=meta.get("over_by"),
         closed_as=tuple(meta.get("closed_as", ())),
         most_ended_share=float(meta.get("most_ended_share", 0.2)),
+        stands_in=meta.get("stands_in"),
     )
     unknown = [key for key in table.key if key not in table.column_names]
     if unknown or not table.key:

@@ -19,7 +19,7 @@ def contract_markdown(contract: Iterable[Table]) -> str:
 
 def _table_markdown(table: Table) -> str:
     lines = [
-        f"### `{table.name}` ({'required' if table.required else 'optional'})",
+        f"### `{table.name}` ({table.needed})",
         "",
         f"{table.description} {ARRIVALS[table.arrival]} {ENDS[table.ends]}".strip(),
         "",

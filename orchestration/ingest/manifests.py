@@ -143,6 +143,11 @@ def read_manifests(folder: Path) -> list[Manifest]:
     return [_read_manifest(path) for path in sorted(folder.glob("*/manifest.json"))]
 
 
+def has_rows(folder: Path) -> bool:
+    """Return whether a table has ever had an accepted row."""
+    return any(manifest.rows.accepted for manifest in read_manifests(folder))
+
+
 def rejected_files(raw: Path) -> list[tuple[str, FileOutcome]]:
     """Return the files that were rejected and not taken in since, each with its table, in the order of the contract."""
     rejected = []

@@ -54,6 +54,14 @@ def rebase_live_stock(
         return store.rebase_stock(outside.states(), units_after=outside.units_after)
 
 
+_TOTALS = """
+    select source, document, 1 as line, 0 as revision, occurred_at, sku, location_id,
+        case when units > 0 then 'sale' else 'return' end as movement_type, -units as quantity_units,
+        null::varchar as lot_id, 'daily_sales' as source_file
+    from {} where is_counted
+"""
+
+
 class _Outside:
     """The effective movements of known items that never passed through the ledger."""
 
@@ -138,12 +146,15 @@ def _outside(
     }
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        # References are those of the warehouse: a movement of an unknown item is held there, and counts nowhere.
+        # References are those of the warehouse: a movement of an unknown item is held there, and counts nowhere. So are
+        # totals of sales by day: which of them count is decided there.
         connection.execute(f"""
             create view arrived as
             select * replace ({meant(raw, "sku")} as sku, {meant(raw, "location_id")} as location_id)
             from read_parquet({path_literal(raw, "stock_movements/*/accepted.parquet")})
-            where batch_id <= '{until}' and {still_counts(raw / "stock_movements")};
+            where batch_id <= '{until}' and {still_counts(raw / "stock_movements")}
+            union all by name
+            {_TOTALS.format(read_sql(parquet_of(exports, "marts.fct_daily_sales")))};
             create view corrected as
             select source, document, line, max(revision) as revision
             from arrived where revision > 0 group by source, document, line;

@@ -1,5 +1,5 @@
 with stock_movements as (
-    select * from {{ ref('stg_stock_movements') }}
+    select * from {{ ref('int_reported_movements') }}
 ),
 
 products as (
@@ -24,7 +24,8 @@ effective as (
     inner join clocks on stock_movements.location_id = clocks.location_id
     left join superseded
         on
-            stock_movements.batch_id = superseded.batch_id
+            stock_movements.table_name = superseded.table_name
+            and stock_movements.batch_id = superseded.batch_id
             and stock_movements.source_file = superseded.source_file
             and stock_movements.source_row = superseded.source_row
     where

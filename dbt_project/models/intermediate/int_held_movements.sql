@@ -1,7 +1,7 @@
 {{ config(materialized='ephemeral') }}
 
 with stock_movements as (
-    select * from {{ ref('stg_stock_movements') }}
+    select * from {{ ref('int_reported_movements') }}
 ),
 
 waiting_arrivals as (
@@ -29,7 +29,8 @@ waiting_movements as (
             and stock_movements.location_id = waiting_arrivals.location_id
     left join superseded
         on
-            stock_movements.batch_id = superseded.batch_id
+            stock_movements.table_name = superseded.table_name
+            and stock_movements.batch_id = superseded.batch_id
             and stock_movements.source_file = superseded.source_file
             and stock_movements.source_row = superseded.source_row
     where superseded.batch_id is null
@@ -37,7 +38,7 @@ waiting_movements as (
 
 held_movements as (
     select
-        'stock_movements' as table_name, batch_id, ingested_at, source_file, source_row,
+        table_name, batch_id, ingested_at, source_file, source_row,
         concat_ws(
             ',', source, document, line, revision, occurred_at, recorded_at, sku, location_id, movement_type, quantity_units,
             unit_price, lot_id, reference, reason

@@ -81,9 +81,13 @@ explained as (
                 )
             when 'improbable_date'
                 then concat(
-                    'check the year: it is dated ', occurred_at, ', far from all other movements; correct or discard the row, or send the ',
-                    'line again with its right date under a higher revision; if the date is right, it counts once further days around it ',
-                    'have movements'
+                    'check the year: it is dated ', occurred_at, ', far from all other movements; correct or discard the row',
+                    case
+                        when table_name = 'stock_movements'
+                            then ', or send the line again with its right date under a higher revision'
+                        else ''
+                    end,
+                    '; if the date is right, it counts once further days around it have movements'
                 )
             else
                 concat('it happened at ', occurred_at, ', after the last complete day; it counts once that day is complete')

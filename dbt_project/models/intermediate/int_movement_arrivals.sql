@@ -2,7 +2,7 @@
 {{ config(materialized='table') }}
 
 with stock_movements as (
-    select * from {{ ref('stg_stock_movements') }}
+    select * from {{ ref('int_reported_movements') }}
 ),
 
 arrivals as (

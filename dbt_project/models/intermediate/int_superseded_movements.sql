@@ -14,6 +14,7 @@ corrected_lines as (
 
 superseded as (
     select
+        'stock_movements' as table_name,
         stock_movements.batch_id,
         stock_movements.source_file,
         stock_movements.source_row,

@@ -33,6 +33,7 @@ def raw_asset(table: Table) -> AssetsDefinition:
         key=["raw", table.name],
         group_name="raw",
         description=table.description,
+        deps=[["raw", table.stands_in]] if table.stands_in else [],
         pool="ingest",
         kinds={"parquet", "greatexpectations"},
         check_specs=[
