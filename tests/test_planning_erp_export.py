@@ -80,6 +80,15 @@ def test_a_line_says_names_unit_packs_currency_and_why() -> None:
     ]
 
 
+def test_an_adjusted_line_orders_what_was_approved_and_its_reason_adds_up() -> None:
+    adjusted = replace(
+        PROPOSAL, detail=TOLD, unit_cost=Decimal("1.25"), adjusted_units=Decimal("36.000"), adjusted_by="ann"
+    )
+    (row,) = line_rows([adjusted], "EUR")
+    assert [row[name] for name in ("order_units", "order_packs", "order_value")] == [36, 6, Decimal("45.0000")]
+    assert row["reason"] == "61 expected. 48 − 12 adjusted by ann = 36."
+
+
 def test_a_transfer_is_marked_as_one_with_its_origin_in_lines_headers_and_withdrawals() -> None:
     told = {**TOLD, "supplier_name": None, "from_location_name": "Depot", "minimum_order_value": None}
     move = replace(PROPOSAL, supplier_id="", from_location_id="D", detail=told, unit_cost=Decimal("0.05"), order_id="t")

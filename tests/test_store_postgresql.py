@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -283,7 +284,12 @@ def test_a_backup_travels_from_postgresql_to_sqlite_and_back(url, store, tmp_pat
     assert Store.restore(tmp_path / "backup.sqlite", copy_url).chain_hash == report.chain_hash
     with Store.open(copy_url) as copy:
         assert copy.quarantine() == store.quarantine()
-        assert copy.live_stocks() == store.live_stocks()
+        # After a restore every item counts as changed.
+        before = store.stock_version()
+        assert len(copy.live_stocks(since_version=before)) == len(store.live_stocks())
+        assert [replace(item, version=0) for item in copy.live_stocks()] == [
+            replace(item, version=0) for item in store.live_stocks()
+        ]
         assert copy.offsets("api") == {("t", 0): 4}
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("DROP SCHEMA public CASCADE")

@@ -158,6 +158,57 @@ def test_a_count_of_a_lot_beside_published_lots_waits_for_the_next_publication(s
     assert (on_hand(store), store.live_stock(*ITEM).is_settled) == (35, True)
 
 
+def test_a_count_of_a_lot_leaves_the_published_lots_that_were_not_counted(store):
+    by_file = [movement("f", 15, 1, "receipt", source="file", lot_id="L1")]
+    by_file.append(movement("f", 25, 1, "receipt", source="file", line=2, lot_id="L2"))
+    store.append([movement("a", -1, 2)], source="api")
+    store.rebase_stock(published(store, by_file))
+    assert on_hand(store) == 39
+    store.append([movement("d", 15, 24, "count", lot_id="L1")], source="api")
+    assert on_hand(store) == 39
+    store.append([movement("s", -2, 25)], source="api")
+    assert on_hand(store) == 37
+    # More of one lot than was expected of the whole item is there all the same.
+    store.append([movement("e", 50, 26, "count", lot_id="L1")], source="api")
+    assert on_hand(store) == 50
+
+
+def test_a_count_of_a_lot_after_a_count_of_the_item_leaves_the_rest(store):
+    by_file = [movement("f", 40, 1, "receipt", source="file", lot_id="L1")]
+    store.rebase_stock(published(store, by_file))
+    store.append([movement("w", 30, 10, "count"), movement("s", -3, 11)], source="api")
+    store.append([movement("d", 5, 24, "count", lot_id="L1")], source="api")
+    assert on_hand(store) == 27
+
+
+lots_that_move = st.lists(
+    st.tuples(st.sampled_from(["L1", "L2", "L3"]), st.sampled_from(["receipt", "sale", "count"])),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(moves=lots_that_move)
+def test_a_count_that_finds_what_is_on_record_of_a_lot_changes_nothing(empty_store, tmp_path_factory, moves):
+    url = f"sqlite:///{copy(empty_store, tmp_path_factory.mktemp('lots'))}"
+    by_file = [movement(f"R{lot}", 10, 0, "receipt", source="file", lot_id=lot) for lot in ("L1", "L2", "L3")]
+    records = dict.fromkeys(("L1", "L2", "L3"), 10)
+    with without_syncs(Store.open(url)) as store:
+        store.append([movement("first", -1, 1, lot_id="L1")], source="api")
+        records["L1"] -= 1
+        store.rebase_stock(published(store, by_file))
+        for number, (lot, kind) in enumerate(moves):
+            hour = 2 + number
+            if kind == "count":
+                store.append([movement(f"D{number}", records[lot], hour, "count", lot_id=lot)], source="api")
+            elif kind == "receipt" or records[lot] > 0:
+                units = 4 if kind == "receipt" else -1
+                records[lot] += units
+                store.append([movement(f"D{number}", units, hour, kind, lot_id=lot)], source="api")
+            assert on_hand(store) == sum(records.values())
+
+
 def test_a_correction_replaces_what_it_corrects(store):
     store.append([movement("s", -2, 1)], source="api")
     store.append([movement("s", -5, 1, revision=1)], source="api")
@@ -483,3 +534,25 @@ def test_a_sale_that_arrives_after_a_count_of_lots_at_its_instant_takes_from_the
     assert on_hand(store) == 2
     store.append([movement("S", -1, 1)], source="api")
     assert on_hand(store) == 1
+
+
+def test_live_stock_comes_in_pages(store):
+    store.append([movement(f"r{n}", 1, n, "receipt", sku=f"S{n % 7}") for n in range(7)], source="api")
+    seen, after = [], None
+    while page := store.live_stocks(after=after, limit=3):
+        seen += page
+        after = page[-1].sku, page[-1].location_id
+    assert seen == store.live_stocks()
+    assert len(seen) == 7
+
+
+def test_what_changed_since_a_version_is_found_whether_by_events_or_by_a_publication(store):
+    store.append([movement("a", 1, 0, "receipt", sku="A"), movement("b", 1, 0, "receipt", sku="B")], source="api")
+    before = store.stock_version()
+    assert store.live_stocks(since_version=before) == []
+    store.append([movement("c", -1, 1, sku="B")], source="api")
+    assert [item.sku for item in store.live_stocks(since_version=before)] == ["B"]
+    before = store.stock_version()
+    store.rebase_stock(published(store, [movement("f", 10, 1, "receipt", source="file", sku="C")]))
+    assert [item.sku for item in store.live_stocks(since_version=before)] == ["C"]
+    assert store.stock_version() == max(item.version for item in store.live_stocks())

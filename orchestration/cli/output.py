@@ -22,7 +22,7 @@ def urgent_first(found: Sequence["Proposal"]) -> list["Proposal"]:
     """Return proposals by the day on which they must be ordered or sent, and of one day the dearest to lose first."""
 
     def urgency(made: "Proposal") -> tuple[str, float, float, str]:
-        value = float(made.order_units * (made.unit_cost or 0))
+        value = float(made.final_units * (made.unit_cost or 0))
         return (
             str(made.order_by_date or "9"),
             -float(made.detail.get("lost_margin_avoided") or 0),
@@ -77,7 +77,7 @@ def proposal_table(found: Sequence["Proposal"]) -> str:
     header = ["proposal", "state", "from", "sku", "at", "units", "order by", "ERP order", "by", "reason"]
     rows = [
         [
-            *(made.proposal_id, made.state, source_of(made), made.sku, made.location_id, units_text(made.order_units)),
+            *(made.proposal_id, made.state, source_of(made), made.sku, made.location_id, units_text(made.final_units)),
             *(made.order_by_date, made.erp_order, made.changed_by, why(made)),
         ]
         for made in found

@@ -266,7 +266,7 @@ def export(file: Path | None, folder: Path | None, postgresql: bool, url: str | 
         click.echo(csv_text(COLUMNS, line_rows(handout.lines, handout.currency)), nl=False)
     for made in held:
         click.echo(
-            f"not exported: {made.proposal_id}, {units_text(made.order_units)} of {made.sku}: {made.held_reason}; "
+            f"not exported: {made.proposal_id}, {units_text(made.final_units)} of {made.sku}: {made.held_reason}; "
             "cancel it",
             err=True,
         )

@@ -288,17 +288,31 @@ def _line(proposal: "Proposal", currency: str | None) -> dict[str, Any]:
     pack = _number(detail.get("pack_units"))
     return {
         **{name: getattr(proposal, name) for name in COLUMNS[:9]},
+        "order_units": proposal.final_units,
         "expected_arrival_date": proposal.expected_date,
         "order_id": proposal.order_id,
         **{name: detail.get(name) for name in ("supplier_name", "supplier_sku", "product_name", "location_name")},
         "unit_of_measure": detail.get("unit_of_measure"),
         "pack_units": pack,
-        "order_packs": proposal.order_units / pack if pack else None,
-        "order_value": (proposal.order_units * (proposal.unit_cost or 0)).quantize(Decimal("0.0001")),
+        "order_packs": proposal.final_units / pack if pack else None,
+        "order_value": (proposal.final_units * (proposal.unit_cost or 0)).quantize(Decimal("0.0001")),
         "currency": currency,
-        "reason": detail.get("reason"),
+        "reason": _reason(proposal),
         **_origin(proposal),
     }
+
+
+def _reason(proposal: "Proposal") -> str | None:
+    """Return the reason of the order; its terms add up to what was proposed, the adjustment to what is ordered."""
+    from serving.store import units_text
+
+    reason = proposal.detail.get("reason")
+    if proposal.adjusted_units is None:
+        return reason
+    change = proposal.adjusted_units - proposal.order_units
+    term = f"{'+' if change > 0 else '−'} {units_text(abs(change))} adjusted by {proposal.adjusted_by}"
+    told = f"{units_text(proposal.order_units)} {term} = {units_text(proposal.adjusted_units)}."
+    return f"{reason} {told}" if reason else told
 
 
 def _origin(proposal: "Proposal") -> dict[str, Any]:

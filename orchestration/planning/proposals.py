@@ -210,7 +210,7 @@ def _fitting(settings: Settings, store: "Store") -> "list[tuple[_Line, Proposal]
     """
     exported: dict[tuple[Any, ...], list[Proposal]] = {}
     for made in _orders(store, "exported"):
-        exported.setdefault((*_item(made), made.supplier_id, made.order_units), []).append(made)
+        exported.setdefault((*_item(made), made.supplier_id, made.final_units), []).append(made)
     fitting = []
     for line in _lines_without_proposal(settings) if exported else []:
         key = tuple(line[name] for name in ("sku", "location_id", "supplier_id", "ordered_units"))

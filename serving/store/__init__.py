@@ -4,7 +4,7 @@ Belongs here: everything that must be true in one transaction. Knows a URL, and 
 """
 
 from serving.store.chain import VerifyReport
-from serving.store.decisions import Outcome
+from serving.store.decisions import Decision, Outcome
 from serving.store.epochs import Epoch
 from serving.store.errors import (
     Fenced,
@@ -38,6 +38,7 @@ __all__ = [
     "Acknowledgement",
     "Announcement",
     "AppendReport",
+    "Decision",
     "EffectivePolicy",
     "Epoch",
     "EventOutcome",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, select
 
-from serving.store import chain, recovery
+from serving.store import chain, recovery, stock
 from serving.store.database import Database
 from serving.store.errors import StoreError, StoreNotEmpty
 from serving.store.migrate import migrate, require_current, version
@@ -64,6 +64,8 @@ def restore(path: Path, url: str, now: int) -> chain.VerifyReport:
     try:
         with target.write() as connection:
             recovery.advance_epoch(connection, now)
+            # An instant is above any count of changes that the lost part may have reached.
+            stock.advance_version(connection, now)
     finally:
         target.close()
     return _verified(url)

@@ -96,6 +96,8 @@ def typed_movements(events: Sequence[Mapping[str, Any]]) -> list[Row] | None:
             typed["reference"],
             typed["reason"],
             nothing,
+            typed["author"],
+            typed["device"],
             strict=True,
         )
     )
@@ -147,6 +149,8 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "lot_id": optional_identifier_of,
     "reference": optional_identifier_of,
     "reason": optional_text_of,
+    "author": optional_text_of,
+    "device": optional_text_of,
 }
 _MOST_KNOWN = 16_384
 _KNOWN = {
@@ -165,9 +169,10 @@ _SOUND_SIGNS = frozenset(
         or (kind != "count" and sign == 0 and not is_revised)
     )
 )
+_OPTIONAL_TEXTS = ("event_type", "event_id", "lot_id", "reference", "reason", "author", "device")
 _ORDINARY_TYPES: Mapping[str, frozenset[type]] = {
     **{name: frozenset({str}) for name in ("source", "document", "sku", "location_id", "movement_type")},
-    **{name: frozenset({str, _NULL}) for name in ("event_type", "event_id", "lot_id", "reference", "reason")},
+    **{name: frozenset({str, _NULL}) for name in _OPTIONAL_TEXTS},
     "line": frozenset({int}),
     "revision": frozenset({int, _NULL}),
     "occurred_at": frozenset({datetime, str}),

@@ -20,6 +20,8 @@ GENESIS = "0" * 64
 """Chain hash of a ledger without events."""
 LOST = "lost"
 """Channel of a link that stands for events which a restore could not bring back."""
+_BEFORE_AUTHORS = COLUMNS.index("author")
+_NOBODY = (None, None)
 _canonical = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 # Text, as building the statement again costs each batch more than running it.
 _ADD_BATCH = text("""
@@ -27,7 +29,8 @@ _ADD_BATCH = text("""
     VALUES (:batch, :first_sequence, :last_sequence, :channel, :ingested_at, :previous_hash, :chain_hash)
 """)
 _MOVE_HEAD = text(
-    "UPDATE ledger_head SET sequence = :sequence, batch = :batch, chain_hash = :chain_hash, ingested_at = :ingested_at"
+    "UPDATE ledger_head SET sequence = :sequence, batch = :batch, chain_hash = :chain_hash, "
+    "ingested_at = :ingested_at, stock_version = stock_version + 1"
 )
 
 
@@ -56,7 +59,7 @@ class VerifyReport:
 
 
 def link(connection: Connection, head: Any, channel: str, now: int, first: int, fresh: list[Row]) -> str:
-    """Add a batch to the chain and move the head; returns the chain hash.
+    """Add a batch to the chain and move the head, with the version of live stock; returns the chain hash.
 
     Args:
         connection: a write transaction, to which the events of the batch belong.
@@ -88,8 +91,18 @@ def link(connection: Connection, head: Any, channel: str, now: int, first: int, 
 def _chain_hash(
     previous: str, batch: int, first: int, channel: str, ingested_at: int, rows: Sequence[Row | list[Any] | int]
 ) -> str:
-    content = _canonical.encode([previous, batch, first, channel, ingested_at, rows])
+    content = _canonical.encode([previous, batch, first, channel, ingested_at, [_hashed(row) for row in rows]])
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _hashed(row: Row | list[Any] | int) -> Row | list[Any] | int:
+    """Return what the hash covers of an event: of one without author and device what it covered before there were any.
+
+    The number of values tells both apart, so that neither can be added or removed unseen.
+    """
+    if isinstance(row, tuple) and row[_BEFORE_AUTHORS:] == _NOBODY:
+        return row[:_BEFORE_AUTHORS]
+    return row
 
 
 def leave_gap(connection: Connection, until: int, now: int) -> int:

@@ -7,6 +7,7 @@ ERP is handed and says (handing_out.py).
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
@@ -37,6 +38,36 @@ REJECTED_GROWTH_PERCENT = 50
 """A rejection without terms of its own holds for so many days, or until the need has grown by so much."""
 
 DECISIONS = ("approved", "rejected", "cancelled")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person decides of one proposal.
+
+    Attributes:
+        proposal_id: which.
+        decision: `approved`; `rejected`, of what is not handed out yet; `cancelled`, of what is approved or handed out
+            and the ERP will not order.
+        event_id: an id that the caller made for it; repeating it is harmless.
+        author: who decides.
+        reason: why.
+        order_units: of an approval what to order in place of what is proposed.
+        until_date: business day from which the rejected need may be proposed again.
+        until_grows_percent: the rejected need is proposed again when it has grown by more than that.
+        seen_version: version of the proposal that was looked at; where it has changed since, the decision is refused.
+        device: what it was made on.
+    """
+
+    proposal_id: str
+    decision: str
+    event_id: str
+    author: str
+    reason: str = ""
+    order_units: Decimal | None = None
+    until_date: date | None = None
+    until_grows_percent: Decimal | None = None
+    seen_version: int | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +106,22 @@ def judge(connection: Connection, decided: Sequence[tuple[str, str]]) -> list[Ou
         else each
         for each in outcomes
     ]
+
+
+def event_of(decision: Decision, now: int) -> dict[str, Any]:
+    """Return the approval event of a decision that is made at an instant, in microseconds."""
+    fields = {field.name: getattr(decision, field.name) for field in dataclass_fields(decision)}
+    del fields["seen_version"]
+    return {"event_type": "approval", "occurred_at": instant(now), **fields}
+
+
+def unless_changed(outcome: Outcome, decision: Decision, row: Any) -> Outcome:
+    """Refuse a decision on a proposal that has changed since it was looked at; `row` is the proposal as it stands."""
+    seen = decision.seen_version
+    if row is None or seen is None or outcome.is_refused or outcome.is_known or row.version == seen:
+        return outcome
+    told = f"it has changed since you looked: {row.state} by {row.changed_by}; look again"
+    return replace(outcome, is_refused=True, message=told)
 
 
 def _is_approval(outcome: Outcome) -> bool:
@@ -244,7 +291,8 @@ def _apply(connection: Connection, group: Sequence[Mapping[str, Any]], now: int)
         if outcome.is_refused or outcome.is_known:
             late.append((outcome.proposal_id, row.state, f"{decision} too late. {fields['reason']}".strip()))
         else:
-            moved.append((row, fields["reason"], _rejection_terms(row, fields) if decision == "rejected" else {}))
+            terms = {"approved": _adjustment, "rejected": _rejection_terms}.get(decision)
+            moved.append((row, fields["reason"], terms(row, fields) if terms else {}))
     if moved:
         version = next_version(connection)
         move(connection, moved, decision, author=author, version=version, now=now)
@@ -252,6 +300,15 @@ def _apply(connection: Connection, group: Sequence[Mapping[str, Any]], now: int)
             approved = [row for row, _, _ in moved]
             supersede_covered(connection, approved, author=author, version=version, now=now)
     note(connection, late, author=author, now=now)
+
+
+def _adjustment(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an approval orders in place of the proposal; an approval without units takes back an earlier one."""
+    units = fields.get("order_units")
+    thousandths = None if units is None else int(Decimal(units) * 1000)
+    if thousandths in (None, row.order_thousandths):
+        return {"adjusted_thousandths": None, "adjusted_by": None}
+    return {"adjusted_thousandths": thousandths, "adjusted_by": fields["author"]}
 
 
 def _rejection_terms(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,11 +63,13 @@ COLUMNS = (
     "reference",
     "reason",
     "payload",
+    "author",
+    "device",
 )
 CONTENT = tuple(
     COLUMNS.index(name)
     for name in COLUMNS
-    if name not in {"event_id", "source", "document", "line", "revision", "recorded_at"}
+    if name not in {"event_id", "source", "document", "line", "revision", "recorded_at", "author", "device"}
 )
 """Positions of the columns that "same content" speaks of: what happened, not who retold it when."""
 
@@ -92,6 +94,8 @@ MOVEMENT_FIELDS = frozenset(
         "lot_id",
         "reference",
         "reason",
+        "author",
+        "device",
     }
 )
 IMPLAUSIBLE_THOUSANDTHS = 1_000_000_000_000
@@ -187,6 +191,8 @@ def _movement_row(event: Mapping[str, Any], event_type: str) -> Row:
         optional_identifier_of("reference", get("reference")),
         optional_text_of("reason", get("reason")),
         None,
+        optional_text_of("author", get("author")),
+        optional_text_of("device", get("device")),
     )
 
 
@@ -224,6 +230,8 @@ def _decision_row(event: Mapping[str, Any], event_type: str, fields: Mapping[str
         values[name] = field.read(name, value)
     if event_type == "policy_override":
         _check_scope(values)
+    if "order_units" in values and values.get("decision") != "approved":
+        raise Refused("order_units", f"order_units {values['order_units']} go with an approval, not with a rejection")
     sku, location_id, reason = (values.pop(name, None) for name in ("sku", "location_id", "reason"))
     return (
         event_id,
@@ -243,6 +251,8 @@ def _decision_row(event: Mapping[str, Any], event_type: str, fields: Mapping[str
         None,
         reason,
         json.dumps(values, sort_keys=True, separators=(",", ":")),
+        values.get("author"),
+        optional_text_of("device", event.get("device")),
     )
 
 
@@ -298,7 +308,7 @@ def _one_of(*allowed: str) -> Callable[[str, Any], str]:
     return read
 
 
-_ENVELOPE = frozenset({"event_type", "event_id", "occurred_at", "recorded_at"})
+_ENVELOPE = frozenset({"event_type", "event_id", "occurred_at", "recorded_at", "device"})
 _DECISIONS: Mapping[str, Mapping[str, Field]] = {
     "restock_request": {
         "sku": Field(identifier_of),
@@ -326,6 +336,7 @@ _DECISIONS: Mapping[str, Mapping[str, Field]] = {
         "author": Field(text_of),
         "until_date": Field(date_of, is_required=False),
         "until_grows_percent": Field(_above_zero_text, is_required=False),
+        "order_units": Field(_above_zero_text, is_required=False),
         "reason": Field(text_of, is_required=False),
     },
 }

@@ -18,7 +18,17 @@ from sqlalchemy import Connection, and_, or_, select, update
 
 from serving.store.decisions import Outcome, restored_at
 from serving.store.errors import StoreError, Unconfirmed
-from serving.store.proposals import Moved, Proposal, differs_from_its_id, move, next_version, note, read, rows_by_id
+from serving.store.proposals import (
+    Moved,
+    Proposal,
+    differs_from_its_id,
+    move,
+    next_version,
+    note,
+    read,
+    rows_by_id,
+    wrongly_adjusted,
+)
 from serving.store.schema import proposals
 from serving.store.staging import seen_proposals
 from serving.store.units import Refused, instant, quantity, quantity_of, units_text
@@ -67,6 +77,13 @@ def pull(connection: Connection, *, author: str, limit: int, now: int) -> list[P
         raise StoreError(
             f"Proposal {changed.proposal_id} orders {units} of {changed.sku!r}, which does not match its id: "
             "something else has changed the store. Cancel the proposal and run again."
+        )
+    wrong = next(iter(wrongly_adjusted(connection, found)), None)
+    if wrong is not None:
+        raise StoreError(
+            f"Proposal {wrong.proposal_id} orders {units_text(quantity(wrong.adjusted_thousandths))} of {wrong.sku!r}, "
+            "other units than its approval says: something else has changed the store. Cancel the proposal and run "
+            "again."
         )
     orders = _orders([row for row in found if row.order_id is None])
     fresh: list[Moved] = [
@@ -197,7 +214,8 @@ def _of_nothing(row: Any, said: Acknowledgement, now: int) -> tuple[Outcome, Map
 
 def _of_an_order(row: Any, said: Acknowledgement, thousandths: int | None) -> tuple[Outcome, Mapping[str, Any] | None]:
     """Judge that the ERP ordered something of a proposal."""
-    units = None if thousandths in (None, row.order_thousandths) else thousandths
+    asked = row.order_thousandths if row.adjusted_thousandths is None else row.adjusted_thousandths
+    units = None if thousandths in (None, asked) else thousandths
     if row.erp_order is not None and row.erp_order != said.erp_order:
         twice = "move the goods" if row.from_location_id else "buy the goods"
         return _refused(
@@ -207,9 +225,8 @@ def _of_an_order(row: Any, said: Acknowledgement, thousandths: int | None) -> tu
         ), None
     message = f"ERP order {said.erp_order}"
     if units is not None:
-        proposed = units_text(quantity(row.order_thousandths))
-        message += f": {units_text(quantity(units))} units in place of {proposed}"
-        if units < row.order_thousandths:
+        message += f": {units_text(quantity(units))} units in place of {units_text(quantity(asked))}"
+        if units < asked:
             message += ", the rest is not on order"
     # The line of an order tells its units; of a transfer that is shipped in part the ERP may still close the rest.
     is_settled = row.has_order_line and not row.from_location_id

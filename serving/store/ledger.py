@@ -174,7 +174,7 @@ def append(
         first = head.sequence + 1
         _insert(database, connection, fresh, first)
         chain_hash = chain.link(connection, head, channel, now, first, fresh)
-        _derive(connection, fresh, first, sequence, now, units_after)
+        _derive(connection, fresh, head, now, units_after)
     conflicts = [(row_numbers[number], refused) for number, refused in sorted_rows.conflicts]
     unreadable = [
         (len(given) + number, Refused(refusal.rule, refusal.reason)) for number, refusal in enumerate(refusals)
@@ -242,31 +242,58 @@ def release(
 
 
 def decide(
-    database: Database, connection: Connection, decided: Sequence[Mapping[str, Any]], now: int
+    database: Database,
+    connection: Connection,
+    made: Sequence[decisions.Decision],
+    now: int,
+    *,
+    is_all_or_none: bool,
 ) -> list[decisions.Outcome]:
-    """Append the approvals that change something, all or none; see `Store.decide_proposals`."""
-    try:
-        given = [typed_row(event, "decision") for event in decided]
-    except Refused as refused:
-        raise StoreError(f"The decision cannot be recorded: {refused.reason}.") from refused
-    repeated = set()
-    for start in range(0, len(given), _LOOK_UP_ROWS):
-        part = {row[_EVENT_ID]: row for row in given[start : start + _LOOK_UP_ROWS]}
-        for known in connection.execute(select(events).where(events.c.event_id.in_(sorted(part)))):
-            if known.payload != part[known.event_id][_PAYLOAD]:
-                raise StoreError(f"event_id {known.event_id!r} already names another decision; use a new one.")
-            repeated.add(known.event_id)
-    outcomes = decisions.judge(connection, [(event["proposal_id"], event["decision"]) for event in decided])
-    outcomes = [
-        replace(outcome, is_refused=False, is_known=True) if row[_EVENT_ID] in repeated else outcome
-        for row, outcome in zip(given, outcomes, strict=True)
-    ]
-    if any(outcome.is_refused for outcome in outcomes):
+    """Append the approvals that change something; see `Store.decide`."""
+    decided = [decisions.event_of(decision, now) for decision in made]
+    rows: dict[int, Row] = {}
+    broken: dict[int, str] = {}
+    for number, event in enumerate(decided):
+        try:
+            rows[number] = typed_row(event, "decision")
+        except Refused as refused:
+            broken[number] = refused.reason
+    repeated = _repeated(connection, rows, broken)
+    if broken and is_all_or_none:
+        raise StoreError(f"The decision cannot be recorded: {next(iter(broken.values())).rstrip('.')}.")
+    known = proposals.rows_by_id(connection, [decision.proposal_id for decision in made])
+    outcomes = decisions.judge(connection, [(decision.proposal_id, decision.decision) for decision in made])
+    for number, (decision, outcome) in enumerate(zip(made, outcomes, strict=True)):
+        if number in broken:
+            outcomes[number] = replace(outcome, is_refused=True, is_known=False, message=broken[number])
+        elif number in repeated:
+            outcomes[number] = replace(outcome, is_refused=False, is_known=True)
+        else:
+            outcomes[number] = decisions.unless_changed(outcome, decision, known.get(decision.proposal_id))
+    if is_all_or_none and any(outcome.is_refused for outcome in outcomes):
         return outcomes
-    fresh = [event for event, outcome in zip(decided, outcomes, strict=True) if not outcome.is_known]
+    fresh = [
+        event for event, outcome in zip(decided, outcomes, strict=True) if not (outcome.is_known or outcome.is_refused)
+    ]
     if fresh:
         append(database, connection, delivery(fresh, channel="decision", now=now, latest_instant=now), None)
     return outcomes
+
+
+def _repeated(connection: Connection, rows: Mapping[int, Row], broken: dict[int, str]) -> set[int]:
+    """Return the numbers of decisions that were recorded before; notes those whose event_id names another one."""
+    numbers = {row[_EVENT_ID]: number for number, row in rows.items()}
+    ids = sorted(numbers)
+    repeated: set[int] = set()
+    for start in range(0, len(ids), _LOOK_UP_ROWS):
+        part = select(events).where(events.c.event_id.in_(ids[start : start + _LOOK_UP_ROWS]))
+        for known in connection.execute(part):
+            number = numbers[known.event_id]
+            if known.payload == rows[number][_PAYLOAD]:
+                repeated.add(number)
+            else:
+                broken[number] = f"event_id {known.event_id!r} already names another decision; use a new one"
+    return repeated
 
 
 def _objection(connection: Connection, event: Mapping[str, Any], channel: str, latest_instant: int) -> str | None:
@@ -444,13 +471,13 @@ def _own_place(event: object, number: int) -> Place:
 def _derive(
     connection: Connection,
     fresh: list[Row],
-    first: int,
-    last: int,
+    head: Any,
     now: int,
     units_after: stock.PublishedUnitsAfter | None,
 ) -> None:
-    """Bring every table that follows from the log up to the last event."""
-    stock.follow(connection, fresh, first, last, units_after)
+    """Bring every table that follows from the log up to the last event; `head` is that before them."""
+    first = head.sequence + 1
+    stock.follow(connection, fresh, first, head.stock_version + 1, units_after)
     decided = [(first + number, row) for number, row in enumerate(fresh) if row[_TYPE] not in MOVEMENT_EVENTS]
     if decided:
         policies.follow(connection, decided)

@@ -81,6 +81,29 @@ def movements_since(connection: Connection, sequence: int, limit: int) -> Moveme
     return MovementBatch(sequence + 1, last_sequence, columns)
 
 
+def movements_of(connection: Connection, sku: str, location_id: str, limit: int) -> list[dict[str, Any]]:
+    """Return the last movements and counts of an item, by when they occurred, the latest first."""
+    found = connection.execute(
+        select(events)
+        .where(events.c.sku == sku, events.c.location_id == location_id, events.c.event_type.in_(MOVEMENT_EVENTS))
+        .order_by(events.c.occurred_at.desc(), events.c.sequence.desc())
+        .limit(limit)
+    )
+    as_they_are = (
+        *("sequence", "event_id", "source", "document", "line", "revision", "movement_type"),
+        *("lot_id", "reference", "reason", "author", "device"),
+    )
+    return [
+        {name: getattr(row, name) for name in as_they_are}
+        | {
+            "occurred_at": instant(row.occurred_at),
+            "recorded_at": instant(row.recorded_at),
+            "quantity_units": quantity(row.quantity_thousandths),
+        }
+        for row in found
+    ]
+
+
 def _ingested_at(connection: Connection, sequences: list[int]) -> list[datetime]:
     """Return when each of these events, in ascending order, was ingested."""
     if not sequences:

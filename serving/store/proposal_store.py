@@ -11,7 +11,7 @@ from typing import Any
 
 from serving.store import decisions, handing_out, ledger, proposals, proposing, staging, turning_back
 from serving.store.database import Database
-from serving.store.decisions import Outcome
+from serving.store.decisions import Decision, Outcome
 from serving.store.errors import UnknownRow, WrongState
 from serving.store.handing_out import Acknowledgement
 from serving.store.proposals import Proposal
@@ -136,23 +136,35 @@ class ProposalStore:
         Raises:
             StoreError: the decision breaks a rule.
         """
-        now = self._clock()
-        decided = [
-            {
-                "event_type": "approval",
-                "event_id": event_id,
-                "occurred_at": now,
-                "proposal_id": proposal_id,
-                "decision": decision,
-                "author": author,
-                "reason": reason,
-                "until_date": until_date,
-                "until_grows_percent": until_grows_percent,
-            }
+        made = [
+            Decision(
+                *(proposal_id, decision, event_id, author, reason),
+                until_date=until_date,
+                until_grows_percent=until_grows_percent,
+            )
             for proposal_id, event_id in zip(proposal_ids, event_ids, strict=True)
         ]
+        return self.decide(made, is_all_or_none=True)
+
+    def decide(self, made: Sequence[Decision], *, is_all_or_none: bool = False) -> list[Outcome]:
+        """Record decisions on proposals, each with its outcome, in one transaction; approval events in the log.
+
+        A decision that stands already changes nothing and is no refusal. Repeating the call with the same event ids
+        is harmless.
+
+        Args:
+            made: decisions, of each proposal one.
+            is_all_or_none: change nothing where any is refused.
+
+        Returns:
+            An outcome for each, in the order given; one that is refused changed nothing.
+
+        Raises:
+            StoreError: a decision breaks a rule.
+        """
+        now = microseconds(self._clock())
         with staging.write(self._database) as connection:
-            return ledger.decide(self._database, connection, decided, microseconds(now))
+            return ledger.decide(self._database, connection, made, now, is_all_or_none=is_all_or_none)
 
     def decide_proposal(self, proposal_id: str, decision: str, *, event_id: str, author: str, reason: str = "") -> None:
         """Decide on one proposal; see `decide_proposals`.
@@ -311,7 +323,25 @@ class ProposalStore:
         with self._database.read() as connection:
             return proposals.in_orders(connection, order_ids)
 
-    def proposals(self, *, state: str | None = None, after: str = "", limit: int = 1_000) -> list[Proposal]:
-        """Return proposals ordered by id; `after` is the last id seen, for paging."""
+    def proposals(
+        self,
+        *,
+        state: str | None = None,
+        location_ids: Collection[str] | None = None,
+        supplier_id: str | None = None,
+        after: str = "",
+        limit: int = 1_000,
+    ) -> list[Proposal]:
+        """Return proposals ordered by id.
+
+        Args:
+            state: of this state alone.
+            location_ids: for these locations alone.
+            supplier_id: to this supplier alone.
+            after: the last id seen, for paging.
+            limit: so many at most.
+        """
         with self._database.read() as connection:
-            return proposals.rows(connection, state=state, after=after, limit=limit)
+            return proposals.rows(
+                connection, state=state, location_ids=location_ids, supplier_id=supplier_id, after=after, limit=limit
+            )

@@ -13,7 +13,7 @@ end: `MOVES`.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
 from serving.store.errors import UnknownRow
-from serving.store.schema import ledger_head, proposal_steps, proposals
+from serving.store.schema import events, ledger_head, proposal_steps, proposals
 from serving.store.staging import seen_proposals, seen_steps
 from serving.store.units import instant, money, quantity, units_text
 
@@ -87,7 +87,10 @@ class Proposal:
         order_id: the order, of one supplier for one location, it was handed out in; None = not handed out.
         exported_at: when it was handed out first, None = never.
         withdrawn_at: since when the ERP knows that it ended after it was handed out, None = it has to be told.
-        acknowledged_units: what the ERP ordered of it, None where that is `order_units`, or nothing yet.
+        acknowledged_units: what the ERP ordered of it, None where that is `final_units`, or nothing yet.
+        adjusted_units: what its approval orders in place of `order_units`, None where that is the same.
+        adjusted_by: who said so.
+        version: of the outbox when its state changed last; a decision may be bound to it.
     """
 
     proposal_id: str
@@ -117,6 +120,9 @@ class Proposal:
     exported_at: datetime | None = None
     withdrawn_at: datetime | None = None
     acknowledged_units: Decimal | None = None
+    adjusted_units: Decimal | None = None
+    adjusted_by: str | None = None
+    version: int = 0
 
     @property
     def is_transfer(self) -> bool:
@@ -134,9 +140,14 @@ class Proposal:
         return self.sku, self.location_id, self.from_location_id
 
     @property
+    def final_units(self) -> Decimal:
+        """What is to be ordered: what its approval says, else what was proposed."""
+        return self.order_units if self.adjusted_units is None else self.adjusted_units
+
+    @property
     def coming_units(self) -> Decimal:
-        """What is on order of it: what the ERP says it ordered, else what was proposed."""
-        return self.order_units if self.acknowledged_units is None else self.acknowledged_units
+        """What is on order of it: what the ERP says it ordered, else what is to be ordered."""
+        return self.final_units if self.acknowledged_units is None else self.acknowledged_units
 
     @property
     def rejection(self) -> str:
@@ -160,11 +171,23 @@ def proposal(connection: Connection, proposal_id: str) -> Proposal:
     return read(found)
 
 
-def rows(connection: Connection, *, state: str | None, after: str, limit: int) -> list[Proposal]:
-    """Return proposals ordered by id."""
+def rows(
+    connection: Connection,
+    *,
+    state: str | None,
+    location_ids: Collection[str] | None,
+    supplier_id: str | None,
+    after: str,
+    limit: int,
+) -> list[Proposal]:
+    """Return proposals ordered by id; see `Store.proposals`."""
     query = select(seen_proposals).where(seen_proposals.c.proposal_id > after)
     if state is not None:
         query = query.where(seen_proposals.c.state == state)
+    if location_ids is not None:
+        query = query.where(seen_proposals.c.location_id.in_(sorted(location_ids)))
+    if supplier_id is not None:
+        query = query.where(seen_proposals.c.supplier_id == supplier_id)
     return [read(row) for row in connection.execute(query.order_by(seen_proposals.c.proposal_id).limit(limit))]
 
 
@@ -282,7 +305,29 @@ def changed_outside(connection: Connection) -> list[str]:
         if states.get(row.proposal_id) != row.state:
             told = states.get(row.proposal_id, "missing")
             problems.append(f"Proposal {row.proposal_id} is {row.state}, its history says {told}.")
+    adjusted = connection.execute(select(seen_proposals).where(seen_proposals.c.adjusted_thousandths.is_not(None)))
+    named = [row.proposal_id for row in wrongly_adjusted(connection, adjusted.all())]
+    problems += [f"Proposal {proposal_id} orders other units than its approval says." for proposal_id in named]
     return problems
+
+
+def wrongly_adjusted(connection: Connection, rows: Sequence[Any]) -> list[Any]:
+    """Return the rows whose adjusted units no approval in the log names: somebody changed them outside the store."""
+    authors = {row.adjusted_by for row in rows if row.adjusted_thousandths is not None}
+    if not authors:
+        return []
+    approvals = select(events.c.payload).where(events.c.event_type == "approval", events.c.author.in_(sorted(authors)))
+    said = {
+        (fields["proposal_id"], int(Decimal(fields["order_units"]) * 1000), fields["author"])
+        for fields in map(json.loads, connection.execute(approvals).scalars())
+        if "order_units" in fields
+    }
+    return [
+        row
+        for row in rows
+        if row.adjusted_thousandths is not None
+        and (row.proposal_id, row.adjusted_thousandths, row.adjusted_by) not in said
+    ]
 
 
 def next_version(connection: Connection) -> int:
@@ -294,11 +339,12 @@ def next_version(connection: Connection) -> int:
 
 _CHANGING = ("state", "version", "changed_at", "changed_by", "change_reason")
 _KEPT = ("erp_order", "has_order_line", "order_id", "exported_at", "withdrawn_at", "acknowledged_thousandths")
+_ADJUSTED = ("adjusted_thousandths", "adjusted_by")
 _ENDING = ("rejected_until_date", "rejected_until_thousandths", "ended_date")
 _MOVE = (
     update(proposals)
     .where(proposals.c.proposal_id == bindparam("moved_id"))
-    .values({name: bindparam(f"new_{name}") for name in (*_CHANGING, *_KEPT, *_ENDING)})
+    .values({name: bindparam(f"new_{name}") for name in (*_CHANGING, *_KEPT, *_ADJUSTED, *_ENDING)})
 )
 
 
@@ -319,7 +365,7 @@ def move(
             "changed_at": now,
             "changed_by": author,
             "change_reason": reason,
-            **{name: getattr(row, name) for name in _KEPT},
+            **{name: getattr(row, name) for name in (*_KEPT, *_ADJUSTED)},
             **dict.fromkeys(_ENDING),
             **also,
         }
@@ -364,7 +410,7 @@ def read(row: Any) -> Proposal:
         return None if value is None else date.fromisoformat(value)
 
     cost, limit = row.unit_cost_ten_thousandths, row.rejected_until_thousandths
-    acknowledged = row.acknowledged_thousandths
+    acknowledged, adjusted = row.acknowledged_thousandths, row.adjusted_thousandths
     return Proposal(
         proposal_id=row.proposal_id,
         as_of_date=date.fromisoformat(row.as_of_date),
@@ -393,6 +439,9 @@ def read(row: Any) -> Proposal:
         exported_at=None if row.exported_at is None else instant(row.exported_at),
         withdrawn_at=None if row.withdrawn_at is None else instant(row.withdrawn_at),
         acknowledged_units=None if acknowledged is None else quantity(acknowledged),
+        adjusted_units=None if adjusted is None else quantity(adjusted),
+        adjusted_by=row.adjusted_by,
+        version=row.version,
     )
 
 

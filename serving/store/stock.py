@@ -6,7 +6,8 @@ other movement adds its signed quantity. Only the last count and what follows it
 running state of an item is that instant and two sums: what the ledger adds after it, and what the published
 generation adds that never passed through the ledger (files, SQL sources). A movement in its natural order costs one
 addition; a count, a correction, or anything that may sit before the last count folds the one item anew. A count of
-several lines or of a lot leaves what `fold` says.
+several lines or of a lot leaves what `fold` says; a count of lots of an item that is published too leaves at least what
+was expected, until the next publication, which knows its other lots.
 """
 
 from collections import defaultdict
@@ -16,7 +17,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, select, text, tuple_, update
 
 from serving.store.errors import StoreError
 from serving.store.events import COLUMNS, Row
@@ -42,6 +43,7 @@ class LiveStock:
         sequence: watermark: every ledger event up to this one is in the figure.
         is_settled: False while published movements after a late count, or published lots beside a counted one, could
             not be read; the next publication settles it.
+        version: of live stock when this item changed last.
     """
 
     sku: str
@@ -51,6 +53,7 @@ class LiveStock:
     last_occurred_at: datetime | None
     sequence: int
     is_settled: bool
+    version: int
 
 
 def fold(movements: Iterable[Mapping[str, Any]]) -> Decimal:
@@ -147,16 +150,17 @@ def _fold_order(movement: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def follow(
-    connection: Connection, fresh: Sequence[Row], first: int, last: int, units_after: PublishedUnitsAfter | None
+    connection: Connection, fresh: Sequence[Row], first: int, version: int, units_after: PublishedUnitsAfter | None
 ) -> None:
-    """Bring the running state up to event `last`, in the transaction that appended events `first` to `last`."""
+    """Bring the running state up to the events that were appended from `first` on, in their transaction."""
+    last = first + len(fresh) - 1
     to_fold = {(row[_SKU], row[_LOCATION]) for row in fresh if row[_TYPE] == "count"}
     for found in connection.execute(_REVISED, {"first": first, "last": last}):
         to_fold.update(((found[0], found[1]), (found[2], found[3])))
     to_fold.update((found[0], found[1]) for found in connection.execute(_BEFORE_LOTS, {"first": first, "last": last}))
-    connection.execute(_ADD[connection.dialect.name], {"first": first, "last": last})
+    connection.execute(_ADD[connection.dialect.name], {"first": first, "last": last, "version": version})
     for sku, location_id in sorted(to_fold):
-        _refold(connection, sku, location_id, last, units_after)
+        _refold(connection, sku, location_id, (last, version), units_after)
 
 
 # Adds movements to the state of their items. A movement at or before the last count changes nothing. SQLite takes the
@@ -164,12 +168,13 @@ def follow(
 # statement touch a row twice, so there they are grouped, and the count is looked up beside.
 _INTO_STATE = """
     INSERT INTO live_stock (
-        sku, location_id, counted_at, ledger_thousandths, published_thousandths, last_occurred_at, sequence, is_settled
+        sku, location_id, counted_at, ledger_thousandths, published_thousandths, last_occurred_at, sequence, is_settled,
+        version
     )
 """
 _ADD = {
     "sqlite": text(f"""{_INTO_STATE}
-    SELECT sku, location_id, NULL, quantity_thousandths, 0, occurred_at, sequence, true
+    SELECT sku, location_id, NULL, quantity_thousandths, 0, occurred_at, sequence, true, :version
     FROM events
     WHERE sequence BETWEEN :first AND :last AND event_type = 'movement'
     ORDER BY sku, location_id
@@ -177,7 +182,8 @@ _ADD = {
         ledger_thousandths = ledger_thousandths
             + CASE WHEN counted_at >= excluded.last_occurred_at THEN 0 ELSE excluded.ledger_thousandths END,
         last_occurred_at = max(coalesce(last_occurred_at, excluded.last_occurred_at), excluded.last_occurred_at),
-        sequence = max(sequence, excluded.sequence)
+        sequence = max(sequence, excluded.sequence),
+        version = excluded.version
     """),
     "postgresql": text(f"""{_INTO_STATE}
     SELECT
@@ -190,7 +196,8 @@ _ADD = {
         0,
         max(event.occurred_at),
         max(event.sequence),
-        true
+        true,
+        CAST(:version AS bigint)
     FROM events AS event
     LEFT JOIN live_stock AS item ON item.sku = event.sku AND item.location_id = event.location_id
     WHERE event.sequence BETWEEN :first AND :last AND event.event_type = 'movement'
@@ -198,7 +205,8 @@ _ADD = {
     ON CONFLICT (sku, location_id) DO UPDATE SET
         ledger_thousandths = live_stock.ledger_thousandths + excluded.ledger_thousandths,
         last_occurred_at = greatest(live_stock.last_occurred_at, excluded.last_occurred_at),
-        sequence = excluded.sequence
+        sequence = excluded.sequence,
+        version = excluded.version
     """),
 }
 
@@ -250,6 +258,12 @@ _LAST_COUNTS = text(f"""
     LIMIT 2
 """)
 
+_LAST_WHOLE_COUNT = text(f"""
+    SELECT max(occurred_at)
+    FROM events AS event
+    WHERE sku = :sku AND location_id = :location_id AND event_type = 'count' AND lot_id IS NULL AND {_IS_EFFECTIVE}
+""")
+
 _UNTIL = text(f"""
     SELECT source, document, line, revision, occurred_at, movement_type, quantity_thousandths, lot_id
     FROM events AS event
@@ -272,7 +286,7 @@ _LAST_OCCURRED = text(
 _PUT = text(f"""{_INTO_STATE}
     VALUES (
         :sku, :location_id, :counted_at, :ledger_thousandths, :published_thousandths, :last_occurred_at, :sequence,
-        :is_settled
+        :is_settled, :version
     )
     ON CONFLICT (sku, location_id) DO UPDATE SET
         counted_at = excluded.counted_at,
@@ -280,15 +294,18 @@ _PUT = text(f"""{_INTO_STATE}
         published_thousandths = excluded.published_thousandths,
         last_occurred_at = excluded.last_occurred_at,
         sequence = excluded.sequence,
-        is_settled = excluded.is_settled
+        is_settled = excluded.is_settled,
+        version = excluded.version
 """)
 
 _BEFORE_ALL = -(2**62)
 
 
 def _refold(
-    connection: Connection, sku: str, location_id: str, sequence: int, units_after: PublishedUnitsAfter | None
+    connection: Connection, sku: str, location_id: str, at: tuple[int, int], units_after: PublishedUnitsAfter | None
 ) -> None:
+    """Fold one item anew; `at` is the sequence of the last event and the version of live stock."""
+    sequence, version = at
     item = {"sku": sku, "location_id": location_id}
     counts = connection.execute(_LAST_COUNTS, item).all()
     count = counts[0] if counts else None
@@ -319,6 +336,9 @@ def _refold(
                 published_units = quantity_of("published units", units)
     after = _BEFORE_ALL if counted_at is None else counted_at
     ledger_units += connection.execute(_SUM_AFTER, {**item, "instant": after}).scalar_one()
+    if published is not None and count is not None and count.lot_id is not None and counted_at == count.occurred_at:
+        expected = _units_without_lot_counts(connection, item, published, units_after)
+        ledger_units = max(ledger_units, expected - published_units)
     connection.execute(
         _PUT,
         {
@@ -329,8 +349,29 @@ def _refold(
             "last_occurred_at": connection.execute(_LAST_OCCURRED, item).scalar_one(),
             "sequence": sequence,
             "is_settled": is_settled,
+            "version": version,
         },
     )
+
+
+def _units_without_lot_counts(
+    connection: Connection, item: Mapping[str, str], published: Any, units_after: PublishedUnitsAfter | None
+) -> int:
+    """Return the thousandths on hand as if no lot had been counted since the last count of the whole item.
+
+    Which lots are published is not known here: until the next publication, lots that were not counted are taken to be
+    there.
+    """
+    whole = connection.execute(_LAST_WHOLE_COUNT, item).scalar_one_or_none()
+    if whole is None or (published.counted_at is not None and published.counted_at >= whole):
+        since, units = published.counted_at, published.on_hand_thousandths
+    else:
+        since, units = whole, _folded_until(connection, item, whole)
+        if units_after is not None and published.last_occurred_at > whole:
+            units += quantity_of("published units", units_after(item["sku"], item["location_id"], instant(whole)))
+    after = _BEFORE_ALL if since is None else since
+    added: int = connection.execute(_SUM_AFTER, {**item, "instant": after}).scalar_one()
+    return int(units) + added
 
 
 def _is_one_stocktake(counts: Sequence[Any]) -> bool:
@@ -409,7 +450,8 @@ def rebase(
     held = connection.execute(select(live_stock).where(_is_of(live_stock, items))).all()
     in_ledger = {(row.sku, row.location_id) for row in held if row.last_occurred_at is not None}
     unsettled = {(row.sku, row.location_id) for row in held if not row.is_settled}
-    head: int = connection.execute(select(ledger_head.c.sequence)).scalar_one()
+    connection.execute(update(ledger_head).values(stock_version=ledger_head.c.stock_version + 1))
+    head = connection.execute(select(ledger_head.c.sequence, ledger_head.c.stock_version)).one()
     direct = [
         {
             "sku": row["sku"],
@@ -418,8 +460,9 @@ def rebase(
             "ledger_thousandths": 0,
             "published_thousandths": row["on_hand_thousandths"],
             "last_occurred_at": None,
-            "sequence": head,
+            "sequence": head.sequence,
             "is_settled": True,
+            "version": head.stock_version,
         }
         for row in rows
         if (row["sku"], row["location_id"]) not in in_ledger
@@ -427,7 +470,7 @@ def rebase(
     if direct:
         connection.execute(_PUT, direct)
     for sku, location_id in sorted((changed & in_ledger) | unsettled):
-        _refold(connection, sku, location_id, head, units_after)
+        _refold(connection, sku, location_id, (head.sequence, head.stock_version), units_after)
     if gone - in_ledger:
         connection.execute(live_stock.delete().where(_is_of(live_stock, sorted(gone - in_ledger))))
     return len(changed)
@@ -481,10 +524,29 @@ def of_item(connection: Connection, sku: str, location_id: str) -> LiveStock | N
     return None if found is None else _live(found)
 
 
-def of_all(connection: Connection, location_id: str | None) -> list[LiveStock]:
-    """Return the stock of every item, or of those at one location, ordered by sku and location."""
+def of_all(
+    connection: Connection, location_id: str | None, after: Item | None, limit: int | None, since_version: int | None
+) -> list[LiveStock]:
+    """Return the stock of items ordered by sku and location; see `Store.live_stocks`."""
     query = _STATE if location_id is None else _STATE.where(live_stock.c.location_id == location_id)
-    return [_live(row) for row in connection.execute(query.order_by(live_stock.c.sku, live_stock.c.location_id))]
+    if after is not None:
+        query = query.where(tuple_(live_stock.c.sku, live_stock.c.location_id) > tuple_(*after))
+    if since_version is not None:
+        query = query.where(live_stock.c.version > since_version)
+    query = query.order_by(live_stock.c.sku, live_stock.c.location_id).limit(limit)
+    return [_live(row) for row in connection.execute(query)]
+
+
+def version(connection: Connection) -> int:
+    """Return the version of live stock."""
+    reached: int = connection.execute(select(ledger_head.c.stock_version)).scalar_one()
+    return reached
+
+
+def advance_version(connection: Connection, to: int) -> None:
+    """Let every item count as changed, at a version that none has had."""
+    connection.execute(update(ledger_head).values(stock_version=to))
+    connection.execute(update(live_stock).values(version=to))
 
 
 # The head is read in the same statement: in the snapshot of the reader, everything up to it is folded in.
@@ -502,4 +564,5 @@ def _live(row: Any) -> LiveStock:
         last_occurred_at=None if row.last_occurred_at is None else instant(row.last_occurred_at),
         sequence=row.watermark,
         is_settled=row.is_settled,
+        version=row.version,
     )

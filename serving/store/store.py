@@ -145,7 +145,7 @@ class Store(ProposalStore):
         Idempotent: what is known with the same content is counted as duplicate, what is known with other content
         and what breaks a rule goes to the quarantine, and the rest is accepted. "Same content" is event type,
         occurred_at, sku, location_id, movement_type, quantity, price, lot, reference, reason and, for decisions,
-        their own fields; not recorded_at.
+        their own fields; not recorded_at, author or device.
 
         Args:
             events: movements with the contract columns of raw/stock_movements, or decisions with their
@@ -419,10 +419,35 @@ class Store(ProposalStore):
         with self._database.read() as connection:
             return stock.of_item(connection, sku, location_id)
 
-    def live_stocks(self, location_id: str | None = None) -> list[LiveStock]:
-        """Return the stock of every item, or of those at one location, by sku and location; one snapshot."""
+    def live_stocks(
+        self,
+        location_id: str | None = None,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int | None = None,
+        since_version: int | None = None,
+    ) -> list[LiveStock]:
+        """Return the stock of items by sku and location; one snapshot.
+
+        Args:
+            location_id: of this location alone.
+            after: sku and location of the last item seen, for paging.
+            limit: so many items at most; None = all.
+            since_version: only items that have changed after this version of live stock; read `stock_version` before
+                the first page, and ask for what has changed since then.
+        """
         with self._database.read() as connection:
-            return stock.of_all(connection, location_id)
+            return stock.of_all(connection, location_id, after, limit, since_version)
+
+    def movements_of(self, sku: str, location_id: str, limit: int = 50) -> list[dict[str, Any]]:
+        """Return the last movements and counts of an item, the latest first, with author and device where known."""
+        with self._database.read() as connection:
+            return log.movements_of(connection, sku, location_id, limit)
+
+    def stock_version(self) -> int:
+        """Return the version of live stock, which advances with each append and publication."""
+        with self._database.read() as connection:
+            return stock.version(connection)
 
     def rebase_stock(
         self, published: Iterable[Mapping[str, Any]], *, units_after: PublishedUnitsAfter | None = None
