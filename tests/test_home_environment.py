@@ -43,6 +43,7 @@ def test_the_business_day_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
         ("INVENTORYBOT_CURRENCY", "Euro", "INVENTORYBOT_CURRENCY='Euro' is no currency; write its three capital"),
         ("INVENTORYBOT_HOME", "what?", "has a backslash, a question mark or a control character in its path"),
         ("INVENTORYBOT_FILE_ROWS", "0", "out of range; write a number between 0 and"),
+        ("INVENTORYBOT_GENERATIONS_KEPT", "0.5", "not a whole number; write one between 0 and 10000"),
         (
             "INVENTORYBOT_TARGET_TYPE",
             "fill",

@@ -20,19 +20,22 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "sample"
 SOURCES = Path(os.environ.get("BENCH_DATA", ROOT.parent / "shared" / "data"))
-# Optional columns of which the sample has nothing to say.
-LEFT_OUT = {("locations", "day_ends_at"), ("prices", "expected_uplift"), ("supplier_terms", "supplier_sku")}
-LEFT_OUT |= {(table, "valid_to") for table in ("locations", "suppliers", "supplier_terms", "transfer_lanes")}
-LEFT_OUT |= {("products", "previous_units_per_unit")}
-TABLES = {
-    table["name"]: {
-        column["name"]: column["data_type"]
-        for column in table["columns"]
-        if (table["name"], column["name"]) not in LEFT_OUT
-    }
+CONTRACT = {
+    table["name"]: {column["name"]: column for column in table["columns"]}
     for table in yaml.safe_load((ROOT / "dbt_project/models/staging/__raw.yml").read_text())["sources"][0]["tables"]
 }
-SHIPPED = sorted(set(TABLES) - {"product_links", "stock_lots"})
+SHIPPED = sorted(table for table in CONTRACT if (SAMPLE / table).is_dir())
+
+
+def shipped_file(table: str) -> Path:
+    """Return the file of a raw table in the sample."""
+    return next(path for path in (SAMPLE / table).iterdir() if path.suffix in (".csv", ".parquet"))
+
+
+def shipped_columns(table: str) -> list[str]:
+    """Return the columns of a raw table in the sample."""
+    file = shipped_file(table)
+    return list(pd.read_csv(file, nrows=0).columns) if file.suffix == ".csv" else list(pq.read_schema(file).names)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +44,10 @@ def sample() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("set threads = 2; set timezone = 'UTC'")
     for name in SHIPPED:
-        file = next(path for path in (SAMPLE / name).iterdir() if path.suffix in (".csv", ".parquet"))
-        types = ", ".join(f"cast({column} as {kind}) as {column}" for column, kind in TABLES[name].items())
+        file = shipped_file(name)
+        types = ", ".join(
+            f"cast({one} as {CONTRACT[name][one]['data_type']}) as {one}" for one in shipped_columns(name)
+        )
         relation = f"read_csv('{file}', all_varchar = true)" if file.suffix == ".csv" else f"'{file}'"
         connection.execute(f"create table {name} as select {types} from {relation}")
     for name in ("orders", "daily_stock"):
@@ -98,15 +103,18 @@ def modules() -> dict[str, ModuleType]:
 
 
 @pytest.mark.parametrize("table", SHIPPED)
-def test_a_raw_table_has_the_columns_of_the_contract_in_its_order(table):
-    file = next(path for path in (SAMPLE / table).iterdir() if path.suffix in (".csv", ".parquet"))
-    columns = pd.read_csv(file, nrows=0).columns if file.suffix == ".csv" else pq.read_schema(file).names
-    assert list(columns) == list(TABLES[table])
+def test_a_raw_table_has_columns_of_the_contract_in_its_order_and_all_that_are_required(table):
+    shipped = shipped_columns(table)
+    assert shipped == [name for name in CONTRACT[table] if name in shipped]
+    assert set(shipped) >= {
+        name for name, column in CONTRACT[table].items() if column["config"]["meta"].get("required")
+    }
 
 
 def test_movements_carry_the_types_of_the_contract():
     described = duckdb.sql(f"describe select * from '{SAMPLE}/stock_movements/stock_movements.parquet'").fetchall()
-    assert {name: kind.lower() for name, kind, *_ in described} == TABLES["stock_movements"]
+    types = {name: column["data_type"] for name, column in CONTRACT["stock_movements"].items()}
+    assert {name: kind.lower() for name, kind, *_ in described} == types
 
 
 def test_the_sample_is_at_most_twelve_megabytes():

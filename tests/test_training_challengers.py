@@ -10,6 +10,7 @@ from support.small_marts import small_home
 from ml.backtest import BacktestSetup, evaluate
 from ml.forecast.baselines import train_recent, train_seasonal_naive
 from ml.forecast.distribution import QUANTILE_COLUMNS
+from ml.forecast.kinds import KINDS
 from orchestration.training.challengers import challenge, chosen_shares, train_beside_challengers
 from orchestration.training.data import read_training_data
 from orchestration.warehouse.demand_frames import demand_history
@@ -52,9 +53,7 @@ def test_a_challenger_that_is_no_better_would_not_be_chosen(tried: pd.DataFrame)
 def test_every_challenger_is_told_beside_the_booster_and_none_blocks(tmp_path: Path) -> None:
     home = small_home(tmp_path, days=170, series=44)
     found = challenge(home, read_training_data(home), [7])
-    assert set(found.tables["challengers"]["model_spec"]) == {
-        *("xgboost", "seasonal_naive", "recent", "network", "ets", "theta", "croston_sba", "tsb")
-    }
+    assert set(found.tables["challengers"]["model_spec"]) == set(KINDS)
     assert not found.verdict["blocks"].any()
     assert found.verdict["passed"].all()
     criteria = set(found.verdict["criterion"])

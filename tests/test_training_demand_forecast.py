@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from support.small_marts import small_home
 
+from ml.backtest.candidates import candidate_members
 from ml.forecast import Settings as ForecastSettings
 from ml.forecast import load, train
 from ml.forecast.base import GridForecaster, PreparedHistory
@@ -45,7 +46,7 @@ def test_the_first_training_serves_the_mixture(first: tuple[Trained, Path]) -> N
     served = load(folder)
     assert trained.verdict["passed"].all()
     assert isinstance(served, CombinedForecaster)
-    assert list(served.members) == ["xgboost", "recent"]
+    assert list(served.members) == list(candidate_members())
 
 
 def test_every_baseline_stands_in_the_verdict_and_only_the_floor_blocks(first: tuple[Trained, Path]) -> None:

@@ -1,7 +1,8 @@
 """What a planner has to put right: every cause of an exception, with its text and its remedy.
 
 Here belongs the list of causes, those of policy overrides and proposals included, and which of them an item has. What
-is checked stands where it is read: `ml.restock.inputs`, `ml.restock.schedule`, `ml.restock.cycle`.
+is checked stands where it is read: `ml.restock.inputs`, `ml.restock.schedule`, `ml.restock.cycle`; budgets in
+`ml.restock.plan`, overrides and all that SQL sees (restock_exceptions.sql) outside of `ml`.
 """
 
 from __future__ import annotations

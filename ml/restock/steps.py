@@ -1,7 +1,7 @@
 """From a shortfall to an order, step by step: what each rule adds and takes off, in the order in which they apply.
 
-Here belongs the list of the steps and the rules themselves: minimum order, packs and limits stand in `whole_packs`
-alone. The level is decided in `ml.restock.targets`, what lines share in `ml.restock.allocation`.
+Here belongs the list of the steps and the rules themselves: what minimum order, packs and limits make of an order is
+decided in `whole_packs`. The level is decided in `ml.restock.targets`, what lines share in `ml.restock.allocation`.
 """
 
 from __future__ import annotations

@@ -57,17 +57,17 @@ def read_settings() -> Settings:
         order_budget=_read_budget("INVENTORYBOT_ORDER_BUDGET"),
         currency=_read_currency("INVENTORYBOT_CURRENCY"),
         plan_other_consumption=int(_read_choice("INVENTORYBOT_PLAN_OTHER_CONSUMPTION", "0", "1")),
-        proposal_overdue_days=int(_read_number("INVENTORYBOT_PROPOSAL_OVERDUE_DAYS", 14, above=-1, below=3_650)),
-        generations_kept=int(_read_number("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000)),
-        runs_kept_days=int(_read_number("INVENTORYBOT_RUNS_KEPT_DAYS", 90, above=0, below=100_000)),
-        runs_kept=int(_read_number("INVENTORYBOT_RUNS_KEPT", 300, above=0, below=1_000_000)),
-        file_rows=int(_read_number("INVENTORYBOT_FILE_ROWS", 50_000_000, above=0, below=2_000_000_000)),
-        file_gigabytes=int(_read_number("INVENTORYBOT_FILE_GIGABYTES", 16, above=0, below=10_000)),
-        file_ratio=int(_read_number("INVENTORYBOT_FILE_RATIO", 200, above=0, below=1_000_000)),
-        file_seconds=int(_read_number("INVENTORYBOT_FILE_SECONDS", 600, above=0, below=100_000)),
-        files_a_run=int(_read_number("INVENTORYBOT_FILES_A_RUN", 2_000, above=0, below=1_000_000)),
+        proposal_overdue_days=_read_whole("INVENTORYBOT_PROPOSAL_OVERDUE_DAYS", 14, above=-1, below=3_650),
+        generations_kept=_read_whole("INVENTORYBOT_GENERATIONS_KEPT", 5, above=0, below=10_000),
+        runs_kept_days=_read_whole("INVENTORYBOT_RUNS_KEPT_DAYS", 90, above=0, below=100_000),
+        runs_kept=_read_whole("INVENTORYBOT_RUNS_KEPT", 300, above=0, below=1_000_000),
+        file_rows=_read_whole("INVENTORYBOT_FILE_ROWS", 50_000_000, above=0, below=2_000_000_000),
+        file_gigabytes=_read_whole("INVENTORYBOT_FILE_GIGABYTES", 16, above=0, below=10_000),
+        file_ratio=_read_whole("INVENTORYBOT_FILE_RATIO", 200, above=0, below=1_000_000),
+        file_seconds=_read_whole("INVENTORYBOT_FILE_SECONDS", 600, above=0, below=100_000),
+        files_a_run=_read_whole("INVENTORYBOT_FILES_A_RUN", 2_000, above=0, below=1_000_000),
         follow_links=int(_read_choice("INVENTORYBOT_FOLLOW_LINKS", "0", "1")),
-        archive_kept_days=int(_read_number("INVENTORYBOT_ARCHIVE_KEPT_DAYS", 400, above=-1, below=100_000)),
+        archive_kept_days=_read_whole("INVENTORYBOT_ARCHIVE_KEPT_DAYS", 400, above=-1, below=100_000),
     )
 
 
@@ -129,6 +129,13 @@ def _read_choice(name: str, default: str, *others: str) -> str:
     if text not in (default, *others):
         raise ValueError(f"{name}={text!r} is unknown; write {' or '.join((default, *others))}")
     return text
+
+
+def _read_whole(name: str, default: int, *, above: int, below: int) -> int:
+    number = _read_number(name, default, above=above, below=below)
+    if number != int(number):
+        raise ValueError(f"{name}={os.environ[name]!r} is not a whole number; write one between {above} and {below}")
+    return int(number)
 
 
 def _read_budget(name: str) -> float | None:

@@ -39,7 +39,8 @@ class Settings:
         proposal_overdue_days: days after its expected day for which an exported proposal without a purchase order line
             counts as on order (INVENTORYBOT_PROPOSAL_OVERDUE_DAYS, default 14).
         path_count: demand paths per item and location (default 500).
-        generations_kept: published generations that stay on disk (INVENTORYBOT_GENERATIONS_KEPT, default 5).
+        generations_kept: published generations that stay on disk, and as many looked-back days
+            (INVENTORYBOT_GENERATIONS_KEPT, default 5).
         runs_kept_days: days for which Dagster's history keeps a run (INVENTORYBOT_RUNS_KEPT_DAYS, default 90).
         runs_kept: runs that Dagster's history keeps at most, some 4 MB each (INVENTORYBOT_RUNS_KEPT, default 300).
         archive_kept_days: days for which a decision can be made again, from when it was made; 0 = for ever
