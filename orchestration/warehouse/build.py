@@ -159,6 +159,11 @@ def export_build(settings: Settings, build: Build, relations: Iterable[Relation]
     """Export relations of a build that passed all its tests; no build is there to be read while they change."""
     (settings.exports / _BUILD).unlink(missing_ok=True)
     export_relations(settings.warehouse_file, settings.exports, relations)
+    write_build(settings, build)
+
+
+def write_build(settings: Settings, build: Build) -> None:
+    """Say which build the exports belong to."""
     (settings.exports / _BUILD).write_text(json.dumps(asdict(build), indent=2))
 
 

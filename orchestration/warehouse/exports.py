@@ -188,6 +188,14 @@ def parquet_of(exports: Path, relation: str) -> Path:
     return whole
 
 
+def is_exported(settings: Settings, relation: str) -> bool:
+    """Return whether a relation has been exported."""
+    try:
+        return bool(files_of(parquet_of(settings.exports, relation)))
+    except FileNotFoundError:
+        return False
+
+
 def read_sql(parquet: Path) -> str:
     """Return the SQL that reads Parquet at a path that `export_path` or `parquet_of` returned."""
     is_fact = parquet.name == ALL_MONTHS

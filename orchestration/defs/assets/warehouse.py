@@ -1,10 +1,21 @@
 """The dbt models as assets: the first pass makes the marts, the second turns predictions into reporting tables."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
+from graphlib import TopologicalSorter
 from typing import Any
 
-from dagster import AssetExecutionContext, AssetSpec, Config
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetExecutionContext,
+    AssetKey,
+    AssetSpec,
+    Config,
+    MaterializeResult,
+)
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pydantic import Field
@@ -21,13 +32,25 @@ from orchestration.warehouse.build import (
     needs_full_refresh,
     read_build,
     row_counts,
+    write_build,
+)
+from orchestration.warehouse.built_from import (
+    BuiltFrom,
+    changed_models,
+    forget_built_from,
+    inputs_of_marts,
+    inputs_of_reporting,
+    read_built_from,
+    write_built_from,
 )
 from orchestration.warehouse.dbt import MANIFEST
-from orchestration.warehouse.exports import export_path, read_relations
+from orchestration.warehouse.exports import export_path, is_exported, read_relations
 
 POOL = "warehouse"
 FAST_PATH = "refresh_stock"
 RELATIONS = read_relations(MANIFEST)
+_PROJECT = json.loads(MANIFEST.read_text())
+_PREDICTIONS = sorted(node["name"] for node in _PROJECT["sources"].values() if node["source_name"] == "predictions")
 
 # What dbt would write of every run, at length, is in the parsed project and in Dagster's events.
 _BRIEF = ("--no-write-json", "--log-level-file", "info")
@@ -77,36 +100,106 @@ def warehouse_marts(
         rebuild_from=rebuild_from,
         plan_other_consumption=bool(settings.plan_other_consumption),
     )
-    yield from _build(context, settings, dbt, build, full_refresh=needs_full_refresh(settings, build))
+    full_refresh, before = needs_full_refresh(settings, build), read_built_from(settings)
+    inputs, is_whole = inputs_of_marts(settings, build), context.job_name != FAST_PATH or full_refresh
+    is_same = before.marts == inputs and (before.is_whole or not is_whole) and _are_exported(context, settings)
+    if is_same and not full_refresh and rebuild_from is None:
+        write_build(settings, build)
+        yield from _kept(context, settings, before.checks["marts"], set(context.selected_asset_keys))
+        return
+    # Unit tests prove the SQL on rows of their own, the same at every run: `make test` runs them.
+    arguments = ["--full-refresh"] if full_refresh else []
+    # What must look at every key that ever came is left to the daily job.
+    arguments += [] if is_whole else ["--exclude", "tag:nightly"]
+    events = yield from _build(context, settings, dbt, build, arguments)
+    write_built_from(settings, BuiltFrom(inputs, is_whole, checks={"marts": _checks(events)}))
 
 
 @dbt_assets(manifest=MANIFEST, select="reporting", name="reporting", pool=POOL, dagster_dbt_translator=_Described())
 def warehouse_reporting(context: AssetExecutionContext, home: HomeResource, dbt: DbtCliResource) -> Iterator[Any]:
     """Reporting, from marts and predictions."""
     settings = home.settings()
-    yield from _build(context, settings, dbt, read_build(settings), full_refresh=False)
+    build, before = read_build(settings), read_built_from(settings)
+    inputs = inputs_of_reporting(settings, _PREDICTIONS)
+    kept: set[AssetKey] = set()
+    if before.predictions is not None and _are_exported(context, settings):
+        tables = [table for table in _PREDICTIONS if inputs.get(table) != before.predictions.get(table)]
+        changed = {unique_id.rsplit(".", 1)[-1] for unique_id in changed_models(_PROJECT, tables)}
+        kept = {key for key in context.selected_asset_keys if key.path[-1] not in changed}
+    checks = [check for check in before.checks.get("reporting", []) if AssetKey(check["asset_key"]) in kept]
+    yield from _kept(context, settings, checks, kept)
+    if kept < context.selected_asset_keys:
+        left_out = ["--exclude", " ".join(sorted(key.path[-1] for key in kept))] if kept else []
+        events = yield from _build(context, settings, dbt, build, left_out, kept)
+        checks += _checks(events)
+    if before.marts:
+        checks_of_layers = {**before.checks, "reporting": checks}
+        write_built_from(settings, replace(before, predictions=inputs, checks=checks_of_layers))
 
 
 def _build(
-    context: AssetExecutionContext, settings: Settings, dbt: DbtCliResource, build: Build, *, full_refresh: bool
-) -> Iterator[Any]:
-    # Unit tests prove the SQL on rows of their own, the same at every run: `make test` runs them.
-    arguments = ["build", *_BRIEF, "--exclude-resource-type", "unit_test", "--vars", build.dbt_vars]
-    arguments += ["--full-refresh"] if full_refresh else []
-    # What must look at every key that ever came is left to the daily job.
-    arguments += ["--exclude", "tag:nightly"] if context.job_name == FAST_PATH and not full_refresh else []
+    context: AssetExecutionContext,
+    settings: Settings,
+    dbt: DbtCliResource,
+    build: Build,
+    arguments: Iterable[str],
+    kept: Collection[AssetKey] = (),
+) -> Generator[Any, None, list[Any]]:
+    command = ["build", *_BRIEF, "--exclude-resource-type", "unit_test", "--vars", build.dbt_vars, *arguments]
     target = settings.warehouse_file.parent / "dbt" / context.op.name
+    forget_built_from(settings)
     events: list[Any] = []
     try:
-        events.extend(dbt.cli(arguments, context=context, target_path=target).stream())
+        events.extend(dbt.cli(command, context=context, target_path=target).stream())
     except DagsterDbtCliRuntimeError:
         # dbt has ended and says which models and tests failed; their events tell it asset by asset.
         yield from events
         raise
-    built = {".".join(key.path) for key in context.selected_asset_keys}
+    built = {".".join(key.path) for key in context.selected_asset_keys if key not in kept}
     export_build(settings, build, [relation for relation in RELATIONS if relation.name in built])
     counts = row_counts(settings.warehouse_file)
     yield from (_described(event, counts, settings) for event in events)
+    return events
+
+
+def _kept(
+    context: AssetExecutionContext, settings: Settings, checks: Iterable[Mapping[str, Any]], keys: Collection[AssetKey]
+) -> Iterator[Any]:
+    """Say of tables that are made from the same as before that they stand, and what their tests said of them."""
+    counts = row_counts(settings.warehouse_file) if keys else {}
+    parents = {key: context.assets_def.asset_deps[key] & set(keys) for key in sorted(keys)}
+    for key in TopologicalSorter(parents).static_order():
+        rows = {"dagster/row_count": counts[key.path[-1]]} if key.path[-1] in counts else {}
+        yield MaterializeResult(asset_key=key, metadata={"note": "made from the same, kept", **rows})
+    for check in checks:
+        yield AssetCheckResult(
+            asset_key=AssetKey(check["asset_key"]),
+            check_name=check["check_name"],
+            passed=check["passed"],
+            severity=AssetCheckSeverity(check["severity"]),
+            metadata=check["metadata"],
+        )
+
+
+def _checks(events: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return what dbt's tests said, as JSON."""
+    said = [(event, event.asset_key) for event in events if isinstance(event, AssetCheckResult)]
+    return [
+        {
+            "asset_key": list(key.path),
+            "check_name": event.check_name,
+            "passed": bool(event.passed),
+            "severity": event.severity.value,
+            "metadata": {name: value.value for name, value in event.metadata.items()},
+        }
+        for event, key in said
+        if key is not None
+    ]
+
+
+def _are_exported(context: AssetExecutionContext, settings: Settings) -> bool:
+    selected = {".".join(key.path) for key in context.selected_asset_keys}
+    return all(is_exported(settings, relation.name) for relation in RELATIONS if relation.name in selected)
 
 
 def _described(event: Any, counts: Mapping[str, int], settings: Settings) -> Any:

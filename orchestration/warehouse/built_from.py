@@ -1,0 +1,121 @@
+"""What the warehouse was built from, so that nothing is built again whose inputs, code and options are the same.
+
+Belongs here: fingerprints of what dbt reads, and the record of the last build that passed all its tests. Does not:
+running dbt (defs/assets/warehouse.py), what is in the tables (dbt_project/).
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestration.home.fingerprints import library_fingerprint, text_fingerprint
+from orchestration.home.settings import Settings
+from orchestration.home.sql_text import path_literal
+from orchestration.warehouse.build import Build
+from orchestration.warehouse.exports import content_hash
+
+_LIBRARIES = ("dbt-core", "dbt-duckdb", "duckdb")
+
+
+@dataclass(frozen=True)
+class BuiltFrom:
+    """What the tables of the warehouse rest on.
+
+    Attributes:
+        marts: fingerprint of all that staging, intermediate models and marts were built from; empty = they have to be
+            built.
+        is_whole: whether the tests tagged nightly ran too.
+        predictions: content of each file that reporting read, by table; None = reporting has to be built.
+        checks: what the tests said, by layer, as `defs` keeps it.
+        changed_at: time of the last change of the warehouse's file, ns; another one = somebody else changed it.
+    """
+
+    marts: str = ""
+    is_whole: bool = False
+    predictions: Mapping[str, str] | None = None
+    checks: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    changed_at: int = 0
+
+
+def read_built_from(settings: Settings) -> BuiltFrom:
+    """Return the record of the last build; an empty one where there is none, or another hand changed the warehouse."""
+    path = _record(settings)
+    if not path.exists() or not settings.warehouse_file.exists():
+        return BuiltFrom()
+    recorded = BuiltFrom(**json.loads(path.read_text()))
+    return recorded if recorded.changed_at == settings.warehouse_file.stat().st_mtime_ns else BuiltFrom()
+
+
+def forget_built_from(settings: Settings) -> None:
+    """Say that the tables are about to change: whoever is killed now leaves a warehouse that is built again."""
+    _record(settings).unlink(missing_ok=True)
+
+
+def write_built_from(settings: Settings, built: BuiltFrom) -> None:
+    """Record what the tables rest on, once they are built, tested and exported."""
+    changed_at = settings.warehouse_file.stat().st_mtime_ns
+    _record(settings).write_text(json.dumps(asdict(built) | {"changed_at": changed_at}))
+
+
+def inputs_of_marts(settings: Settings, build: Build) -> str:
+    """Return a fingerprint of all that the marts are built from: raw files, code, options, and days of publication."""
+    options = {**json.loads(build.dbt_vars), "ingested_until": None}
+    raw = sorted(path for path in settings.raw.glob("[!.]*/**/*") if path.is_file())
+    files = [(str(path.relative_to(settings.raw)), path.stat().st_size, path.stat().st_mtime_ns) for path in raw]
+    days = _days_of_batches(settings, build, {path.parent.name for path in settings.raw.glob("*/*/manifest.json")})
+    return text_fingerprint(build.code, library_fingerprint(_LIBRARIES), options, files, days)
+
+
+def inputs_of_reporting(settings: Settings, tables: Iterable[str]) -> dict[str, str]:
+    """Return the content of each file that models and decisions hand to reporting, by table; absent = no file."""
+    paths = {table: settings.predictions / f"{table}.parquet" for table in tables}
+    return {table: "{} {}".format(*content_hash(path)) for table, path in paths.items() if path.exists()}
+
+
+def changed_models(manifest: Mapping[str, Any], tables: Iterable[str]) -> set[str]:
+    """Return the unique ids of the dbt models that read any of some tables of `predictions`, directly or not."""
+    children: Mapping[str, list[str]] = manifest["child_map"]
+    sources = {node["name"]: name for name, node in manifest["sources"].items() if node["source_name"] == "predictions"}
+    waiting = [sources[table] for table in tables]
+    found: set[str] = set()
+    while waiting:
+        below = {child for child in children.get(waiting.pop(), ()) if child.startswith("model.")} - found
+        found |= below
+        waiting.extend(below)
+    return found
+
+
+def _days_of_batches(settings: Settings, build: Build, batches: Iterable[str]) -> list[tuple[str, bool, str]]:
+    """Return what generations do to the marts: whether a batch came with the first one, and the day it counts from.
+
+    The rules are those of int_batch_days.sql and the macro published_day, which alone read generations before
+    reporting. A publication changes neither for what it published.
+    """
+    import duckdb
+
+    path = settings.predictions / "generations.parquet"
+    published: list[tuple[str, str]] = []
+    if path.exists():
+        # A batch id is the instant of arrival in UTC, as text that sorts.
+        published = duckdb.execute(
+            f"""
+            select
+                strftime(timezone('UTC', ingested_until), '%Y%m%dT%H%M%S.%fZ'),
+                greatest(business_date, coalesce(data_until_date, business_date))::date::varchar
+            from read_parquet({path_literal(path)})
+            order by number
+            """
+        ).fetchall()
+    latest = max([build.as_of, *(day for _, day in published)])
+    found = []
+    for batch in sorted(batches):
+        covering = [number for number, (until, _) in enumerate(published) if until >= batch]
+        is_first = not published or 0 in covering
+        found.append((batch, is_first, min((published[number][1] for number in covering), default=latest)))
+    return found
+
+
+def _record(settings: Settings) -> Path:
+    return settings.warehouse_file.with_name("built_from.json")

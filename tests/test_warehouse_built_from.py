@@ -1,0 +1,145 @@
+"""What the warehouse was built from: what has to be built again, and what stands."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from orchestration.home.settings import PROJECT_FOLDER, Settings
+from orchestration.warehouse.build import Build
+from orchestration.warehouse.built_from import (
+    BuiltFrom,
+    changed_models,
+    forget_built_from,
+    inputs_of_marts,
+    inputs_of_reporting,
+    read_built_from,
+    write_built_from,
+)
+
+BUILD = Build("run", "2026-03-02", "2026-03-03T08:00:00+00:00", 1, "code", running_day=True, data_as_of="2026-03-02")
+FIRST, SECOND = "20260303T070000.000000Z", "20260304T070000.000000Z"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings(tmp_path, tmp_path / "landing", "", "", "")
+    for folder in (settings.raw / "prices" / FIRST, settings.predictions, settings.warehouse_file.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    (settings.raw / "prices" / FIRST / "manifest.json").write_text("{}")
+    settings.warehouse_file.write_bytes(b"tables")
+    return settings
+
+
+def arrive(settings: Settings, batch: str) -> None:
+    """Add a batch to the raw tables."""
+    (settings.raw / "prices" / batch).mkdir()
+    (settings.raw / "prices" / batch / "manifest.json").write_text("{}")
+
+
+def publish(settings: Settings, *days: tuple[datetime, str]) -> None:
+    """Write generations: until when arrivals count, and the business day."""
+    rows = ", ".join(
+        f"({number}, timestamptz '{until.isoformat()}', date '{day}', cast(null as date))"
+        for number, (until, day) in enumerate(days, start=1)
+    )
+    duckdb.execute(
+        f"copy (from (values {rows}) as g(number, ingested_until, business_date, data_until_date))"
+        f" to '{settings.predictions}/generations.parquet' (format parquet)"
+    )
+
+
+def test_a_publication_alone_builds_no_mart_again(settings: Settings) -> None:
+    before = inputs_of_marts(settings, BUILD)
+    publish(settings, (datetime(2026, 3, 3, 8, tzinfo=UTC), "2026-03-02"))
+    assert inputs_of_marts(settings, BUILD) == before
+    arrive(settings, SECOND)
+    waiting = inputs_of_marts(settings, BUILD)
+    assert waiting != before
+    first, same_day, next_day = (
+        (datetime(2026, 3, 3, 8, tzinfo=UTC), "2026-03-02"),
+        (datetime(2026, 3, 4, 8, tzinfo=UTC), "2026-03-02"),
+        (datetime(2026, 3, 4, 8, tzinfo=UTC), "2026-03-03"),
+    )
+    publish(settings, first, same_day)
+    assert inputs_of_marts(settings, BUILD) == waiting
+    publish(settings, first, next_day)
+    assert inputs_of_marts(settings, BUILD) != waiting
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"as_of": "2026-03-03"},
+        {"code": "other"},
+        {"running_day": False},
+        {"counts_until": "2026-04-01T00:00:00+00:00"},
+        {"plan_other_consumption": True},
+        {"data_as_of": "2026-03-09", "running_day": False},
+    ],
+)
+def test_another_day_code_or_option_builds_the_marts_again(settings: Settings, other: dict[str, object]) -> None:
+    assert inputs_of_marts(settings, replace(BUILD, **other)) != inputs_of_marts(settings, BUILD)  # type: ignore[arg-type]
+
+
+def test_the_run_and_its_instant_build_nothing_again(settings: Settings) -> None:
+    later = replace(BUILD, run_id="other", ingested_until="2026-03-03T09:00:00+00:00", fence=7)
+    assert inputs_of_marts(settings, later) == inputs_of_marts(settings, BUILD)
+
+
+def test_a_file_of_raw_that_changes_builds_the_marts_again(settings: Settings) -> None:
+    before = inputs_of_marts(settings, BUILD)
+    (settings.raw / "prices" / "mapped_codes.json").write_text('{"sku": {}}')
+    assert inputs_of_marts(settings, BUILD) != before
+
+
+def test_what_another_hand_changed_is_built_again(settings: Settings) -> None:
+    write_built_from(settings, BuiltFrom("marts", True, {"restock_lines": "3 abc"}, {"marts": []}))
+    assert read_built_from(settings).marts == "marts"
+    with settings.warehouse_file.open("ab") as warehouse:
+        warehouse.write(b"more")
+    assert read_built_from(settings) == BuiltFrom()
+
+
+def test_a_build_that_was_killed_leaves_nothing_to_keep(settings: Settings) -> None:
+    write_built_from(settings, BuiltFrom("marts", True))
+    forget_built_from(settings)
+    assert read_built_from(settings) == BuiltFrom()
+
+
+def test_what_reporting_reads_is_told_apart_by_its_content(settings: Settings) -> None:
+    path = settings.predictions / "restock_lines.parquet"
+    duckdb.execute(f"copy (from range(3)) to '{path}' (format parquet)")
+    before = inputs_of_reporting(settings, ["restock_lines", "restock_terms"])
+    duckdb.execute(f"copy (from range(3) order by range desc) to '{path}' (format parquet)")
+    assert inputs_of_reporting(settings, ["restock_lines", "restock_terms"]) == before
+    assert set(before) == {"restock_lines"}
+    duckdb.execute(f"copy (from range(4)) to '{path}' (format parquet)")
+    assert inputs_of_reporting(settings, ["restock_lines"]) != before
+
+
+def test_what_reads_a_changed_table_is_built_again_with_all_that_reads_it() -> None:
+    manifest = {
+        "sources": {
+            "source.bot.predictions.lines": {"name": "lines", "source_name": "predictions"},
+            "source.bot.predictions.notes": {"name": "notes", "source_name": "predictions"},
+            "source.bot.raw.lines": {"name": "lines", "source_name": "raw"},
+        },
+        "child_map": {
+            "source.bot.predictions.lines": ["model.bot.context", "test.bot.unique"],
+            "source.bot.predictions.notes": ["model.bot.notes"],
+            "source.bot.raw.lines": ["model.bot.raw"],
+            "model.bot.context": ["model.bot.orders"],
+        },
+    }
+    assert changed_models(manifest, ["lines"]) == {"model.bot.context", "model.bot.orders"}
+    assert changed_models(manifest, []) == set()
+
+
+def test_before_reporting_generations_are_read_for_the_days_of_batches_alone() -> None:
+    project = PROJECT_FOLDER / "dbt_project"
+    sources = [*(project / "macros").glob("*.sql"), *(project / "models").glob("**/*.sql")]
+    reads = {path.name for path in sources if "'generations'" in path.read_text()}
+    assert reads == {"fct_generations.sql", "int_batch_days.sql", "latest_version.sql"}
