@@ -11,7 +11,6 @@ from orchestration.home.settings import PROJECT_FOLDER, Settings
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.built_from import (
     BuiltFrom,
-    changed_models,
     forget_built_from,
     inputs_of_marts,
     inputs_of_reporting,
@@ -118,24 +117,6 @@ def test_what_reporting_reads_is_told_apart_by_its_content(settings: Settings) -
     assert set(before) == {"restock_lines"}
     duckdb.execute(f"copy (from range(4)) to '{path}' (format parquet)")
     assert inputs_of_reporting(settings, ["restock_lines"]) != before
-
-
-def test_what_reads_a_changed_table_is_built_again_with_all_that_reads_it() -> None:
-    manifest = {
-        "sources": {
-            "source.bot.predictions.lines": {"name": "lines", "source_name": "predictions"},
-            "source.bot.predictions.notes": {"name": "notes", "source_name": "predictions"},
-            "source.bot.raw.lines": {"name": "lines", "source_name": "raw"},
-        },
-        "child_map": {
-            "source.bot.predictions.lines": ["model.bot.context", "test.bot.unique"],
-            "source.bot.predictions.notes": ["model.bot.notes"],
-            "source.bot.raw.lines": ["model.bot.raw"],
-            "model.bot.context": ["model.bot.orders"],
-        },
-    }
-    assert changed_models(manifest, ["lines"]) == {"model.bot.context", "model.bot.orders"}
-    assert changed_models(manifest, []) == set()
 
 
 def test_before_reporting_generations_are_read_for_the_days_of_batches_alone() -> None:

@@ -74,19 +74,6 @@ def inputs_of_reporting(settings: Settings, tables: Iterable[str]) -> dict[str, 
     return {table: "{} {}".format(*content_hash(path)) for table, path in paths.items() if path.exists()}
 
 
-def changed_models(manifest: Mapping[str, Any], tables: Iterable[str]) -> set[str]:
-    """Return the unique ids of the dbt models that read any of some tables of `predictions`, directly or not."""
-    children: Mapping[str, list[str]] = manifest["child_map"]
-    sources = {node["name"]: name for name, node in manifest["sources"].items() if node["source_name"] == "predictions"}
-    waiting = [sources[table] for table in tables]
-    found: set[str] = set()
-    while waiting:
-        below = {child for child in children.get(waiting.pop(), ()) if child.startswith("model.")} - found
-        found |= below
-        waiting.extend(below)
-    return found
-
-
 def _days_of_batches(settings: Settings, build: Build, batches: Iterable[str]) -> list[tuple[str, bool, str]]:
     """Return what generations do to the marts: whether a batch came with the first one, and the day it counts from.
 

@@ -60,6 +60,12 @@ def read_relations(manifest: Path) -> list[Relation]:
     return relations_of(json.loads(manifest.read_text())["nodes"].values())
 
 
+def source_tables(manifest: Path, source: str) -> list[str]:
+    """Return the tables of a source of the dbt project in the manifest that `dbt parse` wrote, by name."""
+    nodes = json.loads(manifest.read_text())["sources"].values()
+    return sorted(node["name"] for node in nodes if node["source_name"] == source)
+
+
 def relations_of(nodes: Iterable[Mapping[str, Any]]) -> list[Relation]:
     """Return the marts and reporting tables among the nodes of a dbt manifest, by name."""
     found = []

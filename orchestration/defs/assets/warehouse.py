@@ -1,7 +1,6 @@
 """The dbt models as assets: the first pass makes the marts, the second turns predictions into reporting tables."""
 
-import json
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from graphlib import TopologicalSorter
@@ -36,7 +35,6 @@ from orchestration.warehouse.build import (
 )
 from orchestration.warehouse.built_from import (
     BuiltFrom,
-    changed_models,
     forget_built_from,
     inputs_of_marts,
     inputs_of_reporting,
@@ -44,13 +42,12 @@ from orchestration.warehouse.built_from import (
     write_built_from,
 )
 from orchestration.warehouse.dbt import MANIFEST
-from orchestration.warehouse.exports import export_path, is_exported, read_relations
+from orchestration.warehouse.exports import export_path, is_exported, read_relations, source_tables
 
 POOL = "warehouse"
 FAST_PATH = "refresh_stock"
 RELATIONS = read_relations(MANIFEST)
-_PROJECT = json.loads(MANIFEST.read_text())
-_PREDICTIONS = sorted(node["name"] for node in _PROJECT["sources"].values() if node["source_name"] == "predictions")
+_PREDICTIONS = source_tables(MANIFEST, "predictions")
 
 # What dbt would write of every run, at length, is in the parsed project and in Dagster's events.
 _BRIEF = ("--no-write-json", "--log-level-file", "info")
@@ -105,7 +102,7 @@ def warehouse_marts(
     is_same = before.marts == inputs and (before.is_whole or not is_whole) and _are_exported(context, settings)
     if is_same and not full_refresh and rebuild_from is None:
         write_build(settings, build)
-        yield from _kept(context, settings, before.checks["marts"], set(context.selected_asset_keys))
+        yield from _kept(context, settings, before.checks["marts"])
         return
     # Unit tests prove the SQL on rows of their own, the same at every run: `make test` runs them.
     arguments = ["--full-refresh"] if full_refresh else []
@@ -121,20 +118,13 @@ def warehouse_reporting(context: AssetExecutionContext, home: HomeResource, dbt:
     settings = home.settings()
     build, before = read_build(settings), read_built_from(settings)
     inputs = inputs_of_reporting(settings, _PREDICTIONS)
-    kept: set[AssetKey] = set()
-    if before.predictions is not None and _are_exported(context, settings):
-        tables = [table for table in _PREDICTIONS if inputs.get(table) != before.predictions.get(table)]
-        changed = {unique_id.rsplit(".", 1)[-1] for unique_id in changed_models(_PROJECT, tables)}
-        kept = {key for key in context.selected_asset_keys if key.path[-1] not in changed}
-    checks = [check for check in before.checks.get("reporting", []) if AssetKey(check["asset_key"]) in kept]
-    yield from _kept(context, settings, checks, kept)
-    if kept < context.selected_asset_keys:
-        left_out = ["--exclude", " ".join(sorted(key.path[-1] for key in kept))] if kept else []
-        events = yield from _build(context, settings, dbt, build, left_out, kept)
-        checks += _checks(events)
+    if before.predictions == inputs and _are_exported(context, settings):
+        yield from _kept(context, settings, before.checks["reporting"])
+        return
+    events = yield from _build(context, settings, dbt, build)
     if before.marts:
-        checks_of_layers = {**before.checks, "reporting": checks}
-        write_built_from(settings, replace(before, predictions=inputs, checks=checks_of_layers))
+        checks = {**before.checks, "reporting": _checks(events)}
+        write_built_from(settings, replace(before, predictions=inputs, checks=checks))
 
 
 def _build(
@@ -142,8 +132,7 @@ def _build(
     settings: Settings,
     dbt: DbtCliResource,
     build: Build,
-    arguments: Iterable[str],
-    kept: Collection[AssetKey] = (),
+    arguments: Iterable[str] = (),
 ) -> Generator[Any, None, list[Any]]:
     command = ["build", *_BRIEF, "--exclude-resource-type", "unit_test", "--vars", build.dbt_vars, *arguments]
     target = settings.warehouse_file.parent / "dbt" / context.op.name
@@ -155,20 +144,18 @@ def _build(
         # dbt has ended and says which models and tests failed; their events tell it asset by asset.
         yield from events
         raise
-    built = {".".join(key.path) for key in context.selected_asset_keys if key not in kept}
+    built = {".".join(key.path) for key in context.selected_asset_keys}
     export_build(settings, build, [relation for relation in RELATIONS if relation.name in built])
     counts = row_counts(settings.warehouse_file)
     yield from (_described(event, counts, settings) for event in events)
     return events
 
 
-def _kept(
-    context: AssetExecutionContext, settings: Settings, checks: Iterable[Mapping[str, Any]], keys: Collection[AssetKey]
-) -> Iterator[Any]:
+def _kept(context: AssetExecutionContext, settings: Settings, checks: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
     """Say of tables that are made from the same as before that they stand, and what their tests said of them."""
-    counts = row_counts(settings.warehouse_file) if keys else {}
-    parents = {key: context.assets_def.asset_deps[key] & set(keys) for key in sorted(keys)}
-    for key in TopologicalSorter(parents).static_order():
+    counts, keys = row_counts(settings.warehouse_file), context.selected_asset_keys
+    # What others are made from comes first.
+    for key in TopologicalSorter({key: context.assets_def.asset_deps[key] & keys for key in keys}).static_order():
         rows = {"dagster/row_count": counts[key.path[-1]]} if key.path[-1] in counts else {}
         yield MaterializeResult(asset_key=key, metadata={"note": "made from the same, kept", **rows})
     for check in checks:
