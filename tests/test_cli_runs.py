@@ -210,16 +210,9 @@ def test_a_second_run_forecasts_and_decides_nothing_again(second_run: tuple[Path
     assert kept >= {"predictions/demand_forecasts", "predictions/restock_lines"}
 
 
-def test_a_second_run_builds_no_mart_again_and_shows_what_their_tests_said(
-    first_run: tuple[Path, subprocess.CompletedProcess[str]], second_run: tuple[Path, str, str]
-) -> None:
+def test_a_second_run_builds_no_mart_again(second_run: tuple[Path, str, str]) -> None:
     kept = {line.split()[2] for line in second_run[2].splitlines() if "made from the same, kept" in line}
     assert kept >= {f"marts/{path.stem}" for path in (second_run[0] / "warehouse/exports/marts").iterdir()}
-    first, again = (
-        sorted(line.split(" check ")[1] for line in said.splitlines() if " check " in line)
-        for said in (first_run[1].stderr, second_run[2])
-    )
-    assert first == again
 
 
 def test_a_third_run_builds_no_report_again_either(second_run: tuple[Path, str, str]) -> None:

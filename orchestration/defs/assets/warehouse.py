@@ -109,7 +109,7 @@ def warehouse_marts(
     # What must look at every key that ever came is left to the daily job.
     arguments += [] if is_whole else ["--exclude", "tag:nightly"]
     events = yield from _build(context, settings, dbt, build, arguments)
-    write_built_from(settings, BuiltFrom(inputs, is_whole, checks={"marts": _checks(events)}))
+    write_built_from(settings, BuiltFrom(inputs, is_whole, checks={"marts": said(events)}))
 
 
 @dbt_assets(manifest=MANIFEST, select="reporting", name="reporting", pool=POOL, dagster_dbt_translator=_Described())
@@ -123,7 +123,7 @@ def warehouse_reporting(context: AssetExecutionContext, home: HomeResource, dbt:
         return
     events = yield from _build(context, settings, dbt, build)
     if before.marts:
-        checks = {**before.checks, "reporting": _checks(events)}
+        checks = {**before.checks, "reporting": said(events)}
         write_built_from(settings, replace(before, predictions=inputs, checks=checks))
 
 
@@ -158,6 +158,11 @@ def _kept(context: AssetExecutionContext, settings: Settings, checks: Iterable[M
     for key in TopologicalSorter({key: context.assets_def.asset_deps[key] & keys for key in keys}).static_order():
         rows = {"dagster/row_count": counts[key.path[-1]]} if key.path[-1] in counts else {}
         yield MaterializeResult(asset_key=key, metadata={"note": "made from the same, kept", **rows})
+    yield from said_again(checks)
+
+
+def said_again(checks: Iterable[Mapping[str, Any]]) -> Iterator[AssetCheckResult]:
+    """Return what tests said, from what `said` made of it."""
     for check in checks:
         yield AssetCheckResult(
             asset_key=AssetKey(check["asset_key"]),
@@ -168,9 +173,9 @@ def _kept(context: AssetExecutionContext, settings: Settings, checks: Iterable[M
         )
 
 
-def _checks(events: Iterable[Any]) -> list[dict[str, Any]]:
+def said(events: Iterable[Any]) -> list[dict[str, Any]]:
     """Return what dbt's tests said, as JSON."""
-    said = [(event, event.asset_key) for event in events if isinstance(event, AssetCheckResult)]
+    results = [(event, event.asset_key) for event in events if isinstance(event, AssetCheckResult)]
     return [
         {
             "asset_key": list(key.path),
@@ -179,7 +184,7 @@ def _checks(events: Iterable[Any]) -> list[dict[str, Any]]:
             "severity": event.severity.value,
             "metadata": {name: value.value for name, value in event.metadata.items()},
         }
-        for event, key in said
+        for event, key in results
         if key is not None
     ]
 
