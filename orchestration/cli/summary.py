@@ -1,6 +1,7 @@
 """What a run came to, as text a planner and an engineer read at a terminal."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
@@ -16,8 +17,9 @@ from orchestration.publishing.generations import current_manifest
 from orchestration.training.forecast_totals import forecast_remarks
 from orchestration.training.lifecycle import failed_gates, headlines
 
-_MOST_ALERTS, _MOST_ORDERS, _MOST_OTHERS = 10, 12, 6
-_NAME_WIDTH, _CURE_WIDTH = 34, 90
+_MOST_ALERTS, _MOST_ORDERS, _MOST_OTHERS, _MOST_CAUSES = 10, 12, 6, 8
+_NAME_WIDTH, _CURE_WIDTH, _LINE_WIDTH = 34, 90, 120
+_IS_KNOWN = ("fct_stock_position", "is_stock_known")
 
 _ALERTS = f"""
     select money_per_day, replace(kind, '_', ' '), coalesce(product_name, supplier_name, supplier_id), sku, location_id,
@@ -52,17 +54,29 @@ _LATE = f"""
     order by stockout_date_50 nulls last, days_late desc, purchase_order_id, line limit {_MOST_OTHERS}
 """
 _WAITING = "select count(*) from reporting.restock_recommendations where status = 'exception'"
-_EXCEPTIONS = f"""
-    select coalesce(products.product_name, exceptions.sku), exceptions.sku, exceptions.location_id,
-        alerts.money_per_day, exceptions.remedy
-    from reporting.restock_exceptions as exceptions
-    left join marts.dim_products as products on exceptions.sku = products.sku
-    left join (
-        select sku, location_id, max(money_per_day) as money_per_day
-        from reporting.stock_alerts
-        group by sku, location_id
-    ) as alerts on exceptions.sku = alerts.sku and exceptions.location_id = alerts.location_id
-    order by alerts.money_per_day desc nulls last, exceptions.sku, exceptions.location_id limit {_MOST_OTHERS}
+# One row a cause: a home that was never counted has the same one for every item.
+_EXCEPTIONS = """
+    with ranked as (
+        select exceptions.exception_cause, exceptions.remedy, alerts.money_per_day,
+            concat_ws(' ', coalesce(products.product_name, exceptions.sku), '(' || exceptions.sku || ')',
+                'at ' || exceptions.location_id) as item
+        from reporting.restock_exceptions as exceptions
+        left join marts.dim_products as products on exceptions.sku = products.sku
+        left join (
+            select sku, location_id, max(money_per_day) as money_per_day
+            from reporting.stock_alerts
+            group by sku, location_id
+        ) as alerts on exceptions.sku = alerts.sku and exceptions.location_id = alerts.location_id
+    )
+    select exception_cause, count(*) as items, sum(money_per_day) as money_per_day,
+        arg_min(item, (-coalesce(money_per_day, 0), item)) as item,
+        arg_min(remedy, (-coalesce(money_per_day, 0), item)) as remedy
+    from ranked
+    group by exception_cause
+    order by sum(money_per_day) desc nulls last, items desc, exception_cause
+"""
+_UNKNOWN_STOCK = """
+    select count(*) filter (not is_stock_known), count(*) from marts.fct_stock_position
 """
 _QUARANTINED = """
     select table_name, rule, count(*) as rows, min(reason) as example
@@ -180,6 +194,9 @@ def _wrong_now(published: _Published) -> list[str]:
         return []
     alerts = published.rows(_ALERTS)
     if not alerts:
+        unknown, items = published.rows(_UNKNOWN_STOCK)[0] if published.has(*_IS_KNOWN) else ["0", "0"]
+        if unknown != "0":
+            return ["", f"Of {unknown} of {items} items it is not known what is on the shelf, see exceptions."]
         return ["", "Nothing is wrong with stock now."]
     kinds = ", ".join(f"{count} {kind} ({money} a day)" for kind, count, money in published.rows(_ALERT_KINDS))
     return [
@@ -205,18 +222,14 @@ def _orders(published: _Published) -> list[str]:
 
 
 def _supply(published: _Published) -> list[str]:
-    """Return transfers, late orders and exceptions, the worst of each."""
+    """Return transfers and late orders, the worst of each, and exceptions by cause."""
     found: list[str] = []
     for title, relation, query, header, right, name in (
         ("Transfers", "reporting.stock_transfers", _TRANSFERS,
          ["units", "product", "sku", "from", "to", "state", "send by", "arrives"], {0}, 1),
         ("Late order lines", "reporting.risk_late_purchase_orders", _LATE,
          ["days late", "product", "sku", "at", "open", "likely", "supplier", "order"], {0, 4}, 1),
-        ("Exceptions", "reporting.restock_exceptions", _EXCEPTIONS,
-         ["product", "sku", "at", "money a day", "what to do"], {3}, 0),
     ):  # fmt: skip
-        if relation == "reporting.restock_exceptions" and not published.has("stock_alerts"):
-            continue
         if relation == "reporting.stock_transfers" and not published.has("stock_transfers", "state"):
             continue
         rows = published.rows(query)
@@ -224,6 +237,21 @@ def _supply(published: _Published) -> list[str]:
             row[name], row[-1] = row[name][:_NAME_WIDTH], _cut(row[-1])
         shown = f", the first {len(rows)} of {relation}" if published.count(relation) > len(rows) else ""
         found += ["", f"{title}: {published.count(relation):,}{shown}", *_section(header, rows, right=right)]
+    return found + _exceptions(published)
+
+
+def _exceptions(published: _Published) -> list[str]:
+    """Return each cause of an exception with what to do about the item that costs most."""
+    if not published.has("stock_alerts"):
+        return []
+    found = ["", f"Exceptions: {published.count('reporting.restock_exceptions'):,} (reporting.restock_exceptions)"]
+    causes = published.rows(_EXCEPTIONS)
+    for cause, items, money, item, remedy in causes[:_MOST_CAUSES]:
+        cost = "" if money == "-" else f", {money} a day"
+        said = f"{items} {cause}{cost}, such as {item}: {remedy}" if item else f"{items} {cause}: {remedy}"
+        found += textwrap.wrap(said, _LINE_WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+    if len(causes) > _MOST_CAUSES:
+        found.append(f"  and {len(causes) - _MOST_CAUSES} more causes")
     return found
 
 
