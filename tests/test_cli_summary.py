@@ -19,7 +19,8 @@ def generation() -> Iterator[_Published]:
             from (values
                 ('line', 'cup', 'L1', 'stock_unknown', 'record a count of the cup'),
                 ('line', 'jug', 'L1', 'stock_unknown', 'record a count of the jug'),
-                ('stock', 'pan', 'L1', 'on_hand_negative', 'count the shelf and record the count as soon as you can, please'),
+                ('stock', 'pan', 'L1', 'on_hand_negative',
+                    'count the shelf and record ' || 'the count as soon as you can, please'),
                 ('policy', null, null, 'policy_unmatched', 'name a category that exists')
             ) as exceptions(exception_source, sku, location_id, exception_cause, remedy);
             create table marts.dim_products as
@@ -41,7 +42,8 @@ def test_exceptions_are_shown_by_cause_with_the_whole_remedy_of_the_item_that_co
     assert _exceptions(generation) == [
         "",
         "Exceptions: 4 (reporting.restock_exceptions)",
-        "  1 on_hand_negative, 4.50 a day, such as Pan (pan) at L1: count the shelf and record the count as soon as you can,",
+        "  1 on_hand_negative, 4.50 a day, such as Pan (pan) at L1: count the shelf and record "
+        "the count as soon as you can,",
         "    please",
         "  2 stock_unknown, such as Cup (cup) at L1: record a count of the cup",
         "  1 policy_unmatched: name a category that exists",
