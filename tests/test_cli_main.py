@@ -98,6 +98,7 @@ def test_init_writes_a_template_for_every_table(tmp_path: Path) -> None:
     result = inventorybot("init", str(tmp_path / "mine"))
     assert result.exit_code == 0
     assert len(list((tmp_path / "mine" / "landing").glob("*/*.csv.template"))) == len(load_contract())
+    assert "required, with sku, product_name, category, unit_cost, unit_price\n" in result.output
 
 
 def test_a_folder_where_no_home_can_be_made_is_named(tmp_path: Path) -> None:

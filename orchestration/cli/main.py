@@ -183,10 +183,12 @@ def init(folder: Path) -> None:
                 raise click.ClickException(
                     f"{target} cannot be written ({error.strerror}): name a folder that you may write"
                 ) from error
-            made.append(f"  {target}  {table.needed}")
+            needed = ", ".join(column.name for column in table.columns if column.required)
+            made.append(f"  {target}  {table.needed}, with {needed}")
     click.echo("\n".join(made) or f"{landing} has all its templates already")
     click.echo(
         f"\nFill in the required ones, save them as .csv, then:  INVENTORYBOT_HOME={folder} inventorybot run\n"
+        "Columns that are not named above may be left out; dbt_project/CONTRACT.md says what each is.\n"
         "Bring what is on the shelves as well: a movement of type count for each sku and location. Sales alone give\n"
         "forecasts, and orders wait for a count. Totals of sales by day go to daily_sales; movements are\n"
         "not required then."
