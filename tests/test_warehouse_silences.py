@@ -24,17 +24,24 @@ from test_warehouse import (
 DAYS = 154
 AS_OF = FIRST_DAY + timedelta(days=DAYS - 1)
 STOPPED = 8
-SELECT = ("run", "--select", *(f"+{fact}" for fact in FACTS), "+fct_stock_position", "+dim_locations", "+dim_calendar")
+SELECT = (
+    "run",
+    "--select",
+    *(f"+{fact}" for fact in FACTS),
+    "+fct_stock_position",
+    "+dim_locations",
+    "+dim_calendar",
+    "+int_source_silences",
+)
 
 
-def sold(place: str, days: list[int], *, stock: int = 2000, sku: str = "a") -> list[Row]:
+def sold(place: str, days: list[int], *, stock: int = 2000, sku: str = "a", source: str = "shop") -> list[Row]:
     """Return a receipt on the first day and a sale of 2 on some days, counted from FIRST_DAY."""
     made = [("receipt", stock, min(0, *days), -3), *(("sale", -2, n, 0) for n in days)]
+    instants = [FIRST_NOON + timedelta(days=n, hours=hour) for _, _, n, hour in made]
     return [
-        movement(
-            f"{kind}{sku}{place}{n}", kind, units, FIRST_NOON + timedelta(days=n, hours=hour), sku=sku, location=place
-        )
-        for kind, units, n, hour in made
+        movement(f"{kind}{sku}{place}{n}", kind, units, at, sku=sku, location=place, source=source)
+        for (kind, units, n, _), at in zip(made, instants, strict=True)
     ]
 
 
@@ -126,6 +133,17 @@ PLACES = {
         *sold("begun again and counted", except_for(until(DAYS), (30, STOPPED))),
         count("begun again and counted", left(until(30)), 30 + STOPPED),
     ],
+    "several tills": [
+        *sold("several tills", until(DAYS)),
+        *sold("several tills", except_for(UNTIL_STOPPED, (20, 2)), source="stopped"),
+        *sold("several tills", except_for(UNTIL_STOPPED, (20, 6), (60, 9)), source="often away"),
+        *sold("several tills", until(60), source="old"),
+        *sold("several tills", UNTIL_STOPPED[::4], source="seldom"),
+    ],
+    "new till": [
+        *sold("new till", UNTIL_STOPPED, source="replaced"),
+        *sold("new till", [SILENT_FROM + n for n in range(STOPPED)], source="its successor"),
+    ],
     "ended": sold("ended", UNTIL_STOPPED),
     "ended long ago": sold("ended long ago", until(DAYS - 30)),
 }
@@ -205,6 +223,7 @@ def test_a_day_whose_sales_have_not_arrived_has_no_demand_instead_of_none(home: 
     assert found["a habit"] == [DAYS - 12, 2 * (SILENT_FROM - 18), AS_OF]  # the third time it is one
     assert found["counted"] == [DAYS, 2 * SILENT_FROM, AS_OF]
     full = {"going", "long weekend", "quiet", "closed on two weekdays", "closed by the calendar", "sold out", "young"}
+    full |= {"several tills", "new till"}
     full |= {
         "closed by itself",
         "counted",
@@ -243,6 +262,12 @@ def test_the_longest_pause_before_is_told(home: Warehouse):
     assert told["paused once"] == [20, day(60), None]
     assert told["stopped and counted"] == [None, None, 0.5]
     assert set(told) == {*MISSING, *RESTING}
+
+
+def test_one_of_several_sources_that_stops_alone_is_named_unless_it_was_taken_out_of_use(home: Warehouse):
+    with duckdb.connect(str(home.folder / "build.duckdb"), read_only=True) as connection:
+        found = connection.execute("from intermediate.int_source_silences").fetchall()
+    assert found == [("several tills", "stopped", day(SILENT_FROM - 1), STOPPED, 2)]
 
 
 def test_what_arrives_late_makes_the_facts_what_they_would_have_been(home: Warehouse, tmp_path: Path):

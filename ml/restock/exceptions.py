@@ -109,6 +109,11 @@ class Cause(Enum):
         "no demand is expected until it sells again; when that is known, add its closed days, from the first without a"
         " sale on, to calendar_events as closed, with its location_id; if it sells, send the missing files",
     )
+    SOURCE_SILENT = (
+        "one source of sales of a location has fallen silent while its others go on",
+        "send its missing files and run again; if it was taken out of use, nothing is to be done, and four weeks of"
+        " sales after its last it is named no more",
+    )
     FORECAST_TOO_SHORT = (
         "the forecast reaches {horizon} periods and the order must cover {protection}",
         "forecast more periods, or correct the lead time, the review period or the next order day",

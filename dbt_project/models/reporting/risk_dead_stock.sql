@@ -50,7 +50,7 @@ idle as (
     inner join limits on positions.sku = limits.sku and positions.location_id = limits.location_id
     left join last_demand on positions.sku = last_demand.sku and positions.location_id = last_demand.location_id
     left join policies on positions.sku = policies.sku and positions.location_id = policies.location_id
-    where positions.on_hand_units > 0 and item_locations.other_consumption_daily_units = 0
+    where positions.on_hand_units > 0 and item_locations.other_consumption_daily_units = 0 and not limits.is_shut
 ),
 
 risks as (

@@ -25,7 +25,7 @@ rates as (
     inner join limits on recommendations.sku = limits.sku and recommendations.location_id = limits.location_id
     left join policies
         on recommendations.sku = policies.sku and recommendations.location_id = policies.location_id
-    where recommendations.status <> 'exception' and recommendations.inventory_position_units > 0
+    where recommendations.status <> 'exception' and recommendations.inventory_position_units > 0 and not limits.is_shut
 ),
 
 risks as (

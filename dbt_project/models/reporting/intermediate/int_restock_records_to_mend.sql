@@ -15,6 +15,10 @@ silences as (
     where is_ongoing
 ),
 
+source_silences as (
+    select * from {{ ref('int_source_silences') }}
+),
+
 known as (
     select positions.*, item_locations.is_active
     from positions
@@ -74,6 +78,17 @@ to_mend as (
     from silences
     cross join as_of
     where silences.until_day is null
+    union all
+    select
+        'location' as exception_source, 'source_silent' as exception_cause, cast(null as varchar) as sku, source_silences.location_id,
+        as_of.as_of_date,
+        concat(
+            'no sales of source ', source_silences.source, ' have arrived from ', source_silences.location_id, ' since ',
+            source_silences.last_sale_day, ', on ', source_silences.silent_days, ' days on which others sold there (',
+            source_silences.longest_before_days, ' at most before): {{ exception_remedy('source_silent') }}'
+        ) as remedy
+    from source_silences
+    cross join as_of
 )
 
 select * from to_mend
