@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -17,6 +18,8 @@ from support.small_landing import DAYS, MOVEMENT_COLUMNS, SKUS, add_file, moveme
 from ml.tracking import Tracking
 from orchestration.cli.summary import summarise
 from orchestration.home.environment import read_settings
+from orchestration.ingest.batches import ingest_table
+from orchestration.ingest.formats import Format, save_format
 from serving.store import Proposal, Store
 
 SALE_OF_THE_RUNNING_DAY = {
@@ -164,6 +167,26 @@ def test_the_summary_tells_of_doubtful_movements_and_of_what_ended(
     told = summarise(read_settings(), published)
     assert "\n  receives_no_order: 1, such as: PO-BR is no order line\n" in told
     assert "\nEnded on 2024-05-01 (marts.fct_ended_rows):\n  1 supplier terms, such as: apple, L1, S1\n" in told
+
+
+def test_the_summary_asks_what_files_bring_until_it_is_said(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVENTORYBOT_HOME", str(tmp_path))
+    shutil.copy(home / "online_store.sqlite", tmp_path)
+    terms = tmp_path / "landing" / "supplier_terms"
+    terms.mkdir(parents=True)
+    for number, skus in enumerate(("abcdefghijkl", "abcdefghijk")):
+        rows = "".join(f"{sku},L1,S1,5,1.5\n" for sku in skus)
+        (terms / f"{number}.csv").write_text(f"sku,location_id,supplier_id,lead_time_days,unit_cost\n{rows}")
+    at = datetime(2024, 5, 3, tzinfo=UTC)
+    ingest_table("supplier_terms", landing=terms.parent, raw=tmp_path / "raw", ingested_at=at, settle_seconds=0)
+    asked = (
+        "\nWhat files bring is not said yet:\n  supplier_terms: 1.csv lacks 1 of 12 rows (l, L1, S1), which still count"
+    )
+    assert asked in summarise(read_settings(), home / "published")
+    save_format(tmp_path / "formats.yml", Format("supplier_terms", "1.csv", delivery="changes"))
+    assert "What files bring" not in summarise(read_settings(), home / "published")
 
 
 def test_progress_is_told_step_by_step(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -1888,6 +1888,40 @@ def test_a_product_that_ends_keeps_its_last_accepted_version(panel: Warehouse, t
     assert home.rows("select count(*) from marts.fct_quarantined_rows") == [(0,)]
 
 
+def test_a_mapped_code_that_ends_leaves_the_row_that_another_one_delivers(panel: Warehouse, tmp_path: Path):
+    home = Warehouse(tmp_path / "mapped end", panel.manifest)
+    header = ",".join(("sku", "product_name", "category", "unit_cost", "unit_price"))
+    said = FileRules(
+        formats=(Format("products", "till_*", delivery="full"), Format("products", "erp_*", delivery="full"))
+    )
+
+    def deliver(day: int, name: str, *rows: str) -> None:
+        path = tmp_path / "landing" / "products" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join((header, *rows, "other,Other,things,4,10")) + "\n")
+        arrived = FIRST_ARRIVAL + timedelta(days=day)
+        report = ingest_table(
+            "products", landing=tmp_path / "landing", raw=home.raw, ingested_at=arrived, files=said, settle_seconds=0
+        )
+        assert not report.failed and report.batches, report
+
+    def now() -> list[tuple[Any, ...]]:
+        home.build("run", "--full-refresh", "--select", "+dim_products", "+fct_ended_rows", as_of="2011-04-29")
+        return home.rows("select product_name, is_active from marts.dim_products where sku = 'H03'")
+
+    deliver(0, "erp_1.csv", "H03,True name,things,4,10")
+    map_code(home.raw, "sku", "H-03", "H03", said_by="Ann", said_at=FIRST_ARRIVAL)
+    deliver(1, "till_1.csv", "H-03,Name of the till,things,5,10")
+    assert now() == [("Name of the till", True)]
+    # The till gives it up: the row is that of the other source again, and holds.
+    deliver(2, "till_2.csv")
+    assert now() == [("True name", True)]
+    assert home.rows("select count(*) from marts.fct_ended_rows") == [(0,)]
+    deliver(3, "erp_2.csv")
+    assert now() == [("True name", False)]
+    assert home.rows("select table_name, row_key from marts.fct_ended_rows") == [("products", "H03")]
+
+
 def test_use_that_recurs_without_a_sale_is_demand_where_the_home_plans_it(panel: Warehouse, tmp_path: Path):
     home = Warehouse(tmp_path / "workshop", panel.manifest)
     days = [FIRST_NOON + timedelta(days=n) for n in range(40)]

@@ -55,3 +55,53 @@
     {% endset %}
     {{ return(cases) }}
 {% endmacro %}
+
+
+{#
+    Rows of `made` where several delivered codes may stand for one: what ended under one code goes on as another code has it,
+    from that batch on, and has ended only when none of them is delivered any more.
+#}
+{% macro ends_by_delivered_code(columns, key) %}
+    , others as (
+        select
+            {% for name in columns %}
+            {{ 'ends' if name in ('batch_id', 'ingested_at', 'source_file', 'source_row') else 'alike' }}.{{ adapter.quote(name) }},
+            {% endfor %}
+            alike.is_ended as is_gone,
+            alike.batch_id as since
+        from made as ends
+        inner join made as alike
+            on
+                {% for name in key %}
+                ends.{{ adapter.quote(name) }} is not distinct from alike.{{ adapter.quote(name) }} and
+                {% endfor %}
+                ends.delivered_key <> alike.delivered_key
+                and alike.batch_id <= ends.batch_id
+        where ends.is_ended
+        qualify
+            row_number() over (
+                partition by ends.delivered_key, ends.batch_id, alike.delivered_key
+                order by alike.batch_id desc, alike.source_row desc
+            ) = 1
+    ),
+
+    going_on as (
+        select * exclude (is_gone, since) from others
+        where not coalesce(is_gone, false)
+        qualify row_number() over (partition by {{ key | join(', ') }}, batch_id order by since desc) = 1
+    )
+
+    select * exclude (delivered_key) from made
+    where
+        not coalesce(is_ended, false)
+        or not exists (
+            select 1 from going_on
+            where
+                {% for name in key %}
+                going_on.{{ adapter.quote(name) }} is not distinct from made.{{ adapter.quote(name) }} and
+                {% endfor %}
+                going_on.batch_id = made.batch_id
+        )
+    union all by name
+    select * from going_on
+{% endmacro %}

@@ -74,12 +74,16 @@
         {% do columns.update({column.name: column.data_type}) %}
     {% endfor %}
     {% do columns.update(lineage) %}
+    {% set key = table.config.meta.get('key', []) %}
+    {% set several = 'is_ended' in columns and (mapped | selectattr(0, 'in', key) | list) %}
     {% set view %}
         create or replace view {{ schema }}.{{ table.name }} as
+        {{ 'with made as (' if several }}
         select
             {% for name, data_type in columns.items() %}
             cast({{ mapped_column(name, mapped) }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
             {% endfor %}
+            {{ ', concat_ws(\'|\', ' ~ key | join(', ') ~ ') as delivered_key' if several }}
         from (
             {# No file at all, and files from before a column was introduced: what they lack is null. #}
             select
@@ -94,6 +98,10 @@
         ) as made
         where {{ "batch_id <= '" ~ until ~ "'" if until else 'true' }}
         {% if withdrawn %}and (batch_id, source_file, source_row) not in ({{ withdrawn | join(', ') }}){% endif %}
+        {% if several %}
+        )
+        {{ ends_by_delivered_code(columns, key) }}
+        {% endif %}
     {% endset %}
     {{ return(view) }}
 {% endmacro %}

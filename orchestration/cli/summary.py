@@ -11,6 +11,8 @@ from typing import Any
 import duckdb
 
 from orchestration.home.settings import PROJECT_FOLDER, Settings
+from orchestration.ingest.deliveries import questions_of_home
+from orchestration.ingest.formats import load_formats
 from orchestration.ingest.manifests import rejected_files
 from orchestration.ingest.names import shown
 from orchestration.publishing.generations import current_manifest
@@ -257,7 +259,11 @@ def _exceptions(published: _Published) -> list[str]:
 
 def _files(settings: Settings) -> list[str]:
     rejected = rejected_files(settings.raw)
-    return _lines("Files rejected:", [shown(f"{table}/{file.name}: {file.reason}") for table, file in rejected])
+    asked = questions_of_home(settings.raw, load_formats(settings.formats_file))
+    return [
+        *_lines("Files rejected:", [shown(f"{table}/{file.name}: {file.reason}") for table, file in rejected]),
+        *_lines("What files bring is not said yet:", [shown(question) for question in asked]),
+    ]
 
 
 def _text(value: object) -> str:

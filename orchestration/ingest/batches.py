@@ -3,49 +3,52 @@
 Belongs here: what is new, the order of batches, and the step that makes a batch visible. Does not: reading (files,
 sql_sources), judging (validator, suites), the shape of manifests (manifests).
 
-    raw/<table>/<batch_id>/accepted.parquet quarantined.parquet ended.parquet manifest.json
+    raw/<table>/<batch_id>/accepted.parquet quarantined.parquet ended.parquet keys.parquet manifest.json
     raw/.arriving/<table>/               where a batch is prepared, and the lock of the table
 
 A batch becomes visible by one rename, after all of it is durable; a process killed before leaves nothing behind but a
 folder in `.arriving`, which the next call removes. `.arriving` lies one level deeper than batches, so that no glob
 over batches meets it. Everything in a batch came by one channel. A batch of facts holds every file that was new at one
 call; each new file of a versioned table is a batch of its own, in the order of file names, because the later arrival
-of a key counts; a batch of a snapshot holds every file present. Only where rows end is there an `ended.parquet`.
+of a key counts; a batch of a snapshot holds every file present. Only where rows end is there an `ended.parquet`,
+and only where they can a `keys.parquet` (holdings).
 """
 
-import difflib
 import errno
-import fcntl
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
 
-from orchestration.ingest.contract import Table, load_contract, table_named
+from orchestration.ingest.arriving import locked, remove_abandoned, unwritable
+from orchestration.ingest.business_day import day_under_way
+from orchestration.ingest.contract import Table, table_named
 from orchestration.ingest.deliveries import (
-    ENDED,
     Delivery,
     Missing,
     delivery_of_file,
     delivery_of_source,
     find_missing,
     fresh_files,
+    open_questions,
+    renamed_files,
     unread_lists,
     write_ended,
 )
-from orchestration.ingest.errors import FileRejected, IngestBusy, IngestError, LandingUnavailable, SourceUnavailable
+from orchestration.ingest.errors import FileRejected, IngestError, LandingUnavailable, SourceUnavailable
 from orchestration.ingest.files import LandingFile, content_hash, stat_file, sync
-from orchestration.ingest.formats import Format
+from orchestration.ingest.formats import Format, delivery_of
+from orchestration.ingest.holdings import ENDED, KEYS, Holdings
 from orchestration.ingest.inspection import inspect_here, plain_name
 from orchestration.ingest.intake import Intake
-from orchestration.ingest.landing import LandingFolder, LandingPlace
+from orchestration.ingest.landing import LandingFolder, LandingPlace, overlooked
 from orchestration.ingest.layouts import parquet_layout
 from orchestration.ingest.limits import Allowance, FileRules
 from orchestration.ingest.manifests import (
@@ -60,7 +63,7 @@ from orchestration.ingest.manifests import (
     last_cursor,
     read_manifests,
 )
-from orchestration.ingest.names import ENDINGS, shown
+from orchestration.ingest.names import shown
 from orchestration.ingest.photos import check_photos
 from orchestration.ingest.sql_sources import SqlSource, pull
 from orchestration.ingest.staging import Events, Release, Stage, Staged, staging_events, staging_release
@@ -68,9 +71,8 @@ from orchestration.ingest.suites import Suite, load_suite
 from orchestration.ingest.validator import RowValidator
 
 _ARRIVING = ".arriving"
-_FETCHED = "fetched"
+_FETCHED, _KNOWN = "fetched", "known"
 _MOST_REASONS = 3
-_LOCK_SECONDS = 60.0
 
 Claim = Callable[[frozenset[str], str], Mapping[str, str]]
 """Takes the sources of movements and the channel they came by; returns, per source that may not come by it, why."""
@@ -155,49 +157,28 @@ def ingest_table(
     try:
         arriving.mkdir(parents=True, exist_ok=True)
         (raw / table.name).mkdir(exist_ok=True)
-        with _locked(arriving, table):
-            _remove_abandoned(arriving)
+        with locked(arriving, table):
+            remove_abandoned(arriving)
             suite = load_suite(table)
             before = read_manifests(raw / table.name)
             intake = Intake(table, place, arriving / _FETCHED, files or FileRules())
             call = _Call(table, suite, place, raw, arriving, ingested_at.astimezone(UTC), claim, before, intake)
-            return call.run(events, sources, release, settle_seconds)
+            try:
+                return call.run(events, sources, release, settle_seconds)
+            finally:
+                shutil.rmtree(arriving / _KNOWN, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise _unwritable(raw, reason, error.errno) from error
+        raise unwritable(raw, reason, error.errno) from error
     except duckdb.IOException as error:
         reason = str(error).splitlines()[0]
-        raise _unwritable(raw, reason, errno.ENOSPC if "No space left" in reason else None) from error
+        raise unwritable(raw, reason, errno.ENOSPC if "No space left" in reason else None) from error
     except duckdb.OutOfMemoryException as error:
         reason = str(error).splitlines()[0]
         raise IngestError(
             f"{table.name} needs more memory and disk than ingest may use ({reason}); nothing was "
             f"committed: free disk space in {raw}, or split the file"
         ) from error
-
-
-def _overlooked(landing: LandingPlace, table: Table) -> list[str]:
-    """Return a notice for each folder that is no table's, and each file that lies in no folder of a table.
-
-    The table that it is named like says so, else the first of the contract.
-    """
-    names = [declared.name for declared in load_contract()]
-
-    def is_meant(name: str) -> bool:
-        return (difflib.get_close_matches(name, names, n=1) or names)[0] == table.name
-
-    return [
-        *(
-            f"{landing}/{shown(folder)} is not a raw table and was not read: rename it to {table.name}?"
-            for folder in landing.folders()
-            if folder not in names and difflib.get_close_matches(folder, names, n=1) == [table.name]
-        ),
-        *(
-            f"{landing}/{shown(file)} lies in no table's folder and was not read: move it into {table.name}/?"
-            for file in landing.loose_files()
-            if file.lower().endswith(ENDINGS) and is_meant(file.split(".")[0])
-        ),
-    ]
 
 
 @dataclass
@@ -220,6 +201,8 @@ class _Call:
     failures: list[str] = field(default_factory=list)
     spoiling: list[FileOutcome] = field(default_factory=list)
     refused: list[FileOutcome] = field(default_factory=list)
+    lying: frozenset[str] = frozenset()
+    holdings: Holdings | None = None
 
     @property
     def folder(self) -> Path:
@@ -235,7 +218,9 @@ class _Call:
         # Beside a release no file is looked at: what arrived meanwhile waits for the next ingest.
         hashes = {} if release else self._take_in_files(settle_seconds)
         for source in sources:
-            full = delivery_of_source(self.table, self.intake.rules.formats, source.channel) if source.is_full else None
+            full = None
+            if source.is_full and self.table.ends:
+                full = delivery_of_source(self.table, self.intake.rules.formats, source.channel, self._known())
             self._take_in(source.channel, self._staging_source(source), delivery=full)
         if events is not None:
             self._take_in(ONLINE_STORE, staging_events(events), events=events)
@@ -255,7 +240,7 @@ class _Call:
         try:
             looked = self.landing.look(self.table.name, settle_seconds=settle_seconds)
             self.waiting += map(shown, looked.waiting)
-            self.notices += [*looked.notices, *_overlooked(self.landing, self.table)]
+            self.notices += [*looked.notices, *overlooked(self.landing, self.table)]
             marks = {file.mark: file.sha256 for manifest in self.before for file in manifest.files if file.mark}
             hashes, refused = self.intake.hashed(looked, {mark: digest for mark, digest in marks.items() if digest})
             if refused and self.table.arrival == "snapshot":
@@ -264,6 +249,10 @@ class _Call:
             batches, notices = self.intake.capped(self._batches(list(hashes), hashes))
             self.notices += notices
             self.intake.look_into([file for files in batches for file in files])
+            if self.table.ends:
+                self._note_renames(hashes)
+                if len(batches) > 1:
+                    self._expect([file for files in batches for file in files], hashes)
             for files in batches:
                 self._take_in_files_of_a_batch(files, hashes)
             if refused:
@@ -278,13 +267,42 @@ class _Call:
         """Make a batch of files; one that changes while it is read waits, and the others are read without it."""
         while files:
             # Files of versions come one by one.
-            formats, known = self.intake.rules.formats, self._files_known()
-            delivery = delivery_of_file(self.table, formats, files[0].name, known)
+            delivery = None
+            if self.table.ends:
+                known = self._files_known()
+                delivery = delivery_of_file(self.table, self.intake.rules.formats, files[0].name, known, self._known())
             changed = self._take_in(LANDING, self.intake.staging(files, hashes), delivery=delivery)
             self.waiting += [shown(file.name) for file in changed]
             if self.table.arrival == "snapshot" or not changed:
                 return
             files = [file for file in files if file not in changed]
+
+    def _note_renames(self, hashes: Mapping[LandingFile, str]) -> None:
+        """Remember which files lie there under a new name: they stand for what came under the old one."""
+        renamed = renamed_files(hashes, self._files_known())
+        self.lying = frozenset(file.name for file in hashes)
+        if renamed:
+            self._take_in(LANDING, lambda *_: ([], renamed))
+            self.before, self.committed = self.manifests, []
+
+    def _expect(self, files: list[LandingFile], hashes: Mapping[LandingFile, str]) -> None:
+        """Read the keys of all new files first: what moves from one to another has not ended."""
+        formats = self.intake.rules.formats
+        lists = [file for file in files if delivery_of(formats, self.table.name, file.name).delivery != "changes"]
+        with TemporaryDirectory(dir=self.arriving) as folder:
+            work = Path(folder)
+            with RowValidator(self.table, self.suite, work, self.ingested_at) as validator:
+                staged, _ = self.intake.staging(lists, hashes)(validator, work)
+                if staged:
+                    self._known().attach(validator.connection)
+                    self._known().expect(validator.connection, validator.origin_sql)
+
+    def _known(self) -> Holdings:
+        """Return what sources hold, read from all batches at the first use."""
+        if self.holdings is None:
+            self.holdings = Holdings(self.table, self.folder, self.arriving / _KNOWN, self.lying)
+            self.holdings.load(self.manifests)
+        return self.holdings
 
     def _standing_rejections(self, present: set[str]) -> tuple[FileOutcome, ...]:
         remembered = [file for manifest in self.manifests for file in manifest.files]
@@ -297,6 +315,8 @@ class _Call:
             for rule, rows in manifest.quarantined_by_rule.items():
                 by_rule[rule] = by_rule.get(rule, 0) + rows
         found = [notice for manifest in self.committed for file in manifest.files for notice in file.notices]
+        if self.table.ends and not any(file.asks for manifest in self.committed for file in manifest.files):
+            found += open_questions(self.table, self.intake.rules.formats, self.before)
         return ArrivalReport(
             table=self.table.name,
             batches=tuple(self.committed),
@@ -411,11 +431,15 @@ class _Call:
                     self.failures.append(refusal)
                     return []
                 for known in staged:
-                    known.is_full_list = delivery is not None and delivery.kind == "declared"
+                    if delivery is not None:
+                        known.is_full_list, known.list_of = delivery.kind == "declared", delivery.files
+                    known.asks = missing.asks and bool(missing.notice)
                     known.notices = (*known.notices, *filter(None, [missing.notice]))
                 counts = validator.counts()
                 outcomes = [known.outcome(counts[known.name]) for known in staged]
-                if not missing.ended and not self._is_worth_a_batch(channel, outcomes, rejected, events):
+                if not (missing.ended or missing.is_more) and not self._is_worth_a_batch(
+                    channel, outcomes, rejected, events
+                ):
                     return []
                 manifest = Manifest(
                     table=self.table.name,
@@ -430,23 +454,29 @@ class _Call:
                     settled=settled,
                     ended=missing.ended,
                 )
-                batch = self._write(validator, manifest, work)
+                batch = self._write(validator, manifest, work, delivery if staged else None)
                 read = [known.file for known in staged if known.file is not None]
                 changed = [file for file in read if not self.landing.is_unchanged(file)]
                 if not changed:
                     self._publish(manifest, batch)
+                    if self.holdings is not None:
+                        self.holdings.record(validator.connection, manifest)
                 return changed
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
     def _settle(self, validator: RowValidator, delivery: Delivery | None, ingested_at: datetime) -> Missing:
         """Settle identities, and what a full list lacks."""
-        earlier = self._accepted_files(self.manifests)
-        ended = [self.folder / m.batch_id / ENDED for m in self.manifests if m.ended]
-        validator.settle(earlier, ended, delivery.speaks_for if delivery else "true")
+        if self.table.arrival != "versions":
+            validator.settle(self._accepted_files(self.manifests))
+            return Missing()
+        holdings = self._known()
+        holdings.attach(validator.connection)
+        validator.settle([], "known.current")
         if delivery is None:
             return Missing()
-        return find_missing(validator.connection, self.table, earlier, ended, delivery, ingested_at.date())
+        today = partial(day_under_way, self.raw, ingested_at)
+        return find_missing(validator.connection, self.table, holdings, delivery, ingested_at.date(), today)
 
     def _is_told(self, file: FileOutcome) -> bool:
         """Tell whether the latest batch that knows a file says the same of it."""
@@ -538,7 +568,7 @@ class _Call:
             shutil.rmtree(work, ignore_errors=True)
         self.committed.clear()
 
-    def _write(self, validator: RowValidator, manifest: Manifest, work: Path) -> Path:
+    def _write(self, validator: RowValidator, manifest: Manifest, work: Path, delivery: Delivery | None = None) -> Path:
         """Write a batch aside, durably; returns its folder."""
         if not manifest.rows.is_balanced or manifest.rows.quarantined != sum(manifest.quarantined_by_rule.values()):
             raise IngestError(
@@ -551,6 +581,8 @@ class _Call:
         validator.write_quarantined(batch / "quarantined.parquet", manifest.batch_id)
         if manifest.ended:
             write_ended(validator.connection, self.table, batch / ENDED, manifest)
+        if delivery is not None or (self.table.ends and manifest.settled):
+            self._known().write(validator.connection, batch / KEYS, manifest, validator.origin_sql)
         (batch / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         for path in sorted(batch.iterdir()):
             sync(path)
@@ -566,34 +598,3 @@ class _Call:
 
 def _distinct(files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> list[LandingFile]:
     return list({hashes[file]: file for file in reversed(files)}.values())[::-1]
-
-
-@contextmanager
-def _locked(arriving: Path, table: Table) -> Iterator[None]:
-    """Hold a table for this process; the operating system lets go of it however the process ends."""
-    with (arriving / "lock").open("a") as file:
-        give_up = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise IngestBusy(
-                        f"another process has been ingesting {table.name} for {_LOCK_SECONDS:.0f} s: wait for it to "
-                        "end, or stop it, and run again"
-                    ) from None
-                time.sleep(0.05)
-        yield
-
-
-def _remove_abandoned(arriving: Path) -> None:
-    """Remove what a killed process left; the lock is held, so nobody is at work in here."""
-    for path in arriving.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-
-
-def _unwritable(raw: Path, reason: str, code: int | None) -> IngestError:
-    remedy = "free disk space" if code == errno.ENOSPC else "give it to your user or set INVENTORYBOT_HOME elsewhere"
-    return IngestError(f"{raw} cannot be written ({reason}); nothing was committed: {remedy} and run again")

@@ -67,6 +67,14 @@ def read_clock(raw: Path) -> BusinessClock:
     )
 
 
+def day_under_way(raw: Path, arrived_at: datetime) -> date:
+    """Return the day after the business day; the day of an arrival, UTC, where nothing has moved yet."""
+    try:
+        return read_clock(raw).as_of + timedelta(days=1)
+    except IngestError:
+        return arrived_at.astimezone(UTC).date()
+
+
 @contextmanager
 def _current_movements(raw: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection with `movements`, without revisions that a higher one replaces, and their `quarter_hours`."""

@@ -1,16 +1,18 @@
 """Deliveries of versioned tables: which files are new, which is a full list, and which rows end as a list lacks them.
 
-Belongs here: what files, SQL sources and people say of deliveries, and comparing a full list with the rows before. Does
-not: duplicates and conflicts (identity), committing (batches), what an ended row still means (the warehouse).
+Belongs here: what files, SQL sources and people say of deliveries, and comparing a full list with what its source held
+before. Does not: what sources hold (holdings), duplicates and conflicts (identity), committing (batches), what an ended
+row still means (the warehouse).
 
-A list that lacks much of what it had is more likely a broken export than an end of it all: it is held until somebody
-says that these very rows have ended.
+A row ends when no source delivers it any more. A list that lacks much of what it had is more likely a broken export
+than an end of it all: it is held until somebody says that these very rows have ended.
 """
 
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from glob import escape
 from pathlib import Path
 from typing import Literal
@@ -18,18 +20,18 @@ from typing import Literal
 import duckdb
 
 from orchestration.home.sql_text import literal, quoted
-from orchestration.ingest.contract import LINEAGE_COLUMNS, Table
+from orchestration.ingest.contract import LINEAGE_COLUMNS, Table, load_contract
 from orchestration.ingest.files import LandingFile
 from orchestration.ingest.formats import Format, delivery_of
-from orchestration.ingest.identity import current_versions, joined_on_key
-from orchestration.ingest.manifests import FileOutcome, Manifest
-from orchestration.ingest.names import shown
-
-ENDED = "ended.parquet"
-"""Rows that ended by a batch, beside those that it brought."""
+from orchestration.ingest.holdings import Holdings, sources_relation
+from orchestration.ingest.identity import joined_on_key
+from orchestration.ingest.manifests import Counts, FileOutcome, Manifest, read_manifests
+from orchestration.ingest.names import natural_order, shown
 
 _MOST_SHOWN = 3
 _FEWEST_UNDECLARED = 10
+_MOST_DAYS_BEHIND = 7
+_BY_FILES = "earlier.source_file not like 'sql:%'"
 
 
 @dataclass(frozen=True)
@@ -38,25 +40,25 @@ class Delivery:
 
     Attributes:
         name: name of the file, or the channel of a SQL source.
-        scope: SQL condition on the rows `earlier` that the same source brought.
         kind: declared = a full list, as somebody said or as a SQL source without a cursor is; again = a file that comes
             again under its name, which is taken for a full list where it lacks few rows; unknown = nobody said what
             it is.
-        accepts: code of the rows whose end a person has confirmed. A row that comes again comes by another batch
+        sources: per source that was read before and may hold rows: whether this delivery replaces it, whether it was
+            declared, and the batch of its last reading.
+        is_first: whether nothing is known that it may replace: it is compared with the rows of all files, to ask.
+        accepts: codes of the rows whose end a person has confirmed. A row that comes again comes by another batch
             and has another code, so that a code serves once.
+        files: pattern of the files that it is declared with; empty = it is not.
         is_one_of_several: whether files of other names are known of the table.
     """
 
     name: str
-    scope: str
     kind: Literal["declared", "again", "unknown"]
-    accepts: str | None = None
+    sources: Mapping[str, tuple[bool, bool, str]]
+    accepts: tuple[str, ...] = ()
+    files: str = ""
+    is_first: bool = False
     is_one_of_several: bool = False
-
-    @property
-    def speaks_for(self) -> str:
-        """SQL condition on rows `earlier` that it may repeat; a full list takes over what another source brought."""
-        return self.scope if self.kind == "declared" else "true"
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,20 @@ class Missing:
         notice: what an operator should know; empty = nothing.
         held: why it may not be committed; None = it may.
         is_end: whether what it lacks ends.
+        asks: whether the notice is a question that stands until somebody says what the file brings.
+        is_more: whether it has rows that its source did not hold before.
     """
 
     ended: int = 0
     notice: str = ""
     held: str | None = None
     is_end: bool = False
+    asks: bool = False
+    is_more: bool = False
 
 
 def delivery_of_file(
-    table: Table, formats: Sequence[Format], name: str, known: Sequence[FileOutcome]
+    table: Table, formats: Sequence[Format], name: str, known: Sequence[FileOutcome], holdings: Holdings
 ) -> Delivery | None:
     """Return what a file of the landing folder is compared with; None where nothing ends by it.
 
@@ -86,28 +92,70 @@ def delivery_of_file(
         formats: what people said of files.
         name: name of the file.
         known: files of earlier batches.
+        holdings: what sources hold.
     """
     said = delivery_of(formats, table.name, name)
     if table.ends is None or said.delivery == "changes":
         return None
-    by_files = "earlier.source_file not like 'sql:%'"
+    own = _group(table, formats, name, holdings)
+    comes_again = any(_group(table, formats, one, holdings) == own for one in holdings.readings)
+    kind: Literal["declared", "again", "unknown"] = "unknown"
     if said.delivery == "full":
-        return Delivery(
-            name, f"{by_files} and earlier.source_file glob {literal(said.files)}", "declared", said.accepts
-        )
-    names = {file.name for file in known if file.outcome != "rejected" and not file.name.startswith("sql:")}
-    comes_again = any(file.name == name and file.outcome != "rejected" for file in known)
-    scope = f"earlier.source_file = {literal(name)}" if comes_again else by_files
-    kind: Literal["again", "unknown"] = "again" if comes_again and table.ends == "file" else "unknown"
-    return Delivery(name, scope, kind, is_one_of_several=bool(names - {name}))
+        kind = "declared"
+    elif comes_again and table.ends == "file":
+        kind = "again"
+    is_first = kind == "unknown" and not comes_again
+    return Delivery(
+        name,
+        kind,
+        {} if is_first else _sources(table, formats, name, holdings),
+        said.accepted,
+        said.files if kind == "declared" else "",
+        is_first,
+        any(file.name != name and file.outcome != "rejected" and not file.name.startswith("sql:") for file in known),
+    )
 
 
-def delivery_of_source(table: Table, formats: Sequence[Format], channel: str) -> Delivery | None:
+def delivery_of_source(table: Table, formats: Sequence[Format], channel: str, holdings: Holdings) -> Delivery | None:
     """Return what a full read of a SQL source is compared with."""
-    if table.ends is None:
-        return None
-    accepts = delivery_of(formats, table.name, channel).accepts
-    return Delivery(channel, f"earlier.source_file = {literal(channel)}", "declared", accepts)
+    sources = _sources(table, formats, channel, holdings)
+    return Delivery(channel, "declared", sources, delivery_of(formats, table.name, channel).accepted)
+
+
+def _sources(
+    table: Table, formats: Sequence[Format], name: str, holdings: Holdings
+) -> dict[str, tuple[bool, bool, str]]:
+    """Return the sources whose last reading still tells what is delivered, each as `Delivery.sources` has it.
+
+    Files of one declaration are one source, of which the newest full list tells; so is a file under all its names. What
+    files of changes brought, they do not hold: a list does.
+    """
+    own = _group(table, formats, name, holdings)
+    groups = {one: _group(table, formats, one, holdings) for one in holdings.readings}
+    newest: dict[str, str] = {}
+    for one, reading in holdings.readings.items():
+        if not _is_declared(groups[one]) or f"files:{reading.list_of}" == groups[one]:
+            newest[groups[one]] = max(newest.get(groups[one], ""), reading.batch_id)
+    return {
+        one: (groups[one] == own, _is_declared(groups[one]), reading.batch_id)
+        for one, reading in holdings.readings.items()
+        if groups[one] and reading.batch_id >= newest.get(groups[one], "")
+    }
+
+
+def _group(table: Table, formats: Sequence[Format], name: str, holdings: Holdings) -> str:
+    """Return what files are one source by: the pattern of a declaration, else the first name; empty = of changes."""
+    if name not in holdings.groups:
+        said = delivery_of(formats, table.name, name)
+        group = holdings.first_names.get(name, name)
+        if not name.startswith("sql:") and said.delivery is not None:
+            group = f"files:{said.files}" if said.delivery == "full" else ""
+        holdings.groups[name] = group
+    return holdings.groups[name]
+
+
+def _is_declared(group: str) -> bool:
+    return group.startswith(("files:", "sql:"))
 
 
 def fresh_files(
@@ -119,23 +167,91 @@ def fresh_files(
 ) -> Iterator[LandingFile]:
     """Yield the files of a versioned table that are a delivery: a list that returns to what it once was is one too.
 
-    Of the full lists that one declaration speaks of, the last by name is the newest and the only one.
+    Of the full lists that one declaration speaks of, the last by name is the newest and the only one. A list that is
+    older than the one that was read last is none, and a file that was renamed neither.
     """
     by_name = {file.name: file.sha256 for file in known}
     kept = {(file.sha256, _without_name_time(file.mark)) for file in known if file.mark}
-    latest = known[-1].sha256 if known else ""
-    said = {file: delivery_of(formats, table.name, file.name) for file in present}
-    newest = {said[file].files: file for file in present if said[file].delivery == "full"}
+    # Of two files with the same content both deliver it.
+    lying = {file.name for file in present}
+    latest = known[-1].sha256 if known and not (table.ends and known[-1].name in lying) else ""
+    newest = _newest_lists(table, formats, present, known)
     for file in present:
         digest = hashes[file]
-        if said[file].delivery == "full":
-            if newest[said[file].files] == file and _is_new_list(file, digest, known):
+        said = delivery_of(formats, table.name, file.name)
+        if said.delivery == "full":
+            lists = _lists(table, formats, file, known)
+            if newest.get(said.files) == file and _is_new_list(file, digest, lists, said.files):
                 yield file
             continue
         is_renamed = (digest, _without_name_time(file.mark)) in kept
-        if digest not in (by_name.get(file.name), latest) and not is_renamed:
-            latest = digest
+        is_old = table.ends == "file" and said.delivery is None and _last_read(file, known, {file.name}) is not None
+        if digest not in (by_name.get(file.name), latest) and not is_renamed and not is_old:
+            latest = "" if table.ends else digest
             yield file
+
+
+def renamed_files(hashes: Mapping[LandingFile, str], known: Sequence[FileOutcome]) -> list[FileOutcome]:
+    """Return the files that are others under new names, each with the old name: they hold what those held.
+
+    Args:
+        hashes: hash of each file that lies there.
+        known: files of earlier batches.
+    """
+    lying = {file.name for file in hashes}
+    last = {file.name: file for file in known if file.outcome != "rejected" and not file.name.startswith("sql:")}
+    gone = {file.sha256: name for name, file in last.items() if name not in lying}
+    return [
+        FileOutcome(*(file.name, digest, file.size, file.mark, "processed", None, Counts()), renamed_from=gone[digest])
+        for file, digest in hashes.items()
+        if file.name not in last and digest in gone
+    ]
+
+
+def _newest_lists(
+    table: Table, formats: Sequence[Format], present: Sequence[LandingFile], known: Sequence[FileOutcome]
+) -> dict[str, LandingFile]:
+    """Return, per pattern of full lists, the newest that lies there: the last by name of those that are not old."""
+    newest = {}
+    for file in present:
+        said = delivery_of(formats, table.name, file.name)
+        if said.delivery == "full" and _later_list(table, formats, file, known) is None:
+            newest[said.files] = file
+    return newest
+
+
+def _later_list(
+    table: Table, formats: Sequence[Format], file: LandingFile, known: Sequence[FileOutcome]
+) -> FileOutcome | None:
+    """Return the full list that was read before a file of the same declaration and is later than it."""
+    lists = _lists(table, formats, file, known)
+    return _last_read(file, lists, {one.name for one in lists})
+
+
+def _lists(
+    table: Table, formats: Sequence[Format], file: LandingFile, known: Sequence[FileOutcome]
+) -> list[FileOutcome]:
+    """Return the full lists that were read of the declaration that speaks of a file."""
+    files = delivery_of(formats, table.name, file.name).files
+    return [one for one in known if one.is_full_list and delivery_of(formats, table.name, one.name).files == files]
+
+
+def _last_read(file: LandingFile, known: Sequence[FileOutcome], names: set[str]) -> FileOutcome | None:
+    """Return the last of some files that was read, where it is later than one that lies there.
+
+    Names that differ in their numbers alone tell which is later; of others, and of one name, the times of writing do.
+    """
+    read = [one for one in known if one.name in names and one.mark and one.outcome != "rejected"]
+    if not read:
+        return None
+    last = read[-1]
+    if last.name != file.name and _series(last.name) == _series(file.name):
+        return last if natural_order(file.name) < natural_order(last.name) else None
+    return last if file.mark and file.mark[1] < last.mark[1] else None
+
+
+def _series(name: str) -> str:
+    return re.sub(r"\d+", "0", name.casefold())
 
 
 def unread_lists(
@@ -145,22 +261,65 @@ def unread_lists(
     hashes: Mapping[LandingFile, str],
     known: Sequence[FileOutcome],
 ) -> list[str]:
-    """Return a notice for each full list that is never read, as one of a later name lies beside it."""
+    """Return a notice for each full list that is never read: one of a later name lies beside it, or was read before."""
     read = {file.sha256 for file in known}
-    said = {file: delivery_of(formats, table.name, file.name) for file in present}
-    newest = {said[file].files: file for file in present if said[file].delivery == "full"}
+    marks = {_without_name_time(file.mark) for file in known if file.mark}
+    newest = _newest_lists(table, formats, present, known)
+    notices = []
+    for file in present:
+        said = delivery_of(formats, table.name, file.name)
+        if said.delivery == "full":
+            later = _later_list(table, formats, file, known)
+        elif said.delivery is None and table.ends == "file":
+            later = _last_read(file, known, {file.name})
+        else:
+            continue
+        if later is not None:
+            if _without_name_time(file.mark) not in marks:
+                by = (
+                    "by its name"
+                    if later.name != file.name and _series(later.name) == _series(file.name)
+                    else ("by the time it was written")
+                )
+                notices.append(
+                    f"{file.place} was not read, and changes nothing: {shown(later.name)}, which was read before, is "
+                    f"the newer full list, {by}; if this one is to count, save it anew under a later name"
+                )
+        elif said.delivery == "full" and newest[said.files] != file and hashes[file] not in read:
+            notices.append(
+                f"{file.place} was not read: {shown(newest[said.files].name)} is the newer full list, by its name; if "
+                f"it is a list of its own, say so: `inventorybot sources format {table.name}"
+                f"{_files_option(file.name)} --delivery full`"
+            )
+    return notices
+
+
+def open_questions(table: Table, formats: Sequence[Format], manifests: Sequence[Manifest]) -> list[str]:
+    """Return the question what the files of a table bring that nobody has answered, as its latest file asks it."""
+    known = [file for manifest in manifests if not manifest.settled for file in manifest.files]
+    last = {file.name: file for file in known if file.outcome != "rejected" and file.renamed_from is None}
+    asked = [
+        last[name].notices[-1]
+        for name in dict.fromkeys(file.name for file in reversed(known))
+        if name in last and last[name].asks and delivery_of(formats, table.name, name).delivery is None
+    ]
+    others = f" ({len(asked) - 1:,} more files ask the same)" if len(asked) > 1 else ""
+    return [asked[0] + others] if asked else []
+
+
+def questions_of_home(raw: Path, formats: Sequence[Format]) -> list[str]:
+    """Return the open question of each table, in the order of the contract."""
     return [
-        f"{file.place} was not read: {shown(newest[said[file].files].name)} is the newer full list, by its name; if it "
-        f"is a list of its own, say so: `inventorybot sources format {table.name}{_files_option(file.name)} "
-        "--delivery full`"
-        for file in present
-        if said[file].delivery == "full" and newest[said[file].files] != file and hashes[file] not in read
+        question
+        for table in load_contract()
+        if table.ends
+        for question in open_questions(table, formats, read_manifests(raw / table.name))
     ]
 
 
-def _is_new_list(file: LandingFile, digest: str, known: Sequence[FileOutcome]) -> bool:
+def _is_new_list(file: LandingFile, digest: str, lists: Sequence[FileOutcome], files: str) -> bool:
     """Tell whether a full list was not read yet: one that lay there before a later one was read is no news."""
-    read = [outcome for outcome in known if outcome.is_full_list and outcome.mark]
+    read = [outcome for outcome in lists if outcome.mark and outcome.list_of in ("", files)]
     if (digest, _without_name_time(file.mark)) in {(one.sha256, _without_name_time(one.mark)) for one in read}:
         return False
     return not read or read[-1].sha256 != digest
@@ -175,65 +334,136 @@ def _without_name_time(mark: tuple[int, ...]) -> tuple[int, ...]:
 def find_missing(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
-    earlier: Sequence[Path],
-    ended: Sequence[Path],
+    holdings: Holdings,
     delivery: Delivery,
-    today: date,
+    arrived: date,
+    today: Callable[[], date],
 ) -> Missing:
-    """Compare a delivery with the rows before; fill the table `ended` with those that end by it.
+    """Compare a delivery with the rows before; fill `ended` with those that end by it, `answered` with those that stay.
 
-    What was over before the list begins, and is over today, may be missing: it ends unasked, and counts for nothing. A
-    row of the list that is refused is not missing from it. Where a refused row tells no known key, nobody knows which
-    row it is, and nothing ends.
+    A row that another source holds is not missing. What was over before the list begins, and when it arrives, may be
+    missing: it counts for nothing, and ends unasked once the business day has passed it too. A row of the list that is
+    refused is not missing from it. Where a refused row tells no known key, nobody knows which row it is, and nothing
+    ends.
 
     Args:
-        connection: one that holds the table `staged`, and `broken` with lines that cannot be read.
+        connection: one that holds the table `staged`, and `broken` with lines that cannot be read, and sees `known`.
         table: table of the contract.
-        earlier: `accepted.parquet` of earlier batches.
-        ended: `ended.parquet` of earlier batches.
+        holdings: what sources held before.
         delivery: what is compared.
-        today: day of the arrival, UTC.
+        arrived: day of the arrival, UTC.
+        today: returns the day that is under way for the business.
     """
-    if not earlier:
+    if delivery.is_first and _lacks_most(connection, table):
         return Missing()
-    over = (
-        f"coalesce(earlier.{quoted(table.over_by)} < least((select min({quoted(table.over_by)}) from staged), "
-        f"date {literal(today.isoformat())}), false)"
-        if table.over_by
-        else "false"
-    )
-    closed = f"and earlier.status not in ({', '.join(map(literal, table.closed_as))})" if table.closed_as else ""
-    key = ", ".join(f"missing.{quoted(name)}" for name in table.key)
-    connection.execute(f"create table current as {current_versions(table, earlier, ended)}")
+    _fill_ended(connection, table, holdings, delivery)
     connection.execute(f"""
-        create table ended as
-        select earlier.*, {over} as is_over,
-            exists (select 1 from staged where {joined_on_key(table, "staged", "earlier")}) as is_there
-        from current as earlier where {delivery.scope} {closed}
+        update ended set is_there = true
+        from staged where {joined_on_key(table, "staged", "ended")}
     """)
-    (at_stake,) = connection.sql("select count(*) from ended where not is_over").fetchall()[0]
+    connection.execute("delete from ended where not is_there and is_elsewhere")
+    _mark_over(connection, table, arrived, today)
+    (at_stake,) = connection.sql("select count(*) from ended where not is_over and not is_before").fetchall()[0]
     connection.execute("delete from ended where is_there")
-    (ending,) = connection.sql("select count(*) from ended").fetchall()[0]
+    key = ", ".join(f"missing.{quoted(name)}" for name in table.key)
+    (ending,) = connection.sql("select count(*) from ended where not is_before").fetchall()[0]
     (strangers,) = connection.sql(f"""
         select (select count(*) from broken) + (
             select count(*) from staged where "·failed" is not null
-                and not exists (select 1 from current as earlier where {joined_on_key(table, "staged", "earlier")})
+                and not exists (
+                    select 1 from known.current as earlier where {joined_on_key(table, "staged", "earlier")}
+                )
         )
     """).fetchall()[0]
     count, code = connection.sql(f"""
         select count(*),
             left(sha256(coalesce(string_agg(concat_ws('|', {key}, batch_id), chr(10) order by {key}), '')), 8)
-        from ended as missing where not is_over
+        from ended as missing where not is_over and not is_before
     """).fetchall()[0]
     examples = connection.sql(
-        f"select {key} from ended as missing where not is_over order by all limit {_MOST_SHOWN}"
+        f"select {key} from ended as missing where not is_over and not is_before order by all limit {_MOST_SHOWN}"
     ).fetchall()
     named = "; ".join(", ".join("" if value is None else str(value) for value in example) for example in examples)
     found = _judged(table, delivery, count, at_stake, strangers, code, shown(named))
-    if not found.is_end:
-        connection.execute("delete from ended")
-        return found
-    return replace(found, ended=ending)
+    ends = "not is_before" if found.is_end else "false"
+    if not delivery.is_first:
+        connection.execute(f"create table answered as select {holdings.key} from ended where not ({ends})")
+    connection.execute(f"delete from ended where not ({ends})")
+    held = f"(select * from known.held where source_file = {literal(delivery.name)}) as held"
+    (more,) = connection.sql(f"""
+        select count(*) from staged
+        where {holdings.is_known}
+            and not exists (select 1 from {held} where {joined_on_key(table, "staged", "held")})
+    """).fetchall()[0]
+    return replace(found, ended=ending if found.is_end else 0, is_more=bool(more))
+
+
+def _lacks_most(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    """Tell whether a file has too few rows to be a list of what all files brought, which is nothing to ask about."""
+    at_stake, rows = connection.sql(f"""
+        select (select count(*) from known.current as earlier where {_BY_FILES}), (select count(*) from staged)
+    """).fetchall()[0]
+    return bool(at_stake - rows > max(1, int(table.most_ended_share * at_stake)) and not table.closed_as)
+
+
+def _fill_ended(connection: duckdb.DuckDBPyConnection, table: Table, holdings: Holdings, delivery: Delivery) -> None:
+    """Fill `ended` with what counts of the rows that the source of a delivery held, and whether another one holds it.
+
+    What a source held when a row ended is void. A declared list speaks from then on for what an undeclared file brought
+    before it.
+    """
+    key = holdings.key
+    sources = sources_relation(delivery.sources)
+    connection.register("sources", sources)
+    connection.execute(f"""
+        create temp table holders as
+        select {key}, max(read_at) filter (is_own) as own_at,
+            max(read_at) filter (not is_own and is_declared) as declared_at,
+            max(read_at) filter (not is_own and not is_declared) as undeclared_at
+        from known.held inner join sources using (source_file)
+        group by {key}
+    """)
+    connection.unregister("sources")
+    closed = f"and earlier.status not in ({', '.join(map(literal, table.closed_as))})" if table.closed_as else ""
+    own = _BY_FILES if delivery.is_first else "holders.own_at > coalesce(last_ends.batch_id, '')"
+    taken_over = "holders.own_at" if delivery.kind == "declared" else "''"
+    connection.execute(f"""
+        create table ended as
+        select earlier.*, false as is_there, false as is_over, false as is_before,
+            coalesce(holders.declared_at > coalesce(last_ends.batch_id, ''), false)
+            or coalesce(holders.undeclared_at > greatest(coalesce(last_ends.batch_id, ''), {taken_over}), false)
+            or exists (
+                select 1 from known.coming as coming
+                where coming.source_file <> {literal(delivery.name)} and {joined_on_key(table, "coming", "earlier")}
+            ) as is_elsewhere
+        from ({holdings.standing}) as earlier
+        left join holders on {joined_on_key(table, "holders", "earlier")}
+        left join known.last_ends as last_ends on {joined_on_key(table, "last_ends", "earlier")}
+        where {own} {closed}
+    """)
+    if delivery.is_first:
+        connection.execute("update ended set is_elsewhere = false")
+
+
+def _mark_over(connection: duckdb.DuckDBPyConnection, table: Table, arrived: date, today: Callable[[], date]) -> None:
+    """Mark rows that were over before the list begins: `is_over` where the business day has passed them.
+
+    Movements come days after the lists that go with them. What a list leaves out that is over when it arrives is
+    `is_before` until the business day has come so far.
+    """
+    if not table.over_by:
+        return
+    last_day = quoted(table.over_by)
+    before = f"not is_there and {last_day} < least((select min({last_day}) from staged), {_day(arrived)})"
+    if connection.sql(f"select 1 from ended where {before} limit 1").fetchall():
+        day = today()
+        connection.execute(f"update ended set is_over = true where {before} and {last_day} < {_day(day)}")
+        if arrived - day <= timedelta(days=_MOST_DAYS_BEHIND):
+            connection.execute(f"update ended set is_before = true where {before} and {last_day} >= {_day(day)}")
+
+
+def _day(day: date) -> str:
+    return f"date {literal(day.isoformat())}"
 
 
 def _judged(
@@ -255,14 +485,15 @@ def _judged(
             f"--delivery full`, or bring changes, {command}{of_these} --delivery changes` (--files takes a pattern of "
             "the files of which each replaces the one before)"
             if few or delivery.kind == "again"
-            else ""
+            else "",
+            asks=few or delivery.kind == "again",
         )
     if strangers:
         return Missing(
             notice=f"{lacks}, which still count: {strangers:,} rows of it are refused and tell no known key; correct "
             "them and send the list again"
         )
-    if few or code == delivery.accepts:
+    if few or code in delivery.accepts:
         return Missing(
             is_end=True, notice=f"{table.name}: {count:,} rows ended, {shown(delivery.name)} lacks them ({named})"
         )

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -47,7 +47,8 @@ class Format:
         said_by: who said so.
         delivery: full = each file is the full list of what files of this pattern bring; changes = it adds and corrects,
             and nothing ends by being missing. None = as the contract has it for the table.
-        accepts: code of the rows whose end a person has confirmed, where more end than usual; None = none.
+        accepts: codes, parted by spaces, of rows whose end a person has confirmed, where more end than usual; None =
+            none.
     """
 
     table: str
@@ -57,6 +58,11 @@ class Format:
     said_by: str = ""
     delivery: Delivery | None = None
     accepts: str | None = None
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Codes of rows whose end a person has confirmed."""
+        return tuple((self.accepts or "").split())
 
 
 def load_formats(path: Path) -> tuple[Format, ...]:
@@ -115,26 +121,48 @@ def check_zone(name: str) -> None:
 def save_format(path: Path, answer: Format) -> tuple[Format, ...]:
     """Add an answer to those of a home, in place of one for the same files; what it leaves open stays as it was said.
 
+    A later answer counts before earlier ones. So an answer for the same files keeps its place where it only accepts;
+    else it comes last, and what it leaves open stays where it was said.
+
     Returns:
         All answers, the new one last.
     """
     before = load_formats(path)
-    same = [known for known in before if (known.table, known.files) == (answer.table, answer.files)]
-    merged = Format(
-        answer.table,
-        answer.files,
-        cast("Decimal | None", answer.decimal or next((known.decimal for known in same), None)),
-        answer.time_zone or next((known.time_zone for known in same), None),
-        answer.said_by,
-        cast("Delivery | None", answer.delivery or next((known.delivery for known in same), None)),
-        answer.accepts or next((known.accepts for known in same), None),
-    )
-    kept = (*(known for known in before if known not in same), merged)
+    kept = []
+    last: Format | None = answer
+    for place, known in enumerate(before):
+        if (known.table, known.files) != (answer.table, answer.files):
+            kept.append(known)
+            continue
+        codes = " ".join(dict.fromkeys((*known.accepted, *answer.accepted))) or None
+        merged = Format(
+            answer.table,
+            answer.files,
+            answer.decimal or known.decimal,
+            answer.time_zone or known.time_zone,
+            answer.said_by,
+            answer.delivery or known.delivery,
+            codes,
+        )
+        says = (answer.decimal, answer.time_zone, answer.delivery)
+        is_last = all(later.table != answer.table for later in before[place + 1 :])
+        if is_last or not any(says):
+            kept.append(merged)
+            last = None
+        else:
+            rest = replace(
+                known,
+                decimal=None if answer.decimal else known.decimal,
+                time_zone=None if answer.time_zone else known.time_zone,
+                delivery=None if answer.delivery else known.delivery,
+            )
+            kept += [rest] if any((rest.decimal, rest.time_zone, rest.delivery, rest.accepts)) else []
+    kept += [last] if last is not None else []
     beside = path.with_name(f"{path.name}.tmp")
     text = yaml.safe_dump({"formats": [{k: v for k, v in asdict(one).items() if v is not None} for one in kept]})
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
-    return kept
+    return tuple(kept)
 
 
 def format_of(formats: Sequence[Format], table: str, name: str) -> Format:
@@ -151,11 +179,11 @@ def format_of(formats: Sequence[Format], table: str, name: str) -> Format:
 def delivery_of(formats: Sequence[Format], table: str, name: str) -> Format:
     """Return the latest answer about what a file brings, with its pattern; one that says nothing where there is none.
 
-    `accepts` is that of the latest answer for the name that has one.
+    `accepts` has the codes of every answer for the name.
     """
     meant = [one for one in reversed(formats) if one.table == table and fnmatchcase(name, one.files)]
     said = next((one for one in meant if one.delivery), Format(table, name))
-    return replace(said, accepts=next((one.accepts for one in meant if one.accepts), None))
+    return replace(said, accepts=" ".join(code for one in meant for code in one.accepted) or None)
 
 
 def standard_text(column: Column, text: str, read_as: ReadAs) -> str:

@@ -29,30 +29,28 @@ def settle(
     earlier: Sequence[Path],
     origin_sql: str,
     row_sql: str,
-    ended: Sequence[Path] = (),
-    scope: str = "true",
+    current: str | None = None,
 ) -> None:
     """Fill the table `settled`: staged row, whether it is a duplicate, and why it is a conflict where it is none.
 
     Args:
         connection: one that holds the table `staged`.
         table: table of the contract.
-        earlier: `accepted.parquet` of earlier batches.
+        earlier: `accepted.parquet` of earlier batches; of facts.
         origin_sql: SQL of the name of the file that a staged row `earlier` came in.
         row_sql: SQL of its row there.
-        ended: `ended.parquet` of earlier batches: a row that ended and comes again holds again.
-        scope: SQL condition on rows `earlier`: of versions, what another source brought is no duplicate, as the later
-            source then speaks for it.
+        current: of versions, the relation of those that count: a row that ended and comes again holds again.
     """
     connection.execute("create table settled (row bigint, is_duplicate boolean, reason varchar)")
     if earlier and table.arrival == "facts":
-        _against(connection, table, _accepted(table, earlier), survivors="true")
+        _against(connection, table, rows_of(table, earlier), survivors="true")
         _within(connection, table, "rowid not in (select row from settled)", origin_sql, row_sql)
         return
     _within(connection, table, "true", origin_sql, row_sql)
-    if earlier and table.arrival == "versions":
-        current = f"select * from ({current_versions(table, earlier, ended)}) as earlier where {scope}"
-        _against(connection, table, current, survivors="rowid not in (select row from settled)", only_same=True)
+    if current is not None:
+        _against(
+            connection, table, f"from {current}", survivors="rowid not in (select row from settled)", only_same=True
+        )
 
 
 def current_versions(table: Table, earlier: Sequence[Path], ended: Sequence[Path]) -> str:
@@ -64,9 +62,9 @@ def current_versions(table: Table, earlier: Sequence[Path], ended: Sequence[Path
         ended: `ended.parquet` of earlier batches.
     """
     key = ", ".join(quoted(name) for name in table.key)
-    versions = f"select *, false as is_ended from ({_accepted(table, earlier)})"
+    versions = f"select *, false as is_ended from ({rows_of(table, earlier)})"
     if ended:
-        versions += f" union all by name select * from ({_accepted(table, ended)})"
+        versions += f" union all by name select * from ({rows_of(table, ended)})"
     return f"""
         select * exclude (is_ended) from (
             select distinct on ({key}) * from ({versions}) order by {key}, batch_id desc
@@ -74,8 +72,8 @@ def current_versions(table: Table, earlier: Sequence[Path], ended: Sequence[Path
     """
 
 
-def _accepted(table: Table, batches: Sequence[Path]) -> str:
-    """Return a query of what batches accepted; those from before a column was in the contract lack it."""
+def rows_of(table: Table, batches: Sequence[Path]) -> str:
+    """Return a query of rows that batches keep; those from before a column was in the contract lack it."""
     columns = ", ".join(f"null::{column.data_type} as {quoted(column.name)}" for column in table.columns)
     listed = ", ".join(path_literal(path) for path in batches)
     return f"""

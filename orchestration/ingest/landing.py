@@ -7,6 +7,7 @@ An object of S3 appears whole or not at all: a put that is under way and an uplo
 not listed, so there is nothing to wait for. What is listed is fetched only as the version that was listed.
 """
 
+import difflib
 import hashlib
 import os
 import re
@@ -18,9 +19,10 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from orchestration.home.settings import Settings
+from orchestration.ingest.contract import Table, load_contract
 from orchestration.ingest.errors import LandingUnavailable
 from orchestration.ingest.files import Landing, LandingFile, is_unchanged, look
-from orchestration.ingest.names import sorted_by_name
+from orchestration.ingest.names import ENDINGS, shown, sorted_by_name
 
 _S3_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
 _REMEDIES = {
@@ -248,6 +250,30 @@ class S3Landing:
                 f"{place} cannot be read: {shown} does not answer ({type(error).__name__}): check that it runs and may "
                 "be reached, and AWS_ENDPOINT_URL_S3 where it is no server of AWS"
             ) from None
+
+
+def overlooked(landing: LandingPlace, table: Table) -> list[str]:
+    """Return a notice for each folder that is no table's, and each file that lies in no folder of a table.
+
+    The table that it is named like says so, else the first of the contract.
+    """
+    names = [declared.name for declared in load_contract()]
+
+    def is_meant(name: str) -> bool:
+        return (difflib.get_close_matches(name, names, n=1) or names)[0] == table.name
+
+    return [
+        *(
+            f"{landing}/{shown(folder)} is not a raw table and was not read: rename it to {table.name}?"
+            for folder in landing.folders()
+            if folder not in names and difflib.get_close_matches(folder, names, n=1) == [table.name]
+        ),
+        *(
+            f"{landing}/{shown(file)} lies in no table's folder and was not read: move it into {table.name}/?"
+            for file in landing.loose_files()
+            if file.lower().endswith(ENDINGS) and is_meant(file.split(".")[0])
+        ),
+    ]
 
 
 def s3_client() -> Any:

@@ -63,7 +63,10 @@ class FileOutcome:
         decimal: how its numbers were read: point, comma, or empty where that is the same.
         time_zone: zone of its times without an offset; empty = UTC.
         is_tried_again: whether every run tries a rejected file again.
-        is_full_list: whether it was read as the full list of what its source brings.
+        is_full_list: whether it was declared to be the full list of what its source brings.
+        list_of: pattern of the files that it was declared with.
+        asks: whether its last notice is a question that stands until somebody says what the file brings.
+        renamed_from: earlier name of a file that was not read again under its new one; None = it was read.
     """
 
     name: str
@@ -81,6 +84,9 @@ class FileOutcome:
     time_zone: str = ""
     is_tried_again: bool = False
     is_full_list: bool = False
+    list_of: str = ""
+    asks: bool = False
+    renamed_from: str | None = None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,8 @@ class Staged:
     decimal: str = ""
     time_zone: str = ""
     is_full_list: bool = False
+    list_of: str = ""
+    asks: bool = False
 
     def outcome(self, rows: Counts) -> FileOutcome:
         """Return what the manifest says of it, once its rows are counted."""
@@ -80,6 +82,8 @@ class Staged:
             decimal=self.decimal,
             time_zone=self.time_zone,
             is_full_list=self.is_full_list,
+            list_of=self.list_of,
+            asks=self.asks,
         )
 
 

@@ -416,12 +416,12 @@ class RowValidator:
 
     # --- identity
 
-    def settle(self, earlier: Sequence[Path], ended: Sequence[Path] = (), scope: str = "true") -> None:
+    def settle(self, earlier: Sequence[Path], current: str | None = None) -> None:
         """Find duplicates and conflicts, within the batch and against earlier batches; see `identity.settle`."""
         if not self._origins:
             self._stage_nothing()
         place = self._origin_sql("earlier"), self._row_sql("earlier")
-        settle(self.connection, self._table, earlier, *place, ended, scope)
+        settle(self.connection, self._table, earlier, *place, current)
 
     def _stage_nothing(self) -> None:
         columns = ", ".join(f"{quoted(column.name)} {column.data_type}" for column in self._table.columns)
@@ -430,6 +430,11 @@ class RowValidator:
             f'create table staged ("·origin" integer, "·line" integer, {columns}, "·failed" usmallint, '
             f'"·reason" varchar{emptied})'
         )
+
+    @property
+    def origin_sql(self) -> str:
+        """Return the SQL of the name of the file that a row of `staged` came in."""
+        return self._origin_sql("staged")
 
     def _origin_sql(self, relation: str) -> str:
         if len(self._origins) < 2:
