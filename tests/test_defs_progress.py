@@ -1,6 +1,10 @@
 """What a person at a terminal is told of a run."""
 
 import logging
+import re
+import subprocess
+import sys
+import time
 
 import pytest
 from dagster import (
@@ -43,6 +47,7 @@ def test_a_check_that_blocks_is_told_once_and_what_it_stops_in_a_line_each(capsy
         "check rows of first FAILED: no row of it",
         "first FAILED: the check above blocks what is made of it",
         "second left out",
+        "All steps took 0 s and 0 s of processor time.",
     ]
 
 
@@ -68,5 +73,37 @@ def test_how_far_a_long_step_has_come_is_told_at_the_terminal_and_in_the_run(
     before = logging.getLogger("ml").level
     definitions.resolve_job_def("job").execute_in_process(run_config={"loggers": {"progress": {}}})
     told = [line.split(" s  ")[1].strip() for line in capsys.readouterr().err.splitlines() if " s  " in line]
-    assert told == ["long_one ...", "window 2 of 5", "long_one"]
+    assert told[:-1] == ["long_one ...", "window 2 of 5", "long_one"]
     assert logging.getLogger("ml").level == before
+
+
+@asset
+def busy() -> None:
+    """Keep a processor busy, of this process and of one that it starts."""
+    command = "import time\nuntil = time.process_time() + 0.4\nwhile time.process_time() < until: pass"
+    exec(command, {})
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+@asset(deps=[busy])
+def waiting() -> None:
+    time.sleep(0.7)
+
+
+def test_the_end_of_a_run_says_what_took_long_with_the_time_of_processors_in_started_programs_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    definitions = Definitions(
+        assets=[busy, waiting],
+        jobs=[define_asset_job("job")],
+        loggers={"progress": progress_logger},
+        executor=in_process_executor,
+    )
+    definitions.resolve_job_def("job").execute_in_process(run_config={"loggers": {"progress": {}}})
+    last = capsys.readouterr().err.splitlines()[-1]
+    found = re.search(r"All steps took \d+ s and (\d+) s of processor time; the longest: (.*)\.$", last)
+    assert found, last
+    assert int(found[1]) >= 1
+    used = dict(re.findall(r"(\w+) \d+ s \((\d+)\)", found[2]))
+    assert int(used["busy"]) >= 1
+    assert used["waiting"] == "0"

@@ -4,7 +4,9 @@ Belongs here: lines for people, and the way of what `ml` logs into the log of a 
 training or a backtest (ml/).
 """
 
+import functools
 import logging
+import os
 import re
 import sys
 import time
@@ -15,17 +17,55 @@ from dagster import DagsterEvent, DagsterEventType, DagsterLogManager, InitLogge
 
 _LONG_STEPS = ("ml", "orchestration.training")
 _IS_PROGRESS = "is_progress"
+_ENDS = (DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE)
+_LONGEST, _WORTH_TELLING = 8, 0.5
+"""Steps named at the end of a run, and the seconds that are worth it."""
+
+
+class StepTimes:
+    """Seconds and processor seconds of each step of a run; steps of one process follow one another."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, tuple[float, float]] = {}
+        self._began = (0.0, 0.0)
+
+    def note(self, event: DagsterEvent) -> None:
+        """Count the time between the start and the end of a step."""
+        # Programs that a step runs count once they have ended.
+        now = (time.monotonic(), sum(os.times()[:4]))
+        if event.event_type == DagsterEventType.STEP_START:
+            self._began = now
+        elif event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
+            self.taken[str(event.step_key)] = (now[0] - self._began[0], now[1] - self._began[1])
+
+    def line(self) -> str:
+        """Return what took longest, with the time of the processors."""
+        total, processors = (sum(times[place] for times in self.taken.values()) for place in (0, 1))
+        longest = sorted(self.taken.items(), key=lambda item: -item[1][0])[:_LONGEST]
+        parts = [
+            f"{step} {seconds:.0f} s ({used:.0f})" for step, (seconds, used) in longest if seconds >= _WORTH_TELLING
+        ]
+        said = f"All steps took {total:.0f} s and {processors:.0f} s of processor time"
+        return f"{said}; the longest: {', '.join(parts)}." if parts else f"{said}."
+
+
+@functools.lru_cache(maxsize=4)
+def _times_of(run_id: str | None) -> StepTimes:
+    # A run and its steps are told by loggers of their own.
+    return StepTimes()
 
 
 class _ProgressHandler(logging.Handler):
-    def __init__(self) -> None:
+    def __init__(self, times: StepTimes) -> None:
         super().__init__()
         self.began = time.monotonic()
+        self.times = times
 
     def emit(self, record: logging.LogRecord) -> None:
         event: DagsterEvent | None = getattr(record, "dagster_event", None)
         if event is not None:
-            line = _line(event)
+            self.times.note(event)
+            line = self.times.line() if event.event_type in _ENDS else _line(event)
         elif getattr(record, _IS_PROGRESS, False):
             line = f"  {record.dagster_meta['orig_message']}"  # type: ignore[attr-defined]
         else:
@@ -100,8 +140,8 @@ def _line(event: DagsterEvent) -> str | None:
 
 
 @logger(None, "One line per step on the standard error stream.")
-def progress_logger(_context: InitLoggerContext) -> logging.Logger:
+def progress_logger(context: InitLoggerContext) -> logging.Logger:
     """Return the logger that prints the progress of a run."""
     made = logging.Logger("inventorybot.progress", level=logging.DEBUG)
-    made.addHandler(_ProgressHandler())
+    made.addHandler(_ProgressHandler(_times_of(context.run_id)))
     return made
