@@ -20,6 +20,7 @@ from serving.store.errors import (
     UnknownRow,
     WrongState,
 )
+from serving.store.group_writer import GroupWriter
 from serving.store.handing_out import Acknowledgement
 from serving.store.ledger import Place, Refusal
 from serving.store.log import MovementBatch
@@ -43,6 +44,7 @@ __all__ = [
     "Epoch",
     "EventOutcome",
     "Fenced",
+    "GroupWriter",
     "LiveStock",
     "MovementBatch",
     "OffsetsLost",

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
-from serving.store import proposals
+from serving.store import audit, proposals
 from serving.store.events import COLUMNS, Row
 from serving.store.schema import batches, events, ledger_head
 
@@ -132,7 +132,9 @@ def leave_gap(connection: Connection, until: int, now: int) -> int:
 
 
 def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> VerifyReport:
-    """Recompute the chain from the first event and compare it with what is stored; likewise the ids of proposals.
+    """Recompute the chain from the first event and compare it with what is stored.
+
+    Likewise the ids of proposals, and the audit list.
 
     Args:
         connection: a read snapshot.
@@ -183,7 +185,7 @@ def verify(connection: Connection, anchors: Iterable[tuple[int, str]]) -> Verify
             )
         elif ends.get(anchor_sequence) != anchor_hash:
             problems.append(f"The chain at event {anchor_sequence} differs from an anchor: history was rewritten.")
-    problems += proposals.changed_outside(connection)
+    problems += proposals.changed_outside(connection) + audit.changed_outside(connection)
     return VerifyReport(count, links, stored_head.sequence, stored_head.chain_hash, problems)
 
 

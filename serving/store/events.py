@@ -17,6 +17,7 @@ from serving.store.units import (
     date_of,
     identifier_of,
     instant_of,
+    money,
     money_of,
     optional_identifier_of,
     optional_text_of,
@@ -43,7 +44,12 @@ OUTGOING = frozenset({"sale", "write_off", "transfer_out"})
 INCOMING = frozenset({"return", "cancellation", "receipt", "transfer_in"})
 MOVEMENT_EVENTS = ("movement", "count")
 """Event types that say something of stock; the others are decisions."""
-EVENT_TYPES = frozenset({"movement", "count", "restock_request", "policy_override", "approval"})
+EVENT_TYPES = frozenset(
+    {
+        *("movement", "count", "restock_request", "policy_override", "approval"),
+        *("forecast_override", "alert_action", "snooze", "manual_order"),
+    }
+)
 
 COLUMNS = (
     "event_id",
@@ -230,8 +236,7 @@ def _decision_row(event: Mapping[str, Any], event_type: str, fields: Mapping[str
         values[name] = field.read(name, value)
     if event_type == "policy_override":
         _check_scope(values)
-    if "order_units" in values and values.get("decision") != "approved":
-        raise Refused("order_units", f"order_units {values['order_units']} go with an approval, not with a rejection")
+    _check_together(event_type, values)
     sku, location_id, reason = (values.pop(name, None) for name in ("sku", "location_id", "reason"))
     return (
         event_id,
@@ -269,6 +274,28 @@ def _check_scope(values: Mapping[str, Any]) -> None:
         raise Refused("valid_to", f"valid_to {values['valid_to']} is before valid_from {values['valid_from']}")
 
 
+def _check_together(event_type: str, values: Mapping[str, Any]) -> None:
+    """Refuse values of a decision that do not go together."""
+    if event_type == "approval" and "order_units" in values and values["decision"] != "approved":
+        raise Refused("order_units", f"order_units {values['order_units']} go with an approval, not with a rejection")
+    if event_type == "forecast_override":
+        wanted = {"category": {"category"}, "item": {"sku", "location_id"}}[values["scope"]]
+        given = values.keys() & {"category", "sku", "location_id"}
+        if given != wanted:
+            named = ", ".join(sorted(given)) or "nothing"
+            raise Refused(
+                "scope",
+                f"a forecast override of scope {values['scope']!r} names {named}; it must name "
+                f"{', '.join(sorted(wanted))}",
+            )
+        if values["valid_to"] < values["valid_from"]:
+            raise Refused("valid_to", f"valid_to {values['valid_to']} is before valid_from {values['valid_from']}")
+    if event_type == "alert_action" and (values["action"] == "assign") != ("owner" in values):
+        raise Refused("owner", f"an alert is assigned to an owner; action {values['action']!r} does not go with that")
+    if event_type == "snooze" and not values.keys() & {"until_date", "until_money"}:
+        raise Refused("until_missing", "a snooze ends: until_date or until_money is missing")
+
+
 def _first_unknown(event: Mapping[str, Any], known: frozenset[str] | set[str]) -> str:
     return str(min(str(name) for name in event.keys() - known))
 
@@ -291,6 +318,17 @@ def _above_zero_text(name: str, value: Any) -> str:
     if thousandths <= 0:
         raise Refused(f"{name}_type", f"{name} {value} is not above zero")
     return str(quantity(thousandths))
+
+
+def _not_below_zero_text(name: str, value: Any) -> str:
+    thousandths = quantity_of(name, value)
+    if thousandths < 0:
+        raise Refused(f"{name}_type", f"{name} {value} is below zero")
+    return str(quantity(thousandths))
+
+
+def _money_text(name: str, value: Any) -> str:
+    return str(money(money_of(name, value)))
 
 
 def _setting_value(name: str, value: Any) -> str:
@@ -338,5 +376,42 @@ _DECISIONS: Mapping[str, Mapping[str, Field]] = {
         "until_grows_percent": Field(_above_zero_text, is_required=False),
         "order_units": Field(_above_zero_text, is_required=False),
         "reason": Field(text_of, is_required=False),
+    },
+    "forecast_override": {
+        "scope": Field(_one_of("category", "item")),
+        "category": Field(text_of, is_required=False),
+        "sku": Field(identifier_of, is_required=False),
+        "location_id": Field(identifier_of, is_required=False),
+        # `scale` multiplies the forecast of each day by `value`, `set` replaces it.
+        "method": Field(_one_of("scale", "set")),
+        "value": Field(_not_below_zero_text),
+        "valid_from": Field(date_of),
+        "valid_to": Field(date_of),
+        "author": Field(text_of),
+        "reason": Field(text_of),
+    },
+    "alert_action": {
+        "alert_id": Field(text_of),
+        "action": Field(_one_of("acknowledge", "assign", "comment")),
+        "owner": Field(text_of, is_required=False),
+        "author": Field(text_of),
+        "reason": Field(text_of, is_required=False),
+    },
+    "snooze": {
+        "subject": Field(_one_of("alert", "proposal")),
+        "subject_id": Field(text_of),
+        "until_date": Field(date_of, is_required=False),
+        "until_money": Field(_money_text, is_required=False),
+        "author": Field(text_of),
+        "reason": Field(text_of, is_required=False),
+    },
+    "manual_order": {
+        "sku": Field(identifier_of),
+        "location_id": Field(identifier_of),
+        "supplier_id": Field(identifier_of),
+        "order_units": Field(_above_zero_text),
+        "expected_date": Field(date_of, is_required=False),
+        "author": Field(text_of),
+        "reason": Field(text_of),
     },
 }

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, and_, exc, insert, select, tuple_, update
 
-from serving.store import authorities, chain, decisions, policies, proposals, quarantine, staging, stock
+from serving.store import alerts, authorities, chain, decisions, policies, proposals, quarantine, staging, stock
 from serving.store.bulk import typed_movements
 from serving.store.database import Database
 from serving.store.errors import StillRefused, StoreError
@@ -115,6 +115,21 @@ def delivery(
     return Delivery(given, channel, now, rows, row_numbers, refused, places, refusals, offsets or {})
 
 
+def joined(deliveries: Sequence[Delivery]) -> Delivery:
+    """Return deliveries of one channel, of events alone, as one: the events of each after those of the one before."""
+    given: list[Mapping[str, Any]] = []
+    rows: list[Row] = []
+    row_numbers: list[int] = []
+    refused: list[tuple[int, Refused]] = []
+    for each in deliveries:
+        rows += each.rows
+        row_numbers += [len(given) + number for number in each.row_numbers]
+        refused += [(len(given) + number, why) for number, why in each.refused]
+        given += each.given
+    now = max(each.now for each in deliveries)
+    return Delivery(given, deliveries[0].channel, now, rows, row_numbers, refused, None, (), {})
+
+
 def append_at_once(
     database: Database, delivered: Delivery, units_after: stock.PublishedUnitsAfter | None
 ) -> AppendReport:
@@ -162,7 +177,7 @@ def append(
     if taken:
         rows, row_numbers, second_channel = _without(taken, rows, row_numbers)
         invalid += second_channel
-    unknown = _of_unknown_proposals(connection, rows)
+    unknown = _of_unknown(connection, rows)
     if unknown:
         invalid += [(row_numbers[number], refused) for number, refused in unknown.items()]
         row_numbers = [row_numbers[number] for number in range(len(rows)) if number not in unknown]
@@ -305,7 +320,7 @@ def _objection(connection: Connection, event: Mapping[str, Any], channel: str, l
         holder = authorities.holders(connection).get(row[_SOURCE], authorities.ONLINE_STORE)
         if holder != authorities.ONLINE_STORE:
             return authorities.refusal(row[_SOURCE], holder, authorities.ONLINE_STORE)
-    for unknown in _of_unknown_proposals(connection, [row]).values():
+    for unknown in _of_unknown(connection, [row]).values():
         return unknown.reason
     conflicts = _sort(connection, [row]).conflicts
     return conflicts[0][1].reason if conflicts else None
@@ -359,28 +374,35 @@ def _without(
     return [row for row, _ in kept], [number for _, number in kept], refused
 
 
-def _of_unknown_proposals(connection: Connection, rows: Sequence[Row]) -> dict[int, Refused]:
-    """Return the approvals, by number, of proposals that do not exist and that are not in the log already."""
-    named = {
-        number: str(json.loads(row[_PAYLOAD])["proposal_id"])
-        for number, row in enumerate(rows)
-        if row[_TYPE] == "approval"
-    }
-    if not named:
+def _of_unknown(connection: Connection, rows: Sequence[Row]) -> dict[int, Refused]:
+    """Return the decisions, by number, on proposals and alerts that do not exist; not those that are in the log."""
+    named: dict[str, dict[int, str]] = {"proposal": {}, "alert": {}}
+    for number, row in enumerate(rows):
+        if row[_TYPE] in ("approval", "alert_action", "snooze"):
+            fields = json.loads(row[_PAYLOAD])
+            subject = {"approval": "proposal", "alert_action": "alert"}.get(row[_TYPE]) or fields["subject"]
+            named[subject][number] = fields.get("subject_id") or fields[f"{subject}_id"]
+    if not any(named.values()):
         return {}
-    known = proposals.rows_by_id(connection, named.values())
-    missing = {number: proposal_id for number, proposal_id in named.items() if proposal_id not in known}
-    ids = sorted({rows[number][_EVENT_ID] for number in missing})
+    ids = {subject: set(numbers.values()) for subject, numbers in named.items()}
+    unknown = {
+        "proposal": ids["proposal"] - proposals.rows_by_id(connection, ids["proposal"]).keys(),
+        "alert": alerts.unknown(connection, ids["alert"]),
+    }
+    missing = {
+        number: (subject, each)
+        for subject, numbers in named.items()
+        for number, each in numbers.items()
+        if each in unknown[subject]
+    }
+    event_ids = sorted({rows[number][_EVENT_ID] for number in missing})
     logged: set[str] = set()
-    for start in range(0, len(ids), _LOOK_UP_ROWS):
-        found = select(events.c.event_id).where(events.c.event_id.in_(ids[start : start + _LOOK_UP_ROWS]))
-        logged |= set(connection.execute(found).scalars())
+    for start in range(0, len(event_ids), _LOOK_UP_ROWS):
+        part = event_ids[start : start + _LOOK_UP_ROWS]
+        logged |= set(connection.execute(select(events.c.event_id).where(events.c.event_id.in_(part))).scalars())
     return {
-        number: Refused(
-            "unknown_proposal",
-            f"there is no proposal {proposal_id!r}; `inventorybot proposals list` shows their ids",
-        )
-        for number, proposal_id in missing.items()
+        number: Refused(f"unknown_{subject}", f"there is no {subject} {each!r}: look at the list again")
+        for number, (subject, each) in missing.items()
         if rows[number][_EVENT_ID] not in logged
     }
 
@@ -482,6 +504,7 @@ def _derive(
     if decided:
         policies.follow(connection, decided)
         decisions.follow(connection, decided, now)
+        alerts.follow(connection, decided, now)
 
 
 def _keep_offsets(connection: Connection, channel: str, offsets: Mapping[tuple[str, int], int], now: int) -> None:

@@ -1,6 +1,6 @@
 """What became of the events of one call, in counts and one by one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -63,3 +63,34 @@ class AppendReport:
     def outcomes(self) -> list[EventOutcome]:
         """What became of each event, in the order given; refusals follow the events."""
         return [self.not_accepted.get(position, ACCEPTED) for position in range(self.received)]
+
+
+def parts(report: AppendReport, sizes: Sequence[int]) -> list[AppendReport]:
+    """Return a report for each of several calls that were appended together, so many events of each."""
+    outcomes = report.outcomes
+    added = set(report.quarantine_ids)
+    found: list[AppendReport] = []
+    begun = 0
+    for size in sizes:
+        own = outcomes[begun : begun + size]
+        begun += size
+        held = [outcome for outcome in own if outcome.quarantine_id is not None]
+        # What two calls bring is added by the first.
+        new = [outcome for outcome in held if outcome.quarantine_id in added]
+        ids = tuple(outcome.quarantine_id for outcome in new if outcome.quarantine_id is not None)
+        added -= set(ids)
+        conflict = sum(outcome.result == "conflict" for outcome in new)
+        found.append(
+            AppendReport(
+                received=size,
+                accepted=sum(outcome.result == "accepted" for outcome in own),
+                duplicate=sum(outcome.result == "duplicate" for outcome in own) + len(held) - len(new),
+                conflict=conflict,
+                invalid=len(new) - conflict,
+                sequence=report.sequence,
+                chain_hash=report.chain_hash,
+                quarantine_ids=ids,
+                not_accepted={number: each for number, each in enumerate(own) if each.result != "accepted"},
+            )
+        )
+    return found

@@ -5,9 +5,12 @@ methods on proposals are in proposal_store.py.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
+
+from sqlalchemy import Connection
 
 from serving.store import (
     authorities,
@@ -149,7 +152,8 @@ class Store(ProposalStore):
 
         Args:
             events: movements with the contract columns of raw/stock_movements, or decisions with their
-                `event_type`: restock_request, policy_override, approval. Quantities and money are int, Decimal or
+                `event_type`: restock_request, policy_override, approval, forecast_override, alert_action, snooze,
+                manual_order. Quantities and money are int, Decimal or
                 text, never float; instants are datetime or ISO 8601 text, UTC where no offset is given.
             source: the channel they came in by, as in `api` or `stream`; kept with batch, quarantine and offsets.
             offsets: next offset to read by (topic, partition); never moves backwards.
@@ -159,8 +163,22 @@ class Store(ProposalStore):
         Returns:
             Counts that add up, what became of each event in the order given, and the head of the chain.
         """
+        return self.append_delivered(
+            self.delivery(events, source=source, offsets=offsets, places=places, refusals=refusals)
+        )
+
+    def delivery(
+        self,
+        events: Iterable[Mapping[str, Any]],
+        *,
+        source: str,
+        offsets: Mapping[tuple[str, int], int] | None = None,
+        places: Sequence[Place] | None = None,
+        refusals: Sequence[Refusal] = (),
+    ) -> ledger.Delivery:
+        """Return what `append` is handed, read and checked; arguments as of `append`. Nothing is written."""
         now = self._clock()
-        delivered = ledger.delivery(
+        return ledger.delivery(
             events,
             channel=source,
             now=microseconds(now),
@@ -169,7 +187,18 @@ class Store(ProposalStore):
             refusals=refusals,
             offsets=offsets,
         )
+
+    def append_delivered(self, delivered: ledger.Delivery) -> AppendReport:
+        """Add what `delivery` has checked; see `append`."""
         return ledger.append_at_once(self._database, delivered, self._published_units_after)
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Return a snapshot for the functions of accounts, alerts, audit, idempotency and jobs."""
+        return self._database.read()
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Return a write transaction for the functions of accounts, alerts, audit, idempotency and jobs."""
+        return self._database.write()
 
     def offsets(self, source: str) -> dict[tuple[str, int], int]:
         """Return the next offset to read by (topic, partition) of a channel."""
@@ -223,7 +252,7 @@ class Store(ProposalStore):
                 remaining -= len(batch)
 
     def decisions_since(self, sequence: int, limit: int = 1_000) -> list[dict[str, Any]]:
-        """Return restock requests, policy overrides and approvals after `sequence`, in commit order."""
+        """Return the events that are no movements after `sequence`, in commit order."""
         with self._database.read() as connection:
             return log.decisions_since(connection, sequence, limit)
 
