@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serving.store import Acknowledgement, Decision, Outbox, Store, StoreError
+from serving.store import Acknowledgement, Decision, Outbox, Published, Store, StoreError
 
 DAY, NEXT_DAY = date(2011, 3, 1), date(2011, 3, 2)
 
@@ -102,3 +102,16 @@ def test_proposals_of_a_site_and_a_supplier_are_found(store):
     assert skus(location_ids=["N"]) == ["A", "B"]
     assert skus(location_ids=["N", "S"], supplier_id="X", state="proposed") == ["A", "C"]
     assert skus(location_ids=[]) == []
+
+
+def test_what_an_archive_names_in_the_units_that_were_on_order_is_no_change_from_outside(url, tmp_path):
+    with Store.open(url) as store:
+        (made,) = propose(store, "MUG")
+        named = store.proposal(made)[0]
+    Store.migrate(f"sqlite:///{tmp_path}/lost.sqlite")
+    with Store.open(f"sqlite:///{tmp_path}/lost.sqlite") as store:
+        archived = {"proposal_id": made, "as_of_date": named.as_of_date, "sku": "MUG", "location_id": "NORTH"}
+        archived |= {"supplier_id": "ACME", "order_units": Decimal(18), "state": "superseded"}
+        store.reconcile(Published("generation", None, {}, [archived]))
+        assert store.proposal(made)[0].state == "superseded"
+        assert store.verify().is_whole

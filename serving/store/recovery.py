@@ -11,13 +11,22 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from serving.store import chain, epochs
-from serving.store.proposals import COMMITTED, Moved, Proposal, epoch_of, move, next_version, read, rows_by_id
+from serving.store.proposals import (
+    COMMITTED,
+    RESTORED_BY,
+    Moved,
+    Proposal,
+    epoch_of,
+    move,
+    next_version,
+    read,
+    rows_by_id,
+)
 from serving.store.proposing import add, typed_line
 from serving.store.schema import ledger_head
 from serving.store.staging import seen_proposals
 from serving.store.units import date_of, quantity_of
 
-_AUTHOR = "restore"
 # How far a proposal has come: what is published takes it further, never back.
 _RANK = dict(zip(("superseded", "proposed", "approved", "exported", "acknowledged"), range(5), strict=True))
 _RANK |= dict.fromkeys(("rejected", "expired", "cancelled", "received"), 5)
@@ -85,7 +94,7 @@ def reconcile(connection: Connection, published: Published, now: int) -> Recover
     reason = f"put back after a restore, as generation {generation} has it"
 
     replaced = _undecided_elsewhere(connection, lines) if was_behind else []
-    move(connection, replaced, "superseded", author=_AUTHOR, version=version, now=now)
+    move(connection, replaced, "superseded", author=RESTORED_BY, version=version, now=now)
     # What an archive names and no generation proposes was never decidable, or is no longer.
     missing = {
         named: "superseded" if line["state"] == "proposed" and not was_behind else str(line["state"])
@@ -97,7 +106,7 @@ def reconcile(connection: Connection, published: Published, now: int) -> Recover
         why = str(lines[named].get("cause") or reason) if state == "rejected" else reason
         put_back_as.setdefault((state, why), []).append({"proposal_id": named, **_row(lines[named])})
     for (state, why), rows in put_back_as.items():
-        add(connection, rows, state, why, author=_AUTHOR, version=version, now=now)
+        add(connection, rows, state, why, author=RESTORED_BY, version=version, now=now)
     # A store that knows the generation knows what was decided before it, and maybe what was decided since.
     later = [row for row in known.values() if was_behind and _RANK[row.state] < _RANK[lines[row.proposal_id]["state"]]]
     for state in _RANK:
@@ -106,7 +115,7 @@ def reconcile(connection: Connection, published: Published, now: int) -> Recover
             for row in later
             if lines[row.proposal_id]["state"] == state
         ]
-        move(connection, moved, state, author=_AUTHOR, version=version, now=now)
+        move(connection, moved, state, author=RESTORED_BY, version=version, now=now)
     epoch = advance_epoch(connection, now, max(map(epoch_of, lines), default=0))
 
     put_back = rows_by_id(connection, [named for named, state in missing.items() if state != "superseded"])
@@ -146,7 +155,7 @@ def _adopt(connection: Connection, name: str, generation: str, detail: Mapping[s
     """Make the published generation the current one of the store; tells whether the store did not know it."""
     if any(epoch.value == generation for epoch in epochs.history(connection, name)):
         return False
-    fence = epochs.claim(connection, name, _AUTHOR, {}, now)
+    fence = epochs.claim(connection, name, RESTORED_BY, {}, now)
     epochs.advance(connection, name, fence, generation, detail, now)
     return True
 
