@@ -11,9 +11,9 @@ from orchestration.home.settings import PROJECT_FOLDER, Settings
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.built_from import (
     BuiltFrom,
+    contents_of,
     forget_built_from,
     inputs_of_marts,
-    inputs_of_reporting,
     read_built_from,
     write_built_from,
 )
@@ -111,12 +111,20 @@ def test_a_build_that_was_killed_leaves_nothing_to_keep(settings: Settings) -> N
 def test_what_reporting_reads_is_told_apart_by_its_content(settings: Settings) -> None:
     path = settings.predictions / "restock_lines.parquet"
     duckdb.execute(f"copy (from range(3)) to '{path}' (format parquet)")
-    before = inputs_of_reporting(settings, ["restock_lines", "restock_terms"])
+    before = contents_of(settings, ["restock_lines", "restock_terms"])
     duckdb.execute(f"copy (from range(3) order by range desc) to '{path}' (format parquet)")
-    assert inputs_of_reporting(settings, ["restock_lines", "restock_terms"]) == before
+    assert contents_of(settings, ["restock_lines", "restock_terms"]) == before
     assert set(before) == {"restock_lines"}
     duckdb.execute(f"copy (from range(4)) to '{path}' (format parquet)")
-    assert inputs_of_reporting(settings, ["restock_lines"]) != before
+    assert contents_of(settings, ["restock_lines"]) != before
+
+
+def test_what_python_hands_to_the_marts_builds_them_again_when_it_changes(settings: Settings) -> None:
+    path = settings.predictions / "planned_use.parquet"
+    duckdb.execute(f"copy (from range(3)) to '{path}' (format parquet)")
+    before = inputs_of_marts(settings, BUILD, ["planned_use"])
+    duckdb.execute(f"copy (from range(4)) to '{path}' (format parquet)")
+    assert inputs_of_marts(settings, BUILD, ["planned_use"]) != before
 
 
 def test_before_reporting_generations_are_read_for_the_days_of_batches_alone() -> None:

@@ -59,17 +59,25 @@ def write_built_from(settings: Settings, built: BuiltFrom) -> None:
     _record(settings).write_text(json.dumps(asdict(built) | {"changed_at": changed_at}))
 
 
-def inputs_of_marts(settings: Settings, build: Build) -> str:
-    """Return a fingerprint of all that the marts are built from: raw files, code, options, and days of publication."""
+def inputs_of_marts(settings: Settings, build: Build, tables: Iterable[str] = ()) -> str:
+    """Return a fingerprint of all that the marts are built from: raw files, code, options, and days of publication.
+
+    Args:
+        settings: of the home.
+        build: to come.
+        tables: of `predictions` that marts read, without generations.
+    """
     options = {**json.loads(build.dbt_vars), "ingested_until": None}
     raw = sorted(path for path in settings.raw.glob("[!.]*/**/*") if path.is_file())
     files = [(str(path.relative_to(settings.raw)), path.stat().st_size, path.stat().st_mtime_ns) for path in raw]
     days = _days_of_batches(settings, build, {path.parent.name for path in settings.raw.glob("*/*/manifest.json")})
-    return text_fingerprint(build.code, library_fingerprint(_LIBRARIES), options, files, days)
+    return text_fingerprint(
+        build.code, library_fingerprint(_LIBRARIES), options, files, days, contents_of(settings, tables)
+    )
 
 
-def inputs_of_reporting(settings: Settings, tables: Iterable[str]) -> dict[str, str]:
-    """Return the content of each file that models and decisions hand to reporting, by table; absent = no file."""
+def contents_of(settings: Settings, tables: Iterable[str]) -> dict[str, str]:
+    """Return the content of each file that Python hands to dbt, by table of `predictions`; absent = no file."""
     paths = {table: settings.predictions / f"{table}.parquet" for table in tables}
     return {table: "{} {}".format(*content_hash(path)) for table, path in paths.items() if path.exists()}
 

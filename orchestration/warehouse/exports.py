@@ -9,7 +9,7 @@ Belongs here: writing, finding and hashing those files. Does not: what is in the
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,10 +60,21 @@ def read_relations(manifest: Path) -> list[Relation]:
     return relations_of(json.loads(manifest.read_text())["nodes"].values())
 
 
-def source_tables(manifest: Path, source: str) -> list[str]:
-    """Return the tables of a source of the dbt project in the manifest that `dbt parse` wrote, by name."""
-    nodes = json.loads(manifest.read_text())["sources"].values()
-    return sorted(node["name"] for node in nodes if node["source_name"] == source)
+def source_tables(manifest: Path, source: str, layers: Collection[str]) -> list[str]:
+    """Return the tables of a source that models in some folders of `models/` read, by name.
+
+    Args:
+        manifest: as `dbt parse` wrote it.
+        source: name of the source.
+        layers: such as marts and reporting.
+    """
+    parsed = json.loads(manifest.read_text())
+    models = {name: node["fqn"][1] for name, node in parsed["nodes"].items() if node["resource_type"] == "model"}
+    return sorted(
+        node["name"]
+        for name, node in parsed["sources"].items()
+        if node["source_name"] == source and any(models.get(child) in layers for child in parsed["child_map"][name])
+    )
 
 
 def relations_of(nodes: Iterable[Mapping[str, Any]]) -> list[Relation]:

@@ -35,9 +35,9 @@ from orchestration.warehouse.build import (
 )
 from orchestration.warehouse.built_from import (
     BuiltFrom,
+    contents_of,
     forget_built_from,
     inputs_of_marts,
-    inputs_of_reporting,
     read_built_from,
     write_built_from,
 )
@@ -47,7 +47,10 @@ from orchestration.warehouse.exports import export_path, is_exported, read_relat
 POOL = "warehouse"
 FAST_PATH = "refresh_stock"
 RELATIONS = read_relations(MANIFEST)
-_PREDICTIONS = source_tables(MANIFEST, "predictions")
+_LAYERS = ("staging", "intermediate", "marts")
+# Generations count through the days of batches that they decide.
+_OF_MARTS = [table for table in source_tables(MANIFEST, "predictions", _LAYERS) if table != "generations"]
+_OF_REPORTING = source_tables(MANIFEST, "predictions", ["reporting"])
 
 # What dbt would write of every run, at length, is in the parsed project and in Dagster's events.
 _BRIEF = ("--no-write-json", "--log-level-file", "info")
@@ -76,7 +79,7 @@ class _Described(DagsterDbtTranslator):
 
 @dbt_assets(
     manifest=MANIFEST,
-    select="staging intermediate marts",
+    select=" ".join(_LAYERS),
     name="marts",
     pool=POOL,
     dagster_dbt_translator=_Described(),
@@ -98,7 +101,7 @@ def warehouse_marts(
         plan_other_consumption=bool(settings.plan_other_consumption),
     )
     full_refresh, before = needs_full_refresh(settings, build), read_built_from(settings)
-    inputs, is_whole = inputs_of_marts(settings, build), context.job_name != FAST_PATH or full_refresh
+    inputs, is_whole = inputs_of_marts(settings, build, _OF_MARTS), context.job_name != FAST_PATH or full_refresh
     is_same = before.marts == inputs and (before.is_whole or not is_whole) and _are_exported(context, settings)
     if is_same and not full_refresh and rebuild_from is None:
         write_build(settings, build)
@@ -117,7 +120,7 @@ def warehouse_reporting(context: AssetExecutionContext, home: HomeResource, dbt:
     """Reporting, from marts and predictions."""
     settings = home.settings()
     build, before = read_build(settings), read_built_from(settings)
-    inputs = inputs_of_reporting(settings, _PREDICTIONS)
+    inputs = contents_of(settings, _OF_REPORTING)
     if before.predictions == inputs and _are_exported(context, settings):
         yield from _kept(context, settings, before.checks["reporting"])
         return
