@@ -28,6 +28,7 @@ def build_defs(resources: Mapping[str, object] | None = None) -> Definitions:
         assets=[
             *raw.RAW_TABLES,
             raw.QUARANTINED_ROWS,
+            warehouse.PLANNED_USE,
             warehouse.warehouse_marts,
             models.demand_forecast,
             models.stock_anomalies,

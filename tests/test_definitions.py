@@ -163,10 +163,10 @@ def test_staging_alone_reads_raw(graph: dict[str, set[str]]) -> None:
 
 def test_no_prediction_feeds_a_model(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    # When each generation was published dates what has ended; nothing that a model made stands in it.
-    dates = AssetKey(["predictions", "generations"])
-    assert graph.get(dates).parent_keys == set()
-    upstream = graph.get_ancestor_asset_keys(AssetKey(["models", "demand_forecast"])) - {dates}
+    # When each generation was published dates what has ended, and people say which use is planned: no model does.
+    allowed = {AssetKey(["predictions", name]) for name in ("generations", "planned_use")}
+    assert all(graph.get(key).parent_keys == set() for key in allowed)
+    upstream = graph.get_ancestor_asset_keys(AssetKey(["models", "demand_forecast"])) - allowed
     assert not [key for key in upstream if key.path[0] in ("predictions", "reporting", "publish")]
 
 

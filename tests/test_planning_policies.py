@@ -7,7 +7,7 @@ import pytest
 from support.small_marts import small_home
 
 from ml.restock.policy_segments import SEGMENT_COLUMNS
-from orchestration.planning.policies import effective_policies, read_setting
+from orchestration.planning.policies import effective_policies, planned_use, read_setting
 from orchestration.warehouse.restock_frames import segmented_items
 from serving.store import PolicyOverride
 
@@ -74,6 +74,27 @@ def test_an_item_stands_above_its_segment_and_that_above_the_default():
     assert (mug["target_value"], mug["policy_source"]) == (0.97, "segment")
     assert (cup["target_value"], cup["policy_source"]) == (0.99, "item")
     assert cup["policy_note"] == "target_value 0.99 by item (ann: season)"
+
+
+def test_use_without_a_sale_is_planned_by_item_segment_and_for_all_before_the_items_are_decided():
+    held = [
+        override(1, "plan_other_consumption", "no"),
+        override(2, "plan_other_consumption", "yes", segment="abc_class=A"),
+        override(3, "plan_other_consumption", "no", sku="OLD"),
+        override(4, "plan_other_consumption", "perhaps", sku="CUP"),
+        override(5, "target_value", "0.98"),
+    ]
+
+    def said(items: pd.DataFrame | None) -> list[tuple[object, ...]]:
+        return [tuple(row) for row in planned_use(items, held).astype(object).to_numpy().tolist()]
+
+    assert said(ITEMS)[1:] == [("MUG", "N", True), ("OLD", "N", False)]
+    # In a home without a build nobody knows the segments yet.
+    assert said(None)[1:] == [("OLD", "N", False)]
+    assert said(None)[0][2] is False
+    assert planned_use(ITEMS, held[-1:]).empty
+    assert policy_of("MUG", *held[:2])["plan_other_consumption"] == "yes"
+    assert policy_of("CUP", *held[:2])["plan_other_consumption"] == "no"
 
 
 def test_an_item_outside_the_segment_keeps_the_standard():

@@ -496,6 +496,7 @@ def planned(
     orders: pd.DataFrame | None = None,
     rejected_transfers: pd.DataFrame | None = None,
     position: dict[str, tuple[float, float]] | None = None,
+    promises: pd.DataFrame | None = None,
     **terms: float,
 ) -> Plan:
     stock, paths, supply, ways = two_shelves(on_hand)
@@ -509,6 +510,7 @@ def planned(
             target_type="cycle_service_level", target_value=0.9, unmet_demand="backorders", holding_cost=0.5
         ),
         lanes=ways if lanes else None,
+        promises=promises,
         budget=budget,
         rejections=None if rejected is None else supply[["sku", "location_id"]].assign(rejected_up_to_units=rejected),
         rejected_transfers=rejected_transfers,
@@ -562,6 +564,14 @@ def test_a_location_keeps_its_own_demand_also_where_another_approved_transfer_ta
     leaving = {"reserved_units": (12.0, 0.0), "transfer_out_units": (12.0, 0.0)}
     # 30 on the shelf, 12 of them are leaving: of the 18 left it needs 12 itself, and 4 are sold before a move pays.
     assert planned((30.0, 3.0), lanes=True, position=leaving).transfers["units"].tolist() == [2.0]
+
+
+def test_what_is_set_aside_for_a_later_promise_moves_nowhere():
+    later = pd.DataFrame([item(location="L1", due_in_periods=5, reserved_units=10.0, backordered_units=0.0)])
+    # Of the 30 on the shelf 10 are promised, it needs 12 itself, and 4 are sold before a move pays.
+    assert planned((30.0, 3.0), lanes=True, promises=later).transfers["units"].tolist() == [4.0]
+    for due in (later.assign(reserved_units=28.0), later.assign(reserved_units=0.0, backordered_units=28.0)):
+        assert planned((30.0, 3.0), lanes=True, promises=due).transfers.empty
 
 
 def test_a_rejected_transfer_is_not_made_until_more_is_to_be_moved_and_the_need_is_bought():

@@ -1936,7 +1936,14 @@ def test_use_that_recurs_without_a_sale_is_demand_where_the_home_plans_it(panel:
     master = {"products": [product("a"), product("b")], "locations": [location("x")]}
     arrive(home.raw, FIRST_ARRIVAL, master | {"stock_movements": movements})
 
-    def demand(*, planned: bool) -> list[tuple[Any, ...]]:
+    def demand(*, planned: bool, by_policy: bool | None = None) -> list[tuple[Any, ...]]:
+        path = home.predictions / "planned_use.parquet"
+        rows = (
+            ""
+            if by_policy is None
+            else f"union all by name select 'a' as sku, 'x' as location_id, {by_policy} as is_planned"
+        )
+        duckdb.sql(f"select 'z' as sku, 'x' as location_id, true as is_planned {rows}").write_parquet(str(path))
         options = {"given": days[38].date(), "plan_other_consumption": planned}
         build = begin_build(run_id="r", clock=read_clock(home.raw), fence=1, **options)
         home.build("run", "--select", "+dim_item_locations", **json.loads(build.dbt_vars))
@@ -1950,6 +1957,8 @@ def test_use_that_recurs_without_a_sale_is_demand_where_the_home_plans_it(panel:
     # Without a full refresh: the context of each item tells that its demand is another.
     assert demand(planned=True) == [("a", 39 * 5 + 2, 2, 5), ("b", 0, 0, 0)]
     assert demand(planned=False) == [("a", 2, 2, 5), ("b", 0, 0, 0)]
+    assert demand(planned=False, by_policy=True) == [("a", 39 * 5 + 2, 2, 5), ("b", 0, 0, 0)]
+    assert demand(planned=True, by_policy=False) == [("a", 2, 2, 5), ("b", 0, 0, 0)]
 
 
 def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Warehouse, tmp_path: Path):
@@ -1981,9 +1990,11 @@ def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Ware
         movement("K2", "count", 25, "2011-03-25 10:30", sku="H03"),
         movement("K3", "count", 15, "2011-03-25 10:00", sku="b"),
         movement("K3", "count", 25, "2011-03-25 10:00", sku="b", line=2),
+        *(movement("K4", "count", units, "2011-03-25", sku="c", line=n) for n, units in enumerate((7, 9, 7), start=1)),
+        *(movement("K5", "count", 7, "2011-03-25", sku="d", line=n, lot=f"L{n}") for n in (1, 2)),
     ]
     ordered = [{**line, "location_id": "x"} for line in ordered]
-    master = {"products": [product(sku) for sku in ("a", "b", "H03")], "locations": [location("x")]}
+    master = {"products": [product(sku) for sku in ("a", "b", "c", "d", "H03")], "locations": [location("x")]}
     arrive(home.raw, FIRST_ARRIVAL, master | {"stock_movements": movements, "purchase_order_lines": ordered})
     select = ("run", "--select", *(f"+{fact}" for fact in FACTS), "+fct_quarantined_rows", "+fct_doubtful_movements")
 
@@ -1998,6 +2009,7 @@ def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Ware
         ("C2", "cancels_too_much"),
         ("C3", "cancels_nothing"),
         ("K2", "counts_again"),
+        ("K4", "counts_alike"),
         ("R1", "receives_no_order"),
         ("R2", "receives_no_order"),
         ("R3", "receives_no_order"),
@@ -2014,6 +2026,14 @@ def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Ware
         " is right, with its units"
     )
 
+    assert reasons["K4"] == (
+        "the same 7 stand in line 1 of the document too: both lines add up. If one count was written twice, send line 3"
+        " of document K4 again with 0 units and the next revision; if both are parts of the stock, as it is with the"
+        " next revision"
+    )
+    counted = "select sku, sum(change_units)::int from marts.fct_stock_movements where sku in ('c', 'd') group by sku"
+    assert sorted(home.rows(counted)) == [("c", 23), ("d", 14)]
+
     held = dict(home.rows("select split_part(original_text, ',', 2), reason from marts.fct_quarantined_rows"))
     assert set(held) == {"U1", "U2", "U3", "U4", "U5", "U6"}
     near = {
@@ -2029,10 +2049,12 @@ def test_references_that_do_not_fit_are_told_and_codes_can_be_mapped(panel: Ware
         corrected(movement("C2", "cancellation", 0, "2011-03-21 14:00", reference="shop:D1:1")),
         corrected(movement("R1", "receipt", 60, "2011-03-25 09:00", reference="PO-BR:1")),
         corrected(movement("K2", "count", 40, "2011-03-25 10:30", sku="H03")),
+        corrected(movement("K4", "count", 0, "2011-03-25", sku="c", line=3)),
     ]
     arrive(home.raw, SECOND_ARRIVAL, {"stock_movements": corrections})
     build()
     assert home.rows("select sum(demand_units)::int from marts.fct_daily_demand where sku = 'H03'") == [(5,)]
     assert home.rows("select split_part(original_text, ',', 2) from marts.fct_quarantined_rows") == [("U6",)]
+    assert sorted(home.rows(counted)) == [("c", 16), ("d", 14)]
     left = home.rows("select document from marts.fct_doubtful_movements order by document")
     assert [document for (document,) in left] == ["C3", "R2", "R3", "R4"]

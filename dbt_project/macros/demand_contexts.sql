@@ -56,7 +56,7 @@
                     spans.location_id,
                     {{ fingerprint([
                         'products.unit_price', 'price_contexts.total', 'event_contexts.total', 'silence_contexts.total',
-                        'other_consumption.sku' if var('plan_other_consumption', false) else 'null'
+                        'case when other_consumption.is_planned then other_consumption.sku end'
                     ]) }} as context_fingerprint
                 from {{ spans }} as spans
                 inner join {{ ref('stg_products') }} as products on spans.sku = products.sku

@@ -30,7 +30,8 @@ intervals as (
 
 -- A proposal that people committed to counts until its purchase order line is seen.
 open_orders as (
-    select sku, location_id, periods_ahead, open_units, is_doubtful, 'order' as kind from {{ ref('fct_open_orders') }}
+    select sku, location_id, periods_ahead, open_units - unbooked_units as open_units, is_doubtful, 'order' as kind
+    from {{ ref('fct_open_orders') }}
     union all
     select sku, location_id, periods_ahead, {{ units('open_units') }} as open_units, false as is_doubtful, 'order' as kind
     from {{ source('predictions', 'open_proposals') }}

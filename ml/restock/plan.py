@@ -175,7 +175,10 @@ def _transfers(paths_of: PathsOf, lines: pd.DataFrame, world: World) -> pd.DataF
     )
     # Only what has more than its level can give, and only where the same product is short elsewhere.
     gives = known["sku"].isin(known.loc[known["order_units"] > 0, "sku"])
-    gives &= (known["inventory_position_units"] > level) & (known["on_hand_units"] > 0)
+    # What is beyond the level is set aside for later promises first; orders for them are due later.
+    beyond = (known["inventory_position_units"] - level).clip(lower=0.0)
+    set_aside = known["promised_later_units"].clip(upper=beyond)
+    gives &= (beyond > set_aside) & (known["on_hand_units"] > 0)
     kept = [known.loc[~gives, KEYS].assign(own_demand_units=0.0)]
     if gives.any():
         planned, periods = _planned_supply(world), known.set_index(KEYS)["protection_periods"]
@@ -183,7 +186,8 @@ def _transfers(paths_of: PathsOf, lines: pd.DataFrame, world: World) -> pd.DataF
             until = periods.reindex(pd.MultiIndex.from_frame(keys[KEYS])).to_numpy(dtype=np.int64)
             kept.append(keys[KEYS].assign(own_demand_units=own_demand(keys, paths, until, planned)))
     columns = ["on_hand_units", "reserved_units", "backordered_units", "on_order_units"]
-    stock = known[[*KEYS, *columns]].merge(pd.concat(kept), on=KEYS, how="left")
+    stock = known[[*KEYS, *columns]].assign(reserved_units=known["reserved_units"] + set_aside)
+    stock = stock.merge(pd.concat(kept), on=KEYS, how="left")
     return transfer(stock, rate.to_numpy(dtype=np.float32)[:, None, None], terms, world.lanes, world.rejected_transfers)
 
 

@@ -26,6 +26,7 @@ from serving.store.policies import EffectivePolicy, PolicyOverride, effective
 if TYPE_CHECKING:
     import pandas as pd
 
+PLAN_USE = "plan_other_consumption"
 RESTOCK_LIMITS = ("order_up_to_max_units", "max_order_units", "max_stock_units")
 POLICY_COLUMNS = (
     *("sku", "location_id", "target_type", "target_value", "unmet_demand", "holding_cost", "shortage_cost"),
@@ -36,6 +37,7 @@ POLICY_COLUMNS = (
         "max_units",
         "demand_model",
         "unknown_stock",
+        "plan_other_consumption",
         "dampener_units",
         "largest_order_units",
     ),
@@ -53,6 +55,7 @@ _TEXTS = (
     "order_rule",
     "demand_model",
     "unknown_stock",
+    "plan_other_consumption",
     "policy_source",
     "policy_note",
 )
@@ -127,6 +130,11 @@ SETTINGS: Mapping[str, Setting] = {
         "what stock is taken to be that was never counted or fully received: ask (no order before a count), empty, or"
         " covers_lead_time (it lasts until an order arrives); without it ask",
     ),
+    PLAN_USE: Setting(
+        _choice("yes", "no"),
+        "whether use that recurs without a sale, booked as adjustments, is demand: yes or no; without it as"
+        " INVENTORYBOT_PLAN_OTHER_CONSUMPTION says",
+    ),
     "dampener_units": Setting(_number(0), "smaller orders wait"),
     "line_cost": Setting(
         _number(0),
@@ -198,6 +206,45 @@ def standard_policy(settings: Settings, terms: "pd.DataFrame") -> "pd.DataFrame"
         shortage_cost=(price - cost).clip(lower=0).fillna(0.0),
         unit_cost=cost,
         first_order_days=terms["review_periods"].clip(lower=FIRST_ORDER_DAYS).fillna(FIRST_ORDER_DAYS).astype(float),
+    )
+
+
+def planned_use(items: "pd.DataFrame | None", held: Iterable[PolicyOverride]) -> "pd.DataFrame":
+    """Return for which items overrides say whether use that recurs without a sale is demand.
+
+    What cannot be followed is left out; `effective_policies` tells it.
+
+    Args:
+        items: known sku and location as of `effective_policies`; those of segments are found among them. None = none
+            is known yet.
+        held: overrides that hold on the day.
+
+    Returns:
+        sku, location_id, is_planned; the row without a sku is for all others.
+    """
+    import pandas as pd
+
+    asked = [override for override in held if override.setting == PLAN_USE and override.value in ("yes", "no")]
+    members: dict[str, set[tuple[str, str]]] = {}
+    for name in {override.segment for override in asked if override.segment is not None}:
+        if items is None:
+            continue
+        try:
+            found = items.loc[segment_members(name, items), KEYS]
+        except ValueError:
+            continue
+        members[name] = set(found.itertuples(index=False, name=None))
+    own = {(override.sku, override.location_id) for override in asked if override.scope == "item"}
+    rows: list[tuple[str | None, str | None, bool]] = []
+    for override in asked:
+        if override.scope == "default":
+            rows = [(None, None, override.value == "yes")]
+    for sku, location_id in sorted(own.union(*members.values())):
+        segments = [name for name, belonging in members.items() if (sku, location_id) in belonging]
+        policy = effective(asked, sku=str(sku), location_id=str(location_id), segments=segments)[PLAN_USE]
+        rows.append((sku, location_id, policy.value == "yes"))
+    return pd.DataFrame(rows, columns=[*KEYS, "is_planned"]).astype(
+        {"sku": "string", "location_id": "string", "is_planned": "boolean"}
     )
 
 

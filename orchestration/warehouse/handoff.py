@@ -90,3 +90,12 @@ def write_predictions(
 
 def _path(settings: Settings, table: str) -> Path:
     return settings.predictions / f"{table}.parquet"
+
+
+def write_planned_use(settings: Settings, planned: "pd.DataFrame") -> Path:
+    """Hand dbt's first pass what policies say of use without a sale: sku, location_id, is_planned; return the file."""
+    path = _path(settings, "planned_use")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")
+    planned.to_parquet(beside, index=False)
+    return beside.replace(path)

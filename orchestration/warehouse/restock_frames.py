@@ -94,7 +94,7 @@ def policies_in_force(settings: Settings) -> "pd.DataFrame":
         select * from (
             select null::double as first_order_days, null::double as alert_above_money_per_day,
                 null::double as line_cost, null::double as no_order_above_days, null::double as hold_level_within,
-                null::varchar as unknown_stock
+                null::varchar as unknown_stock, null::varchar as plan_other_consumption
             where false
         )
         union all by name
@@ -112,7 +112,7 @@ def restock_policy(policies: "pd.DataFrame") -> "pd.DataFrame":
     """
     limits = ["order_up_to_max_units", "max_order_units", "max_stock_units", "first_order_days"]
     reported = [
-        *("excess_above_days", "dead_after_days", "alert_above_money_per_day"),
+        *("excess_above_days", "dead_after_days", "alert_above_money_per_day", "plan_other_consumption"),
         *("policy_source", "policy_note", "as_of_date"),
     ]
     return policies.drop(columns=[*limits, *reported]).rename(columns={"no_order_above_days": "no_order_above_periods"})
@@ -214,16 +214,24 @@ def open_orders(settings: Settings) -> "pd.DataFrame":
     What is left of a predecessor, on hand and on order, is sold before its successor, from the day on which that takes
     over: it comes like an order that keeps to its date.
 
+    What a stock record below zero has sold came with a receipt that nobody has booked, and comes no more.
+
     Returns:
         sku, location_id, periods_ahead, units, overdue_periods, is_doubtful, arrives_as_planned (a transfer, or stock
         of a predecessor), is_predecessor_stock, document, line.
     """
     return read_frame(
         f"""
-        select sku, location_id, periods_ahead::integer as periods_ahead, open_units::double as units,
+        select sku, location_id, periods_ahead::integer as periods_ahead,
+            (open_units - coalesce(unbooked_units, 0))::double as units,
             case when is_late then days_late + 1 else 0 end as overdue_periods, is_doubtful,
             false as arrives_as_planned, false as is_predecessor_stock, purchase_order_id as document, line
-        from {read_sql(export_path(settings, "marts.fct_open_orders"))}
+        from (
+            select null::decimal(18, 3) as unbooked_units where false
+            union all by name
+            select * from {read_sql(export_path(settings, "marts.fct_open_orders"))}
+        )
+        where open_units > coalesce(unbooked_units, 0)
         union all
         select sku, location_id, periods_ahead, open_units::double as units,
             greatest(1 - date_diff('day', as_of_date, expected_date::date), 0)::integer as overdue_periods,

@@ -16,7 +16,7 @@ used_days as (
     from stock_movements
     inner join other_consumption
         on stock_movements.sku = other_consumption.sku and stock_movements.location_id = other_consumption.location_id
-    where stock_movements.movement_type = 'adjustment' and {{ var('plan_other_consumption', false) }}
+    where stock_movements.movement_type = 'adjustment' and other_consumption.is_planned
     group by stock_movements.sku, stock_movements.location_id, stock_movements.day
 )
 

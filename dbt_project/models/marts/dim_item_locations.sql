@@ -135,8 +135,8 @@ described as (
         classified.xyz_class,
         cast(round(classified.mean_daily_demand_units, 3) as decimal(18, 3)) as mean_daily_demand_units,
         coalesce(other_consumption.daily_units, 0) as other_consumption_daily_units,
-        preferred_terms.supplier_id,
-        coalesce(preferred_terms.unit_cost, products.unit_cost) as unit_cost,
+        coalesce(other_consumption.is_planned, false) as is_other_consumption_planned,
+        preferred_terms.supplier_id, coalesce(preferred_terms.unit_cost, products.unit_cost) as unit_cost,
         products.unit_price, products.is_active and locations.ended_date is null as is_active
     from classified
     inner join products on classified.sku = products.sku

@@ -19,11 +19,18 @@ doubtful as (
     union all
     select
         source, document, line, sku, location_id, day, quantity_units, reference_before as reference,
-        'counts_again' as doubt,
-        concat(
-            {{ number_text('units_before') }}, ' were counted within the hour before it (', reference_before, '): the later count of ',
-            {{ number_text('quantity_units') }}, ' stands'
-        ) as what
+        doubt,
+        case
+            when doubt = 'counts_alike'
+                then concat(
+                    'the same ', {{ number_text('quantity_units') }}, ' stand in line ', same_line,
+                    ' of the document too: both lines add up'
+                )
+            else concat(
+                {{ number_text('units_before') }}, ' were counted within the hour before it (', reference_before, '): the later count of ',
+                {{ number_text('quantity_units') }}, ' stands'
+            )
+        end as what
     from repeated_counts
     union all
     select source, document, line, sku, location_id, day, quantity_units, reference, doubt, what
@@ -38,6 +45,11 @@ explained as (
                 then concat(
                     what, '. Send the sales that are missing among the movements, or the total again with ',
                     'the units that were booked'
+                )
+            when doubt = 'counts_alike'
+                then concat(
+                    what, '. If one count was written twice, send line ', line, ' of document ', document,
+                    ' again with 0 units and the next revision; if both are parts of the stock, as it is with the next revision'
                 )
             when doubt = 'counts_again'
                 then concat(

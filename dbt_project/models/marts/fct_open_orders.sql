@@ -6,6 +6,18 @@ lead_times as (
     select * from {{ ref('fct_supplier_lead_times') }}
 ),
 
+stock_movements as (
+    select * from {{ ref('int_folded_movements') }}
+),
+
+-- What a record below zero has sold beyond what was ever booked.
+overdrawn as (
+    select sku, location_id, -sum(change_units) as missing_units
+    from stock_movements
+    group by sku, location_id
+    having {{ is_stock_known('stock_movements') }} and sum(change_units) < 0
+),
+
 open_lines as (
     select
         *,
@@ -64,6 +76,30 @@ trusted as (
     left join latest_receipts on open_lines.supplier_id = latest_receipts.supplier_id
 ),
 
+-- It came with orders that are due, though nobody has booked their receipt: oldest first, and no order to come later.
+due_lines as (
+    select
+        trusted.purchase_order_id,
+        trusted.line,
+        greatest(
+            least(
+                trusted.ordered_units - trusted.received_units,
+                overdrawn.missing_units + trusted.ordered_units - trusted.received_units
+                - sum(trusted.ordered_units - trusted.received_units) over (
+                    partition by trusted.sku, trusted.location_id
+                    order by trusted.expected_date, trusted.purchase_order_id, trusted.line
+                    rows between unbounded preceding and current row
+                )
+            ),
+            0
+        ) as unbooked_units
+    from trusted
+    inner join overdrawn on trusted.sku = overdrawn.sku and trusted.location_id = overdrawn.location_id
+    where
+        trusted.days_until_expected <= {{ 1 if var('running_day', false) else 0 }}
+        and trusted.days_late <= trusted.most_days_late
+),
+
 open_orders as (
     select
         open_lines.purchase_order_id,
@@ -75,6 +111,7 @@ open_orders as (
         open_lines.confirmed_date,
         open_lines.expected_date,
         cast(open_lines.ordered_units - open_lines.received_units as decimal(18, 3)) as open_units,
+        cast(coalesce(due_lines.unbooked_units, 0) as decimal(18, 3)) as unbooked_units,
         cast(
             case
                 when open_lines.days_until_expected > 0 then open_lines.days_until_expected
@@ -86,6 +123,8 @@ open_orders as (
         open_lines.days_late > open_lines.most_days_late as is_doubtful,
         open_lines.proposal_id
     from trusted as open_lines
+    left join due_lines
+        on open_lines.purchase_order_id = due_lines.purchase_order_id and open_lines.line = due_lines.line
     left join remaining_waits
         on
             open_lines.supplier_id = remaining_waits.supplier_id

@@ -38,10 +38,7 @@ on_hand as (
                 else 0
             end
         ) as sold_since_units,
-        -- More left than ever came: what lay there before the records began was never counted.
-        max(case when {{ establishes_stock('stock_movements') }} then 1 else 0 end) = 1
-        and (count(case when stock_movements.movement_type = 'count' then 1 end) > 0 or sum(stock_movements.change_units) >= 0)
-            as is_stock_known,
+        {{ is_stock_known('stock_movements') }} as is_stock_known,
         max(case when stock_movements.movement_type = 'count' then stock_movements.day end) as last_counted_date,
         max(case when stock_movements.movement_type = 'receipt' then stock_movements.day end) as last_received_date
     from stock_movements

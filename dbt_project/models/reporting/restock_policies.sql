@@ -25,7 +25,8 @@ held as (
         cast(nullif(line_cost, cast('nan' as double)) as decimal(18, 4)) as line_cost,
         cast(coalesce(nullif(hold_level_within, cast('nan' as double)), 0) as decimal(9, 4)) as hold_level_within,
         coalesce(demand_model, 'simulated') as demand_model,
-        coalesce(unknown_stock, 'ask') as unknown_stock
+        coalesce(unknown_stock, 'ask') as unknown_stock,
+        coalesce(plan_other_consumption, '{{ 'yes' if var('plan_other_consumption', false) else 'no' }}') as plan_other_consumption
     from policies
 )
 

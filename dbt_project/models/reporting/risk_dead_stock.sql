@@ -2,7 +2,11 @@
 {% set dead_days = var('dead_stock_days', 180) | int %}
 
 with positions as (
-    select * from {{ ref('fct_stock_position') }}
+    select
+        *,
+        -- What is promised is not dead: somebody waits for it.
+        cast(on_hand_units - reserved_units - backordered_units as decimal(18, 3)) as free_units
+    from {{ ref('fct_stock_position') }}
 ),
 
 item_locations as (
@@ -34,6 +38,7 @@ idle as (
         positions.location_id,
         positions.as_of_date,
         positions.on_hand_units,
+        positions.free_units,
         item_locations.active_from,
         last_demand.last_demand_date,
         cast(
@@ -41,8 +46,8 @@ idle as (
             as integer
         ) as days_without_demand,
         coalesce(policies.dead_after_days, {{ dead_days }}) as dead_after_days,
-        cast(positions.on_hand_units * coalesce(item_locations.unit_cost, 0) as decimal(18, 4)) as dead_value,
-        cast(positions.on_hand_units * limits.holding_cost as decimal(18, 4)) as money_per_day,
+        cast(positions.free_units * coalesce(item_locations.unit_cost, 0) as decimal(18, 4)) as dead_value,
+        cast(positions.free_units * limits.holding_cost as decimal(18, 4)) as money_per_day,
         limits.listed_above_money_per_day
     from positions
     inner join item_locations
@@ -50,7 +55,7 @@ idle as (
     inner join limits on positions.sku = limits.sku and positions.location_id = limits.location_id
     left join last_demand on positions.sku = last_demand.sku and positions.location_id = last_demand.location_id
     left join policies on positions.sku = policies.sku and positions.location_id = policies.location_id
-    where positions.on_hand_units > 0 and item_locations.other_consumption_daily_units = 0 and not limits.is_shut
+    where positions.free_units > 0 and item_locations.other_consumption_daily_units = 0 and not limits.is_shut
 ),
 
 risks as (

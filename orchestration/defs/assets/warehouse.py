@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from graphlib import TopologicalSorter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagster import (
     AssetCheckResult,
@@ -23,6 +23,7 @@ from orchestration.defs import plots
 from orchestration.defs.resources import HomeResource, StoreResource
 from orchestration.home.settings import Settings
 from orchestration.ingest.business_day import read_clock
+from orchestration.planning.policies import planned_use
 from orchestration.warehouse.build import (
     EPOCH,
     Build,
@@ -43,6 +44,11 @@ from orchestration.warehouse.built_from import (
 )
 from orchestration.warehouse.dbt import MANIFEST
 from orchestration.warehouse.exports import export_path, is_exported, read_relations, source_tables
+from orchestration.warehouse.handoff import write_planned_use
+from orchestration.warehouse.restock_frames import segmented_items
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 POOL = "warehouse"
 FAST_PATH = "refresh_stock"
@@ -51,6 +57,11 @@ _LAYERS = ("staging", "intermediate", "marts")
 # Generations count through the days of batches that they decide.
 _OF_MARTS = [table for table in source_tables(MANIFEST, "predictions", _LAYERS) if table != "generations"]
 _OF_REPORTING = source_tables(MANIFEST, "predictions", ["reporting"])
+PLANNED_USE = AssetSpec(
+    ["predictions", "planned_use"],
+    group_name="history",
+    description="Whether use without a sale is demand, as people said, before marts are built. One row per item.",
+)
 
 # What dbt would write of every run, at length, is in the parsed project and in Dagster's events.
 _BRIEF = ("--no-write-json", "--log-level-file", "info")
@@ -100,6 +111,7 @@ def warehouse_marts(
         rebuild_from=rebuild_from,
         plan_other_consumption=bool(settings.plan_other_consumption),
     )
+    write_planned_use(settings, planned_use(_known_items(settings), store.open().policy_overrides(build.as_of_date)))
     full_refresh, before = needs_full_refresh(settings, build), read_built_from(settings)
     inputs, is_whole = inputs_of_marts(settings, build, _OF_MARTS), context.job_name != FAST_PATH or full_refresh
     is_same = before.marts == inputs and (before.is_whole or not is_whole) and _are_exported(context, settings)
@@ -128,6 +140,14 @@ def warehouse_reporting(context: AssetExecutionContext, home: HomeResource, dbt:
     if before.marts:
         checks = {**before.checks, "reporting": said(events)}
         write_built_from(settings, replace(before, predictions=inputs, checks=checks))
+
+
+def _known_items(settings: Settings) -> "pd.DataFrame | None":
+    """Return the items of the build before, of which segments speak; None = there was none."""
+    try:
+        return segmented_items(settings)
+    except FileNotFoundError:
+        return None
 
 
 def _build(

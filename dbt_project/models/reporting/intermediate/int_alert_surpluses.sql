@@ -27,7 +27,7 @@ surpluses as (
         location_id,
         as_of_date,
         {{ add_days('coalesce(last_demand_date, active_from)', 'dead_after_days') }} as from_date,
-        on_hand_units as units,
+        free_units as units,
         money_per_day,
         concat('No demand for ', days_without_demand, ' days: mark it down, return it or write it off.') as cure
     from dead_stock

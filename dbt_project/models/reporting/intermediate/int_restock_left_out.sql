@@ -31,7 +31,9 @@ promised as (
 used as (
     select
         promised.*,
-        {{ '0' if var('plan_other_consumption', false) else 'coalesce(item_locations.other_consumption_daily_units, 0)' }} as used_units
+        case
+            when item_locations.is_other_consumption_planned then 0 else coalesce(item_locations.other_consumption_daily_units, 0)
+        end as used_units
     from promised
     left join item_locations on promised.sku = item_locations.sku and promised.location_id = item_locations.location_id
 ),
@@ -46,7 +48,7 @@ worded as (
                 when used_units > 0
                     then concat(
                         ' Besides what is sold, about ', {{ number_text('used_units') }}, ' a day are used up by adjustments,',
-                        ' which orders leave out: INVENTORYBOT_PLAN_OTHER_CONSUMPTION=1 plans such use as demand.'
+                        ' which orders leave out: policy plan_other_consumption yes makes such use demand.'
                     )
                 else ''
             end,
