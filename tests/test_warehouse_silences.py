@@ -222,6 +222,8 @@ def test_a_day_whose_sales_have_not_arrived_has_no_demand_instead_of_none(home: 
     assert found["begun again"] == [SILENT_FROM, 2 * SILENT_FROM, AS_OF]
     assert found["a habit"] == [DAYS - 12, 2 * (SILENT_FROM - 18), AS_OF]  # the third time it is one
     assert found["counted"] == [DAYS, 2 * SILENT_FROM, AS_OF]
+    year_and_more = (AS_OF - day(TWO_YEARS[0])).days + 1
+    assert found["a season"] == [year_and_more, 2 * (len(TWO_YEARS) - 20), AS_OF]  # so was the first
     full = {"going", "long weekend", "quiet", "closed on two weekdays", "closed by the calendar", "sold out", "young"}
     full |= {"several tills", "new till"}
     full |= {

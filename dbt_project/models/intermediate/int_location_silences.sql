@@ -25,10 +25,6 @@ counted_pauses as (
     select * from {{ ref('int_counted_pauses') }}
 ),
 
-daily_balances as (
-    select * from {{ ref('int_daily_balances') }}
-),
-
 -- A shelf that is empty is silent by itself: of what a location sells, only what it had counts.
 stocked as (
     select
@@ -36,10 +32,10 @@ stocked as (
         daily_balances.day,
         sum(case when daily_balances.is_stocked_out then 0 else sellers.days_with_demand end) / sum(sellers.days_with_demand)
             as share
-    from daily_balances
+    from {{ ref('int_daily_balances') }} as daily_balances
     inner join (
         select sku, location_id, count(*) as days_with_demand
-        from daily_balances
+        from {{ ref('int_daily_balances') }}
         where demand_units > 0
         group by sku, location_id
     ) as sellers
@@ -102,6 +98,13 @@ habits as (
     group by location_id, from_day
 ),
 
+-- With hindsight the first of two winters was one too.
+repeated as (
+    select distinct location_id, earlier_from_day as from_day
+    from earlier_pauses
+    where is_alike and is_same_season
+),
+
 judged as (
     select
         unlikely.*,
@@ -110,7 +113,7 @@ judged as (
         case
             when unlikely.lacking_share >= {{ most_lacking }} then 'missing'
             when unlikely.lacking_share < {{ most_lacking }} then 'counted'
-            when habits.back_last_year_day is not null then 'season'
+            when habits.back_last_year_day is not null or repeated.from_day is not null then 'season'
             when habits.times_alike >= {{ habit }} then 'habit'
             else 'missing'
         end as cause,
@@ -121,6 +124,7 @@ judged as (
         end as back_day
     from unlikely
     left join habits on unlikely.location_id = habits.location_id and unlikely.from_day = habits.from_day
+    left join repeated on unlikely.location_id = repeated.location_id and unlikely.from_day = repeated.from_day
 ),
 
 silences as (
