@@ -84,7 +84,7 @@ def test_files_and_events_add_up(home: Path, store: Store) -> None:
 
 
 def test_totals_of_sales_by_day_count_as_the_warehouse_counts_them(home: Path, store: Store) -> None:
-    store.append([{**EVENT, "document": "2"}], source="pos")
+    store.append([{**EVENT, "source": "app"}], source="api")
     total = {"source": "till", "occurred_at": "2011-12-01 23:59:59+00", "sku": "A", "location_id": "N"}
     given = [
         {**total, "document": "d1", "units": 3, "is_counted": True},
