@@ -128,7 +128,7 @@ class Notice(Protocol):
 
 
 class Notifier(Protocol):
-    """Tells people."""
+    """Notifies people."""
 
     def notify(self, notice: Notice) -> None:
         """Tell of one thing.

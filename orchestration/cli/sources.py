@@ -135,10 +135,10 @@ def _told(known: "Format") -> str:
     said = [f"a decimal {known.decimal}"] if known.decimal else []
     said += [f"times without an offset in {known.time_zone}"] if known.time_zone else []
     brings = {"full": "are full lists", "changes": "bring changes"}
-    told = [f"have {' and '.join(said)}"] if said else []
-    told += [brings[known.delivery]] if known.delivery else []
-    told += [f"end the rows of code {known.accepts}"] if known.accepts else []
-    return f"files {known.table}/{known.files} {', '.join(told)} (said by {shown(known.said_by)})"
+    answers = [f"have {' and '.join(said)}"] if said else []
+    answers += [brings[known.delivery]] if known.delivery else []
+    answers += [f"end the rows of code {known.accepts}"] if known.accepts else []
+    return f"files {known.table}/{known.files} {', '.join(answers)} (said by {shown(known.said_by)})"
 
 
 @sources.command("transfer")

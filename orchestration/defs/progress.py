@@ -51,7 +51,7 @@ class StepTimes:
 
 @functools.lru_cache(maxsize=4)
 def _times_of(run_id: str | None) -> StepTimes:
-    # A run and its steps are told by loggers of their own.
+    # A run and its steps have loggers of their own.
     return StepTimes()
 
 

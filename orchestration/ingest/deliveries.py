@@ -125,9 +125,9 @@ def delivery_of_source(table: Table, formats: Sequence[Format], channel: str, ho
 def _sources(
     table: Table, formats: Sequence[Format], name: str, holdings: Holdings
 ) -> dict[str, tuple[bool, bool, str]]:
-    """Return the sources whose last reading still tells what is delivered, each as `Delivery.sources` has it.
+    """Return the sources whose last reading still says what is delivered, each as `Delivery.sources` has it.
 
-    Files of one declaration are one source, of which the newest full list tells; so is a file under all its names. What
+    Files of one declaration are one source, of which the newest full list counts; so is a file under all its names. What
     files of changes brought, they do not hold: a list does.
     """
     own = _group(table, formats, name, holdings)
@@ -283,7 +283,7 @@ def unread_lists(
                 )
                 notices.append(
                     f"{file.place} was not read, and changes nothing: {shown(later.name)}, which was read before, is "
-                    f"the newer full list, {by}; if this one is to count, save it anew under a later name"
+                    f"the newer full list, {by}; if this one is to count, save it again under a later name"
                 )
         elif said.delivery == "full" and newest[said.files] != file and hashes[file] not in read:
             notices.append(

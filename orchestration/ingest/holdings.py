@@ -52,7 +52,7 @@ class Holdings:
     Attributes:
         table: versioned table of the contract.
         folder: folder of its batches.
-        work: folder of the database; made anew.
+        work: folder of the database; replaced.
         lying: names of the files that lie there: one that lies beside its new name was copied, not renamed.
         readings: last reading of each source.
         first_names: per name of a renamed file, the name under which it first came.
@@ -75,7 +75,7 @@ class Holdings:
 
     @property
     def is_known(self) -> str:
-        """Return the SQL condition that a staged row tells its key."""
+        """Return the SQL condition that a staged row has a key."""
         always_there = [name for name in self.table.key if self.table.column(name).required]
         return " and ".join(f"{quoted(name)} is not null" for name in always_there)
 

@@ -311,8 +311,8 @@ def _reason(proposal: "Proposal") -> str | None:
         return reason
     change = proposal.adjusted_units - proposal.order_units
     term = f"{'+' if change > 0 else '−'} {units_text(abs(change))} adjusted by {proposal.adjusted_by}"
-    told = f"{units_text(proposal.order_units)} {term} = {units_text(proposal.adjusted_units)}."
-    return f"{reason} {told}" if reason else told
+    adjusted = f"{units_text(proposal.order_units)} {term} = {units_text(proposal.adjusted_units)}."
+    return f"{reason} {adjusted}" if reason else adjusted
 
 
 def _origin(proposal: "Proposal") -> dict[str, Any]:

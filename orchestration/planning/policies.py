@@ -212,7 +212,7 @@ def standard_policy(settings: Settings, terms: "pd.DataFrame") -> "pd.DataFrame"
 def planned_use(items: "pd.DataFrame | None", held: Iterable[PolicyOverride]) -> "pd.DataFrame":
     """Return for which items overrides say whether use that recurs without a sale is demand.
 
-    What cannot be followed is left out; `effective_policies` tells it.
+    What cannot be followed is left out; `effective_policies` names it.
 
     Args:
         items: known sku and location as of `effective_policies`; those of segments are found among them. None = none
