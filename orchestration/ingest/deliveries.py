@@ -127,8 +127,8 @@ def _sources(
 ) -> dict[str, tuple[bool, bool, str]]:
     """Return the sources whose last reading still says what is delivered, each as `Delivery.sources` has it.
 
-    Files of one declaration are one source, of which the newest full list counts; so is a file under all its names. What
-    files of changes brought, they do not hold: a list does.
+    Files of one declaration are one source, of which the newest full list counts; so is a file under all its names.
+    What files of changes brought, they do not hold: a list does.
     """
     own = _group(table, formats, name, holdings)
     groups = {one: _group(table, formats, one, holdings) for one in holdings.readings}
