@@ -19,6 +19,7 @@ from orchestration.warehouse.built_from import (
 )
 
 BUILD = Build("run", "2026-03-02", "2026-03-03T08:00:00+00:00", 1, "code", running_day=True, data_as_of="2026-03-02")
+LATER = replace(BUILD, ingested_until="2026-03-04T08:00:00+00:00")
 FIRST, SECOND = "20260303T070000.000000Z", "20260304T070000.000000Z"
 
 
@@ -55,7 +56,7 @@ def test_a_publication_alone_builds_no_mart_again(settings: Settings) -> None:
     publish(settings, (datetime(2026, 3, 3, 8, tzinfo=UTC), "2026-03-02"))
     assert inputs_of_marts(settings, BUILD) == before
     arrive(settings, SECOND)
-    waiting = inputs_of_marts(settings, BUILD)
+    waiting = inputs_of_marts(settings, LATER)
     assert waiting != before
     first, same_day, next_day = (
         (datetime(2026, 3, 3, 8, tzinfo=UTC), "2026-03-02"),
@@ -63,9 +64,9 @@ def test_a_publication_alone_builds_no_mart_again(settings: Settings) -> None:
         (datetime(2026, 3, 4, 8, tzinfo=UTC), "2026-03-03"),
     )
     publish(settings, first, same_day)
-    assert inputs_of_marts(settings, BUILD) == waiting
+    assert inputs_of_marts(settings, LATER) == waiting
     publish(settings, first, next_day)
-    assert inputs_of_marts(settings, BUILD) != waiting
+    assert inputs_of_marts(settings, LATER) != waiting
 
 
 @pytest.mark.parametrize(
@@ -90,12 +91,22 @@ def test_the_run_and_its_instant_build_nothing_again(settings: Settings) -> None
 
 def test_a_file_of_raw_that_changes_builds_the_marts_again(settings: Settings) -> None:
     before = inputs_of_marts(settings, BUILD)
-    (settings.raw / "prices" / "mapped_codes.json").write_text('{"sku": {}}')
-    assert inputs_of_marts(settings, BUILD) != before
+    (settings.raw / "mapped_codes.json").write_text('{"sku": {}}')
+    mapped = inputs_of_marts(settings, BUILD)
+    assert mapped != before
+    (settings.raw / "prices" / FIRST / "manifest.json").write_text('{"withdrawn": 1}')
+    assert inputs_of_marts(settings, BUILD) != mapped
+
+
+def test_a_batch_counts_from_the_build_on_that_reads_it(settings: Settings) -> None:
+    before = inputs_of_marts(settings, BUILD)
+    arrive(settings, SECOND)
+    assert inputs_of_marts(settings, BUILD) == before
+    assert inputs_of_marts(settings, LATER) != before
 
 
 def test_what_another_hand_changed_is_built_again(settings: Settings) -> None:
-    write_built_from(settings, BuiltFrom("marts", True, {"restock_lines": "3 abc"}, {"marts": []}))
+    write_built_from(settings, BuiltFrom("marts", True, {"prices": 2}, {"restock_lines": "3 abc"}, {"marts": []}))
     assert read_built_from(settings).marts == "marts"
     with settings.warehouse_file.open("ab") as warehouse:
         warehouse.write(b"more")

@@ -7,6 +7,7 @@ running dbt (defs/assets/warehouse.py), what is in the tables (dbt_project/).
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from orchestration.warehouse.build import Build
 from orchestration.warehouse.exports import content_hash
 
 _LIBRARIES = ("dbt-core", "dbt-duckdb", "duckdb")
+_IN_BATCH = 3
+"""Parts of the path of a batch's file within raw: table, batch, file."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class BuiltFrom:
         marts: fingerprint of all that staging, intermediate models and marts were built from; empty = they have to be
             built.
         is_whole: whether the tests tagged nightly ran too.
+        rows: rows of each table and view as they were built: the views of a home that has moved show another place.
         predictions: content of each file that reporting read, by table; None = reporting has to be built.
         checks: what the tests said, by layer, as `defs` keeps it.
         changed_at: time of the last change of the warehouse's file, ns; another one = somebody else changed it.
@@ -34,6 +38,7 @@ class BuiltFrom:
 
     marts: str = ""
     is_whole: bool = False
+    rows: Mapping[str, int] = field(default_factory=dict)
     predictions: Mapping[str, str] | None = None
     checks: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     changed_at: int = 0
@@ -68,9 +73,11 @@ def inputs_of_marts(settings: Settings, build: Build, tables: Iterable[str] = ()
         tables: of `predictions` that marts read, without generations.
     """
     options = {**json.loads(build.dbt_vars), "ingested_until": None}
-    raw = sorted(path for path in settings.raw.glob("[!.]*/**/*") if path.is_file())
-    files = [(str(path.relative_to(settings.raw)), path.stat().st_size, path.stat().st_mtime_ns) for path in raw]
-    days = _days_of_batches(settings, build, {path.parent.name for path in settings.raw.glob("*/*/manifest.json")})
+    places = sorted(path.relative_to(settings.raw) for path in settings.raw.rglob("*") if path.is_file())
+    counted = [place for place in places if not place.parts[0].startswith(".") and not _comes_later(place, build)]
+    found = [(place, (settings.raw / place).stat()) for place in counted]
+    files = [(str(place), state.st_size, state.st_mtime_ns) for place, state in found]
+    days = _days_of_batches(settings, build, {place.parts[1] for place in counted if len(place.parts) == _IN_BATCH})
     return text_fingerprint(
         build.code, library_fingerprint(_LIBRARIES), options, files, days, contents_of(settings, tables)
     )
@@ -80,6 +87,12 @@ def contents_of(settings: Settings, tables: Iterable[str]) -> dict[str, str]:
     """Return the content of each file that Python hands to dbt, by table of `predictions`; absent = no file."""
     paths = {table: settings.predictions / f"{table}.parquet" for table in tables}
     return {table: "{} {}".format(*content_hash(path)) for table, path in paths.items() if path.exists()}
+
+
+def _comes_later(place: Path, build: Build) -> bool:
+    """Return whether a file is of a batch that the build does not count; a batch id is an instant in UTC."""
+    until = f"{datetime.fromisoformat(build.ingested_until).astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
+    return len(place.parts) == _IN_BATCH and place.parts[1] > until
 
 
 def _days_of_batches(settings: Settings, build: Build, batches: Iterable[str]) -> list[tuple[str, bool, str]]:

@@ -117,14 +117,14 @@ def warehouse_marts(
     is_same = before.marts == inputs and (before.is_whole or not is_whole) and _are_exported(context, settings)
     if is_same and not full_refresh and rebuild_from is None:
         write_build(settings, build)
-        yield from _kept(context, settings, before.checks["marts"])
+        yield from _kept(context, before, "marts")
         return
     # Unit tests prove the SQL on rows of their own, the same at every run: `make test` runs them.
     arguments = ["--full-refresh"] if full_refresh else []
     # What must look at every key that ever came is left to the daily job.
     arguments += [] if is_whole else ["--exclude", "tag:nightly"]
-    events = yield from _build(context, settings, dbt, build, arguments)
-    write_built_from(settings, BuiltFrom(inputs, is_whole, checks={"marts": said(events)}))
+    checks, rows = yield from _build(context, settings, dbt, build, arguments)
+    write_built_from(settings, BuiltFrom(inputs, is_whole, rows, checks={"marts": checks}))
 
 
 @dbt_assets(manifest=MANIFEST, select="reporting", name="reporting", pool=POOL, dagster_dbt_translator=_Described())
@@ -134,12 +134,12 @@ def warehouse_reporting(context: AssetExecutionContext, home: HomeResource, dbt:
     build, before = read_build(settings), read_built_from(settings)
     inputs = contents_of(settings, _OF_REPORTING)
     if before.predictions == inputs and _are_exported(context, settings):
-        yield from _kept(context, settings, before.checks["reporting"])
+        yield from _kept(context, before, "reporting")
         return
-    events = yield from _build(context, settings, dbt, build)
+    checks, rows = yield from _build(context, settings, dbt, build)
     if before.marts:
-        checks = {**before.checks, "reporting": said(events)}
-        write_built_from(settings, replace(before, predictions=inputs, checks=checks))
+        said_so_far = {**before.checks, "reporting": checks}
+        write_built_from(settings, replace(before, rows=rows, predictions=inputs, checks=said_so_far))
 
 
 def _known_items(settings: Settings) -> "pd.DataFrame | None":
@@ -156,7 +156,7 @@ def _build(
     dbt: DbtCliResource,
     build: Build,
     arguments: Iterable[str] = (),
-) -> Generator[Any, None, list[Any]]:
+) -> Generator[Any, None, tuple[list[dict[str, Any]], Mapping[str, int]]]:
     command = ["build", *_BRIEF, "--exclude-resource-type", "unit_test", "--vars", build.dbt_vars, *arguments]
     target = settings.warehouse_file.parent / "dbt" / context.op.name
     forget_built_from(settings)
@@ -171,17 +171,17 @@ def _build(
     export_build(settings, build, [relation for relation in RELATIONS if relation.name in built])
     counts = row_counts(settings.warehouse_file)
     yield from (_described(event, counts, settings) for event in events)
-    return events
+    return said(events), counts
 
 
-def _kept(context: AssetExecutionContext, settings: Settings, checks: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
+def _kept(context: AssetExecutionContext, before: BuiltFrom, layer: str) -> Iterator[Any]:
     """Say of tables that are made from the same as before that they stand, and what their tests said of them."""
-    counts, keys = row_counts(settings.warehouse_file), context.selected_asset_keys
+    keys = context.selected_asset_keys
     # What others are made from comes first.
     for key in TopologicalSorter({key: context.assets_def.asset_deps[key] & keys for key in keys}).static_order():
-        rows = {"dagster/row_count": counts[key.path[-1]]} if key.path[-1] in counts else {}
+        rows = {"dagster/row_count": before.rows[key.path[-1]]} if key.path[-1] in before.rows else {}
         yield MaterializeResult(asset_key=key, metadata={"note": "made from the same, kept", **rows})
-    yield from said_again(checks)
+    yield from said_again(before.checks[layer])
 
 
 def said_again(checks: Iterable[Mapping[str, Any]]) -> Iterator[AssetCheckResult]:
