@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from serving.store import Acknowledgement, Decision, Outbox, Published, Store, StoreError
+from serving.store.outcomes import parts
 
 DAY, NEXT_DAY = date(2011, 3, 1), date(2011, 3, 2)
 
@@ -29,7 +30,7 @@ def test_each_decision_has_its_outcome_and_one_that_is_refused_keeps_no_other(st
     outcomes = store.decide(made[:3])
     assert [outcome.is_refused for outcome in outcomes] == [False, True, True]
     assert "above zero" in outcomes[2].message
-    assert [outcome.is_known for outcome in store.decide([made[0], made[3]])] == [True, True]
+    assert [store.decide([each])[0].is_known for each in (made[0], made[3])] == [True, True]
     assert [store.proposal(named)[0].state for named in (first, second)] == ["approved", "proposed"]
 
 
@@ -65,6 +66,103 @@ def test_an_approval_may_order_other_units_to_the_end(store):
         "g", store.claim("g", "run"), "1", {}, Outbox(NEXT_DAY, [], store.open_orders().version, {made: "PO-1:1"})
     )
     assert store.proposal(made)[0].adjusted_units == 18
+
+
+@pytest.mark.parametrize("units", [Decimal(18), None])
+def test_other_units_than_are_approved_are_refused_and_the_remedy_orders_them(store, units):
+    (made,) = propose(store, "MUG")
+    seen = store.proposal(made)[0].version
+    # Bob looked at the proposal of 24 units before Ann approved it.
+    store.decide([approve(made, order_units=None if units else Decimal(18))])
+    bob = Decision(made, "approved", "b", "bob", order_units=units, seen_version=seen)
+    (outcome,) = store.decide([bob])
+    standing, wanted = ("24", "18") if units else ("18", "24")
+    assert (outcome.is_refused, outcome.is_known) == (True, False)
+    assert f"approved with {standing} by ann: to order {wanted}, reject it and approve it" in outcome.message
+    store.decide([Decision(made, "rejected", "r", "bob")])
+    store.decide([Decision(made, "approved", "c", "bob", order_units=units)])
+    assert [str(each.final_units) for each in store.pull_proposals(author="erp")] == [f"{wanted}.000"]
+
+
+def test_who_approves_the_units_that_are_approved_is_right(store):
+    (made,) = propose(store, "MUG")
+    seen = store.proposal(made)[0].version
+    store.decide([approve(made, order_units=Decimal(18))])
+    for number, fields in enumerate([{"order_units": Decimal(18), "seen_version": seen}, {}]):
+        (outcome,) = store.decide([approve(made, str(number), **fields)])
+        assert outcome.is_known and outcome.message.startswith("approved already: ")
+
+
+def test_units_of_what_the_erp_has_are_changed_there(store):
+    (made,) = propose(store, "MUG")
+    store.decide([approve(made)])
+    store.pull_proposals(author="erp")
+    (outcome,) = store.decide([approve(made, "b", order_units=Decimal(18))])
+    assert outcome.is_refused and "change the order in the ERP and acknowledge it with 18" in outcome.message
+    store.acknowledge_proposals([Acknowledgement(made, "PO-1", Decimal(18))], author="erp")
+    assert store.proposal(made)[0].coming_units == 18
+
+
+def test_an_approval_event_without_effect_says_so(store):
+    mug, cup = propose(store, "MUG", "CUP")
+    store.decide([approve(mug)])
+    event = {"event_type": "approval", "occurred_at": "2011-03-01T10:00:00Z", "decision": "approved", "author": "bob"}
+    known = {**event, "event_id": "k", "proposal_id": cup}
+    late = {**event, "event_id": "l", "proposal_id": mug, "order_units": "18"}
+    store.append([known], source="api")
+    report = store.append([known, late, {**event, "event_id": "n", "proposal_id": "none"}], source="api")
+    assert [each.result for each in report.outcomes] == ["duplicate", "accepted", "refused"]
+    assert (report.outcomes[1].rule, report.accepted) == ("without_effect", 1)
+    assert "approved with 24 by ann" in report.outcomes[1].reason
+    assert parts(report, [1, 2])[1].outcomes == report.outcomes[1:]
+
+
+def beside(store: Store, units: int = 48) -> list[str]:
+    """Propose an order and a transfer that add up to the 60 units needed, and an order of another item."""
+    lines: list[dict[str, Any]] = [
+        {"sku": "MUG", "location_id": "N", "supplier_id": "ACME", "order_units": units},
+        {"sku": "MUG", "location_id": "N", "from_location_id": "S", "order_units": 12},
+        {"sku": "CUP", "location_id": "N", "supplier_id": "ACME", "order_units": 5},
+    ]
+    ids = store.announce_proposals(DAY, lines, seen_version=0).ids
+    order, move, other = ids[("MUG", "N", "")], ids[("MUG", "N", "S")], ids[("CUP", "N", "")]
+    lines[0]["detail"] = {"beside": [move], "place_needed_units": "60"}
+    lines[1]["detail"] = {"beside": [order], "place_needed_units": "60"}
+    store.propose(DAY, lines, seen_version=0, author="run")
+    return [order, move, other]
+
+
+@pytest.mark.parametrize("is_all_or_none", [False, True])
+def test_decisions_of_one_call_are_judged_one_after_the_other(store, is_all_or_none):
+    order, move, other = beside(store)
+    made = [approve(order, order_units=Decimal(60)), Decision(other, "rejected", "r", "ann"), approve(move)]
+    outcomes = store.decide(made, is_all_or_none=is_all_or_none)
+    assert [each.is_refused for each in outcomes] == [False, False, True]
+    assert "superseded by ann" in outcomes[2].message
+    states = ["proposed"] * 3 if is_all_or_none else ["approved", "superseded", "rejected"]
+    assert [store.proposal(each)[0].state for each in (order, move, other)] == states
+    assert len(store.decisions_since(0)) == (0 if is_all_or_none else 2)
+    assert store.verify().is_whole
+
+
+@pytest.mark.parametrize(("proposed", "approved", "is_needless"), [(48, 60, True), (60, 48, False), (60, None, True)])
+def test_what_an_approval_supersedes_is_told_as_it_happens(store, proposed, approved, is_needless):
+    order, move, _ = beside(store, proposed)
+    (outcome,) = store.decide([approve(order, order_units=None if approved is None else Decimal(approved))])
+    assert (f"supersedes the transfer from S of 12 ({move})" in outcome.message) == is_needless
+    assert (store.proposal(move)[0].state == "superseded") == is_needless
+
+
+def test_what_a_call_decides_twice_is_refused(store):
+    mug, cup = propose(store, "MUG", "CUP")
+    outcomes = store.decide([approve(mug, "e"), approve(cup, "e"), Decision(mug, "rejected", "r", "ann")])
+    assert [each.is_refused for each in outcomes] == [False, True, True]
+    assert "event_id 'e' names another decision of the call" in outcomes[1].message
+    assert "decide of each proposal once" in outcomes[2].message
+    assert [store.proposal(each)[0].state for each in (mug, cup)] == ["approved", "proposed"]
+    assert store.quarantine_counts()["added"] == 0
+    with pytest.raises(StoreError, match="decide of each proposal once"):
+        store.decide([approve(cup, "a"), approve(cup, "b", order_units=Decimal(3))], is_all_or_none=True)
 
 
 def test_an_approval_of_as_many_as_proposed_adjusts_nothing(store):

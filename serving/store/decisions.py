@@ -77,7 +77,7 @@ class Outcome:
     Attributes:
         proposal_id: which proposal.
         decision: approved, rejected or cancelled.
-        is_refused: the state does not allow it, or there is no such proposal.
+        is_refused: the state does not allow it, other units are approved, or there is no such proposal.
         is_known: it stood so before; nothing changes.
         message: the outcome in words, with who decided before and what stands in its place.
     """
@@ -89,14 +89,23 @@ class Outcome:
     message: str
 
 
-def judge(connection: Connection, decided: Sequence[tuple[str, str]]) -> list[Outcome]:
-    """Return what would become of each decision, a pair of proposal_id and decision; nothing is changed."""
-    found = rows_by_id(connection, [proposal_id for proposal_id, _ in decided])
+def judge(connection: Connection, decided: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+    """Return what would become of decisions that are made together; nothing is changed.
+
+    Args:
+        connection: of the transaction.
+        decided: fields of approval events, and `seen_version` where the decision is bound to one.
+    """
+    found = rows_by_id(connection, [fields["proposal_id"] for fields in decided])
     latest = latest_day(connection)
-    outcomes = [_judged(connection, found.get(named), named, decision, latest) for named, decision in decided]
-    approved = [found[each.proposal_id] for each in outcomes if _is_approval(each)]
+    outcomes = [_judged(connection, found.get(fields["proposal_id"]), fields, latest) for fields in decided]
+    approved = {
+        fields["proposal_id"]: _ordered(found[fields["proposal_id"]], fields)
+        for fields, outcome in zip(decided, outcomes, strict=True)
+        if fields["decision"] == "approved" and not (outcome.is_refused or outcome.is_known)
+    }
     needless: dict[str, list[str]] = {}
-    for row, _, by in covered(connection, approved):
+    for row, _, by in covered(connection, [found[named] for named in approved], approved):
         what = f"transfer from {row.from_location_id}" if row.from_location_id else "order"
         told = f"the {what} of {units_text(quantity(row.order_thousandths))} ({row.proposal_id})"
         needless.setdefault(by, []).append(told)
@@ -115,32 +124,34 @@ def event_of(decision: Decision, now: int) -> dict[str, Any]:
     return {"event_type": "approval", "occurred_at": instant(now), **fields}
 
 
-def unless_changed(outcome: Outcome, decision: Decision, row: Any) -> Outcome:
-    """Refuse a decision on a proposal that has changed since it was looked at; `row` is the proposal as it stands."""
-    seen = decision.seen_version
-    if row is None or seen is None or outcome.is_refused or outcome.is_known or row.version == seen:
-        return outcome
-    told = f"it has changed since you looked: {row.state} by {row.changed_by}; look again"
-    return replace(outcome, is_refused=True, message=told)
-
-
-def _is_approval(outcome: Outcome) -> bool:
-    return outcome.decision == "approved" and not (outcome.is_refused or outcome.is_known)
-
-
-def follow(connection: Connection, decisions: Sequence[tuple[int, Row]], now: int) -> None:
+def follow(connection: Connection, decisions: Sequence[tuple[int, Row]], now: int) -> dict[int, str]:
     """Apply the approvals among events, in the transaction that appended them.
 
     An approval that comes too late is kept in the log and noted on the proposal without moving it.
+
+    Args:
+        connection: of the transaction.
+        decisions: events with the sequence of each.
+        now: instant, microseconds.
+
+    Returns:
+        Why an approval changed nothing, by sequence.
     """
     type_at, reason_at, payload_at = (COLUMNS.index(name) for name in ("event_type", "reason", "payload"))
     fields = [
-        {"reason": "", **json.loads(row[payload_at]), **({"reason": row[reason_at]} if row[reason_at] else {})}
-        for _, row in decisions
+        {
+            "sequence": sequence,
+            "reason": "",
+            **json.loads(row[payload_at]),
+            **({"reason": row[reason_at]} if row[reason_at] else {}),
+        }
+        for sequence, row in decisions
         if row[type_at] == "approval"
     ]
-    for group in _groups(fields):
-        _apply(connection, group, now)
+    idle: dict[int, str] = {}
+    for group in groups(fields):
+        idle |= _apply(connection, group, now)
+    return idle
 
 
 def decided_until(connection: Connection) -> int | None:
@@ -187,7 +198,9 @@ def confirm(connection: Connection, held: Iterable[str], *, author: str, reason:
     return [read(row) for row in rows_by_id(connection, ids).values()]
 
 
-def _judged(connection: Connection, row: Any, proposal_id: str, decision: str, latest: str | None) -> Outcome:
+def _judged(connection: Connection, row: Any, fields: Mapping[str, Any], latest: str | None) -> Outcome:
+    proposal_id, decision = fields["proposal_id"], fields["decision"]
+
     def outcome(message: str, *, is_refused: bool = False, is_known: bool = False) -> Outcome:
         return Outcome(proposal_id, decision, is_refused, is_known, message)
 
@@ -196,18 +209,48 @@ def _judged(connection: Connection, row: Any, proposal_id: str, decision: str, l
     before = f"{row.state} by {row.changed_by} at {instant(row.changed_at):%Y-%m-%d %H:%M} UTC"
     if row.change_reason:
         before += f" ({row.change_reason})"
+    seen = fields.get("seen_version")
+    is_changed = seen is not None and row.version != seen
     if decision == "approved" and row.state in COMMITTED:
+        standing = _standing(row)
+        # Who looked before another adjusted it and names no units means what is proposed.
+        is_meant = is_changed or fields.get("order_units") is not None
+        if is_meant and _ordered(row, fields) != standing:
+            return outcome(_other_units(row, standing, _ordered(row, fields)), is_refused=True)
         return outcome(f"approved already: {before}", is_known=True)
     if decision == "cancelled" and row.state == "cancelled":
         return outcome(f"cancelled already: {before}", is_known=True)
     refusal = _refusal(connection, row, decision, latest)
     if refusal is not None:
         return outcome(f"{before}; {refusal}", is_refused=True)
+    if is_changed:
+        told = f"it has changed since you looked: {row.state} by {row.changed_by}; look again"
+        return outcome(told, is_refused=True)
     if decision == "cancelled" and row.has_order_line:
         return outcome(
             f"{decision}: no more of it is sent, what was shipped counts until it has come; before: {before}"
         )
     return outcome(decision if row.state == "proposed" else f"{decision}; before: {before}")
+
+
+def _standing(row: Any) -> int:
+    """Return what is to be ordered of a proposal, thousandths."""
+    return int(row.order_thousandths if row.adjusted_thousandths is None else row.adjusted_thousandths)
+
+
+def _ordered(row: Any, fields: Mapping[str, Any]) -> int:
+    """Return what an approval orders, thousandths: what it says, else what is proposed."""
+    units = fields.get("order_units")
+    return int(row.order_thousandths if units is None else Decimal(units) * 1000)
+
+
+def _other_units(row: Any, standing: int, wanted: int) -> str:
+    """Return why what is approved does not get other units, and how it would."""
+    told = f"{row.state} with {units_text(quantity(standing))} by {row.adjusted_by or row.changed_by}"
+    units = units_text(quantity(wanted))
+    if row.state == "approved":
+        return f"{told}: to order {units}, reject it and approve it with {units}"
+    return f"{told}: to order {units}, change the order in the ERP and acknowledge it with {units}"
 
 
 def _refusal(connection: Connection, row: Any, decision: str, latest: str | None) -> str | None:
@@ -263,7 +306,7 @@ def _instead(other: Any) -> str:
     return f"{other.proposal_id} ({units} units, {other.state}) stands in its place"
 
 
-def _groups(decided: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+def groups(decided: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
     """Yield decisions in their order, as many at once as are the same, of one author, on different proposals."""
     group: list[Mapping[str, Any]] = []
     named: set[str] = set()
@@ -278,18 +321,22 @@ def _groups(decided: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, 
         yield group
 
 
-def _apply(connection: Connection, group: Sequence[Mapping[str, Any]], now: int) -> None:
-    """Move what may be moved, note what comes too late; a proposal that nobody knows is left alone."""
+def _apply(connection: Connection, group: Sequence[Mapping[str, Any]], now: int) -> dict[int, str]:
+    """Move what may be moved, note what comes too late, and return why by sequence.
+
+    A proposal that nobody knows is left alone.
+    """
     decision, author = group[0]["decision"], group[0]["author"]
     found = rows_by_id(connection, [fields["proposal_id"] for fields in group])
     known = [fields for fields in group if fields["proposal_id"] in found]
-    outcomes = judge(connection, [(fields["proposal_id"], decision) for fields in known])
     moved: list[Moved] = []
     late: list[tuple[str, str, str]] = []
-    for fields, outcome in zip(known, outcomes, strict=True):
+    idle: dict[int, str] = {}
+    for fields, outcome in zip(known, judge(connection, known), strict=True):
         row = found[outcome.proposal_id]
         if outcome.is_refused or outcome.is_known:
             late.append((outcome.proposal_id, row.state, f"{decision} too late. {fields['reason']}".strip()))
+            idle[fields["sequence"]] = outcome.message
         else:
             terms = {"approved": _adjustment, "rejected": _rejection_terms}.get(decision)
             moved.append((row, fields["reason"], terms(row, fields) if terms else {}))
@@ -300,13 +347,13 @@ def _apply(connection: Connection, group: Sequence[Mapping[str, Any]], now: int)
             approved = [row for row, _, _ in moved]
             supersede_covered(connection, approved, author=author, version=version, now=now)
     note(connection, late, author=author, now=now)
+    return idle
 
 
 def _adjustment(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an approval orders in place of the proposal; an approval without units takes back an earlier one."""
-    units = fields.get("order_units")
-    thousandths = None if units is None else int(Decimal(units) * 1000)
-    if thousandths in (None, row.order_thousandths):
+    thousandths = _ordered(row, fields)
+    if thousandths == row.order_thousandths:
         return {"adjusted_thousandths": None, "adjusted_by": None}
     return {"adjusted_thousandths": thousandths, "adjusted_by": fields["author"]}
 

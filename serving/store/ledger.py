@@ -7,7 +7,7 @@ event or a higher revision.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -185,11 +185,12 @@ def append(
     sorted_rows = _Sorted(fresh=rows) if is_blind else _sort(connection, rows)
     fresh = sorted_rows.fresh
     sequence, chain_hash = head.sequence + len(fresh), head.chain_hash
+    idle: dict[int, str] = {}
     if fresh:
         first = head.sequence + 1
         _insert(database, connection, fresh, first)
         chain_hash = chain.link(connection, head, channel, now, first, fresh)
-        _derive(connection, fresh, head, now, units_after)
+        idle = _derive(connection, fresh, head, now, units_after)
     conflicts = [(row_numbers[number], refused) for number, refused in sorted_rows.conflicts]
     unreadable = [
         (len(given) + number, Refused(refusal.rule, refusal.reason)) for number, refusal in enumerate(refusals)
@@ -197,11 +198,16 @@ def append(
     held = [*invalid, *conflicts, *unreadable]
     kept = quarantine.add(connection, [_held(delivered, number, refused) for number, refused in held], now)
     _keep_offsets(connection, channel, delivered.offsets, now)
-    not_accepted = {row_numbers[number]: DUPLICATE for number in sorted_rows.duplicates}
+    remarked = {row_numbers[number]: DUPLICATE for number in sorted_rows.duplicates}
+    known = {*sorted_rows.duplicates, *(number for number, _ in sorted_rows.conflicts)} if idle else set()
+    accepted = [row_numbers[number] for number in range(len(rows)) if number not in known] if idle else []
+    remarked |= {
+        accepted[at - head.sequence - 1]: EventOutcome("accepted", "without_effect", why) for at, why in idle.items()
+    }
     in_conflict = {number for number, _ in conflicts}
     for (number, refused), lies in zip(held, kept, strict=True):
         result: Literal["conflict", "refused"] = "conflict" if number in in_conflict else "refused"
-        not_accepted[number] = EventOutcome(result, refused.rule, refused.reason, lies.quarantine_id)
+        remarked[number] = EventOutcome(result, refused.rule, refused.reason, lies.quarantine_id)
     return AppendReport(
         received=len(given) + len(refusals),
         accepted=len(fresh),
@@ -211,7 +217,7 @@ def append(
         sequence=sequence,
         chain_hash=chain_hash,
         quarantine_ids=tuple(lies.quarantine_id for lies in kept if lies.is_new),
-        not_accepted=not_accepted,
+        remarked=remarked,
     )
 
 
@@ -267,32 +273,58 @@ def decide(
     """Append the approvals that change something; see `Store.decide`."""
     decided = [decisions.event_of(decision, now) for decision in made]
     rows: dict[int, Row] = {}
-    broken: dict[int, str] = {}
+    broken = _twice(made)
     for number, event in enumerate(decided):
         try:
-            rows[number] = typed_row(event, "decision")
+            if number not in broken:
+                rows[number] = typed_row(event, "decision")
         except Refused as refused:
             broken[number] = refused.reason
     repeated = _repeated(connection, rows, broken)
     if broken and is_all_or_none:
         raise StoreError(f"The decision cannot be recorded: {next(iter(broken.values())).rstrip('.')}.")
-    known = proposals.rows_by_id(connection, [decision.proposal_id for decision in made])
-    outcomes = decisions.judge(connection, [(decision.proposal_id, decision.decision) for decision in made])
-    for number, (decision, outcome) in enumerate(zip(made, outcomes, strict=True)):
-        if number in broken:
-            outcomes[number] = replace(outcome, is_refused=True, is_known=False, message=broken[number])
-        elif number in repeated:
-            outcomes[number] = replace(outcome, is_refused=False, is_known=True)
-        else:
-            outcomes[number] = decisions.unless_changed(outcome, decision, known.get(decision.proposal_id))
-    if is_all_or_none and any(outcome.is_refused for outcome in outcomes):
-        return outcomes
-    fresh = [
-        event for event, outcome in zip(decided, outcomes, strict=True) if not (outcome.is_known or outcome.is_refused)
+    told: dict[int, decisions.Outcome] = {}
+    fields = [
+        {**event, "number": number, "seen_version": decision.seen_version}
+        for number, (event, decision) in enumerate(zip(decided, made, strict=True))
     ]
-    if fresh:
-        append(database, connection, delivery(fresh, channel="decision", now=now, latest_instant=now), None)
-    return outcomes
+    # A decision is judged by what those before it have made of the proposals.
+    savepoint = connection.begin_nested() if is_all_or_none and len(made) > 1 else None
+    for group in decisions.groups(fields):
+        sound = [each for each in group if each["number"] not in broken and each["number"] not in repeated]
+        told |= zip((each["number"] for each in sound), decisions.judge(connection, sound), strict=True)
+        for each in group:
+            number = each["number"]
+            if number not in told:
+                message = broken.get(number, "recorded already")
+                named = (each["proposal_id"], each["decision"])
+                told[number] = decisions.Outcome(*named, number in broken, number not in broken, message)
+        if is_all_or_none and any(outcome.is_refused for outcome in told.values()):
+            continue
+        changing = [each["number"] for each in sound]
+        fresh = [decided[number] for number in changing if not (told[number].is_known or told[number].is_refused)]
+        if fresh:
+            append(database, connection, delivery(fresh, channel="decision", now=now, latest_instant=now), None)
+    if savepoint is not None:
+        is_refused = any(outcome.is_refused for outcome in told.values())
+        (savepoint.rollback if is_refused else savepoint.commit)()
+    return [told[number] for number in range(len(made))]
+
+
+def _twice(made: Sequence[decisions.Decision]) -> dict[int, str]:
+    """Return why a decision cannot stand beside an earlier one of its call, by number."""
+    event_ids: set[str] = set()
+    proposal_ids: set[str] = set()
+    twice: dict[int, str] = {}
+    for number, decision in enumerate(made):
+        if decision.proposal_id in proposal_ids:
+            twice[number] = f"the call decides of {decision.proposal_id!r} before; decide of each proposal once"
+        elif decision.event_id in event_ids:
+            twice[number] = f"event_id {decision.event_id!r} names another decision of the call; use a new one"
+        else:
+            event_ids.add(decision.event_id)
+            proposal_ids.add(decision.proposal_id)
+    return twice
 
 
 def _repeated(connection: Connection, rows: Mapping[int, Row], broken: dict[int, str]) -> set[int]:
@@ -496,15 +528,21 @@ def _derive(
     head: Any,
     now: int,
     units_after: stock.PublishedUnitsAfter | None,
-) -> None:
-    """Bring every table that follows from the log up to the last event; `head` is that before them."""
+) -> dict[int, str]:
+    """Bring every table that follows from the log up to the last event; `head` is that before them.
+
+    Returns:
+        Why a decision changed nothing, by sequence.
+    """
+    idle: dict[int, str] = {}
     first = head.sequence + 1
     stock.follow(connection, fresh, first, head.stock_version + 1, units_after)
     decided = [(first + number, row) for number, row in enumerate(fresh) if row[_TYPE] not in MOVEMENT_EVENTS]
     if decided:
         policies.follow(connection, decided)
-        decisions.follow(connection, decided, now)
+        idle = decisions.follow(connection, decided, now)
         alerts.follow(connection, decided, now)
+    return idle
 
 
 def _keep_offsets(connection: Connection, channel: str, offsets: Mapping[tuple[str, int], int], now: int) -> None:

@@ -12,8 +12,9 @@ class EventOutcome:
     Attributes:
         result: `accepted`; `duplicate`, it was in the log already with the same content; `conflict`, its identity or
             event_id is taken by other content; `refused`, it breaks a rule. The last two are in quarantine.
-        rule: name of the broken rule, "" where none is broken.
-        reason: why it is not accepted, in words, with the value.
+        rule: name of the broken rule, "" where none is broken; `without_effect` of an approval that is in the log and
+            came too late to change its proposal.
+        reason: why it is not accepted, or changed nothing, in words, with the value.
         quarantine_id: where it lies; the same number where it came before and lies there already.
     """
 
@@ -40,8 +41,8 @@ class AppendReport:
         sequence: sequence of the last event in the log.
         chain_hash: chain hash that anchors the log up to `sequence`.
         quarantine_ids: rows of the quarantine this call added.
-        not_accepted: outcome of each event that was not accepted, by its position among the events of the call;
-            refusals follow the events.
+        remarked: outcome of each event that was not accepted, or without effect, by its position among the events of
+            the call; refusals follow the events.
     """
 
     received: int
@@ -52,7 +53,7 @@ class AppendReport:
     sequence: int
     chain_hash: str
     quarantine_ids: tuple[int, ...] = ()
-    not_accepted: Mapping[int, EventOutcome] = field(default_factory=dict)
+    remarked: Mapping[int, EventOutcome] = field(default_factory=dict)
 
     @property
     def quarantined(self) -> int:
@@ -62,7 +63,7 @@ class AppendReport:
     @property
     def outcomes(self) -> list[EventOutcome]:
         """What became of each event, in the order given; refusals follow the events."""
-        return [self.not_accepted.get(position, ACCEPTED) for position in range(self.received)]
+        return [self.remarked.get(position, ACCEPTED) for position in range(self.received)]
 
 
 def parts(report: AppendReport, sizes: Sequence[int]) -> list[AppendReport]:
@@ -90,7 +91,7 @@ def parts(report: AppendReport, sizes: Sequence[int]) -> list[AppendReport]:
                 sequence=report.sequence,
                 chain_hash=report.chain_hash,
                 quarantine_ids=ids,
-                not_accepted={number: each for number, each in enumerate(own) if each.result != "accepted"},
+                remarked={number: each for number, each in enumerate(own) if each != ACCEPTED},
             )
         )
     return found

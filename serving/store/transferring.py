@@ -17,10 +17,12 @@ from sqlalchemy import Connection, select
 
 from serving.store.proposals import COMMITTED, Moved, move, next_version, read, rows_by_id
 from serving.store.staging import seen_proposals
-from serving.store.units import units_text
+from serving.store.units import quantity, units_text
 
 
-def covered(connection: Connection, approved: Sequence[Any]) -> list[tuple[Any, str, str]]:
+def covered(
+    connection: Connection, approved: Sequence[Any], ordered: Mapping[str, int] | None = None
+) -> list[tuple[Any, str, str]]:
     """Return the undecided proposals that approvals make needless: row, why, and the approved proposal's id.
 
     The order and the transfers of an item that one run decided together add up to its need (`beside` in their detail),
@@ -30,7 +32,9 @@ def covered(connection: Connection, approved: Sequence[Any]) -> list[tuple[Any, 
     Args:
         connection: of the transaction.
         approved: rows that are approved together; none of them makes another one needless.
+        ordered: what their approvals order, thousandths by id; None where the rows say so already.
     """
+    units_of = {named: quantity(thousandths) for named, thousandths in (ordered or {}).items()}
     items: dict[tuple[str, str], list[str]] = {}
     for row in approved:
         items.setdefault((row.sku, row.location_id), []).append(row.proposal_id)
@@ -51,7 +55,7 @@ def covered(connection: Connection, approved: Sequence[Any]) -> list[tuple[Any, 
             continue
         made = [read(each) for each in rows_by_id(connection, beside).values()]
         coming = [each for each in made if each.proposal_id in taken or each.state in COMMITTED]
-        units = sum((each.coming_units for each in coming), Decimal(0))
+        units = sum((units_of.get(each.proposal_id, each.coming_units) for each in coming), Decimal(0))
         needed = Decimal(str(detail.get("place_needed_units") or "Infinity"))
         if units >= needed:
             ids = " and ".join(sorted(each.proposal_id for each in coming))
