@@ -120,6 +120,12 @@ def test_a_withdrawal_says_what_is_withdrawn_by_whom_and_why() -> None:
     assert (row["proposal_id"], row["withdrawn_by"], row["reason"]) == ("20111208-1-1", "ann", "too dear")
 
 
+def test_a_withdrawal_names_the_units_that_were_handed_out() -> None:
+    adjusted = replace(PROPOSAL, adjusted_units=Decimal("36.000"), adjusted_by="ann")
+    (line,), (row,) = line_rows([adjusted]), withdrawal_rows([replace(adjusted, state="cancelled")])
+    assert row["order_units"] == line["order_units"] == 36
+
+
 def test_a_folder_holds_orders_their_lines_and_withdrawals(tmp_path: Path) -> None:
     write_folder(tmp_path / "orders", Handout([PROPOSAL], [PROPOSAL], [replace(PROPOSAL, proposal_id="2")]))
     rows = {path.name: len(path.read_text().splitlines()) - 1 for path in (tmp_path / "orders").iterdir()}

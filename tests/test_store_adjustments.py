@@ -213,3 +213,17 @@ def test_what_an_archive_names_in_the_units_that_were_on_order_is_no_change_from
         store.reconcile(Published("generation", None, {}, [archived]))
         assert store.proposal(made)[0].state == "superseded"
         assert store.verify().is_whole
+
+
+def test_a_rejection_until_more_than_can_be_counted_is_refused_or_held_to_what_can(store):
+    (made,) = propose(store, "MUG", units=10**15 - 1)
+    (outcome,) = store.decide([Decision(made, "rejected", "a", "ann", until_grows_percent=Decimal(999_999_999))])
+    assert outcome.is_refused and "until_grows_percent 999999999" in outcome.message
+    (outcome,) = store.decide([Decision(made, "rejected", "b", "ann", until_grows_percent=Decimal(10_000))])
+    assert not outcome.is_refused
+
+
+@pytest.mark.parametrize("event", ["x", None, 5])
+def test_what_is_no_event_at_all_is_refused(store, event):
+    (outcome,) = store.append([event], source="api").outcomes
+    assert (outcome.result, outcome.rule) == ("refused", "not_an_object")

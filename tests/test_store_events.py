@@ -207,6 +207,18 @@ OVERRIDE = {
         (decision("restock_request", sku="MUG", location_id="NORTH", requested_units=1), "author_missing"),
         (decision("restock_request", sku="MUG", requested_units=1, author="ann"), "location_id_missing"),
         (decision("approval", proposal_id="p", decision="maybe", author="ann"), "decision_type"),
+        (
+            decision(
+                "approval", proposal_id="p", decision="rejected", author="a", until_grows_percent="999999999999999"
+            ),
+            "until_grows_percent_type",
+        ),
+        (
+            decision("approval", proposal_id="p", decision="approved", author="a", order_units="1000000000.001"),
+            "quantity_implausible",
+        ),
+        ("x", "not_an_object"),
+        (None, "not_an_object"),
         (decision("policy_override", **{**OVERRIDE, "scope": "item"}), "scope"),
         (decision("policy_override", **OVERRIDE, sku="MUG"), "scope"),
         (decision("policy_override", **{**OVERRIDE, "scope": "segment"}), "scope"),

@@ -1,5 +1,7 @@
 """Many callers share one commit, and each gets the answer to what it handed in."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serving.store import GroupWriter, StoreError
+from serving.store import GroupWriter, Store, StoreError
 from serving.store.outcomes import parts
 
 NOON = datetime(2011, 3, 1, 12, tzinfo=UTC)
@@ -76,6 +78,65 @@ def test_an_error_reaches_the_caller_and_the_writer_goes_on(store):
         assert writer.append([movement("a")], source="api").accepted == 1
 
 
+def test_what_one_call_breaks_is_its_own_error(store, monkeypatch):
+    append = Store.append_delivered
+
+    def fail(store: Store, delivered: Any) -> Any:
+        if any(event["document"] == "bad" for event in delivered.given):
+            raise OverflowError("too large")
+        return append(store, delivered)
+
+    monkeypatch.setattr(Store, "append_delivered", fail)
+    with GroupWriter(store) as writer, ThreadPoolExecutor(8) as pool:
+        with store._database.write():
+            first = pool.submit(writer.append, [movement("first")], source="api")
+            threading.Event().wait(0.2)
+            named = ["a", "bad", "b"]
+            calls = [pool.submit(writer.append, [movement(name)], source="api") for name in named]
+            threading.Event().wait(0.2)
+        assert [call.result().accepted for call in (first, calls[0], calls[2])] == [1, 1, 1]
+        with pytest.raises(OverflowError):
+            calls[1].result()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_fails_answers_whoever_waits_and_takes_no_more(store, monkeypatch):
+    def end(*_: object) -> None:
+        raise RuntimeError("no report")
+
+    monkeypatch.setattr("serving.store.group_writer.parts", end)
+    with GroupWriter(store) as writer, ThreadPoolExecutor(1) as pool:
+        with pytest.raises(StoreError, match="has failed"):
+            pool.submit(writer.append, [movement("a")], source="api").result(20)
+        with pytest.raises(StoreError, match="is closed"):
+            writer.append([movement("b")], source="api")
+
+
+def test_a_writer_writes_until_its_callers_end(store, url):
+    code = """
+import sys, threading, time
+from serving.store import GroupWriter, Store
+writer = GroupWriter(Store.open(sys.argv[1]))
+def work():
+    threading.main_thread().join()
+    time.sleep(0.2)
+    print(writer.append([{"event_type": "none"}], source="api").invalid)
+threading.Thread(target=work).start()
+"""
+    run = subprocess.run([sys.executable, "-c", code, url], timeout=60, capture_output=True, text=True, check=False)
+    assert (run.stdout, run.stderr) == ("1\n", "")
+
+
+def test_a_writer_is_of_one_process(store, monkeypatch):
+    with GroupWriter(store) as writer:
+        with monkeypatch.context() as other:
+            other.setattr("serving.store.group_writer.os.getpid", lambda: -1)
+            with pytest.raises(StoreError, match="Make one in this process"):
+                writer.append([movement("a")], source="api")
+            writer.close()
+        assert writer.append([movement("a")], source="api").accepted == 1
+
+
 def test_what_cannot_be_read_is_an_error_of_its_caller_alone(store):
     with GroupWriter(store) as writer:
         with pytest.raises(TypeError):
@@ -92,10 +153,11 @@ def test_a_writer_that_is_closed_has_written_all_and_takes_no_more(store):
     assert store.head()[0] == 1
 
 
-def test_a_report_in_parts_adds_up(store):
+@pytest.mark.parametrize("sizes", [[2, 3], [3, 2]])
+def test_a_report_in_parts_adds_up(store, sizes):
     given = [movement("a"), movement("b", "many"), movement("b", "many"), movement("a", -2), movement("a")]
     report = store.append(given, source="api")
-    first, second = parts(report, [2, 3])
+    first, second = parts(report, sizes)
     assert first.outcomes + second.outcomes == report.outcomes
     for name in ("received", "accepted", "duplicate", "conflict", "invalid", "quarantined"):
         assert getattr(first, name) + getattr(second, name) == getattr(report, name)

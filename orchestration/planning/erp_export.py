@@ -101,6 +101,7 @@ def withdrawal_rows(withdrawn: Sequence["Proposal"]) -> list[dict[str, Any]]:
     return [
         {
             **{name: getattr(proposal, name) for name in WITHDRAWAL_COLUMNS if hasattr(proposal, name)},
+            "order_units": proposal.final_units,
             "withdrawn_by": proposal.changed_by,
             "reason": proposal.change_reason,
             **_origin(proposal),

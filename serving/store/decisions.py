@@ -37,6 +37,9 @@ REJECTED_DAYS = 28
 REJECTED_GROWTH_PERCENT = 50
 """A rejection without terms of its own holds for so many days, or until the need has grown by so much."""
 
+MOST_THOUSANDTHS = 2**63 - 1
+"""What a column can hold; no need grows beyond it."""
+
 DECISIONS = ("approved", "rejected", "cancelled")
 
 
@@ -374,5 +377,5 @@ def _rejection_terms(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
         needed = max(Decimal(str(detail.get("needed_units") or 0)) * 1000, Decimal(row.order_thousandths))
         pack = Decimal(str(detail.get("pack_units") or 1)) * 1000
         grown = needed * (1 + Decimal(str(percent)) / 100)
-        limit = int(max(grown, needed + pack).to_integral_value(ROUND_CEILING))
+        limit = min(int(max(grown, needed + pack).to_integral_value(ROUND_CEILING)), MOST_THOUSANDTHS)
     return {"rejected_until_date": until, "rejected_until_thousandths": limit}

@@ -105,6 +105,8 @@ MOVEMENT_FIELDS = frozenset(
     }
 )
 IMPLAUSIBLE_THOUSANDTHS = 1_000_000_000_000
+MOST_PERCENT = 10_000
+"""A need that may grow a hundredfold may grow as it likes; more is a slip of the pen."""
 DAY = 86_400_000_000
 
 
@@ -137,6 +139,8 @@ def typed_row(event: Mapping[str, Any], channel: str) -> Row:
     Raises:
         Refused: with the rule and a reason that names field and value.
     """
+    if not isinstance(event, Mapping):
+        raise Refused("not_an_object", f"{_shown(event)} is not an object of fields and values")
     event_type = event.get("event_type")
     if event_type is None:
         event_type = "movement"
@@ -296,6 +300,11 @@ def _check_together(event_type: str, values: Mapping[str, Any]) -> None:
         raise Refused("until_missing", "a snooze ends: until_date or until_money is missing")
 
 
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+
+
 def _first_unknown(event: Mapping[str, Any], known: frozenset[str] | set[str]) -> str:
     return str(min(str(name) for name in event.keys() - known))
 
@@ -318,6 +327,20 @@ def _above_zero_text(name: str, value: Any) -> str:
     if thousandths <= 0:
         raise Refused(f"{name}_type", f"{name} {value} is not above zero")
     return str(quantity(thousandths))
+
+
+def _ordered_text(name: str, value: Any) -> str:
+    text = _above_zero_text(name, value)
+    if Decimal(text) * 1000 > IMPLAUSIBLE_THOUSANDTHS:
+        raise Refused("quantity_implausible", f"{name} {text} is more than a billion units")
+    return text
+
+
+def _percent_text(name: str, value: Any) -> str:
+    text = _above_zero_text(name, value)
+    if Decimal(text) > MOST_PERCENT:
+        raise Refused(f"{name}_type", f"{name} {text} is more than {MOST_PERCENT}; give a day, until_date, instead")
+    return text
 
 
 def _not_below_zero_text(name: str, value: Any) -> str:
@@ -351,7 +374,7 @@ _DECISIONS: Mapping[str, Mapping[str, Field]] = {
     "restock_request": {
         "sku": Field(identifier_of),
         "location_id": Field(identifier_of),
-        "requested_units": Field(_above_zero_text),
+        "requested_units": Field(_ordered_text),
         "needed_by_date": Field(date_of, is_required=False),
         "author": Field(text_of),
         "reason": Field(text_of, is_required=False),
@@ -373,8 +396,8 @@ _DECISIONS: Mapping[str, Mapping[str, Field]] = {
         "decision": Field(_one_of("approved", "rejected", "cancelled")),
         "author": Field(text_of),
         "until_date": Field(date_of, is_required=False),
-        "until_grows_percent": Field(_above_zero_text, is_required=False),
-        "order_units": Field(_above_zero_text, is_required=False),
+        "until_grows_percent": Field(_percent_text, is_required=False),
+        "order_units": Field(_ordered_text, is_required=False),
         "reason": Field(text_of, is_required=False),
     },
     "forecast_override": {
@@ -409,7 +432,7 @@ _DECISIONS: Mapping[str, Mapping[str, Field]] = {
         "sku": Field(identifier_of),
         "location_id": Field(identifier_of),
         "supplier_id": Field(identifier_of),
-        "order_units": Field(_above_zero_text),
+        "order_units": Field(_ordered_text),
         "expected_date": Field(date_of, is_required=False),
         "author": Field(text_of),
         "reason": Field(text_of),

@@ -4,14 +4,15 @@ Belongs here: gathering calls and giving each its own report. Does not: what an 
 write beside it as they do without it.
 """
 
+import os
 import queue
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from serving.store.errors import StoreError
+from serving.store.errors import StoreError, StoreUnavailable
 from serving.store.ledger import Delivery, joined
 from serving.store.outcomes import AppendReport, parts
 from serving.store.store import Store
@@ -23,6 +24,22 @@ _MOST_EVENTS = 2_000
 class _Call:
     delivered: Delivery
     answer: Future[AppendReport] = field(default_factory=Future)
+
+
+@dataclass(frozen=True)
+class _ErrorsOf:
+    """Hands an error to whoever waits for the future: the thread that writes goes on."""
+
+    future: Future[AppendReport]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if isinstance(error, Exception):
+            self.future.set_exception(error)
+            return True
+        return False
 
 
 class GroupWriter:
@@ -38,7 +55,7 @@ class GroupWriter:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._is_closed = False
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="group-append")
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._work, name="group-writer", daemon=True)
         self._thread.start()
 
@@ -54,8 +71,10 @@ class GroupWriter:
 
         Raises:
             StoreUnavailable: the database does not answer; nothing of this call is in the log.
-            StoreError: the writer is closed.
+            StoreError: the writer is closed or has failed, or another process made it: its thread is not in a fork.
         """
+        if os.getpid() != self._process:
+            raise StoreError("Another process made this writer of the online store. Make one in this process.")
         call = _Call(self._store.delivery(events, source=source))
         with self._lock:
             if self._is_closed:
@@ -64,13 +83,14 @@ class GroupWriter:
         return call.answer.result()
 
     def close(self) -> None:
-        """Write what was handed in, and end."""
+        """Write what was handed in, and end; in a fork of the process that made it there is nothing to do."""
+        if os.getpid() != self._process:
+            return
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
                 self._calls.put(None)
         self._thread.join()
-        self._executor.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -79,14 +99,32 @@ class GroupWriter:
         self.close()
 
     def _work(self) -> None:
+        calls: list[_Call] = []
         is_open = True
-        while is_open:
-            calls, is_open = self._waiting()
-            by_channel: dict[str, list[_Call]] = {}
-            for call in calls:
-                by_channel.setdefault(call.delivered.channel, []).append(call)
-            for group in by_channel.values():
-                self._write(group)
+        try:
+            while is_open:
+                calls, is_open = self._waiting()
+                by_channel: dict[str, list[_Call]] = {}
+                for call in calls:
+                    by_channel.setdefault(call.delivered.channel, []).append(call)
+                for group in by_channel.values():
+                    self._write(group)
+        finally:
+            self._end(calls)
+
+    def _end(self, calls: Sequence[_Call]) -> None:
+        """Take no more, and answer whoever still waits: without this thread nobody would."""
+        with self._lock:
+            self._is_closed = True
+        left = list(calls)
+        while not self._calls.empty():
+            call = self._calls.get()
+            left += [] if call is None else [call]
+        for call in left:
+            if not call.answer.done():
+                call.answer.set_exception(
+                    StoreError("The writer of the online store has failed. Send the events again.")
+                )
 
     def _waiting(self) -> tuple[list[_Call], bool]:
         """Return the calls that wait, at least one, and whether more may come."""
@@ -105,13 +143,18 @@ class GroupWriter:
         return calls, False
 
     def _write(self, group: Sequence[_Call]) -> None:
-        # A future holds whatever error there is: whoever waits must hear of it, and the next group is written.
-        written = self._executor.submit(self._store.append_delivered, joined([call.delivered for call in group]))
-        error = written.exception()
-        if error is not None:
+        together: Future[AppendReport] = Future()
+        with _ErrorsOf(together):
+            together.set_result(self._store.append_delivered(joined([call.delivered for call in group])))
+        error = together.exception()
+        if error is None:
+            sizes = [len(call.delivered.given) for call in group]
+            for call, part in zip(group, parts(together.result(), sizes), strict=True):
+                call.answer.set_result(part)
+        elif len(group) == 1 or isinstance(error, StoreUnavailable):
             for call in group:
                 call.answer.set_exception(error)
-            return
-        sizes = [len(call.delivered.given) for call in group]
-        for call, part in zip(group, parts(written.result(), sizes), strict=True):
-            call.answer.set_result(part)
+        else:
+            # Nothing of the group is in the log; what one call hands in is no reason to refuse the others.
+            for call in group:
+                self._write([call])

@@ -76,8 +76,9 @@ def parts(report: AppendReport, sizes: Sequence[int]) -> list[AppendReport]:
         own = outcomes[begun : begun + size]
         begun += size
         held = [outcome for outcome in own if outcome.quarantine_id is not None]
-        # What two calls bring is added by the first.
-        new = [outcome for outcome in held if outcome.quarantine_id in added]
+        # What comes twice, in one call or in two, is added by the first.
+        first = {outcome.quarantine_id: outcome for outcome in reversed(held) if outcome.quarantine_id in added}
+        new = list(reversed(first.values()))
         ids = tuple(outcome.quarantine_id for outcome in new if outcome.quarantine_id is not None)
         added -= set(ids)
         conflict = sum(outcome.result == "conflict" for outcome in new)
