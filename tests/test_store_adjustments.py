@@ -227,3 +227,34 @@ def test_a_rejection_until_more_than_can_be_counted_is_refused_or_held_to_what_c
 def test_what_is_no_event_at_all_is_refused(store, event):
     (outcome,) = store.append([event], source="api").outcomes
     assert (outcome.result, outcome.rule) == ("refused", "not_an_object")
+
+
+@pytest.mark.parametrize(
+    ("decided", "column", "value"),
+    [
+        # Of what was approved, rejected and approved again the last approval counts.
+        ([("approved", 90), ("rejected", None), ("approved", 18)], "adjusted_thousandths", 90_000),
+        ([("approved", 90), ("rejected", None), ("approved", None)], "adjusted_thousandths", 90_000),
+        ([("approved", 18)], "adjusted_thousandths", None),
+        ([("approved", 18)], "adjusted_by", "bob"),
+        # The second approval comes too late.
+        ([("approved", None), ("approved", 90)], "adjusted_thousandths", 90_000),
+        ([("approved", 18), ("approved", 90)], "adjusted_thousandths", 90_000),
+    ],
+)
+@pytest.mark.parametrize("reason", ["", "shelf"])
+def test_units_are_those_of_the_last_approval_that_had_an_effect(store, decided, column, value, reason):
+    (made,) = propose(store, "MUG")
+    for number, (decision, units) in enumerate(decided):
+        event = {"event_type": "approval", "occurred_at": "2011-03-01T10:00:00Z", "author": "ann", "reason": reason}
+        event |= {"event_id": f"{number}", "proposal_id": made, "decision": decision, "order_units": units}
+        store.append([event], source="api")
+    assert store.verify().is_whole
+    with store._database.write() as connection:
+        connection.exec_driver_sql("UPDATE proposals SET adjusted_by = 'ann'")
+        set_to = "NULL" if value is None else repr(value)
+        connection.exec_driver_sql(f"UPDATE proposals SET {column} = {set_to}")
+    assert "orders other units than its approval says" in store.verify().problems[0]
+    if value is not None:
+        with pytest.raises(StoreError, match="other units than its approval"):
+            store.pull_proposals(author="erp")

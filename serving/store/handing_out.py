@@ -78,10 +78,12 @@ def pull(connection: Connection, *, author: str, limit: int, now: int) -> list[P
             f"Proposal {changed.proposal_id} orders {units} of {changed.sku!r}, which does not match its id: "
             "something else has changed the store. Cancel the proposal and run again."
         )
-    wrong = next(iter(wrongly_adjusted(connection, found)), None)
+    wrong = next(
+        iter(wrongly_adjusted(connection, [row for row in found if row.adjusted_thousandths is not None])), None
+    )
     if wrong is not None:
         raise StoreError(
-            f"Proposal {wrong.proposal_id} orders {units_text(quantity(wrong.adjusted_thousandths))} of {wrong.sku!r}, "
+            f"Proposal {wrong.proposal_id} orders {units_text(read(wrong).final_units)} of {wrong.sku!r}, "
             "other units than its approval says: something else has changed the store. Cancel the proposal and run "
             "again."
         )

@@ -311,28 +311,70 @@ def changed_outside(connection: Connection) -> list[str]:
             told = states.get(row.proposal_id, "missing")
             problems.append(f"Proposal {row.proposal_id} is {row.state}, its history says {told}.")
     adjusted = connection.execute(select(seen_proposals).where(seen_proposals.c.adjusted_thousandths.is_not(None)))
-    named = [row.proposal_id for row in wrongly_adjusted(connection, adjusted.all())]
-    problems += [f"Proposal {proposal_id} orders other units than its approval says." for proposal_id in named]
+    asked = {row.proposal_id: row for row in adjusted}
+    # An adjustment that was removed is in the log alone.
+    asked |= rows_by_id(connection, [named for named, said in _approvals(connection).items() if _names_units(said)])
+    problems += [
+        f"Proposal {row.proposal_id} orders other units than its approval says."
+        for row in wrongly_adjusted(connection, [asked[named] for named in sorted(asked)])
+    ]
     return problems
 
 
 def wrongly_adjusted(connection: Connection, rows: Sequence[Any]) -> list[Any]:
-    """Return the rows whose adjusted units no approval in the log names: somebody changed them outside the store."""
-    authors = {row.adjusted_by for row in rows if row.adjusted_thousandths is not None}
-    if not authors:
+    """Return the rows that order other units than their last approval says: somebody changed them outside the store.
+
+    An approval that came too late says nothing. Each decision that was appended left one step in the history of its
+    proposal: the state it gave it, or that it was too late.
+    """
+    if not rows:
         return []
-    approvals = select(events.c.payload).where(events.c.event_type == "approval", events.c.author.in_(sorted(authors)))
-    said = {
-        (fields["proposal_id"], int(Decimal(fields["order_units"]) * 1000), fields["author"])
-        for fields in map(json.loads, connection.execute(approvals).scalars())
-        if "order_units" in fields
-    }
+    decided = _approvals(connection)
+    made: dict[str, list[Any]] = {}
+    for part in _parts([row.proposal_id for row in rows]):
+        found = select(seen_steps).where(seen_steps.c.proposal_id.in_(part))
+        for step in connection.execute(found.order_by(seen_steps.c.proposal_id, seen_steps.c.step)):
+            made.setdefault(step.proposal_id, []).append(step)
     return [
         row
         for row in rows
-        if row.adjusted_thousandths is not None
-        and (row.proposal_id, row.adjusted_thousandths, row.adjusted_by) not in said
+        if (row.adjusted_thousandths, row.adjusted_by)
+        != _approved_units(row, decided.get(row.proposal_id, ()), made.get(row.proposal_id, ()))
     ]
+
+
+def _approvals(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+    """Return the fields of the decisions in the log by proposal, in their order."""
+    query = select(events.c.payload, events.c.reason).where(events.c.event_type == "approval")
+    decided: dict[str, list[dict[str, Any]]] = {}
+    for event in connection.execute(query.order_by(events.c.sequence)):
+        fields = {"reason": event.reason or "", **json.loads(event.payload)}
+        decided.setdefault(fields["proposal_id"], []).append(fields)
+    return decided
+
+
+def _names_units(decided: Sequence[Mapping[str, Any]]) -> bool:
+    return any("order_units" in fields for fields in decided)
+
+
+def _approved_units(
+    row: Any, decided: Sequence[Mapping[str, Any]], made: Sequence[Any]
+) -> tuple[int | None, str | None]:
+    """Return the adjustment, thousandths and author, of the last approval that its history says had an effect."""
+    adjustment: tuple[int | None, str | None] = (None, None)
+    begun = 0
+    for fields in decided:
+        effective = (fields["decision"], fields["reason"])
+        late = f"{fields['decision']} too late. {fields['reason']}".strip()
+        for number, step in enumerate(made[begun:], begun):
+            if step.author == fields["author"] and (step.reason == late or (step.state, step.reason) == effective):
+                begun = number + 1
+                if step.reason != late and step.state == "approved":
+                    units = Decimal(fields.get("order_units", 0)) * 1000 or row.order_thousandths
+                    is_other = units != row.order_thousandths
+                    adjustment = (int(units), fields["author"]) if is_other else (None, None)
+                break
+    return adjustment
 
 
 def next_version(connection: Connection) -> int:
