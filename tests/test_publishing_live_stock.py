@@ -29,7 +29,7 @@ EVENT = {
 
 TOTAL = (
     "struct(source varchar, document varchar, occurred_at timestamptz, sku varchar, location_id varchar, "
-    "units decimal(18, 3), is_counted boolean)"
+    "counted_units decimal(18, 3), is_counted boolean)"
 )
 
 
@@ -87,8 +87,8 @@ def test_totals_of_sales_by_day_count_as_the_warehouse_counts_them(home: Path, s
     store.append([{**EVENT, "source": "app"}], source="api")
     total = {"source": "till", "occurred_at": "2011-12-01 23:59:59+00", "sku": "A", "location_id": "N"}
     given = [
-        {**total, "document": "d1", "units": 3, "is_counted": True},
-        {**total, "document": "d2", "units": 4, "is_counted": False},
+        {**total, "document": "d1", "counted_units": 3, "is_counted": True},
+        {**total, "document": "d2", "counted_units": 4, "is_counted": False},
     ]
     taken_in(home, store, given)
     assert [item.on_hand_units for item in store.live_stocks()] == [Decimal(5 + 5 - 3)]

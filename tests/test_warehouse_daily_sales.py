@@ -139,6 +139,34 @@ def test_a_day_sent_again_replaces_its_total_and_a_withdrawn_sale_gives_way_to_i
     assert home.content() == followed
 
 
+def test_codes_mapped_to_one_item_add_up_and_each_is_corrected_alone(home: Warehouse, tmp_path: Path):
+    made = Warehouse(tmp_path / "mapped", home.manifest)
+    arrive(made.raw, FIRST_ARRIVAL, MASTER | {"daily_sales": [total(4, 2, sku="A-OLD"), total(4, 3)]})
+    build(made)
+    mapped = {"column_name": "sku", "code": "A-OLD", "meaning": "a", "said_by": "mia", "said_at": "2024-01-01"}
+    (made.raw / "mapped_codes.json").write_text(json.dumps([mapped]))
+    query = "select sku, units::double, revenue::double from marts.fct_daily_sales"
+    build(made)
+    assert (made.rows(query), demand(made)[4]) == ([("a", 5, 45)], 5)
+    arrive(made.raw, SECOND_ARRIVAL, {"daily_sales": [total(4, 1, sku="A-OLD")]})
+    build(made)
+    assert (made.rows(query), demand(made)[4]) == ([("a", 4, 36)], 4)
+
+
+def test_a_return_by_line_is_part_of_the_total_of_its_day(home: Warehouse, tmp_path: Path):
+    made = Warehouse(tmp_path / "returns", home.manifest)
+    back = movement("back", "return", 1, FIRST_NOON + timedelta(days=6))
+    taken = movement("taken", "return", 2, FIRST_NOON + timedelta(days=5))
+    totals = [*(total(n, 3) for n in range(10) if n != 5), total(5, -2), total(6, 2, source="till 2")]
+    arrive(made.raw, FIRST_ARRIVAL, MASTER | {"stock_movements": [MOVEMENTS[0], back], "daily_sales": totals})
+    build(made)
+    assert stock(made) == {"x": 100 - 9 * 3 + 2 - 2}
+    arrive(made.raw, SECOND_ARRIVAL, {"stock_movements": [taken]})
+    build(made)
+    assert stock(made) == {"x": 100 - 9 * 3 + 2 - 2}
+    assert made.rows("select day from marts.fct_daily_sales where not is_counted") == [(day(5),)]
+
+
 def test_a_total_that_came_before_its_day_was_over_does_not_end_it(tmp_path: Path):
     located(tmp_path, "Europe/London", at="x")
 

@@ -4,9 +4,9 @@
 
     A row ends by a full list that lacks it, or by its valid_to. What has ended is left out, or kept with the day from which it
     no longer holds where history still speaks of it (ended_date; null = it holds). `versions` stands for the raw table where some
-    of its rows do not count.
+    of its rows do not count, `key` for the declared one.
 #}
-{% macro latest_version(table, keep_ended=false, versions=none) -%}
+{% macro latest_version(table, keep_ended=false, versions=none, key=none) -%}
     {%- if not execute -%}
     {# While dbt parses, nothing is known of the contract; the references to sources are all it looks for. #}
     {{- source('raw', table) -}} {{- source('predictions', 'generations') -}}
@@ -27,7 +27,7 @@
             select
                 *,
                 row_number() over (
-                    partition by {{ declared.config.meta.key | join(', ') }}
+                    partition by {{ key or (declared.config.meta.key | join(', ')) }}
                     order by batch_id desc, source_row desc
                 ) as version_rank
             from {{ versions or source('raw', table) }}

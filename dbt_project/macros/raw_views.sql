@@ -29,6 +29,8 @@
             } %}
             {# What ended by a list that lacks it stands beside what came, as it last was. #}
             {% do lineage.update({'is_ended': 'boolean'} if table.config.meta.get('ends') else {}) %}
+            {# Codes that were mapped to one item add up where rows are parts of it. #}
+            {% do lineage.update({'delivered_key': 'varchar'} if table.config.meta.get('adds_up') else {}) %}
             {% set withdrawn = withdrawn_rows(folder, table.name, until) if files else [] %}
             {% do statements.append(file_view('raw', table, files, lineage, until, withdrawn, mapped)) %}
             {% set refused = arrived_batches(folder, table.name, 'quarantined', until) %}
@@ -81,7 +83,11 @@
         {{ 'with made as (' if several }}
         select
             {% for name, data_type in columns.items() %}
+            {% if name == 'delivered_key' %}
+            concat_ws('|', {{ key | join(', ') }}) as delivered_key
+            {% else %}
             cast({{ mapped_column(name, mapped) }} as {{ data_type }}) as {{ adapter.quote(name) }}{{ ',' if not loop.last }}
+            {% endif %}
             {% endfor %}
             {{ ', concat_ws(\'|\', ' ~ key | join(', ') ~ ') as delivered_key' if several }}
         from (

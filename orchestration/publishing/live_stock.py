@@ -56,7 +56,7 @@ def rebase_live_stock(
 
 _TOTALS = """
     select source, document, 1 as line, 0 as revision, occurred_at, sku, location_id,
-        case when units > 0 then 'sale' else 'return' end as movement_type, -units as quantity_units,
+        case when counted_units > 0 then 'sale' else 'return' end as movement_type, -counted_units as quantity_units,
         null::varchar as lot_id, 'daily_sales' as source_file
     from {} where is_counted
 """

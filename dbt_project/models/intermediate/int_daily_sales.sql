@@ -39,7 +39,7 @@ movement_days as (
         stock_movements.location_id,
         {{ local_day('stock_movements.occurred_at', 'items.time_zone') }} as day,
         count(case when stock_movements.movement_type = 'sale' then 1 end) as sale_lines,
-        count(case when stock_movements.movement_type = 'return' then 1 end) as return_lines,
+        sum(case when stock_movements.movement_type = 'return' then stock_movements.quantity_units else 0 end) as returned_units,
         -sum(case when stock_movements.movement_type = 'sale' then stock_movements.quantity_units else 0 end) as sold_units,
         -sum(stock_movements.quantity_units) as net_units,
         min(stock_movements.source) as source
@@ -66,7 +66,13 @@ compared as (
         case when dated.revenue / nullif(dated.units, 0) >= 0 then cast(dated.revenue / dated.units as decimal(18, 4)) end as unit_price,
         concat('daily total ', dated.day, ' ', dated.location_id, ' ', dated.sku) as document,
         sum(dated.units) over (partition by dated.sku, dated.location_id, dated.day) as total_units,
-        coalesce(movement_days.sale_lines > 0 or (dated.units < 0 and movement_days.return_lines > 0), false) as is_booked_by_line,
+        coalesce(movement_days.sale_lines > 0, false) as is_booked_by_line,
+        -- A total is net: what came back line by line is part of it, and is added to the first total of the day alone.
+        dated.units + case
+            when row_number() over (partition by dated.sku, dated.location_id, dated.day order by dated.units = 0, dated.source) = 1
+                then coalesce(movement_days.returned_units, 0)
+            else 0
+        end as counted_units,
         movement_days.sold_units as booked_sold_units,
         movement_days.net_units as booked_net_units,
         movement_days.source as booked_by
@@ -80,8 +86,8 @@ compared as (
 
 judged as (
     select
-        *,
-        units <> 0 and not is_booked_by_line as is_counted,
+        * replace (cast(counted_units as decimal(18, 3)) as counted_units),
+        units <> 0 and counted_units <> 0 and not is_booked_by_line as is_counted,
         is_booked_by_line and total_units <> booked_sold_units and total_units <> booked_net_units as is_contradicted
     from compared
 )

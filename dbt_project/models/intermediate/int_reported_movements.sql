@@ -20,8 +20,8 @@ totals as (
         occurred_at as recorded_at,
         sku,
         location_id,
-        case when units > 0 then 'sale' else 'return' end as movement_type,
-        -units as quantity_units,
+        case when counted_units > 0 then 'sale' else 'return' end as movement_type,
+        -counted_units as quantity_units,
         unit_price,
         cast(null as varchar) as lot_id,
         cast(null as varchar) as reference,
@@ -30,8 +30,8 @@ totals as (
         ingested_at,
         source_file,
         source_row,
-        {# The zone of the location and the end of its day decide the instant, and may be corrected. #}
-        {{ fingerprint(['batch_id', 'source_file', 'source_row', 'occurred_at']) }} as row_fingerprint
+        {# The instant follows the location; the units follow mapped codes and returns by line. #}
+        {{ fingerprint(['batch_id', 'source_file', 'source_row', 'occurred_at', 'counted_units', 'unit_price']) }} as row_fingerprint
     from daily_sales
     where is_counted
 ),

@@ -8,6 +8,7 @@ with daily_sales as (
         revenue,
         document,
         occurred_at,
+        counted_units,
         is_counted,
         ingested_at
     from {{ ref('int_daily_sales') }}
