@@ -163,6 +163,24 @@ def test_a_full_disk_leaves_the_previous_generation_and_nothing_half_written(
     assert read(tmp_path, "select sku from marts.dim_products") == [("a",)]
 
 
+def test_an_interruption_after_the_switch_keeps_the_files_of_the_current_generation(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_one(tmp_path, store, "select 'a' as sku")
+    finish = store.publish
+
+    def interrupted(*given: object) -> None:
+        finish(*given)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "publish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publish_one(tmp_path, store, "select 'b' as sku")
+    monkeypatch.undo()
+    assert repair_link(tmp_path / "published", store) is not None
+    assert read(tmp_path, "select sku from marts.dim_products") == [("b",)]
+
+
 def test_the_link_is_repaired_from_the_store(tmp_path: Path, store: Store) -> None:
     first = publish_one(tmp_path, store, "select 'a' as sku")
     publish_one(tmp_path, store, "select 'b' as sku")

@@ -4,14 +4,15 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import date
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, exc, text
 from support.killed import killed
 
-from serving.store import Outbox, ProposeReport, Store, staging
+from serving.store import Fenced, Outbox, ProposeReport, Store, publications, staging
 
 DAY, NEXT_DAY = date(2011, 3, 1), date(2011, 3, 2)
 ITEMS = 40
@@ -170,3 +171,122 @@ def test_a_run_that_is_overtaken_publishes_nothing(store):
     with pytest.raises(Exception, match="may no longer set it"):
         store.publish("generation", fence, "generation of 24", {}, outbox)
     assert seen(store) == wanted(48)
+
+
+def staged(store: Store) -> int:
+    with store._database.read() as connection:
+        counted = "SELECT (SELECT count(*) FROM staged_proposals) + (SELECT count(*) FROM staged_steps)"
+        return connection.execute(text(counted)).scalar_one()
+
+
+def after_turns(monkeypatch: pytest.MonkeyPatch, turns: int, then: Any) -> None:
+    """Do something once, after so many short transactions that staged rows."""
+    turn, passed = staging.Pace.turn, [0]
+
+    @contextmanager
+    def turned(self: staging.Pace, database: Any) -> Iterator[Any]:
+        with turn(self, database) as connection:
+            yield connection
+            count = connection.execute(text("SELECT count(*) FROM staged_proposals")).scalar_one()
+        passed[0] += count > 0
+        if passed[0] == turns:
+            passed[0] += 1
+            then()
+
+    monkeypatch.setattr(staging.Pace, "turn", turned)
+
+
+def test_a_run_that_wakes_up_late_leaves_what_the_valid_one_has_staged(url, monkeypatch):
+    with Store.open(url) as store, Store.open(url) as other:
+        old = other.claim("generation", "old run")
+        publish(store, 12)
+
+        def wake_up() -> None:
+            before = staged(other)
+            with pytest.raises(Fenced):
+                other.publish("generation", old, "old", {}, Outbox(DAY, lines(99), 0, {}))
+            assert staged(other) == before
+
+        after_turns(monkeypatch, 3, wake_up)
+        publish(store, 24, NEXT_DAY)
+        assert seen(store) == wanted(24, NEXT_DAY)
+        assert staged(store) == 0
+        assert store.verify().is_whole
+
+
+@pytest.mark.parametrize("table", ["staged_proposals", "staged_steps"])
+def test_a_publication_that_has_lost_staged_rows_is_worked_out_again(url, monkeypatch, table):
+    with Store.open(url) as store:
+        publish(store, 12)
+        stage, lost = publications._stage, []
+
+        def lose_some(*given: Any) -> None:
+            stage(*given)
+            if not lost:
+                with store._database.write() as connection:
+                    some = f"SELECT proposal_id FROM {table} LIMIT 3"
+                    lost.append(connection.execute(text(f"DELETE FROM {table} WHERE proposal_id IN ({some})")).rowcount)
+
+        monkeypatch.setattr(publications, "_stage", lose_some)
+        publish(store, 24, NEXT_DAY)
+        assert lost[0] >= 3
+        assert seen(store) == wanted(24, NEXT_DAY)
+        assert staged(store) == 0
+
+
+def test_steps_left_without_their_proposal_are_cleared_by_the_next_publication(store):
+    publish(store, 12)
+    with store._database.write() as connection:
+        columns = ", ".join(column.name for column in staging.proposal_steps.c)
+        connection.execute(
+            text(f"INSERT INTO staged_steps ({columns}, publication) SELECT {columns}, 1 FROM proposal_steps LIMIT 3")
+        )
+    publish(store, 24, NEXT_DAY)
+    assert staged(store) == 0
+
+
+def test_a_publication_in_force_stands_where_folding_fails(url, monkeypatch, caplog):
+    with Store.open(url) as store:
+        publish(store, 12)
+        fold_some, passed = staging._fold_some, []
+
+        def full(*given: Any) -> bool:
+            passed.append(given)
+            if len(passed) == 2:
+                raise exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
+            return fold_some(*given)
+
+        monkeypatch.setattr(staging, "_fold_some", full)
+        report = publish(store, 24, NEXT_DAY)
+        assert len(report.proposed) == ITEMS // 2
+        assert "is in force" in caplog.text
+        assert seen(store) == wanted(24, NEXT_DAY)
+        assert staged(store) > 0
+        # What touches no proposal does not wait for the fold; what does folds first.
+        request = {"sku": "SKU0", "location_id": "NORTH", "requested_units": "1", "author": "ann"}
+        moment = datetime(2011, 3, 1, 10, tzinfo=UTC).isoformat()
+        event_of = {"event_type": "restock_request", "event_id": "r", "occurred_at": moment}
+        assert store.append([event_of | request], source="api").accepted == 1
+        assert staged(store) > 0
+        store.decide_proposal(report.proposed[0], "approved", event_id="a", author="ann")
+        assert staged(store) == 0
+
+
+def test_a_publication_worked_out_again_is_of_the_instant_of_its_last_try(url, monkeypatch):
+    instants = [datetime(2026, 12, 1, 10, tzinfo=UTC)]
+    with Store.open(url, clock=lambda: instants[-1]) as store:
+        publish(store, 12)
+        chosen = store.proposals(state="proposed")[0].proposal_id
+        stage, tried = publications._stage, []
+
+        def decide_once(*given: Any) -> None:
+            if not tried:
+                tried.append(1)
+                instants.append(datetime(2026, 12, 1, 11, tzinfo=UTC))
+                store.decide_proposal(chosen, "approved", event_id="e", author="ann")
+            stage(*given)
+
+        monkeypatch.setattr(publications, "_stage", decide_once)
+        report = publish(store, 24, NEXT_DAY)
+        made = {each.proposal_id: each for each in store.proposals()}
+        assert {made[each].proposed_at for each in report.proposed} == {instants[-1]}

@@ -155,8 +155,10 @@ def publish(
         detail = {name: manifest[name] for name in ("content_hash", "run_id", "as_of", "data_as_of", "ingested_until")}
         proposals = store.publish(EPOCH, run.fence, generation, detail, run.outbox)
     except BaseException:
-        database.unlink(missing_ok=True)
-        manifest_file.unlink(missing_ok=True)
+        # Once the store names it, readers follow: `repair_link` finishes what was interrupted.
+        if not _is_known(generation, store):
+            database.unlink(missing_ok=True)
+            manifest_file.unlink(missing_ok=True)
         raise
     _switch_link(published, database.name)
     _forget_old(published, keep)
@@ -230,7 +232,7 @@ def require_known(published: Path, store: "Store") -> None:
     from serving.store import StoreBehind
 
     manifest = current_manifest(published)
-    if manifest is None or any(epoch.value == manifest["generation"] for epoch in store.epochs(EPOCH)):
+    if manifest is None or _is_known(manifest["generation"], store):
         return
     raise StoreBehind(
         f"the online store does not know generation {manifest['generation']} of {manifest['as_of']}, which "
@@ -239,6 +241,10 @@ def require_known(published: Path, store: "Store") -> None:
         "newer than this store, run `inventorybot store reconcile`: it recovers what is published and lists what "
         "the ERP may hold"
     )
+
+
+def _is_known(generation: str, store: "Store") -> bool:
+    return any(epoch.value == generation for epoch in store.epochs(EPOCH))
 
 
 def repair_link(published: Path, store: "Store") -> dict[str, Any] | None:

@@ -138,7 +138,7 @@ def append_at_once(
     Nearly every batch is all new: insert it blindly, and look the known events up only when a unique index objects.
     The transaction is then begun again, as a savepoint would cost every batch a copy of each page it touches.
     """
-    changes_proposals = any(row[_TYPE] not in MOVEMENT_EVENTS for row in delivered.rows)
+    changes_proposals = any(row[_TYPE] == "approval" for row in delivered.rows)
     write = staging.write if changes_proposals else Database.write
     try:
         with write(database) as connection:

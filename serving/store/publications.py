@@ -4,20 +4,23 @@ Belongs here: working out what changes while others write, staging it, bringing 
 makes of the outbox (proposing.py), what readers see meanwhile (staging.py).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, create_engine, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, and_, create_engine, exc, func, insert, or_, select, update
 from sqlalchemy.pool import StaticPool
 
 from serving.store import epochs, proposing, staging
 from serving.store.database import Database
+from serving.store.errors import StoreUnavailable
 from serving.store.proposals import COMMITTED, rows_by_id
 from serving.store.proposing import Outbox, ProposeReport
 from serving.store.schema import ledger_head, proposal_steps, proposals, staged_proposals, staged_steps
 from serving.store.staging import seen_proposals, seen_steps
 
+_LOG = logging.getLogger(__name__)
 _TRIES = 3
 _IDS = 5_000
 
@@ -50,12 +53,13 @@ def publish(
     value: str | None,
     detail: Mapping[str, Any],
     outbox: Outbox,
-    now: int,
+    clock: Callable[[], int],
 ) -> ProposeReport:
     """Give the name a new value and settle the outbox with it; see `Store.publish`."""
     for _ in range(_TRIES):
         staging.fold(database)
-        staging.clear(database)
+        staging.clear(database, name, fence)
+        now = clock()
         with database.read() as connection:
             author = str(epochs.require_fence(connection, name, fence).run_id)
             prepared = _prepare(connection, outbox, author, now)
@@ -67,10 +71,14 @@ def publish(
             else:
                 epochs.require_fence(connection, name, fence)
         if is_in_force:
-            staging.fold(database)
+            try:
+                staging.fold(database)
+            except (exc.DatabaseError, StoreUnavailable):
+                _LOG.warning("The publication is in force; who next changes proposals folds it in.", exc_info=True)
             return prepared.report
     # Somebody decides all the time: this once they wait.
     with staging.write(database) as connection:
+        now = clock()
         author = str(epochs.require_fence(connection, name, fence).run_id)
         if value is not None:
             epochs.advance(connection, name, fence, value, detail, now)
@@ -165,7 +173,11 @@ def _insert(connection: Connection, mark: str, table: Table, rows: Collection[Se
 
 
 def _bring_into_force(connection: Connection, prepared: _Prepared) -> bool:
-    """Let what is staged be seen; False where somebody has changed the outbox since the snapshot."""
+    """Let what is staged be seen; False where it is not whole, or the outbox has changed since the snapshot."""
+    for table, rows in ((staged_proposals, prepared.rows), (staged_steps, prepared.steps)):
+        staged = select(func.count()).select_from(table).where(table.c.publication == prepared.publication)
+        if connection.execute(staged).scalar_one() != len(rows):
+            return False
     changed = connection.execute(
         update(ledger_head)
         .where(

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Table, and_, delete, exists, insert, select, union_all, update
+from sqlalchemy import Connection, FromClause, Table, and_, delete, exists, insert, or_, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from serving.store import epochs
 from serving.store.database import Database
 from serving.store.schema import ledger_head, proposal_steps, proposals, staged_proposals, staged_steps
 
@@ -81,16 +82,26 @@ def fold(database: Database) -> None:
             is_left = _fold_some(connection, pace.rows)
 
 
-def clear(database: Database) -> None:
-    """Remove what was staged and never came into force."""
+def clear(database: Database, name: str, fence: int) -> None:
+    """Remove what was staged and never came into force, and steps left without their proposal.
+
+    Raises:
+        Fenced: a later claim of the name exists; what is staged now is that run's.
+    """
+    alone = ~exists().where(staged_proposals.c.proposal_id == staged_steps.c.proposal_id)
+    given_up = {
+        staged_steps: or_(staged_steps.c.publication > _publication, alone),
+        staged_proposals: staged_proposals.c.publication > _publication,
+    }
     pace = Pace()
     is_left = True
     while is_left:
         with pace.turn(database) as connection:
+            epochs.require_fence(connection, name, fence)
             is_left = False
-            for table in (staged_steps, staged_proposals):
-                given_up = select(table.c.proposal_id).where(table.c.publication > _publication).limit(pace.rows)
-                is_left |= connection.execute(delete(table).where(table.c.proposal_id.in_(given_up))).rowcount > 0
+            for table, is_given_up in given_up.items():
+                ids = select(table.c.proposal_id).where(is_given_up).limit(pace.rows)
+                is_left |= connection.execute(delete(table).where(table.c.proposal_id.in_(ids))).rowcount > 0
 
 
 def _is_unfolded(connection: Connection) -> bool:
@@ -107,10 +118,11 @@ def _fold_some(connection: Connection, rows: int) -> bool:
     first = _first_position(connection)
     if first is None:
         return False
-    part = staged_proposals.c.position < first + rows
+    part = and_(staged_proposals.c.position < first + rows, staged_proposals.c.publication <= _publication)
     columns = [column.name for column in proposals.c]
     into: Any = (sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert)(proposals)
-    into = into.from_select(columns, select(*(staged_proposals.c[name] for name in columns)).where(part))
+    staged = select(*(staged_proposals.c[name] for name in columns)).where(part).order_by(staged_proposals.c.position)
+    into = into.from_select(columns, staged)
     changed = {name: into.excluded[name] for name in columns if name != "proposal_id"}
     connection.execute(into.on_conflict_do_update(index_elements=["proposal_id"], set_=changed))
     ids = select(staged_proposals.c.proposal_id).where(part)

@@ -340,8 +340,9 @@ class Store(ProposalStore):
             Fenced: a later claim of the name exists.
             StoreError: nobody was given this fence, or a line is malformed.
         """
-        now = microseconds(self._clock())
-        return publications.publish(self._database, name, fence, value, detail, outbox, now)
+        return publications.publish(
+            self._database, name, fence, value, detail, outbox, lambda: microseconds(self._clock())
+        )
 
     def epoch(self, name: str) -> Epoch | None:
         """Return the value the name has, None before the first."""
