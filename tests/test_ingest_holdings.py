@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from test_ingest_deliveries import TEN, Home, terms
 
 from orchestration.ingest.deliveries import questions_of_home
 from orchestration.ingest.formats import Format, load_formats, save_format
+from orchestration.ingest.quarantine import QuarantinedRow, withdraw
 from orchestration.ingest.sql_sources import load_sources
 
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -297,3 +298,55 @@ def test_a_code_is_accepted_whatever_pattern_it_was_said_of(home: Home):
     code = failed.split("--accept ")[1][:8]
     home.said = (Format("supplier_terms", "*", delivery="full", accepts=code), home.said[1])
     assert home.ingest().ended == 5
+
+
+def test_a_row_that_only_a_file_holds_that_is_not_sent_any_more_is_told_until_that_file_is_retired(home: Home):
+    home.land(terms(*TEN), "a.csv")
+    home.land(terms("H00", *(f"J{number}" for number in range(10))), "b.csv")
+    home.ingest()
+    (home.landing / "supplier_terms" / "b.csv").unlink()
+    home.land(terms(*TEN[1:]), "a.csv")
+    report = home.ingest()
+    assert report.ended == 0 and "1 rows that a.csv lacks (H00, W1, SUP1) still count, as b.csv" in report.notices[0]
+    assert "`inventorybot sources format supplier_terms --files b.csv --delivery changes`" in report.notices[0]
+    home.say("changes", "b.csv")
+    home.land(terms(*TEN[1:], cost=7), "a.csv")
+    assert (home.ingest().ended, home.ended()) == (1, ["H00"])
+
+
+def test_a_sql_source_that_is_declared_no_more_holds_nothing(home: Home, tmp_path: Path):
+    database, path = tmp_path / "erp.db", tmp_path / "sources.yml"
+    connection = sqlite3.connect(database)
+    connection.execute("create table terms (sku, location_id, supplier_id, lead_time_days, unit_cost)")
+    connection.executemany("insert into terms values (?, 'W1', 'SUP1', 7, 6)", [(sku,) for sku in TEN])
+    connection.commit()
+    sources = []
+    for name in ("erp", "erp_2"):
+        path.write_text(f"sources: [{{name: {name}, table: supplier_terms, url: ERP, from: terms}}]")
+        sources.append(load_sources(path, {"ERP": f"sqlite:///{database}"}))
+        home.ingest(sources=sources[-1])
+    connection.execute("delete from terms where sku = 'H00'")
+    connection.commit()
+    assert (home.ingest(sources=sources[1]).ended, home.ended()) == (1, ["H00"])
+    connection.close()
+
+
+def test_an_unchanged_list_that_was_not_read_again_is_not_named(home: Home):
+    home.say("full", "terms_*")
+    for day, cost in ((1, 6), (2, 6), (3, 7)):
+        home.land(terms(*TEN, cost=cost), f"terms_{day}.csv")
+        report = home.ingest()
+    assert (report.rows.accepted, report.notices, home.ingest().notices) == (10, (), ())
+
+
+def test_a_row_whose_latest_version_was_withdrawn_still_ends(home: Home):
+    home.say("full")
+    home.land(terms(*TEN))
+    home.ingest()
+    home.land([*terms(*TEN[1:]), "H00,W1,SUP1,7,99"])
+    (manifest,) = home.ingest().batches
+    row = QuarantinedRow("supplier_terms", manifest.batch_id, "terms.csv", 11, "", "unknown_sku", "", "waiting")
+    home.now += timedelta(hours=1)
+    withdraw(home.raw, home.landing, row, corrections={}, ingested_at=home.now, reason="a slip")
+    home.land(terms(*TEN[1:]))
+    assert (home.ingest().ended, home.ended()) == (1, ["H00"])

@@ -47,7 +47,7 @@ from orchestration.ingest.files import LandingFile, content_hash, stat_file, syn
 from orchestration.ingest.formats import Format, delivery_of
 from orchestration.ingest.holdings import ENDED, KEYS, Holdings
 from orchestration.ingest.inspection import inspect_here, plain_name
-from orchestration.ingest.intake import Intake
+from orchestration.ingest.intake import Intake, distinct
 from orchestration.ingest.landing import LandingFolder, LandingPlace, overlooked
 from orchestration.ingest.layouts import parquet_layout
 from orchestration.ingest.limits import Allowance, FileRules
@@ -202,6 +202,7 @@ class _Call:
     spoiling: list[FileOutcome] = field(default_factory=list)
     refused: list[FileOutcome] = field(default_factory=list)
     lying: frozenset[str] = frozenset()
+    channels: frozenset[str] = frozenset()
     holdings: Holdings | None = None
 
     @property
@@ -215,6 +216,7 @@ class _Call:
     def run(
         self, events: Events | None, sources: Sequence[SqlSource], release: Release | None, settle_seconds: float
     ) -> ArrivalReport:
+        self.channels = frozenset(source.channel for source in sources)
         # Beside a release no file is looked at: what arrived meanwhile waits for the next ingest.
         hashes = {} if release else self._take_in_files(settle_seconds)
         for source in sources:
@@ -300,7 +302,7 @@ class _Call:
     def _known(self) -> Holdings:
         """Return what sources hold, read from all batches at the first use."""
         if self.holdings is None:
-            self.holdings = Holdings(self.table, self.folder, self.arriving / _KNOWN, self.lying)
+            self.holdings = Holdings(self.table, self.folder, self.arriving / _KNOWN, self.channels, self.lying)
             self.holdings.load(self.manifests)
         return self.holdings
 
@@ -353,13 +355,13 @@ class _Call:
                 self.notices.append(
                     f"{self.table.name}: {len(present)} files together are the whole list; remove those of earlier days"
                 )
-            return [_distinct(present, hashes)]
+            return [distinct(present, hashes)]
         if self.table.arrival == "versions":
             looked = (self.table, self.intake.rules.formats, present, hashes, self._files_known())
             self.notices += unread_lists(*looked)
             return [[file] for file in fresh_files(*looked)]
         seen = {file.sha256 for file in self._files_known()}
-        fresh = _distinct([file for file in present if hashes[file] not in seen], hashes)
+        fresh = distinct([file for file in present if hashes[file] not in seen], hashes)
         return [fresh] if fresh else []
 
     def _files_known(self) -> list[FileOutcome]:
@@ -594,7 +596,3 @@ class _Call:
         batch.rename(self.folder / manifest.batch_id)
         sync(self.folder)
         self.committed.append(manifest)
-
-
-def _distinct(files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> list[LandingFile]:
-    return list({hashes[file]: file for file in reversed(files)}.values())[::-1]

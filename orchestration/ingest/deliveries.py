@@ -44,7 +44,7 @@ class Delivery:
             again under its name, which is taken for a full list where it lacks few rows; unknown = nobody said what
             it is.
         sources: per source that was read before and may hold rows: whether this delivery replaces it, whether it was
-            declared, and the batch of its last reading.
+            declared, whether it is still seen, and the batch of its last reading.
         is_first: whether nothing is known that it may replace: it is compared with the rows of all files, to ask.
         accepts: codes of the rows whose end a person has confirmed. A row that comes again comes by another batch
             and has another code, so that a code serves once.
@@ -54,7 +54,7 @@ class Delivery:
 
     name: str
     kind: Literal["declared", "again", "unknown"]
-    sources: Mapping[str, tuple[bool, bool, str]]
+    sources: Mapping[str, tuple[bool, bool, bool, str]]
     accepts: tuple[str, ...] = ()
     files: str = ""
     is_first: bool = False
@@ -124,11 +124,11 @@ def delivery_of_source(table: Table, formats: Sequence[Format], channel: str, ho
 
 def _sources(
     table: Table, formats: Sequence[Format], name: str, holdings: Holdings
-) -> dict[str, tuple[bool, bool, str]]:
+) -> dict[str, tuple[bool, bool, bool, str]]:
     """Return the sources whose last reading still says what is delivered, each as `Delivery.sources` has it.
 
     Files of one declaration are one source, of which the newest full list counts; so is a file under all its names.
-    What files of changes brought, they do not hold: a list does.
+    What files of changes brought, they do not hold: a list does. A SQL source that is declared no more holds nothing.
     """
     own = _group(table, formats, name, holdings)
     groups = {one: _group(table, formats, one, holdings) for one in holdings.readings}
@@ -136,10 +136,12 @@ def _sources(
     for one, reading in holdings.readings.items():
         if not _is_declared(groups[one]) or f"files:{reading.list_of}" == groups[one]:
             newest[groups[one]] = max(newest.get(groups[one], ""), reading.batch_id)
+    living = {_group(table, formats, one, holdings) for one in holdings.lying | holdings.channels}
     return {
-        one: (groups[one] == own, _is_declared(groups[one]), reading.batch_id)
+        one: (groups[one] == own, _is_declared(groups[one]), groups[one] in living, reading.batch_id)
         for one, reading in holdings.readings.items()
         if groups[one] and reading.batch_id >= newest.get(groups[one], "")
+        if not one.startswith("sql:") or one in holdings.channels
     }
 
 
@@ -275,7 +277,7 @@ def unread_lists(
         else:
             continue
         if later is not None:
-            if _without_name_time(file.mark) not in marks:
+            if _without_name_time(file.mark) not in marks and hashes[file] not in read:
                 by = (
                     "by its name"
                     if later.name != file.name and _series(later.name) == _series(file.name)
@@ -341,8 +343,8 @@ def find_missing(
 ) -> Missing:
     """Compare a delivery with the rows before; fill `ended` with those that end by it, `answered` with those that stay.
 
-    A row that another source holds is not missing. What was over before the list begins, and when it arrives, may be
-    missing: it counts for nothing, and ends unasked once the business day has passed it too. A row of the list that is
+    A row that another source holds has not ended, but is dropped: it ends as soon as no other one does. What was
+    over before the list begins, and when it arrives, may be missing: it counts for nothing, and ends unasked once the business day has passed it too. A row of the list that is
     refused is not missing from it. Where a refused row tells no known key, nobody knows which row it is, and nothing
     ends.
 
@@ -361,6 +363,7 @@ def find_missing(
         update ended set is_there = true
         from staged where {joined_on_key(table, "staged", "ended")}
     """)
+    connection.execute("create table dropped as from ended where not is_there and is_elsewhere")
     connection.execute("delete from ended where not is_there and is_elsewhere")
     _mark_over(connection, table, arrived, today)
     (at_stake,) = connection.sql("select count(*) from ended where not is_over and not is_before").fetchall()[0]
@@ -387,15 +390,42 @@ def find_missing(
     found = _judged(table, delivery, count, at_stake, strangers, code, shown(named))
     ends = "not is_before" if found.is_end else "false"
     if not delivery.is_first:
-        connection.execute(f"create table answered as select {holdings.key} from ended where not ({ends})")
+        connection.execute(f"""
+            create table answered as
+            select {holdings.key}, false as is_dropped from ended where not ({ends})
+            union all select {holdings.key}, {not strangers} from dropped
+        """)
     connection.execute(f"delete from ended where not ({ends})")
-    held = f"(select * from known.held where source_file = {literal(delivery.name)}) as held"
+    held = f"(select * from known.held where source_file = {literal(delivery.name)} and not is_dropped) as held"
     (more,) = connection.sql(f"""
-        select count(*) from staged
-        where {holdings.is_known}
-            and not exists (select 1 from {held} where {joined_on_key(table, "staged", "held")})
+        select (
+            select count(*) from staged
+            where {holdings.is_known}
+                and not exists (select 1 from {held} where {joined_on_key(table, "staged", "held")})
+        ) + (select count(*) from dropped inner join {held} on {joined_on_key(table, "dropped", "held")})
     """).fetchall()[0]
-    return replace(found, ended=ending if found.is_end else 0, is_more=bool(more))
+    notice = "; ".join(filter(None, [_kept_by_absent(connection, table, delivery), found.notice]))
+    return replace(found, notice=notice, ended=ending if found.is_end else 0, is_more=bool(more))
+
+
+def _kept_by_absent(connection: duckdb.DuckDBPyConnection, table: Table, delivery: Delivery) -> str:
+    """Return a notice of the rows that a full list drops and that only files hold which lie there no more.
+
+    Such a file may have been archived and still counts; or nobody sends it any more, and its rows stay for ever.
+    """
+    if delivery.kind == "unknown":
+        return ""
+    count, key = "count(*)", ", ".join(quoted(name) for name in table.key)
+    ((rows, source),) = connection.sql(f"select {count}, min(absent) from dropped where absent is not null").fetchall()
+    if not rows:
+        return ""
+    example = connection.sql(f"select {key} from dropped where absent is not null order by all limit 1").fetchall()[0]
+    named = shown(", ".join("" if value is None else str(value) for value in example))
+    return (
+        f"{table.name}: {rows:,} rows that {shown(delivery.name)} lacks ({named}) still count, as {shown(source)} "
+        f"brought them too, which does not lie there now: if it is not sent any more, `inventorybot sources format {table.name}"
+        f"{_files_option(source)} --delivery changes`; they then end by the next list that lacks them"
+    )
 
 
 def _lacks_most(connection: duckdb.DuckDBPyConnection, table: Table) -> bool:
@@ -418,8 +448,11 @@ def _fill_ended(connection: duckdb.DuckDBPyConnection, table: Table, holdings: H
     connection.execute(f"""
         create temp table holders as
         select {key}, max(read_at) filter (is_own) as own_at,
-            max(read_at) filter (not is_own and is_declared) as declared_at,
-            max(read_at) filter (not is_own and not is_declared) as undeclared_at
+            max(read_at) filter (not is_own and not is_dropped and is_declared) as declared_at,
+            max(read_at) filter (not is_own and not is_dropped and not is_declared) as undeclared_at,
+            max(read_at) filter (not is_own and not is_dropped and is_declared and is_seen) as declared_seen,
+            max(read_at) filter (not is_own and not is_dropped and not is_declared and is_seen) as undeclared_seen,
+            arg_max(source_file, read_at) filter (not is_own and not is_dropped and not is_seen) as unseen
         from known.held inner join sources using (source_file)
         group by {key}
     """)
@@ -427,16 +460,20 @@ def _fill_ended(connection: duckdb.DuckDBPyConnection, table: Table, holdings: H
     closed = f"and earlier.status not in ({', '.join(map(literal, table.closed_as))})" if table.closed_as else ""
     own = _BY_FILES if delivery.is_first else "holders.own_at > coalesce(last_ends.batch_id, '')"
     taken_over = "holders.own_at" if delivery.kind == "declared" else "''"
+    here = f"""(
+                coalesce(holders.declared_{{0}} > coalesce(last_ends.batch_id, ''), false)
+                or coalesce(holders.undeclared_{{0}} > greatest(coalesce(last_ends.batch_id, ''), {taken_over}), false)
+            )"""
+    coming = f"""exists (
+                select 1 from known.coming as coming
+                where coming.source_file <> {literal(delivery.name)} and {joined_on_key(table, "coming", "earlier")}
+            )"""
     connection.execute(f"""
         create table ended as
         select earlier.*, false as is_there, false as is_over, false as is_before,
-            coalesce(holders.declared_at > coalesce(last_ends.batch_id, ''), false)
-            or coalesce(holders.undeclared_at > greatest(coalesce(last_ends.batch_id, ''), {taken_over}), false)
-            or exists (
-                select 1 from known.coming as coming
-                where coming.source_file <> {literal(delivery.name)} and {joined_on_key(table, "coming", "earlier")}
-            ) as is_elsewhere
-        from ({holdings.standing}) as earlier
+            {here.format("at")} or {coming} as is_elsewhere,
+            case when not ({here.format("seen")} or {coming}) then holders.unseen end as absent
+        from known.standing as earlier
         left join holders on {joined_on_key(table, "holders", "earlier")}
         left join known.last_ends as last_ends on {joined_on_key(table, "last_ends", "earlier")}
         where {own} {closed}

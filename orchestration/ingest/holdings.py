@@ -5,9 +5,10 @@ it. Does not: what a delivery lacks (deliveries), committing (batches).
 
 A source is a file by its name, or a SQL source by its channel. A batch of one keeps the keys that it answers for:
 
-    raw/<table>/<batch_id>/keys.parquet     source_file, batch_id, and the key of each row
+    raw/<table>/<batch_id>/keys.parquet     source_file, batch_id, is_dropped, and the key of each row
 
-These are the rows that it has, the refused ones too, and those that it lacks but that have not ended. A row ends when
+These are the rows that it has, the refused ones too, and those that it lacks but that have not ended; `is_dropped`
+where they have not because another source holds them. A row ends when
 no source holds it any more, whoever changed it last. Where a batch is older than such files, its source holds what it
 brought.
 """
@@ -47,12 +48,17 @@ class Reading:
 
 @dataclass
 class Holdings:
-    """The rows that sources hold, in a database beside the batches that are made: `current`, `held`, `last_ends`.
+    """The rows that sources hold, in a database beside the batches that are made.
+
+    Its tables are `current`, `standing`, `held`, `last_ends` and `coming`. `standing` are the rows that
+    count, `current` those that a row is compared with that comes again: what was withdrawn
+    is still known there.
 
     Attributes:
         table: versioned table of the contract.
         folder: folder of its batches.
         work: folder of the database; replaced.
+        channels: SQL sources that are declared now.
         lying: names of the files that lie there: one that lies beside its new name was copied, not renamed.
         readings: last reading of each source.
         first_names: per name of a renamed file, the name under which it first came.
@@ -62,11 +68,11 @@ class Holdings:
     table: Table
     folder: Path
     work: Path
+    channels: frozenset[str] = frozenset()
     lying: frozenset[str] = frozenset()
     readings: dict[str, Reading] = field(default_factory=dict)
     first_names: dict[str, str] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
-    standing: str = ""
 
     @property
     def key(self) -> str:
@@ -82,7 +88,6 @@ class Holdings:
     def load(self, manifests: Iterable[Manifest]) -> None:
         """Read what batches have brought, ended and held."""
         manifests = list(manifests)
-        self.standing = f"select * from known.current where {still_counts(self.folder)}"
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
         earlier = [self.folder / one.batch_id / "accepted.parquet" for one in manifests if one.rows.accepted]
@@ -105,26 +110,33 @@ class Holdings:
             connection.execute("set TimeZone = 'UTC'")
             columns = ", ".join(f"{quoted(column.name)} {column.data_type}" for column in self.table.columns)
             lineage = ", ".join(f"{name} {kind}" for name, kind in LINEAGE_COLUMNS)
-            connection.execute(f"create table current ({columns}, {lineage})")
-            if earlier:
-                versions = current_versions(self.table, earlier, ended)
-                connection.execute(f"insert into current by name {versions}")
-            connection.execute(f"create table held as select source_file, {self.key} from current where false")
+            for name, counts in (("current", "true"), ("standing", still_counts(self.folder))):
+                connection.execute(f"create table {name} ({columns}, {lineage})")
+                if earlier:
+                    versions = current_versions(self.table, earlier, ended, counts)
+                    connection.execute(f"insert into {name} by name {versions}")
+            connection.execute(
+                f"create table held as select source_file, {self.key}, false as is_dropped from current where false"
+            )
             connection.execute(f"create table last_ends as select {self.key}, batch_id from current where false")
-            connection.execute("create table coming as from held")
+            connection.execute(f"create table coming as select source_file, {self.key} from held")
             if ended:
                 rows = rows_of(self.table, ended)
                 connection.execute(f"insert into last_ends select {self.key}, max(batch_id) from ({rows}) group by all")
             connection.register("older", older)
             connection.execute(
-                f"insert into held select source_file, {self.key} from current semi join older using (source_file)"
+                f"insert into held select source_file, {self.key}, false "
+                "from current semi join older using (source_file)"
             )
             if pairs:
                 batches = [self.folder / one / KEYS for one in dict.fromkeys(batch_id for _, batch_id in pairs)]
                 connection.register("kept", kept)
+                keys = (
+                    f"select null::boolean as is_dropped where false union all by name {rows_of(self.table, batches)}"
+                )
                 connection.execute(
-                    f"insert into held select distinct source_file, {self.key} from ({rows_of(self.table, batches)}) "
-                    "semi join kept using (source_file, batch_id)"
+                    f"insert into held select distinct source_file, {self.key}, coalesce(is_dropped, false) "
+                    f"from ({keys}) semi join kept using (source_file, batch_id)"
                 )
 
     @staticmethod
@@ -155,10 +167,15 @@ class Holdings:
             "select count(*) from duckdb_tables() where table_name = 'answered' and database_name <> 'known'"
         ).fetchall()[0]
         answered = (
-            f"union select {literal(manifest.files[0].name)}, {batch}, {self.key} from answered" if compared else ""
+            f"union select {literal(manifest.files[0].name)}, {batch}, is_dropped, {self.key} from answered"
+            if compared
+            else ""
         )
         connection.execute(f"""
-            copy (select {origin} as source_file, {batch}, {self.key} from staged where {self.is_known} {answered})
+            copy (
+                select {origin} as source_file, {batch}, false as is_dropped, {self.key}
+                from staged where {self.is_known} {answered}
+            )
             to {literal(str(path))} (format parquet, compression zstd)
         """)
 
@@ -168,11 +185,13 @@ class Holdings:
         self._rename(manifest)
         if manifest.rows.accepted:
             brought = f"read_parquet({path_literal(batch / 'accepted.parquet')})"
-            self._remove("current", brought, connection)
-            connection.execute(f"insert into known.current by name select * from {brought}")
+            for name in ("current", "standing"):
+                self._remove(name, brought, connection)
+                connection.execute(f"insert into known.{name} by name select * from {brought}")
         if manifest.ended:
             ended = f"read_parquet({path_literal(batch / ENDED)})"
             self._remove("current", ended, connection)
+            self._remove("standing", ended, connection)
             self._remove("last_ends", ended, connection)
             connection.execute(f"insert into known.last_ends select {self.key}, batch_id from {ended}")
         for file in self._read(manifest):
@@ -182,7 +201,7 @@ class Holdings:
                 self.readings[file.name] = Reading(manifest.batch_id, file.list_of)
         if (batch / KEYS).exists():
             keys = f"read_parquet({path_literal(batch / KEYS)})"
-            connection.execute(f"insert into known.held select source_file, {self.key} from {keys}")
+            connection.execute(f"insert into known.held select source_file, {self.key}, is_dropped from {keys}")
 
     def _remove(self, name: str, rows: str, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"""
@@ -197,9 +216,9 @@ class Holdings:
         )
 
 
-def sources_relation(rows: Mapping[str, tuple[bool, bool, str]]) -> pa.Table:
-    """Return sources as a relation: source_file, is_own, is_declared, read_at."""
-    columns = list(zip(*((name, *facts) for name, facts in rows.items()), strict=True)) or [(), (), (), ()]
-    kinds = (pa.string(), pa.bool_(), pa.bool_(), pa.string())
-    names = ("source_file", "is_own", "is_declared", "read_at")
+def sources_relation(rows: Mapping[str, tuple[bool, bool, bool, str]]) -> pa.Table:
+    """Return sources as a relation: source_file, is_own, is_declared, is_seen, read_at."""
+    columns = list(zip(*((name, *facts) for name, facts in rows.items()), strict=True)) or [()] * 5
+    kinds = (pa.string(), pa.bool_(), pa.bool_(), pa.bool_(), pa.string())
+    names = ("source_file", "is_own", "is_declared", "is_seen", "read_at")
     return pa.table({name: pa.array(values, kind) for name, values, kind in zip(names, columns, kinds, strict=True)})

@@ -53,16 +53,17 @@ def settle(
         )
 
 
-def current_versions(table: Table, earlier: Sequence[Path], ended: Sequence[Path]) -> str:
+def current_versions(table: Table, earlier: Sequence[Path], ended: Sequence[Path], counts: str = "true") -> str:
     """Return a query of the latest version of each key that has not ended, with its lineage.
 
     Args:
         table: table of the contract.
         earlier: `accepted.parquet` of earlier batches, at least one.
         ended: `ended.parquet` of earlier batches.
+        counts: SQL condition on accepted rows that are versions at all.
     """
     key = ", ".join(quoted(name) for name in table.key)
-    versions = f"select *, false as is_ended from ({rows_of(table, earlier)})"
+    versions = f"select *, false as is_ended from ({rows_of(table, earlier)}) where {counts}"
     if ended:
         versions += f" union all by name select * from ({rows_of(table, ended)})"
     return f"""

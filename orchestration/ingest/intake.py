@@ -253,6 +253,11 @@ def _alike(readable: Sequence[_Readable]) -> list[list[_Readable]]:
     return [[each for _, each in some] for _, some in groupby(enumerate(readable), key=shape)]
 
 
+def distinct(files: Sequence[LandingFile], hashes: Mapping[LandingFile, str]) -> list[LandingFile]:
+    """Return files without those whose content an earlier one has."""
+    return list({hashes[file]: file for file in reversed(files)}.values())[::-1]
+
+
 def _rejected(known: Staged, error: FileRejected) -> FileOutcome:
     assert known.file is not None
     return _refused(known.file, str(error), known.sha256, is_tried_again=error.may_pass)
