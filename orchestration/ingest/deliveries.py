@@ -343,10 +343,10 @@ def find_missing(
 ) -> Missing:
     """Compare a delivery with the rows before; fill `ended` with those that end by it, `answered` with those that stay.
 
-    A row that another source holds has not ended, but is dropped: it ends as soon as no other one does. What was
-    over before the list begins, and when it arrives, may be missing: it counts for nothing, and ends unasked once the business day has passed it too. A row of the list that is
-    refused is not missing from it. Where a refused row tells no known key, nobody knows which row it is, and nothing
-    ends.
+    A row that another source holds has not ended, but is dropped: it ends as soon as no other one does. What was over
+    before the list begins, and when it arrives, may be missing: it counts for nothing, and ends unasked once the
+    business day has passed it too. A row of the list that is refused is not missing from it. Where a refused row tells
+    no known key, nobody knows which row it is, and nothing ends.
 
     Args:
         connection: one that holds the table `staged`, and `broken` with lines that cannot be read, and sees `known`.
@@ -423,8 +423,8 @@ def _kept_by_absent(connection: duckdb.DuckDBPyConnection, table: Table, deliver
     named = shown(", ".join("" if value is None else str(value) for value in example))
     return (
         f"{table.name}: {rows:,} rows that {shown(delivery.name)} lacks ({named}) still count, as {shown(source)} "
-        f"brought them too, which does not lie there now: if it is not sent any more, `inventorybot sources format {table.name}"
-        f"{_files_option(source)} --delivery changes`; they then end by the next list that lacks them"
+        f"brought them too, which does not lie there now: if it is not sent any more, "
+        f"`inventorybot sources format {table.name}{_files_option(source)} --delivery changes`; they then end by the next list that lacks them"
     )
 
 
