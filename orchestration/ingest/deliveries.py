@@ -424,7 +424,8 @@ def _kept_by_absent(connection: duckdb.DuckDBPyConnection, table: Table, deliver
     return (
         f"{table.name}: {rows:,} rows that {shown(delivery.name)} lacks ({named}) still count, as {shown(source)} "
         f"brought them too, which does not lie there now: if it is not sent any more, "
-        f"`inventorybot sources format {table.name}{_files_option(source)} --delivery changes`; they then end by the next list that lacks them"
+        f"`inventorybot sources format {table.name}{_files_option(source)} --delivery changes`; "
+        f"they then end by the next list that lacks them"
     )
 
 
