@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from support.small_marts import build_of, small_home
 
 from orchestration.cli.main import cli
-from serving.store import Outbox, Store
+from serving.store import Decision, Outbox, Store
 
 Run = Callable[..., Result]
 
@@ -155,6 +155,16 @@ def test_proposals_are_listed_with_state_and_quantity(run: Run, proposed: list[s
     line = next(line.split() for line in listed.splitlines() if " MUG " in line)
     assert [line[0], *line[3:9]] == ["2011-12-12", "MUG", "N", "48", "60.00", "proposed", "ACME"]
     assert listed.splitlines()[-1] == "2 proposals, 75.00"
+
+
+def test_what_an_approval_adjusted_is_listed_and_shown(run: Run, proposed: list[str], home_folder: Path) -> None:
+    with Store.open(f"sqlite:///{home_folder / 'online_store.sqlite'}") as store:
+        named = next(made.proposal_id for made in store.proposals() if made.sku == "MUG")
+        store.decide([Decision(named, "approved", "a", "ann", order_units=Decimal(36))])
+    line = next(line for line in run("proposals", "list").output.splitlines() if named in line)
+    assert "36 (48 proposed)" in line and " 45.00 " in line
+    shown = run("proposals", "show", named).output
+    assert "36 (48 proposed)" in shown and "adjusted by ann: 36 units are ordered" in shown
 
 
 def test_transfers_are_listed_beside_orders_with_where_they_leave_and_approved_at_once(

@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from dataclasses import asdict, replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -28,6 +29,7 @@ from orchestration.planning.archive import (
 )
 from orchestration.planning.decision import compare_scenarios, decide, reproduce
 from orchestration.planning.policies import effective_policies, standard_policy
+from orchestration.planning.proposals import open_proposals
 from orchestration.training.data import read_training_data
 from orchestration.training.lifecycle import Training, When, bring_up_to_date, pinned_models
 from orchestration.training.policy_backtest import score_overrides
@@ -35,7 +37,7 @@ from orchestration.warehouse.build import Build
 from orchestration.warehouse.demand_frames import demand_history, planned_days
 from orchestration.warehouse.handoff import write_predictions
 from orchestration.warehouse.restock_frames import published_levels, supplier_terms
-from serving.store import PolicyOverride, Store
+from serving.store import Decision, PolicyOverride, Store
 
 MODEL = "demand_forecast"
 KEYS = "select sku, location_id from read_parquet('{marts}/dim_item_locations.parquet')"
@@ -173,6 +175,36 @@ def test_an_archived_decision_is_made_again_with_the_rejections_it_knew(home, tm
     write_predictions(then, "restock_lines", lines, build_of(), "1")
     archive = archive_decisions(then, build_of(), pinned_models(tracking))
     (then.predictions / "rejected_needs.parquet").unlink()
+    assert reproduce(then, archive, tracking).is_equal
+
+
+def test_an_archived_decision_is_made_again_with_the_orders_that_planners_adjusted(home, tmp_path: Path, store: Store):
+    settings, tracking, _ = home
+    shutil.copytree(settings.home, tmp_path / "home")
+    then = replace(settings, home=tmp_path / "home")
+    before = decide(then, forecaster(then)).lines
+    item = before.loc[before["order_units"].idxmax()]
+    line = {"sku": item["sku"], "location_id": item["location_id"], "supplier_id": "S", "order_units": 48}
+    (made,) = store.propose(build_of().as_of_date, [line], seen_version=0, author="run").proposed
+    store.decide([Decision(made, "approved", "a", "ann", order_units=Decimal(3))])
+    lines_of_orders = then.exports / "marts" / "fct_purchase_order_lines.parquet"
+    moves = then.exports / "marts" / "fct_transfer_movements.parquet"
+    item_columns = ("sku", "location_id", "line")
+    for path, columns in (
+        (
+            lines_of_orders,
+            ("progress", "proposal_id", "supplier_id", "purchase_order_id", "ordered_units", "ordered_date"),
+        ),
+        (moves, ("source", "document", "reference", "movement_type", "units", "day")),
+    ):
+        nothing = ", ".join(f"null::varchar as {name}" for name in (*item_columns, *columns))
+        duckdb.sql(f"copy (select {nothing} where false) to '{path}' (format parquet)")
+    write_predictions(then, "open_proposals", open_proposals(then, build_of(), store), build_of(), None)
+    lines = decide(then, forecaster(then)).lines
+    assert (lines["on_order_units"] - before["on_order_units"]).sum() == 3
+    write_predictions(then, "restock_lines", lines, build_of(), "1")
+    archive = archive_decisions(then, build_of(), pinned_models(tracking))
+    (then.predictions / "open_proposals.parquet").unlink()
     assert reproduce(then, archive, tracking).is_equal
 
 

@@ -22,7 +22,7 @@ from orchestration.planning.proposals import (
 from orchestration.warehouse.build import Build
 from orchestration.warehouse.handoff import write_predictions
 from orchestration.warehouse.restock_frames import rejections
-from serving.store import Outbox, Store
+from serving.store import Decision, Outbox, Store
 
 AS_OF = date(2011, 12, 8)
 LINE_COLUMNS = (
@@ -110,6 +110,54 @@ def test_what_the_erp_ordered_of_it_counts_not_what_was_proposed(settings: Setti
     assert open_proposals(settings, BUILD, store)["open_units"].tolist() == [36.0]
     (row,) = listed(settings, store)
     assert (row["order_units"], row["acknowledged_units"]) == (48.0, 36.0)
+
+
+def adjusted(store: Store, units: int = 36) -> str:
+    """Propose 48 mugs, approve fewer or more, hand them out, and return the id."""
+    order = {"sku": "MUG", "location_id": "N", "supplier_id": "S", "order_units": 48, "expected_date": "2011-12-15"}
+    (proposal_id,) = store.propose(AS_OF, [order], seen_version=0, author="run").proposed
+    store.decide([Decision(proposal_id, "approved", "a", "ann", order_units=Decimal(units))])
+    store.pull_proposals(author="erp")
+    return proposal_id
+
+
+@pytest.mark.parametrize("units", [36, 60])
+def test_what_an_approval_orders_counts_not_what_was_proposed(settings: Settings, store: Store, units: int) -> None:
+    adjusted(store, units)
+    assert open_proposals(settings, BUILD, store)["open_units"].tolist() == [units]
+    (row,) = listed(settings, store)
+    assert (row["order_units"], row["adjusted_units"], row["adjusted_by"]) == (48.0, units, "ann")
+
+
+def test_where_nobody_adjusted_that_is_null_in_the_file(settings: Settings, store: Store) -> None:
+    approved(store)
+    wants(settings, None)
+    open_proposals(settings, BUILD, store)
+    write_predictions(settings, "order_proposals", listed_proposals(settings, BUILD, store), BUILD, None)
+    found = duckdb.sql(f"select adjusted_units, adjusted_by from '{settings.predictions}/order_proposals.parquet'")
+    (row,) = found.fetchall()
+    assert row[1] is None and (row[0] is None or row[0] != row[0])
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_a_line_of_what_was_approved_covers_all_of_its_proposal(settings: Settings, store: Store, names: bool) -> None:
+    proposal_id = adjusted(store)
+    lines(settings, ("PO-2", proposal_id if names else None), units=36, day=date(2011, 12, 9))
+    for _ in range(2):
+        assert order_lines(settings, store) == {proposal_id: "PO-2:1"}
+        assert open_proposals(settings, NEXT_DAY, store).empty
+        assert misnamed_proposals(settings, store) == []
+        publish(settings, store, NEXT_DAY)
+    made = store.proposal(proposal_id)[0]
+    assert (made.state, made.has_order_line, made.acknowledged_units) == ("acknowledged", True, None)
+    assert len(store.proposals()) == 1
+
+
+def test_a_line_of_what_was_proposed_is_not_of_what_was_approved(settings: Settings, store: Store) -> None:
+    adjusted(store)
+    lines(settings, ("PO-2", None), units=48, day=date(2011, 12, 9))
+    assert order_lines(settings, store) == {}
+    assert open_proposals(settings, NEXT_DAY, store)["open_units"].tolist() == [36.0]
 
 
 @pytest.mark.parametrize("progress", ["open", "received", "cancelled"])

@@ -1,13 +1,16 @@
 """Decisions in bulk with an outcome for each, and approvals that order other units than proposed."""
 
+import json
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from serving.store import Acknowledgement, Decision, Outbox, Published, Store, StoreError
 from serving.store.outcomes import parts
+from serving.store.schema import events
 
 DAY, NEXT_DAY = date(2011, 3, 1), date(2011, 3, 2)
 
@@ -169,6 +172,57 @@ def test_an_approval_of_as_many_as_proposed_adjusts_nothing(store):
     (made,) = propose(store, "MUG")
     store.decide([approve(made, order_units=Decimal(24))])
     assert store.proposal(made)[0].adjusted_units is None
+
+
+def test_a_rejection_takes_back_what_an_approval_adjusted(store):
+    (made,) = propose(store, "MUG")
+    store.decide([approve(made, order_units=Decimal(18))])
+    store.decide([Decision(made, "rejected", "r", "bob")])
+    assert (store.proposal(made)[0].adjusted_units, store.proposal(made)[0].adjusted_by) == (None, None)
+
+
+def test_what_stands_in_its_place_is_named_with_its_approved_units(store):
+    (first,) = propose(store, "MUG")
+    seen = store.open_orders().version
+    line = {"sku": "MUG", "location_id": "NORTH", "supplier_id": "ACME", "order_units": 30}
+    (second,) = store.propose(NEXT_DAY, [line], seen_version=seen, author="run").proposed
+    store.decide([approve(second, order_units=Decimal(18))])
+    (outcome,) = store.decide([approve(first)])
+    assert f"{second} (18 units, approved) stands in its place" in outcome.message
+
+
+@pytest.mark.parametrize("was_known", [True, False])
+def test_a_restore_brings_back_what_an_approval_adjusted_and_the_approval(url, tmp_path, was_known):
+    with Store.open(url) as store:
+        made, other = propose(store, "MUG", "CUP")
+        if was_known:
+            store.backup(tmp_path / "backup.sqlite")
+        named = store.proposal(made)[0]
+        store.decide([approve(made, order_units=Decimal(18)), approve(other, order_units=Decimal(9))])
+        sequence = store.head()[0]
+    lines = [
+        {"proposal_id": made, "as_of_date": named.as_of_date, "sku": named.sku, "location_id": "NORTH"}
+        | {"supplier_id": "ACME", "order_units": Decimal(24), "state": "approved"}
+        | {"adjusted_units": Decimal(18), "adjusted_by": "ann"}
+    ]
+    restored = f"sqlite:///{tmp_path}/restored.sqlite"
+    if was_known:
+        Store.restore(tmp_path / "backup.sqlite", restored)
+    else:
+        Store.migrate(restored)
+    with Store.open(restored) as store:
+        for _ in range(2):
+            store.reconcile(Published("generation", "g", {}, lines, sequence))
+        assert store.verify().is_whole
+        found = store.proposal(made)[0]
+        assert (found.order_units, found.adjusted_units, found.adjusted_by) == (24, 18, "ann")
+        with store.reading() as connection:
+            (logged,) = connection.execute(select(events).where(events.c.event_type == "approval")).all()
+        assert (logged.author, json.loads(logged.payload)["proposal_id"]) == ("ann", made)
+        assert logged.sequence > sequence
+        store.confirm_restored(author="bob")
+        (pulled,) = store.pull_proposals(author="erp")
+        assert pulled.final_units == 18
 
 
 def test_a_rejection_has_no_units(store):

@@ -621,6 +621,7 @@ def predict(warehouse: Warehouse, **false_terms: float) -> None:
             {"proposal_id": state, "state": state, "sku": sku, "location_id": "x", "supplier_id": "S1", "cause": cause}
             | {"order_units": 48.0, "unit_cost": 3.5, "proposed_for_date": as_of, "expected_date": as_of}
             | {"as_of_date": as_of}
+            | ({"adjusted_units": 36.0, "adjusted_by": "ann"} if state == "exported" else {})
             for state, sku, cause in (
                 ("proposed", "s0", None),
                 ("exported", "even", "product even is discontinued: not exported"),
@@ -1337,6 +1338,18 @@ def test_a_proposal_has_the_terms_of_this_run_or_those_it_was_proposed_with(firs
         ("exported", "even", 48, False, "product even is discontinued: not exported"),
         ("proposed", "s0", 12, True, None),
         ("rejected", "asleep", 48, True, "rejected by ann: too dear"),
+    ]
+
+
+def test_a_proposal_says_what_its_approval_adjusted_and_costs_that(first: Query):
+    rows = first(
+        "select state, adjusted_units, adjusted_by, order_value = coalesce(adjusted_units, order_units) * unit_cost"
+        " from reporting.purchase_order_proposals order by state"
+    )
+    assert rows == [
+        ("exported", 36, "ann", True),
+        ("proposed", None, None, True),
+        ("rejected", None, None, True),
     ]
 
 

@@ -1,6 +1,7 @@
 """What commands print: rows as text in columns."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from orchestration.ingest.names import shown
@@ -33,9 +34,16 @@ def urgent_first(found: Sequence["Proposal"]) -> list["Proposal"]:
     return sorted(found, key=urgency)
 
 
+def _units(made: "Proposal", units: Decimal) -> str:
+    """Return units of a proposal, and what was proposed where its approval orders something else."""
+    from serving.store import units_text
+
+    told = units_text(units)
+    return told if made.adjusted_units is None else f"{told} ({units_text(made.order_units)} proposed)"
+
+
 def worklist(found: Sequence["Proposal"], currency: str) -> str:
     """Return proposals as text in columns for whoever decides: what, how much, for how much money, why."""
-    from serving.store import units_text
 
     def why(made: "Proposal") -> str:
         if made.held_reason:
@@ -48,7 +56,7 @@ def worklist(found: Sequence["Proposal"], currency: str) -> str:
     rows = [
         [
             *(made.order_by_date, made.proposal_id, _short(str(made.detail.get("product_name") or "-"), 34), made.sku),
-            *(made.location_id, units_text(made.coming_units)),
+            *(made.location_id, _units(made, made.coming_units)),
             "-" if made.unit_cost is None else f"{made.coming_units * made.unit_cost:,.2f}",
             *(made.state, source_of(made), made.detail.get("stockout_date"), made.erp_order, _short(why(made), 120)),
         ]
@@ -68,7 +76,6 @@ def _short(text: str, width: int) -> str:
 
 def proposal_table(found: Sequence["Proposal"]) -> str:
     """Return proposals as text in columns."""
-    from serving.store import units_text
 
     def why(made: "Proposal") -> str:
         reason = made.rejection if made.state == "rejected" else made.change_reason
@@ -77,8 +84,8 @@ def proposal_table(found: Sequence["Proposal"]) -> str:
     header = ["proposal", "state", "from", "sku", "at", "units", "order by", "ERP order", "by", "reason"]
     rows = [
         [
-            *(made.proposal_id, made.state, source_of(made), made.sku, made.location_id, units_text(made.final_units)),
-            *(made.order_by_date, made.erp_order, made.changed_by, why(made)),
+            *(made.proposal_id, made.state, source_of(made), made.sku, made.location_id),
+            *(_units(made, made.final_units), made.order_by_date, made.erp_order, made.changed_by, why(made)),
         ]
         for made in found
     ]

@@ -102,11 +102,15 @@ def list_proposals(state: str | None) -> None:
 @click.argument("proposal_id", metavar="PROPOSAL")
 def show_proposal(proposal_id: str) -> None:
     """Show a proposal with its history. Who decided what, when and why."""
+    from serving.store import units_text
+
     with proposal_store() as store:
         found, steps = store.proposal(proposal_id)
     click.echo(proposal_table([found]))
     if found.held_reason:
         click.echo(f"not exported: {found.held_reason}")
+    if found.adjusted_units is not None:
+        click.echo(f"adjusted by {found.adjusted_by}: {units_text(found.adjusted_units)} units are ordered")
     if found.detail.get("reason"):
         click.echo(f"\n{found.detail['reason']}")
     rows = [[f"{step['recorded_at']:%Y-%m-%d %H:%M}", step["state"], step["author"], step["reason"]] for step in steps]

@@ -78,7 +78,8 @@ def rejected_needs(build: Build, store: "Store") -> "pd.DataFrame":
     """
     rejected = [made for made in store.rejections(build.as_of_date) if not made.is_transfer]
     listed = _as_frame([_listed(proposal, proposal.state, proposal.rejection) for proposal in rejected])
-    return listed.drop(columns=["state", "acknowledged_units"]).rename(columns={"cause": "rejection"})
+    names = ["state", "acknowledged_units", "adjusted_units", "adjusted_by"]
+    return listed.drop(columns=names).rename(columns={"cause": "rejection"})
 
 
 def turn_back(settings: Settings, build: Build, store: "Store") -> list[str]:
@@ -258,8 +259,9 @@ def listed_proposals(settings: Settings, build: Build, store: "Store") -> "pd.Da
 
     Returns:
         proposal_id, state, sku, location_id, supplier_id, order_units, unit_cost, proposed_for_date, order_by_date,
-        expected_date, rejected_until_date, rejected_until_units, cause, decided_until (the last decision of a person
-        or the ERP that is in it). Units, cost and dates are empty where the recommendation has them.
+        expected_date, rejected_until_date, rejected_until_units, cause, acknowledged_units, adjusted_units, adjusted_by
+        (what its approval orders in place of order_units, and who said so), decided_until (the last decision of a
+        person or the ERP that is in it). Units, cost and dates are empty where the recommendation has them.
     """
     import pandas as pd
 
@@ -468,14 +470,18 @@ def _listed(proposal: "Proposal", state: str, cause: str | None) -> dict[str, An
         "rejected_until_units": None if limit is None else float(limit),
         "cause": cause or None,
         "acknowledged_units": None if proposal.acknowledged_units is None else float(proposal.acknowledged_units),
+        "adjusted_units": None if proposal.adjusted_units is None else float(proposal.adjusted_units),
+        "adjusted_by": proposal.adjusted_by,
     }
 
 
 def _as_frame(listed: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     import pandas as pd
 
-    kinds = dict.fromkeys(("proposal_id", "state", "sku", "location_id", "supplier_id", "cause"), "string")
-    kinds |= dict.fromkeys(("order_units", "unit_cost", "rejected_until_units", "acknowledged_units"), "float64")
+    texts = ("proposal_id", "state", "sku", "location_id", "supplier_id", "cause", "adjusted_by")
+    kinds = dict.fromkeys(texts, "string")
+    units = ("order_units", "rejected_until_units", "acknowledged_units", "adjusted_units")
+    kinds |= dict.fromkeys((*units, "unit_cost"), "float64")
     days = ("proposed_for_date", "order_by_date", "expected_date", "rejected_until_date")
     kinds |= dict.fromkeys(days, "datetime64[s]")
     return pd.DataFrame(listed, columns=list(kinds)).astype(kinds)

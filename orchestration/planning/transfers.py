@@ -213,6 +213,7 @@ def rejected_transfers(build: Build, store: "Store") -> "pd.DataFrame":
     rejected = [made for made in store.rejections(build.as_of_date) if made.is_transfer]
     listed = _as_frame([_listed(Transfer(made), made.state, made.rejection) for made in rejected])
     names = ["state", "acknowledged_units", "shipped_units", "received_units", "nearly_matched"]
+    names += ["adjusted_units", "adjusted_by"]
     return listed.drop(columns=names).rename(columns={"cause": "rejection"})
 
 
@@ -231,8 +232,8 @@ def listed_transfers(settings: Settings, build: Build, store: "Store", seen: Map
     Returns:
         proposal_id, state, sku, location_id, from_location_id, order_units, unit_cost, proposed_for_date,
         order_by_date, expected_date, rejected_until_date, rejected_until_units, cause, acknowledged_units,
-        shipped_units, received_units, nearly_matched (movements that nearly are of it, and what to do), decided_until.
-        What this run decides of a transfer is empty here.
+        adjusted_units, adjusted_by, shipped_units, received_units, nearly_matched (movements that nearly are of it, and
+        what to do), decided_until. What this run decides of a transfer is empty here.
     """
     import pandas as pd
 
@@ -419,6 +420,8 @@ def _listed(transfer: Transfer, state: str, cause: str | None) -> dict[str, Any]
         "rejected_until_units": None if limit is None else float(limit),
         "cause": cause or None,
         "acknowledged_units": None if made.acknowledged_units is None else float(made.acknowledged_units),
+        "adjusted_units": None if made.adjusted_units is None else float(made.adjusted_units),
+        "adjusted_by": made.adjusted_by,
         "shipped_units": float(transfer.shipped),
         "received_units": float(transfer.received),
     }
@@ -427,12 +430,13 @@ def _listed(transfer: Transfer, state: str, cause: str | None) -> dict[str, Any]
 def _as_frame(listed: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     import pandas as pd
 
-    kinds = dict.fromkeys((*_TEXTS, "cause", "nearly_matched"), "string")
+    kinds = dict.fromkeys((*_TEXTS, "cause", "nearly_matched", "adjusted_by"), "string")
     units = (
         "order_units",
         "unit_cost",
         "rejected_until_units",
         "acknowledged_units",
+        "adjusted_units",
         "shipped_units",
         "received_units",
     )

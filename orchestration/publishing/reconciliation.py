@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _ROWS = 10_000
 _TERMS = "proposal_id, as_of_date, supplier_id, sku, location_id, order_units, unit_cost, order_by_date"
+_DECIDED = (
+    *("cause", "rejected_until_date", "rejected_until_units", "adjusted_units", "adjusted_by"),
+    "acknowledged_units",
+)
 
 
 def reconcile(settings: Settings, store: "Store") -> "tuple[Recovered, int]":
@@ -83,8 +87,8 @@ def _listed(database: Path) -> list[Mapping[str, Any]]:
         names = _columns(connection, "purchase_order_proposals")
         if not names:
             return []
-        # Generations of an earlier version of this software have no rejections, and transfers without ids.
-        also = [name for name in ("cause", "rejected_until_date", "rejected_until_units") if name in names]
+        # Generations of an earlier version of this software lack some of these, and ids of transfers.
+        also = [name for name in _DECIDED if name in names]
         orders = _rows(
             connection,
             f"""
@@ -93,14 +97,16 @@ def _listed(database: Path) -> list[Mapping[str, Any]]:
             from reporting.purchase_order_proposals
             """,
         )
-        if "proposal_id" not in _columns(connection, "stock_transfers"):
+        names = _columns(connection, "stock_transfers")
+        if "proposal_id" not in names:
             return orders
+        also = [name for name in _DECIDED if name in names]
         return orders + _rows(
             connection,
-            """
-            select proposal_id, as_of_date, sku, from_location_id, to_location_id as location_id,
-                transfer_units as order_units, unit_cost, order_by_date, cause, rejected_until_date,
-                rejected_until_units, state, order_by_date as expires_date, expected_arrival_date as expected_date
+            f"""
+            select {", ".join(["proposal_id", *also])}, as_of_date, sku, from_location_id,
+                to_location_id as location_id, transfer_units as order_units, unit_cost, order_by_date, state,
+                order_by_date as expires_date, expected_arrival_date as expected_date
             from reporting.stock_transfers
             where proposal_id is not null
             """,

@@ -41,6 +41,7 @@ MOST_THOUSANDTHS = 2**63 - 1
 """What a column can hold; no need grows beyond it."""
 
 DECISIONS = ("approved", "rejected", "cancelled")
+_UNADJUSTED = {"adjusted_thousandths": None, "adjusted_by": None}
 
 
 @dataclass(frozen=True)
@@ -305,7 +306,7 @@ def _in_its_place(connection: Connection, row: Any) -> Any:
 
 
 def _instead(other: Any) -> str:
-    units = units_text(quantity(other.order_thousandths))
+    units = units_text(read(other).coming_units)
     return f"{other.proposal_id} ({units} units, {other.state}) stands in its place"
 
 
@@ -357,12 +358,12 @@ def _adjustment(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an approval orders in place of the proposal; an approval without units takes back an earlier one."""
     thousandths = _ordered(row, fields)
     if thousandths == row.order_thousandths:
-        return {"adjusted_thousandths": None, "adjusted_by": None}
+        return dict(_UNADJUSTED)
     return {"adjusted_thousandths": thousandths, "adjusted_by": fields["author"]}
 
 
 def _rejection_terms(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return until which day and which quantity a rejection holds.
+    """Return until which day and which quantity a rejection holds; what an approval adjusted is taken back.
 
     A need that has grown by no more than a unit, or a pack, is the same need, whatever the share says.
     """
@@ -378,4 +379,4 @@ def _rejection_terms(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
         pack = Decimal(str(detail.get("pack_units") or 1)) * 1000
         grown = needed * (1 + Decimal(str(percent)) / 100)
         limit = min(int(max(grown, needed + pack).to_integral_value(ROUND_CEILING)), MOST_THOUSANDTHS)
-    return {"rejected_until_date": until, "rejected_until_thousandths": limit}
+    return {"rejected_until_date": until, "rejected_until_thousandths": limit, **_UNADJUSTED}

@@ -221,6 +221,18 @@ def append(
     )
 
 
+def record(
+    database: Database, connection: Connection, made: Sequence[Mapping[str, Any]], *, channel: str, now: int
+) -> None:
+    """Add events to the log that are in the other tables already: what a restore put back of a part that was lost."""
+    rows = [typed_row(event, channel) for event in made]
+    if not rows:
+        return
+    head = connection.execute(select(ledger_head)).one()
+    _insert(database, connection, rows, head.sequence + 1)
+    chain.link(connection, head, channel, now, head.sequence + 1, rows)
+
+
 def _held(delivered: Delivery, number: int, refused: Refused) -> quarantine.Held:
     """Return what is quarantined of an event, or of a refusal, whose numbers follow those of the events."""
     if number >= len(delivered.given):

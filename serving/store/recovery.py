@@ -10,7 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from serving.store import chain, epochs
+from serving.store import chain, epochs, ledger
+from serving.store.database import Database
+from serving.store.decisions import Decision, event_of
 from serving.store.proposals import (
     COMMITTED,
     RESTORED_BY,
@@ -21,11 +23,12 @@ from serving.store.proposals import (
     next_version,
     read,
     rows_by_id,
+    wrongly_adjusted,
 )
 from serving.store.proposing import add, typed_line
 from serving.store.schema import ledger_head
 from serving.store.staging import seen_proposals
-from serving.store.units import date_of, quantity_of
+from serving.store.units import date_of, quantity, quantity_of, text_of
 
 # How far a proposal has come: what is published takes it further, never back.
 _RANK = dict(zip(("superseded", "proposed", "approved", "exported", "acknowledged"), range(5), strict=True))
@@ -42,7 +45,9 @@ class Published:
         detail: what its epoch remembers.
         lines: proposals that generations and the archive name: `proposal_id`, `as_of_date`, the terms as of
             `Store.propose`, and `state`: as the current generation has it, with `rejected_until_date` and
-            `rejected_until_units` of a rejection and its `cause`; `superseded` where only an earlier one has it.
+            `rejected_until_units` of a rejection and its `cause`; `superseded` where only an earlier one has it;
+            `adjusted_units` and `adjusted_by` where its approval orders other units, `acknowledged_units` where the
+            ERP does.
         sequence: last sequence of the ledger that a generation or an arrival batch has seen.
     """
 
@@ -83,7 +88,7 @@ def advance_epoch(connection: Connection, now: int, least: int = 0) -> int:
     return epoch
 
 
-def reconcile(connection: Connection, published: Published, now: int) -> Recovered:
+def reconcile(database: Database, connection: Connection, published: Published, now: int) -> Recovered:
     """Take back what is published and not in the store; see `Store.reconcile`."""
     lines = {str(line["proposal_id"]): line for line in published.lines}
     known = rows_by_id(connection, lines)
@@ -111,12 +116,26 @@ def reconcile(connection: Connection, published: Published, now: int) -> Recover
     later = [row for row in known.values() if was_behind and _RANK[row.state] < _RANK[lines[row.proposal_id]["state"]]]
     for state in _RANK:
         moved: list[Moved] = [
-            (row, lines[row.proposal_id].get("cause") or reason, _until(lines[row.proposal_id]))
+            (row, lines[row.proposal_id].get("cause") or reason, _decided(lines[row.proposal_id]))
             for row in later
             if lines[row.proposal_id]["state"] == state
         ]
         move(connection, moved, state, author=RESTORED_BY, version=version, now=now)
     epoch = advance_epoch(connection, now, max(map(epoch_of, lines), default=0))
+    # The approvals that adjusted them went with the lost part of the log.
+    touched = rows_by_id(connection, [*missing, *(row.proposal_id for row in later)])
+    approvals = [
+        Decision(
+            row.proposal_id,
+            "approved",
+            f"restore {epoch} {row.proposal_id}",
+            row.adjusted_by,
+            reason,
+            order_units=quantity(row.adjusted_thousandths),
+        )
+        for row in wrongly_adjusted(connection, list(touched.values()))
+    ]
+    ledger.record(database, connection, [event_of(made, now) for made in approvals], channel=RESTORED_BY, now=now)
 
     put_back = rows_by_id(connection, [named for named, state in missing.items() if state != "superseded"])
     advanced = rows_by_id(connection, [row.proposal_id for row in later])
@@ -140,14 +159,21 @@ def reconcile(connection: Connection, published: Published, now: int) -> Recover
 
 
 def _row(line: Mapping[str, Any]) -> dict[str, Any]:
-    return typed_line(line, date_of("as_of_date", line["as_of_date"])) | _until(line)
+    return typed_line(line, date_of("as_of_date", line["as_of_date"])) | _decided(line)
 
 
-def _until(line: Mapping[str, Any]) -> dict[str, Any]:
-    day, units = line.get("rejected_until_date"), line.get("rejected_until_units")
+def _decided(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the terms of its approval or rejection, and what the ERP ordered of it."""
+
+    def optional(name: str, typed: Any) -> Any:
+        return None if line.get(name) is None else typed(name, line[name])
+
     return {
-        "rejected_until_date": None if day is None else date_of("rejected_until_date", day),
-        "rejected_until_thousandths": None if units is None else quantity_of("rejected_until_units", units),
+        "adjusted_thousandths": optional("adjusted_units", quantity_of),
+        "adjusted_by": optional("adjusted_by", text_of),
+        "acknowledged_thousandths": optional("acknowledged_units", quantity_of),
+        "rejected_until_date": optional("rejected_until_date", date_of),
+        "rejected_until_thousandths": optional("rejected_until_units", quantity_of),
     }
 
 

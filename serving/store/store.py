@@ -537,4 +537,4 @@ class Store(ProposalStore):
         (`confirm_restored`).
         """
         with staging.write(self._database) as connection:
-            return recovery.reconcile(connection, published, microseconds(self._clock()))
+            return recovery.reconcile(self._database, connection, published, microseconds(self._clock()))

@@ -34,6 +34,8 @@ terms as (
         order_proposals.cause,
         order_proposals.decided_until,
         {{ units('order_proposals.acknowledged_units') }} as acknowledged_units,
+        {{ units('order_proposals.adjusted_units') }} as adjusted_units,
+        order_proposals.adjusted_by,
         case
             when order_proposals.state = 'proposed' then recommendations.as_of_date else order_proposals.proposed_for_date
         end as as_of_date,
@@ -79,7 +81,7 @@ described as (
         terms.location_id,
         terms.order_units,
         terms.unit_cost,
-        cast(terms.order_units * coalesce(terms.unit_cost, 0) as decimal(18, 4)) as order_value,
+        cast(coalesce(terms.adjusted_units, terms.order_units) * coalesce(terms.unit_cost, 0) as decimal(18, 4)) as order_value,
         suppliers.fixed_order_cost as supplier_fixed_order_cost,
         terms.order_by_date,
         terms.expected_arrival_date,
@@ -90,6 +92,8 @@ described as (
         terms.rejected_until_units,
         terms.decided_until,
         terms.acknowledged_units,
+        terms.adjusted_units,
+        terms.adjusted_by,
         locations.location_name,
         products.unit_of_measure,
         supplier_terms.supplier_sku,

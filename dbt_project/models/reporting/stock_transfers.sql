@@ -58,7 +58,8 @@ decided as (
         cast(nullif(unit_cost, cast('nan' as double)) as decimal(18, 4)) as unit_cost,
         order_by_date, expected_date as expected_arrival_date, cause, nearly_matched, rejected_until_date,
         {{ units('rejected_until_units') }} as rejected_until_units,
-        {{ units('acknowledged_units') }} as acknowledged_units, {{ units('shipped_units') }} as shipped_units,
+        {{ units('acknowledged_units') }} as acknowledged_units, {{ units('adjusted_units') }} as adjusted_units, adjusted_by,
+        {{ units('shipped_units') }} as shipped_units,
         {{ units('received_units') }} as received_units, decided_until
     from transfer_proposals
     where state <> 'proposed'
@@ -96,14 +97,15 @@ described as (
         every.proposal_id, every.state, every.sku, products.product_name, products.unit_of_measure, every.from_location_id,
         origins.location_name as from_location_name, every.to_location_id, goals.location_name as to_location_name, every.as_of_date,
         every.transfer_units, every.unit_cost,
-        cast(every.transfer_units * every.unit_cost as decimal(18, 4)) as transfer_cost,
+        cast(coalesce(every.adjusted_units, every.transfer_units) * every.unit_cost as decimal(18, 4)) as transfer_cost,
         cast(every.unbought_units * every.bought_unit_cost as decimal(18, 4)) as purchase_avoided_value,
         every.order_by_date, every.expected_arrival_date, every.lead_time_days, every.stockout_date,
         cast(every.lost_margin_avoided as decimal(18, 4)) as lost_margin_avoided,
         cast(every.pack_units as decimal(18, 3)) as pack_units, every.short_units, every.from_free_units, every.from_kept_units,
         every.from_days_of_cover_after,
         case when every.state = 'proposed' then {{ transfer_reason() }} end as reason,
-        every.cause, every.nearly_matched, every.rejected_until_date, every.rejected_until_units, every.acknowledged_units, every.shipped_units,
+        every.cause, every.nearly_matched, every.rejected_until_date, every.rejected_until_units, every.acknowledged_units,
+        every.adjusted_units, every.adjusted_by, every.shipped_units,
         every.received_units, every.decided_until
     from every
     inner join products on every.sku = products.sku
