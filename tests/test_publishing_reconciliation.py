@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +24,7 @@ from orchestration.publishing.reconciliation import reconcile
 from orchestration.warehouse.build import EPOCH, Build
 from orchestration.warehouse.exports import Relation
 from orchestration.warehouse.handoff import write_predictions
-from serving.store import Outbox, Published, Store, StoreBehind
+from serving.store import Decision, Outbox, Published, Store, StoreBehind
 
 FIRST = date(2011, 12, 1)
 BUILD = Build("run", "2011-12-03", "2011-12-04T06:00:00+00:00", 1, "code")
@@ -69,10 +69,7 @@ class Home:
             assert announced is not None
             ids = [announced.ids[line["sku"], "N", ""] for line in lines]
             rows = [(proposal_id, "proposed", line) for proposal_id, line in zip(ids, lines, strict=True)]
-            rows += [
-                (made.proposal_id, made.state, {"sku": made.sku, "order_units": made.order_units})
-                for made in found.proposals
-            ]
+            rows += [(made.proposal_id, made.state, asdict(made)) for made in found.proposals]
             self._export(rows)
             return publish(
                 FinishedRun(
@@ -95,7 +92,9 @@ class Home:
 
     def _export(self, rows: list[tuple[str, str, dict[str, Any]]]) -> None:
         values = ", ".join(
-            f"('{named}', '{state}', '{row['sku']}', {row['order_units']})" for named, state, row in rows
+            f"('{named}', '{state}', '{row['sku']}', {row['order_units']}, {row.get('adjusted_units') or 'null'}, "
+            f"nullif('{row.get('adjusted_by') or ''}', ''))"
+            for named, state, row in rows
         )
         path = self.settings.exports / "reporting" / "purchase_order_proposals.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,8 +103,10 @@ class Home:
             copy (
                 select proposal_id, state, date '{self.day}' as as_of_date, 'ACME' as supplier_id, sku,
                     'N' as location_id, order_units::decimal(18, 3) as order_units, 1.25::decimal(18, 4) as unit_cost,
-                    date '{self.day}' + 9 as order_by_date, date '{self.day}' + 20 as expected_arrival_date
-                from (values {values or "('', '', '', 0)"}) as listed (proposal_id, state, sku, order_units)
+                    date '{self.day}' + 9 as order_by_date, date '{self.day}' + 20 as expected_arrival_date,
+                    adjusted_units::decimal(18, 3) as adjusted_units, adjusted_by
+                from (values {values or "('', '', '', 0, null, null)"})
+                    as listed (proposal_id, state, sku, order_units, adjusted_units, adjusted_by)
                 where proposal_id <> ''
             ) to '{path}' (format parquet)
             """
@@ -207,6 +208,22 @@ def test_a_need_that_the_erp_holds_is_not_ordered_again(restored: tuple[Home, di
     home.run("proposals", "confirm", "--held", jug)
     with home.store() as store:
         assert {made.sku for made in store.open_orders().proposals} == {"MUG", "JUG"}
+
+
+def test_what_a_planner_adjusted_comes_back_from_the_published_generation(home: Home, tmp_path: Path) -> None:
+    home.publish(MUG=48)
+    home.run("store", "backup", str(tmp_path / "backup.sqlite"))
+    (mug,) = home.proposals()
+    with home.store() as store:
+        store.decide([Decision(mug, "approved", "a", "ann", order_units=Decimal(36))])
+    home.run("proposals", "export")
+    home.publish(CUP=12)
+    home.file.unlink()
+    assert home.run("store", "restore", str(tmp_path / "backup.sqlite")).exit_code == 0
+    with home.store() as store:
+        made = store.proposal(mug)[0]
+        assert (made.state, made.order_units, made.coming_units, made.adjusted_by) == ("exported", 48, 36, "ann")
+        assert store.verify().is_whole
 
 
 def test_an_older_store_put_in_place_by_hand_does_not_turn_readers_back(

@@ -174,13 +174,6 @@ def test_an_approval_of_as_many_as_proposed_adjusts_nothing(store):
     assert store.proposal(made)[0].adjusted_units is None
 
 
-def test_a_rejection_takes_back_what_an_approval_adjusted(store):
-    (made,) = propose(store, "MUG")
-    store.decide([approve(made, order_units=Decimal(18))])
-    store.decide([Decision(made, "rejected", "r", "bob")])
-    assert (store.proposal(made)[0].adjusted_units, store.proposal(made)[0].adjusted_by) == (None, None)
-
-
 def test_what_stands_in_its_place_is_named_with_its_approved_units(store):
     (first,) = propose(store, "MUG")
     seen = store.open_orders().version
@@ -191,8 +184,9 @@ def test_what_stands_in_its_place_is_named_with_its_approved_units(store):
     assert f"{second} (18 units, approved) stands in its place" in outcome.message
 
 
+@pytest.mark.parametrize("state", ["approved", "exported"])
 @pytest.mark.parametrize("was_known", [True, False])
-def test_a_restore_brings_back_what_an_approval_adjusted_and_the_approval(url, tmp_path, was_known):
+def test_a_restore_brings_back_what_an_approval_adjusted_and_the_approval(url, tmp_path, was_known, state):
     with Store.open(url) as store:
         made, other = propose(store, "MUG", "CUP")
         if was_known:
@@ -202,7 +196,7 @@ def test_a_restore_brings_back_what_an_approval_adjusted_and_the_approval(url, t
         sequence = store.head()[0]
     lines = [
         {"proposal_id": made, "as_of_date": named.as_of_date, "sku": named.sku, "location_id": "NORTH"}
-        | {"supplier_id": "ACME", "order_units": Decimal(24), "state": "approved"}
+        | {"supplier_id": "ACME", "order_units": Decimal(24), "state": state}
         | {"adjusted_units": Decimal(18), "adjusted_by": "ann"}
     ]
     restored = f"sqlite:///{tmp_path}/restored.sqlite"
@@ -216,6 +210,7 @@ def test_a_restore_brings_back_what_an_approval_adjusted_and_the_approval(url, t
         assert store.verify().is_whole
         found = store.proposal(made)[0]
         assert (found.order_units, found.adjusted_units, found.adjusted_by) == (24, 18, "ann")
+        assert found.state == state
         with store.reading() as connection:
             (logged,) = connection.execute(select(events).where(events.c.event_type == "approval")).all()
         assert (logged.author, json.loads(logged.payload)["proposal_id"]) == ("ann", made)

@@ -41,7 +41,6 @@ MOST_THOUSANDTHS = 2**63 - 1
 """What a column can hold; no need grows beyond it."""
 
 DECISIONS = ("approved", "rejected", "cancelled")
-_UNADJUSTED = {"adjusted_thousandths": None, "adjusted_by": None}
 
 
 @dataclass(frozen=True)
@@ -358,12 +357,12 @@ def _adjustment(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an approval orders in place of the proposal; an approval without units takes back an earlier one."""
     thousandths = _ordered(row, fields)
     if thousandths == row.order_thousandths:
-        return dict(_UNADJUSTED)
+        return {"adjusted_thousandths": None, "adjusted_by": None}
     return {"adjusted_thousandths": thousandths, "adjusted_by": fields["author"]}
 
 
 def _rejection_terms(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return until which day and which quantity a rejection holds; what an approval adjusted is taken back.
+    """Return until which day and which quantity a rejection holds.
 
     A need that has grown by no more than a unit, or a pack, is the same need, whatever the share says.
     """
@@ -379,4 +378,4 @@ def _rejection_terms(row: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
         pack = Decimal(str(detail.get("pack_units") or 1)) * 1000
         grown = needed * (1 + Decimal(str(percent)) / 100)
         limit = min(int(max(grown, needed + pack).to_integral_value(ROUND_CEILING)), MOST_THOUSANDTHS)
-    return {"rejected_until_date": until, "rejected_until_thousandths": limit, **_UNADJUSTED}
+    return {"rejected_until_date": until, "rejected_until_thousandths": limit}

@@ -4,7 +4,7 @@ Belongs here: the rows that are put back, the epoch that is advanced. Does not: 
 store (backup.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from serving.store.proposals import (
     epoch_of,
     move,
     next_version,
+    note,
     read,
     rows_by_id,
     wrongly_adjusted,
@@ -33,6 +34,14 @@ from serving.store.units import date_of, quantity, quantity_of, text_of
 # How far a proposal has come: what is published takes it further, never back.
 _RANK = dict(zip(("superseded", "proposed", "approved", "exported", "acknowledged"), range(5), strict=True))
 _RANK |= dict.fromkeys(("rejected", "expired", "cancelled", "received"), 5)
+
+_DECIDED: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "adjusted_units": ("adjusted_thousandths", quantity_of),
+    "adjusted_by": ("adjusted_by", text_of),
+    "acknowledged_units": ("acknowledged_thousandths", quantity_of),
+    "rejected_until_date": ("rejected_until_date", date_of),
+    "rejected_until_units": ("rejected_until_thousandths", quantity_of),
+}
 
 
 @dataclass(frozen=True)
@@ -122,21 +131,7 @@ def reconcile(database: Database, connection: Connection, published: Published, 
         ]
         move(connection, moved, state, author=RESTORED_BY, version=version, now=now)
     epoch = advance_epoch(connection, now, max(map(epoch_of, lines), default=0))
-    # The approvals that adjusted them went with the lost part of the log.
-    touched = rows_by_id(connection, [*missing, *(row.proposal_id for row in later)])
-    approvals = [
-        Decision(
-            row.proposal_id,
-            "approved",
-            f"restore {epoch} {row.proposal_id}",
-            row.adjusted_by,
-            reason,
-            order_units=quantity(row.adjusted_thousandths),
-        )
-        for row in wrongly_adjusted(connection, list(touched.values()))
-    ]
-    ledger.record(database, connection, [event_of(made, now) for made in approvals], channel=RESTORED_BY, now=now)
-
+    _approve_again(database, connection, [*missing, *(row.proposal_id for row in later)], epoch, reason, now)
     put_back = rows_by_id(connection, [named for named, state in missing.items() if state != "superseded"])
     advanced = rows_by_id(connection, [row.proposal_id for row in later])
     standing = select(seen_proposals).where(
@@ -158,22 +153,40 @@ def reconcile(database: Database, connection: Connection, published: Published, 
     )
 
 
+def _approve_again(
+    database: Database, connection: Connection, ids: Sequence[str], epoch: int, reason: str, now: int
+) -> None:
+    """Put the approvals back into log and histories that say what is ordered: they went with the lost part."""
+    lacking = wrongly_adjusted(connection, list(rows_by_id(connection, ids).values()))
+    approvals = [
+        Decision(
+            proposal_id=row.proposal_id,
+            decision="approved",
+            event_id=f"restore {epoch} {row.proposal_id}",
+            author=row.adjusted_by or RESTORED_BY,
+            reason=reason,
+            order_units=None if row.adjusted_thousandths is None else quantity(row.adjusted_thousandths),
+        )
+        for row in lacking
+    ]
+    ledger.record(database, connection, [event_of(made, now) for made in approvals], channel=RESTORED_BY, now=now)
+    for made in approvals:
+        note(connection, [(made.proposal_id, "approved", reason)], author=made.author, now=now)
+    moved_on = [(row.proposal_id, row.state, reason) for row in lacking if row.state != "approved"]
+    note(connection, moved_on, author=RESTORED_BY, now=now)
+
+
 def _row(line: Mapping[str, Any]) -> dict[str, Any]:
-    return typed_line(line, date_of("as_of_date", line["as_of_date"])) | _decided(line)
+    typed = typed_line(line, date_of("as_of_date", line["as_of_date"]))
+    return typed | dict.fromkeys(column for column, _ in _DECIDED.values()) | _decided(line)
 
 
 def _decided(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the terms of its approval or rejection, and what the ERP ordered of it."""
-
-    def optional(name: str, typed: Any) -> Any:
-        return None if line.get(name) is None else typed(name, line[name])
-
+    """Return what a line says of its approval or rejection, and of what the ERP ordered."""
     return {
-        "adjusted_thousandths": optional("adjusted_units", quantity_of),
-        "adjusted_by": optional("adjusted_by", text_of),
-        "acknowledged_thousandths": optional("acknowledged_units", quantity_of),
-        "rejected_until_date": optional("rejected_until_date", date_of),
-        "rejected_until_thousandths": optional("rejected_until_units", quantity_of),
+        column: None if line[name] is None else typed(name, line[name])
+        for name, (column, typed) in _DECIDED.items()
+        if name in line
     }
 
 
