@@ -231,6 +231,7 @@ def test_a_publication_that_has_lost_staged_rows_is_worked_out_again(url, monkey
         publish(store, 24, NEXT_DAY)
         assert lost[0] >= 3
         assert seen(store) == wanted(24, NEXT_DAY)
+        assert store.verify().is_whole
         assert staged(store) == 0
 
 
