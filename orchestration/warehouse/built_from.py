@@ -61,7 +61,9 @@ def forget_built_from(settings: Settings) -> None:
 def write_built_from(settings: Settings, built: BuiltFrom) -> None:
     """Record what the tables rest on, once they are built, tested and exported."""
     changed_at = settings.warehouse_file.stat().st_mtime_ns
-    _record(settings).write_text(json.dumps(asdict(built) | {"changed_at": changed_at}))
+    beside = _record(settings).with_suffix(".tmp")
+    beside.write_text(json.dumps(asdict(built) | {"changed_at": changed_at}))
+    beside.replace(_record(settings))
 
 
 def inputs_of_marts(settings: Settings, build: Build, tables: Iterable[str] = ()) -> str:

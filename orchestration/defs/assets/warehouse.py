@@ -114,8 +114,10 @@ def warehouse_marts(
     write_planned_use(settings, planned_use(_known_items(settings), store.open().policy_overrides(build.as_of_date)))
     full_refresh, before = needs_full_refresh(settings, build), read_built_from(settings)
     inputs, is_whole = inputs_of_marts(settings, build, _OF_MARTS), context.job_name != FAST_PATH or full_refresh
+    # Whoever builds single tables leaves the others as they were: then nothing is known to be made from the same.
+    is_all = context.selected_asset_keys == warehouse_marts.keys
     is_same = before.marts == inputs and (before.is_whole or not is_whole) and _are_exported(context, settings)
-    if is_same and not full_refresh and rebuild_from is None:
+    if is_all and is_same and not full_refresh and rebuild_from is None:
         write_build(settings, build)
         yield from _kept(context, before, "marts")
         return
@@ -124,7 +126,8 @@ def warehouse_marts(
     # What must look at every key that ever came is left to the daily job.
     arguments += [] if is_whole else ["--exclude", "tag:nightly"]
     checks, rows = yield from _build(context, settings, dbt, build, arguments)
-    write_built_from(settings, BuiltFrom(inputs, is_whole, rows, checks={"marts": checks}))
+    if is_all:
+        write_built_from(settings, BuiltFrom(inputs, is_whole, rows, checks={"marts": checks}))
 
 
 @dbt_assets(manifest=MANIFEST, select="reporting", name="reporting", pool=POOL, dagster_dbt_translator=_Described())
@@ -133,11 +136,12 @@ def warehouse_reporting(context: AssetExecutionContext, home: HomeResource, dbt:
     settings = home.settings()
     build, before = read_build(settings), read_built_from(settings)
     inputs = contents_of(settings, _OF_REPORTING)
-    if before.predictions == inputs and _are_exported(context, settings):
+    is_all = context.selected_asset_keys == warehouse_reporting.keys
+    if is_all and before.predictions == inputs and _are_exported(context, settings):
         yield from _kept(context, before, "reporting")
         return
     checks, rows = yield from _build(context, settings, dbt, build)
-    if before.marts:
+    if is_all and before.marts:
         said_so_far = {**before.checks, "reporting": checks}
         write_built_from(settings, replace(before, rows=rows, predictions=inputs, checks=said_so_far))
 
